@@ -1,0 +1,239 @@
+"""A project: experiments, collections of them, models trained on those, and their evaluation."""
+
+from __future__ import annotations
+
+import glob
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from dynaclr.experiments.config import ConfigModel, ConfigPath, ExperimentConfig, Name
+from dynaclr.experiments.errors import Problems, UserError
+from dynaclr.experiments.registry import (
+    ExperimentRegistry,
+    check_on_disk,
+    nearest,
+    read_entries,
+    read_yaml,
+    validate,
+    validate_entry,
+)
+
+
+class CollectionConfig(ConfigModel):
+    """Experiments that are merged into one index, and what of them validates a training."""
+
+    train: list[str] = Field(min_length=1, description="Experiments to train on.")
+    validation: list[str] = Field(
+        default_factory=list, description="Experiments kept whole for validation."
+    )
+    validation_fov_fraction: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Instead: the share of each training experiment's fields of view.",
+    )
+    seed: int = Field(0, description="Seed that chooses the validation fields of view.")
+
+    @model_validator(mode="after")
+    def _has_one_kind_of_validation(self) -> CollectionConfig:
+        both = sorted(set(self.train) & set(self.validation))
+        if both:
+            raise ValueError(
+                f"{', '.join(both)} stands in both train and validation; leave it in one of them"
+            )
+        if bool(self.validation) == (self.validation_fov_fraction is not None):
+            state = "both kinds of" if self.validation else "no"
+            raise ValueError(
+                f"{state} validation data given; name experiments under `validation`, "
+                "or give a `validation_fov_fraction`"
+            )
+        return self
+
+    @property
+    def experiments(self) -> list[str]:
+        """Names of all experiments of the collection, sorted."""
+        return sorted({*self.train, *self.validation})
+
+
+class ModelConfig(ConfigModel):
+    """A model: what it is trained on, how, and with which seeds."""
+
+    collection: str = Field(description="Name of the collection it is trained on.")
+    training: ConfigPath = Field(description="Training configuration (YAML).")
+    overrides: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Values that replace some of the training configuration, by dotted key.",
+        examples=[{"model.learning_rate": 0.0003}],
+    )
+    seeds: list[int] = Field([0], min_length=1, description="One training for each seed.")
+
+
+class TaskConfig(ConfigModel):
+    """A question that a linear classifier answers from the embedding."""
+
+    name: Name = Field(description="Name of the task in tables and figures.")
+    label: str = Field(description="Column of the label table that holds the classes.")
+    source: Literal["annotations", "truth"] = Field(
+        "annotations", description="Which table of the experiment entry holds the label."
+    )
+    where: str | None = Field(
+        None,
+        description="Use only these observations (a pandas query).",
+        examples=["condition == 'infected'"],
+    )
+    groups: Literal["lineage", "fov"] = Field(
+        "lineage", description="What is never split between training and testing."
+    )
+
+
+class EvaluationConfig(ConfigModel):
+    """How every model is judged."""
+
+    experiments: list[str] = Field(
+        default_factory=list, description="Held-out experiments: embedded and scored only."
+    )
+    tasks: list[TaskConfig] = Field(default_factory=list, description="Classifiers to score.")
+    bootstrap: int = Field(1000, ge=10, description="Resamples of lineages behind each interval.")
+
+
+class ProjectConfig(ConfigModel):
+    """The workflow's whole configuration."""
+
+    experiments: list[str | ExperimentConfig] = Field(
+        min_length=1, description="Entries, or YAML files (globs allowed) that hold them."
+    )
+    collections: dict[Name, CollectionConfig] = Field(
+        min_length=1, description="Sets of experiments to train on, by name."
+    )
+    models: dict[Name, ModelConfig] = Field(min_length=1, description="Models to train, by name.")
+    evaluation: EvaluationConfig = Field(
+        default_factory=EvaluationConfig, description="How every model is judged."
+    )
+
+
+@dataclass(frozen=True)
+class Project:
+    """A validated project.
+
+    Attributes
+    ----------
+    registry : ExperimentRegistry
+        All experiments by name.
+    collections, models : dict
+        By name.
+    evaluation : EvaluationConfig
+    """
+
+    registry: ExperimentRegistry
+    collections: dict[str, CollectionConfig]
+    models: dict[str, ModelConfig]
+    evaluation: EvaluationConfig
+
+    def experiments_of(self, model: str) -> list[str]:
+        """Experiments that are embedded with `model`: its collection's and the held-out ones."""
+        collection = self.collections[self.models[model].collection]
+        return sorted({*collection.experiments, *self.evaluation.experiments})
+
+
+def load_project(source: str | Path | dict[str, Any], base: Path | None = None) -> Project:
+    """Read and check a whole project configuration, the experiments' files on disk included.
+
+    Parameters
+    ----------
+    source : str, Path or dict
+        The YAML file, or its content already read.
+    base : Path, optional
+        For content: the folder that relative paths are relative to, or the file it came from.
+
+    Raises
+    ------
+    UserError
+        With every fault found, each naming the file, the place and the fix.
+    """
+    problems = Problems()
+    if isinstance(source, dict):
+        content, file = source, base or Path.cwd()
+    else:
+        file = Path(source)
+        content = read_yaml(file, problems)
+    folder = file if file.is_dir() else file.parent
+    where = str(file)
+    if not problems.found and not isinstance(content, dict):
+        problems.add(where, "is no mapping of keys", "See config/README.md")
+    problems.raise_if_any()
+
+    entries = _all_entries(content.get("experiments"), folder, where, problems)
+    # Entries were validated with their own file's name; what stays is held against the model.
+    rest = {**content, "experiments": ["-"] if content.get("experiments") else []}
+    config = validate(ProjectConfig, rest, folder, where, problems)
+    if config is None:
+        problems.raise_if_any()
+    names = _unique(entries, problems)
+    _check_references(config, names, where, problems)
+    for entry in entries:
+        check_on_disk(entry, f"experiment {entry.name}", problems)
+    problems.raise_if_any()
+    registry = ExperimentRegistry(entries)
+    return Project(registry, config.collections, config.models, config.evaluation)
+
+
+def _all_entries(
+    items: Any, folder: Path, where: str, problems: Problems
+) -> list[ExperimentConfig]:
+    entries: list[ExperimentConfig | None] = []
+    for number, item in enumerate(items if isinstance(items, list) else []):
+        if isinstance(item, str):
+            entries += _entries_of_pattern(folder / item, where, problems)
+        else:
+            place = f"{where}: experiments.{number}"
+            entries.append(validate_entry(item, folder, place, problems))
+    return [entry for entry in entries if entry is not None]
+
+
+def _entries_of_pattern(pattern: Path, where: str, problems: Problems) -> list[ExperimentConfig]:
+    files = sorted(glob.glob(str(pattern)))
+    if not files:
+        problems.add(f"{where}: experiments", f"no file matches {pattern}", "Correct the path")
+    return [entry for file in files for entry in read_entries(Path(file), problems)]
+
+
+def _unique(entries: list[ExperimentConfig], problems: Problems) -> list[str]:
+    try:
+        return list(ExperimentRegistry(entries))
+    except UserError as error:
+        problems.found.append(str(error))
+        return sorted({entry.name for entry in entries})
+
+
+def _check_references(
+    config: ProjectConfig, names: list[str], where: str, problems: Problems
+) -> None:
+    """Every name that one part of the configuration uses must be defined by another."""
+
+    def check(place: str, used: list[str], what: str, known: list[str]) -> None:
+        for name in used:
+            if name not in known:
+                problems.add(f"{where}: {place}", f"no {what} {name!r}", nearest(name, known))
+
+    for name, collection in config.collections.items():
+        check(f"collections.{name}.train", collection.train, "experiment", names)
+        check(f"collections.{name}.validation", collection.validation, "experiment", names)
+    for name, model in config.models.items():
+        known = list(config.collections)
+        check(f"models.{name}.collection", [model.collection], "collection", known)
+        if not model.training.is_file():
+            problems.add(
+                f"{where}: models.{name}.training", f"{model.training} is no file", "Correct it"
+            )
+    held_out = config.evaluation.experiments
+    check("evaluation.experiments", held_out, "experiment", names)
+    for name, collection in config.collections.items():
+        for seen in sorted(set(held_out) & set(collection.train)):
+            problems.add(
+                f"{where}: evaluation.experiments",
+                f"{seen} is held out but collection {name!r} trains on it",
+                "Leave it in one of them",
+            )
