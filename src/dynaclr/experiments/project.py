@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from pydantic import Field, model_validator
 
 from dynaclr.experiments.config import ConfigModel, ConfigPath, ExperimentConfig, Name
@@ -69,6 +70,7 @@ class ModelConfig(ConfigModel):
         examples=[{"model.learning_rate": 0.0003}],
     )
     seeds: list[int] = Field([0], min_length=1, description="One training for each seed.")
+    threads: int = Field(2, ge=1, description="CPU threads of a training and of its embeddings.")
 
 
 class TaskConfig(ConfigModel):
@@ -132,13 +134,18 @@ class Project:
     models: dict[str, ModelConfig]
     evaluation: EvaluationConfig
 
+    def collection_of(self, model: str) -> CollectionConfig:
+        """Collection that `model` is trained on."""
+        return self.collections[self.models[model].collection]
+
     def experiments_of(self, model: str) -> list[str]:
         """Experiments that are embedded with `model`: its collection's and the held-out ones."""
-        collection = self.collections[self.models[model].collection]
-        return sorted({*collection.experiments, *self.evaluation.experiments})
+        return sorted({*self.collection_of(model).experiments, *self.evaluation.experiments})
 
 
-def load_project(source: str | Path | dict[str, Any], base: Path | None = None) -> Project:
+def load_project(
+    source: str | Path | dict[str, Any], base: Path | None = None, *, on_disk: bool = True
+) -> Project:
     """Read and check a whole project configuration, the experiments' files on disk included.
 
     Parameters
@@ -147,6 +154,8 @@ def load_project(source: str | Path | dict[str, Any], base: Path | None = None) 
         The YAML file, or its content already read.
     base : Path, optional
         For content: the folder that relative paths are relative to, or the file it came from.
+    on_disk : bool
+        Hold each entry against its plate and tables; off where that was done before.
 
     Raises
     ------
@@ -166,18 +175,52 @@ def load_project(source: str | Path | dict[str, Any], base: Path | None = None) 
     problems.raise_if_any()
 
     entries = _all_entries(content.get("experiments"), folder, where, problems)
+    entry_faults = len(problems.found)
     # Entries were validated with their own file's name; what stays is held against the model.
     rest = {**content, "experiments": ["-"] if content.get("experiments") else []}
     config = validate(ProjectConfig, rest, folder, where, problems)
     if config is None:
         problems.raise_if_any()
     names = _unique(entries, problems)
-    _check_references(config, names, where, problems)
-    for entry in entries:
+    # The name of an entry that cannot be read is not known, so no reference can be called wrong.
+    _check_references(config, None if entry_faults else names, where, problems)
+    for entry in entries if on_disk else ():
         check_on_disk(entry, f"experiment {entry.name}", problems)
     problems.raise_if_any()
     registry = ExperimentRegistry(entries)
     return Project(registry, config.collections, config.models, config.evaluation)
+
+
+def load_training(source: str | Path, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Read a training configuration and replace some of its values.
+
+    Parameters
+    ----------
+    source : str or Path
+        A YAML file, or YAML or JSON text.
+    overrides : dict, optional
+        New values by dotted key, ``{"model.learning_rate": 0.0003}``.
+
+    Raises
+    ------
+    UserError
+        When the file cannot be read, or is no mapping.
+    """
+    problems = Problems()
+    if str(source).lstrip().startswith("{"):
+        content = yaml.safe_load(str(source))
+    else:
+        content = read_yaml(Path(source), problems)
+    if not problems.found and not isinstance(content, dict):
+        problems.add(source, "is no mapping of keys", "See config/README.md")
+    problems.raise_if_any()
+    for dotted, value in (overrides or {}).items():
+        *parents, last = dotted.split(".")
+        place = content
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    return content
 
 
 def _all_entries(
@@ -209,13 +252,13 @@ def _unique(entries: list[ExperimentConfig], problems: Problems) -> list[str]:
 
 
 def _check_references(
-    config: ProjectConfig, names: list[str], where: str, problems: Problems
+    config: ProjectConfig, names: list[str] | None, where: str, problems: Problems
 ) -> None:
     """Every name that one part of the configuration uses must be defined by another."""
 
-    def check(place: str, used: list[str], what: str, known: list[str]) -> None:
+    def check(place: str, used: list[str], what: str, known: list[str] | None) -> None:
         for name in used:
-            if name not in known:
+            if known is not None and name not in known:
                 problems.add(f"{where}: {place}", f"no {what} {name!r}", nearest(name, known))
 
     for name, collection in config.collections.items():

@@ -162,8 +162,12 @@ def validate(model: Any, content: Any, base: Path, where: str, problems: Problem
     try:
         return model.model_validate(content, context={"base": base})
     except ValidationError as error:
-        for fault in error.errors():
-            problems.add(*_readable(fault, model, where))
+        faults = [_readable(fault, model, where) for fault in error.errors()]
+        told = " ".join(fix for _, what, fix in faults if what == "unknown key")
+        for place, what, fix in faults:
+            # A mistyped key is told once, not as missing too.
+            if what != "missing" or repr(place.rsplit(".", 1)[-1].rsplit(" ", 1)[-1]) not in told:
+                problems.add(place, what, fix)
         return None
 
 

@@ -1,0 +1,36 @@
+# From OME-Zarr plates and tracking tables to one embedding of cell states and a report.
+#
+#   snakemake --cores all                     the demo: config/config.yaml
+#   snakemake --cores all --configfile X      your own project
+#   snakemake --profile slurm                 the same on a cluster
+
+from snakemake.utils import min_version
+
+min_version("9.19")
+
+
+configfile: "config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/simulate.smk"
+include: "workflow/rules/index.smk"
+include: "workflow/rules/statistics.smk"
+include: "workflow/rules/merge.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/embed.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "results/report.html",
+
+
+onsuccess:
+    print_headlines()

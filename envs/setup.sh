@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Makes the pinned environment in .venv: bash envs/setup.sh [folder]
+# PYTHON names the interpreter (default: python3). uv is installed into the folder if it is absent.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+venv=${1:-.venv}
+python=${PYTHON:-python3}
+
+if command -v uv >/dev/null; then
+    uv=uv
+    uv venv --quiet --allow-existing --python "$python" "$venv"
+else
+    "$python" -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv
+    uv=$venv/bin/uv
+fi
+
+# A folder of wheels in pip's settings may hold a CPU build of torch: uv does not look there itself.
+if [ -z "${UV_FIND_LINKS:-}" ]; then
+    UV_FIND_LINKS=$("$python" -m pip config get global.find-links 2>/dev/null ||
+        printf '%s' "${PIP_FIND_LINKS:-}")
+    export UV_FIND_LINKS
+fi
+
+echo "Installing the pinned environment into $venv"
+"$uv" pip install --quiet --python "$venv" --constraint envs/lock.txt --group dev --editable '.[slurm]'
+touch "$venv/.complete"

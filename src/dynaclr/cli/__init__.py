@@ -1,0 +1,1 @@
+"""The `dynaclr` command: one thin command a stage."""

@@ -1,0 +1,42 @@
+"""Entry point of the `dynaclr` command."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+
+from dynaclr.experiments import UserError
+
+log = logging.getLogger("dynaclr")
+
+
+def main() -> None:
+    """Run the command; user errors end with one message and exit code 2."""
+    from jsonargparse import auto_cli
+
+    from dynaclr.cli.commands import COMMANDS
+
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.INFO,
+        format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
+        datefmt="%H:%M:%S",
+    )
+    for talkative in ("matplotlib", "numba", "fsspec", "asyncio", "zarr", "PIL"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
+    started = time.monotonic()
+    try:
+        auto_cli(
+            COMMANDS,
+            args=[argument for argument in arguments if argument != "--debug"],
+            as_positional=False,
+            description="DynaCLR: one embedding of cell states from many time-lapse experiments.",
+        )
+    except UserError as error:
+        if debug:
+            raise
+        print(f"dynaclr: {error}", file=sys.stderr)
+        sys.exit(2)
+    log.info("%s: done in %.1f s", arguments[0], time.monotonic() - started)

@@ -1,0 +1,19 @@
+"""Data: patches from plates, intensity statistics, datasets and the data module."""
+
+import lazy_loader
+
+# Statistics need no torch: what is not asked for is not imported.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "cells": ["CellReader", "NormalizationConfig", "PatchConfig"],
+        "datamodule": [
+            "MultiExperimentDataModule",
+            "SamplingConfig",
+            "read_registry",
+            "read_statistics",
+        ],
+        "dataset": ["EpochBatches", "MultiExperimentTripletDataset"],
+        "statistics": ["compute_statistics"],
+    },
+)

@@ -1,0 +1,259 @@
+"""Training and validation batches from a collection of experiments."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning.pytorch import LightningDataModule
+from numpy.typing import NDArray
+from torch import nn
+from torch.utils.data import DataLoader
+
+from dynaclr.data.cells import CellReader, NormalizationConfig, PatchConfig
+from dynaclr.data.dataset import Batch, EpochBatches, MultiExperimentTripletDataset, as_is
+from dynaclr.experiments import ExperimentConfig, ExperimentRegistry, UserError
+from dynaclr.experiments.files import read_json
+from dynaclr.index import MultiExperimentIndex
+from dynaclr.sampling import FlexibleBatchSampler, PositiveSampler, offsets_in_frames
+from dynaclr.transforms import Normalize
+
+log = logging.getLogger(__name__)
+
+_VIEWS = ("anchor", "positive")
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How a batch is composed; see `dynaclr.sampling.FlexibleBatchSampler`.
+
+    Attributes
+    ----------
+    batch_group_by
+        All rows of a batch share this column's value (or these columns').
+    stratify_by
+        A batch holds equal shares of this column's values.
+    leaky
+        Share of rows from other groups.
+    temporal_enrichment, temporal_window_hours, temporal_global_fraction
+        Whether a batch centres on a focal hour, how wide the window is, and the share of rows
+        from all hours.
+    """
+
+    batch_group_by: str | list[str] | None = "experiment"
+    stratify_by: str | list[str] | None = "condition"
+    leaky: float = 0.0
+    temporal_enrichment: bool = False
+    temporal_window_hours: float = 2.0
+    temporal_global_fraction: float = 0.3
+
+
+class MultiExperimentDataModule(LightningDataModule):
+    """Batches of anchors and positives from a merged collection of experiments.
+
+    Parameters
+    ----------
+    collection : Path
+        Folder of the collection (merged index, registry, manifest).
+    experiments : Path
+        Folder that holds ``<experiment>/statistics.parquet``.
+    patches : PatchConfig
+        What the encoder sees of a cell.
+    augmentations : list of nn.Module
+        Applied in this order to training patches, on the training device; each is called as
+        ``transform(x_BCZYX, generator)``. The result must have the extent of `patches`.
+    extraction_size : tuple of int, optional
+        Extent (y, x) that training patches are cut with, larger than ``patches.size`` to leave a
+        margin for rotation and shift; the last augmentation must crop it. Default: no margin.
+    normalization : NormalizationConfig
+    tau_range : tuple of float
+        Hours from an anchor to its positive; ``[0, 0]`` takes the same observation twice.
+    decay_rate : float
+        How fast the probability of an offset falls over `tau_range`.
+    sampling : SamplingConfig
+    batch_size : int
+        Anchors of a batch, per process.
+    num_workers : int
+        Processes that read batches; 0 reads in the training process.
+    cache_mb : int
+        Most megabytes of decoded chunks kept in each reading process.
+    seed : int
+        Seed of batches, positives and augmentation.
+    """
+
+    def __init__(
+        self,
+        collection: Path,
+        experiments: Path,
+        patches: PatchConfig,
+        augmentations: list[nn.Module] | None = None,
+        extraction_size: tuple[int, int] | None = None,
+        normalization: NormalizationConfig = NormalizationConfig(),  # noqa: B008 (frozen)
+        tau_range: tuple[float, float] = (0.5, 2.0),
+        decay_rate: float = 2.0,
+        sampling: SamplingConfig = SamplingConfig(),
+        batch_size: int = 256,
+        num_workers: int = 0,
+        cache_mb: int = 256,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.collection = Path(collection)
+        self.experiments = Path(experiments)
+        self.patches = patches
+        self.augmentations = nn.ModuleList(augmentations or [])
+        self.extraction_size = tuple(extraction_size or patches.size)
+        self.normalization = normalization
+        self.tau_range = tuple(tau_range)
+        self.decay_rate = decay_rate
+        self.sampling = sampling
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.cache_mb = cache_mb
+        self.seed = seed
+        self._normalize = Normalize()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the index and find the valid anchors of both splits."""
+        self.index = MultiExperimentIndex.from_merged(self.collection / "index.arrow")
+        self.registry = read_registry(self.collection / "registry.json")
+        statistics = read_statistics(self.experiments, list(self.registry))
+        self._positives = self._positive_sampler()
+        self._datasets = {
+            "train": self._dataset("train", statistics, self.extraction_size),
+            "validation": self._dataset("validation", statistics, self.patches.size),
+        }
+
+    def _positive_sampler(self) -> PositiveSampler:
+        codes, names = self.index.codes("experiment")
+        offsets = []
+        for name in names:
+            try:
+                minutes = self.registry[name].interval_minutes
+                offsets.append(offsets_in_frames(self.tau_range, minutes))
+            except ValueError as error:
+                raise UserError(f"experiment {name}: {error}") from None
+        t, branch, branch_end = (
+            self.index.column(column) for column in ("t", "branch", "branch_end")
+        )
+        return PositiveSampler(
+            t, branch, branch_end, codes, offsets, decay_rate=self.decay_rate, seed=self.seed
+        )
+
+    def _dataset(
+        self, split: str, statistics: pd.DataFrame, size: tuple[int, ...]
+    ) -> MultiExperimentTripletDataset:
+        anchors = self.index.valid_anchors(split=split, has_positive=self._positives.has_positive)
+        if anchors.size == 0:
+            raise UserError(
+                f"{self.collection}: no {split} cell has a positive {self.tau_range[0]:g} to "
+                f"{self.tau_range[1]:g} hours later. Widen `data.tau_range`."
+            )
+        log.info("%s: %d anchors of %d rows", split, anchors.size, len(self.index))
+        cut = PatchConfig(**{**asdict(self.patches), "size": tuple(size)})
+        reader = CellReader(
+            self.index, self.registry, statistics, cut, self.normalization, self.cache_mb << 20
+        )
+        columns = {"lineage_id": self.index.column("lineage_id")}
+        return MultiExperimentTripletDataset(reader, anchors, self._positives.sample, columns)
+
+    def batches(self, split: str) -> EpochBatches:
+        """Compose the batches of a split, for this process's place among the replicas."""
+        anchors = self._datasets[split].anchors
+        options = asdict(self.sampling)
+        sampler = FlexibleBatchSampler(
+            self._sampling_columns(anchors),
+            self.batch_size,
+            **options,
+            num_replicas=self.trainer.world_size if self.trainer else 1,
+            rank=self.trainer.global_rank if self.trainer else 0,
+            seed=self.seed,
+        )
+        return EpochBatches(sampler, len(anchors), fixed=split != "train")
+
+    def _sampling_columns(self, anchors: NDArray[np.int64]) -> pd.DataFrame:
+        wanted: list[str] = []
+        for chosen in (self.sampling.batch_group_by, self.sampling.stratify_by):
+            wanted += [chosen] if isinstance(chosen, str) else (chosen or [])
+        columns: dict[str, Any] = {"hours": self.index.column("hours")[anchors]}
+        for name in wanted:
+            if name not in self.index.table.column_names:
+                raise UserError(
+                    f"data.sampling: the index has no column {name!r}. "
+                    f"Known: {', '.join(self.index.table.column_names)}"
+                )
+            codes, names = self.index.codes(name)
+            columns[name] = pd.Categorical.from_codes(codes[anchors], names)
+        return pd.DataFrame(columns)
+
+    def train_dataloader(self) -> DataLoader:
+        """Batches of training anchors."""
+        return self._loader("train")
+
+    def val_dataloader(self) -> DataLoader:
+        """Batches of validation anchors, the same ones every epoch."""
+        return self._loader("validation")
+
+    def _loader(self, split: str) -> DataLoader:
+        # Threads of tensorstore do not survive a fork, so workers start afresh and then stay.
+        workers = self.num_workers > 0
+        return DataLoader(
+            self._datasets[split],
+            batch_sampler=self.batches(split),
+            collate_fn=as_is,
+            num_workers=self.num_workers,
+            persistent_workers=workers,
+            multiprocessing_context="spawn" if workers else None,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Normalize and, in training, augment on the device that trains."""
+        for number, view in enumerate(name for name in _VIEWS if name in batch):
+            item = batch[view]
+            x_BCZYX = self._normalize(item["patch"], item["center"], item["spread"])
+            if self.trainer is not None and self.trainer.training:
+                x_BCZYX = self._augment(x_BCZYX, number)
+            item["patch"] = x_BCZYX
+        return batch
+
+    def _augment(self, x_BCZYX: torch.Tensor, view: int) -> torch.Tensor:
+        """Augment; the draw follows from seed, step, process and view alone."""
+        sequence = np.random.SeedSequence(
+            (self.seed, self.trainer.global_step, self.trainer.global_rank, view)
+        )
+        generator = torch.Generator(device=x_BCZYX.device)
+        generator.manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
+        for transform in self.augmentations:
+            x_BCZYX = transform(x_BCZYX, generator)
+        return x_BCZYX
+
+
+def read_registry(path: Path) -> ExperimentRegistry:
+    """Experiments of a collection, as it was merged from them."""
+    context = {"context": {"base": Path.cwd()}}
+    return ExperimentRegistry(
+        ExperimentConfig.model_validate(entry, **context) for entry in read_json(path)
+    )
+
+
+def read_statistics(experiments: Path, names: list[str]) -> pd.DataFrame:
+    """Intensity statistics of several experiments as one table.
+
+    Raises
+    ------
+    UserError
+        When one of them has none yet.
+    """
+    tables = []
+    for name in names:
+        path = Path(experiments) / name / "statistics.parquet"
+        if not path.is_file():
+            raise UserError(f"{path}: no such file. Run `dynaclr statistics` for {name} first.")
+        tables.append(pd.read_parquet(path))
+    return pd.concat(tables, ignore_index=True)

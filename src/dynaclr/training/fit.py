@@ -1,0 +1,171 @@
+"""Training of one model with one seed, from collection to checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from dynaclr.experiments.files import (
+    atomic_path,
+    digest_json,
+    read_json,
+    read_seal,
+    seal,
+    write_json,
+    write_text,
+)
+from dynaclr.training.callbacks import EpochLine, MetricsHistory
+from dynaclr.training.cli import build, with_data
+from dynaclr.training.figures import save_curves
+from dynaclr.training.provenance import environment
+
+log = logging.getLogger(__name__)
+
+_MONITOR = "loss/val"
+
+
+def train(
+    training: dict[str, Any],
+    collection: Path,
+    experiments: Path,
+    seed: int,
+    out_dir: Path,
+    threads: int = 2,
+) -> None:
+    """Train a model and write its checkpoints, history, configuration and provenance.
+
+    A run that was killed goes on from its last finished epoch when it is started again with the
+    same configuration, data and seed.
+
+    Parameters
+    ----------
+    training : dict
+        Training configuration with the keys ``model``, ``data`` and ``trainer``.
+    collection : Path
+        Folder of the merged collection.
+    experiments : Path
+        Folder of the per-experiment results (statistics).
+    seed : int
+        Seed of everything random.
+    out_dir : Path
+        Gets ``best.ckpt``, ``last.ckpt``, ``config.yaml``, ``metrics.csv``, ``curves.svg``,
+        ``provenance.json`` and, while it trains already, the folder ``tensorboard``.
+    threads : int
+        CPU threads of torch; part of what makes results the same to the last bit.
+
+    Raises
+    ------
+    UserError
+        When the configuration or the data do not fit.
+    """
+    torch.set_num_threads(threads)
+    inputs = _inputs(collection, experiments)
+    work = _work_folder(out_dir, digest_json([training, inputs, seed, threads]))
+    history = MetricsHistory()
+    checkpoint = _checkpointing(work)
+    resume = work / "last.ckpt"
+    cli = build(
+        with_data(training, str(collection), str(experiments), seed),
+        "training configuration",
+        callbacks=[history, checkpoint, EpochLine(log.info)],
+        logger=TensorBoardLogger(out_dir, name="tensorboard", version=""),
+        default_root_dir=str(work),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        deterministic="warn",
+        num_sanity_val_steps=0,
+    )
+    if resume.is_file():
+        log.info("resuming from %s", resume)
+    cli.trainer.fit(
+        cli.model,
+        datamodule=cli.datamodule,
+        ckpt_path=str(resume) if resume.is_file() else None,
+        weights_only=True,
+    )
+    if cli.trainer.is_global_zero:
+        provenance = inputs | {"seed": seed, "threads": threads} | environment()
+        write_text(out_dir / "config.yaml", cli.resolved())
+        _write_products(out_dir, work, history, checkpoint, provenance)
+        shutil.rmtree(work)
+
+
+def _inputs(collection: Path, experiments: Path) -> dict[str, Any]:
+    """Digests of everything that a training reads but pixels."""
+    names = [entry["name"] for entry in read_json(collection / "registry.json")]
+    return {
+        "index": read_seal(collection / "index.arrow"),
+        "statistics": {
+            name: read_seal(experiments / name / "statistics.parquet") for name in names
+        },
+    }
+
+
+def _work_folder(out_dir: Path, key: str) -> Path:
+    """Folder of the unfinished run with this key; leftovers of runs with other keys go."""
+    work = out_dir / ".work" / key[:16]
+    if work.parent.is_dir():
+        for stale in work.parent.iterdir():
+            if stale != work:
+                shutil.rmtree(stale)
+    if not work.is_dir() and (out_dir / "tensorboard").is_dir():
+        shutil.rmtree(out_dir / "tensorboard")
+    work.mkdir(parents=True, exist_ok=True)
+    return work
+
+
+def _checkpointing(work: Path) -> ModelCheckpoint:
+    return ModelCheckpoint(
+        dirpath=work,
+        filename="best",
+        monitor=_MONITOR,
+        mode="min",
+        save_last=True,
+        enable_version_counter=False,
+    )
+
+
+def _write_products(
+    out_dir: Path,
+    work: Path,
+    history: MetricsHistory,
+    checkpoint: ModelCheckpoint,
+    provenance: dict[str, Any],
+) -> None:
+    history.write_csv(out_dir / "metrics.csv")
+    best = _publish(work / "best.ckpt", out_dir / "best.ckpt")
+    _publish(work / "last.ckpt", out_dir / "last.ckpt")
+    write_json(
+        out_dir / "provenance.json",
+        provenance
+        | {
+            "checkpoint": seal(out_dir / "best.ckpt"),
+            "best_epoch": best["epoch"],
+            "best_loss": float(checkpoint.best_model_score),
+        },
+    )
+    name = f"{out_dir.parent.name}, {out_dir.name}"
+    table = pd.read_csv(out_dir / "metrics.csv")
+    save_curves(table, best["epoch"], out_dir / "curves.svg", name)
+
+
+def _publish(source: Path, target: Path) -> dict[str, Any]:
+    """Write the weights alone: no optimiser state, and no path of the machine they were made on."""
+    whole = torch.load(source, map_location="cpu", weights_only=True)
+    kept = {
+        "state_dict": whole["state_dict"],
+        "epoch": whole["epoch"],
+        "global_step": whole["global_step"],
+        "pytorch-lightning_version": version("lightning"),
+    }
+    with atomic_path(target) as temporary:
+        torch.save(kept, temporary)
+    return kept

@@ -1,0 +1,151 @@
+"""Broken configurations: one message that names the file, the place and the fix."""
+
+import copy
+import shutil
+
+import pytest
+import yaml
+
+from dynaclr.experiments import UserError
+from dynaclr.experiments.project import load_project, load_training
+
+
+def test_sound_project_loads(project, save):
+    loaded = load_project(save(project))
+    assert list(loaded.registry) == ["one", "three", "two"]
+    assert loaded.experiments_of("small") == ["one", "three", "two"]
+    assert loaded.collection_of("small").train == ["one"]
+
+
+def test_entries_from_files_are_relative_to_their_file(project, save, tmp_path):
+    folder = tmp_path / "entries"
+    folder.mkdir()
+    entries = project["experiments"]
+    for entry in entries:
+        moved = entry | {key: f"../{entry[key]}" for key in ("data_path", "tracks_path")}
+        (folder / f"{entry['name']}.yaml").write_text(yaml.safe_dump(moved))
+    loaded = load_project(save(project | {"experiments": ["entries/*.yaml"]}))
+    assert loaded.registry["one"].data_path == tmp_path / "one.zarr"
+
+
+def test_environment_variables_expand_in_paths(project, save, monkeypatch, tmp_path):
+    monkeypatch.setenv("PLATES", str(tmp_path))
+    project["experiments"][0]["data_path"] = "${PLATES}/one.zarr"
+    assert load_project(save(project)).registry["one"].data_path == tmp_path / "one.zarr"
+
+
+def missing_plate(content, folder):
+    shutil.rmtree(folder / "one.zarr")
+
+
+def unknown_channel(content, folder):
+    content["experiments"][0]["channels"][1]["name"] = "GPF"
+
+
+def typo_in_key(content, folder):
+    content["experiments"][0]["intervall_minutes"] = content["experiments"][0].pop(
+        "interval_minutes"
+    )
+
+
+def well_in_two_conditions(content, folder):
+    content["experiments"][0]["condition_wells"]["infected"] = ["A/1", "B/1"]
+
+
+def duplicate_name(content, folder):
+    content["experiments"].append(copy.deepcopy(content["experiments"][0]))
+
+
+def negative_interval(content, folder):
+    content["experiments"][0]["interval_minutes"] = -5
+
+
+def in_train_and_validation(content, folder):
+    content["collections"]["both"]["validation"] = ["one"]
+
+
+def no_validation(content, folder):
+    del content["collections"]["both"]["validation"]
+
+
+def missing_tracks(content, folder):
+    shutil.rmtree(folder / "one-tracks")
+
+
+def empty_list(content, folder):
+    content["experiments"] = []
+
+
+def unknown_experiment(content, folder):
+    content["collections"]["both"]["train"] = ["onne"]
+
+
+def unknown_well(content, folder):
+    content["experiments"][0]["condition_wells"]["mock"] = ["A/2"]
+
+
+def held_out_is_trained_on(content, folder):
+    content["evaluation"]["experiments"] = ["one"]
+
+
+def unset_variable(content, folder):
+    content["experiments"][0]["data_path"] = "${DYNACLR_NOT_SET}/one.zarr"
+
+
+def missing_training(content, folder):
+    (folder / "training.yaml").unlink()
+
+
+BROKEN = {
+    missing_plate: ("one", "data_path", "no such plate", "Correct `data_path`"),
+    unknown_channel: ("one", "channels", "no channel 'GPF'", "Did you mean 'GFP'?"),
+    typo_in_key: ("one", "intervall_minutes: unknown key", "Did you mean 'interval_minutes'?"),
+    well_in_two_conditions: ("one", "well A/1 stands in both", "Leave it in one of them"),
+    duplicate_name: ("experiment one", "stands twice", "Give each experiment its own name"),
+    negative_interval: ("one", "interval_minutes", "greater than 0", "-5", "Correct the value"),
+    in_train_and_validation: ("collections.both", "both train and validation", "Leave it in one"),
+    no_validation: ("collections.both", "no validation data", "Name experiments under"),
+    missing_tracks: ("one", "tracks_path", "is no folder", "Correct the path"),
+    empty_list: ("experiments", "at least 1", "Correct the value"),
+    unknown_experiment: ("collections.both.train", "'onne'", "Did you mean 'one'?"),
+    unknown_well: ("one", "condition_wells", "no well A/2", "Did you mean 'A/1'?"),
+    held_out_is_trained_on: ("evaluation.experiments", "one is held out", "Leave it in one"),
+    unset_variable: ("one", "data_path", "DYNACLR_NOT_SET is not set", "Set it"),
+    missing_training: ("models.small.training", "is no file", "Correct it"),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN, ids=lambda fault: fault.__name__)
+def test_broken_configuration_is_told(fault, project, save, tmp_path):
+    fault(project, tmp_path)
+    path = save(project)
+    with pytest.raises(UserError) as error:
+        load_project(path)
+    message = str(error.value)
+    for part in BROKEN[fault]:
+        assert part in message
+    assert "problems:" not in message, "one fault is one message"
+
+
+def test_several_faults_are_told_at_once(project, save, tmp_path):
+    for fault in (typo_in_key, in_train_and_validation, missing_training):
+        fault(project, tmp_path)
+    project["experiments"][1]["interval_minutes"] = 0
+    with pytest.raises(UserError) as error:
+        load_project(save(project))
+    for part in ("intervall_minutes", "experiment two", "both train and validation"):
+        assert part in str(error.value)
+
+
+def test_broken_yaml_names_file_and_line(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("experiments: [a\ncollections: b\n")
+    with pytest.raises(UserError, match=r"config.yaml: not valid YAML at line 2"):
+        load_project(path)
+
+
+def test_overrides_replace_nested_values(tmp_path):
+    path = tmp_path / "training.yaml"
+    path.write_text("model:\n  learning_rate: 1\n  other: 2\n")
+    content = load_training(path, {"model.learning_rate": 5, "data.batch_size": 3})
+    assert content == {"model": {"learning_rate": 5, "other": 2}, "data": {"batch_size": 3}}

@@ -1,0 +1,48 @@
+# One lineage index a collection.
+
+
+def merge_options(collection):
+    """Flags that say how a collection is split."""
+    chosen = collections[collection]
+    options = ["--train", json.dumps(chosen.train)]
+    if chosen.validation:
+        options += ["--validation", json.dumps(chosen.validation)]
+    else:
+        options += ["--validation_fov_fraction", str(chosen.validation_fov_fraction)]
+        options += ["--seed", str(chosen.seed)]
+    return shlex.join(options)
+
+
+rule merge:
+    input:
+        lambda wildcards: experiment_files(
+            collections[wildcards.collection].experiments, "cells.parquet.digest", "summary.json"
+        ),
+    output:
+        index="results/collections/{collection}/index.arrow",
+        digest="results/collections/{collection}/index.arrow.digest",
+        registry="results/collections/{collection}/registry.json",
+        manifest="results/collections/{collection}/manifest.json",
+        figure=report(
+            "results/collections/{collection}/composition.svg",
+            category="2 Collections",
+            subcategory="{collection}",
+            labels={"figure": "what is in it"},
+            caption="../report/composition.rst",
+        ),
+    params:
+        options=lambda wildcards: merge_options(wildcards.collection),
+        altered=lambda wildcards: "".join(
+            map(
+                altered,
+                experiment_files(collections[wildcards.collection].experiments, "cells.parquet"),
+            )
+        ),
+        code=code_digest("experiments", "index"),
+    log:
+        "logs/merge/{collection}.log",
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "dynaclr merge --experiments results/experiments {params.options}"
+        " --out results/collections/{wildcards.collection} > {log} 2>&1"

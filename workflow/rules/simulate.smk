@@ -1,0 +1,30 @@
+# Experiments with known truth, for those entries that have a `simulation` block.
+
+
+def plate_is_lost(experiment):
+    """Whether a plate that was simulated is gone, so that it must be made again."""
+    made = Path(simulation_of(experiment)).exists()
+    return "lost" if made and not registry[experiment].data_path.exists() else ""
+
+
+rule simulate:
+    output:
+        summary="results/experiments/{experiment}/simulation.json",
+        overview=report(
+            "results/experiments/{experiment}/simulation.png",
+            category="1 Experiments",
+            subcategory="{experiment}",
+            labels={"figure": "what was simulated"},
+            caption="../report/simulation.rst",
+        ),
+    params:
+        entry=lambda wildcards: entry_of(wildcards.experiment),
+        lost=lambda wildcards: plate_is_lost(wildcards.experiment),
+        code=code_digest("experiments", "simulation"),
+    log:
+        "logs/simulate/{experiment}.log",
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "dynaclr simulate --entry {params.entry:q} --out results/experiments/{wildcards.experiment}"
+        " > {log} 2>&1"

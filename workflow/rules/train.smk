@@ -1,0 +1,50 @@
+# One training a model and seed.
+
+
+def training_of(model):
+    """A model's training configuration, its overrides applied, as JSON text."""
+    chosen = models[model]
+    return json.dumps(load_training(chosen.training, chosen.overrides), sort_keys=True)
+
+
+def collection_of(model):
+    return f"results/collections/{models[model].collection}"
+
+
+rule train:
+    input:
+        lambda wildcards: f"{collection_of(wildcards.model)}/index.arrow.digest",
+        lambda wildcards: f"{collection_of(wildcards.model)}/registry.json",
+        lambda wildcards: experiment_files(
+            project.collection_of(wildcards.model).experiments, "statistics.parquet.digest"
+        ),
+    output:
+        best="results/models/{model}/seed{seed}/best.ckpt",
+        digest="results/models/{model}/seed{seed}/best.ckpt.digest",
+        last="results/models/{model}/seed{seed}/last.ckpt",
+        config="results/models/{model}/seed{seed}/config.yaml",
+        metrics="results/models/{model}/seed{seed}/metrics.csv",
+        provenance="results/models/{model}/seed{seed}/provenance.json",
+        curves=report(
+            "results/models/{model}/seed{seed}/curves.svg",
+            category="3 Training",
+            subcategory="{model}",
+            labels={"figure": "curves", "seed": "{seed}"},
+            caption="../report/curves.rst",
+        ),
+    params:
+        training=lambda wildcards: training_of(wildcards.model),
+        collection=lambda wildcards: collection_of(wildcards.model),
+        altered=lambda wildcards: altered(f"{collection_of(wildcards.model)}/index.arrow"),
+        code=code_digest(
+            "experiments", "index", "sampling", "transforms", "models", "losses", "data", "training"
+        ),
+    threads: lambda wildcards: models[wildcards.model].threads
+    log:
+        "logs/train/{model}.seed{seed}.log",
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "dynaclr train --training {params.training:q} --collection {params.collection}"
+        " --experiments results/experiments --seed {wildcards.seed} --threads {threads}"
+        " --out results/models/{wildcards.model}/seed{wildcards.seed} 2>&1 | tee {log}"
