@@ -1,0 +1,111 @@
+"""Patches equal slices of the plate as iohub reads it."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from iohub.ngff import open_ome_zarr
+
+from dynaclr.data.patches import PatchReader, PatchSource, depth_window, patch_origin
+from dynaclr.experiments import Plate, UserError
+from dynaclr.experiments.plate_writing import PlateLayout, new_plate
+
+LAYOUTS = {
+    "v2": PlateLayout("0.4", chunk_yx=16),
+    "v2-whole-planes": PlateLayout("0.4", chunk_yx=64, chunk_frames=2),
+    "v3": PlateLayout("0.5", chunk_yx=16),
+    "v3-sharded": PlateLayout("0.5", chunk_yx=16, shard_frames=2),
+}
+
+
+@pytest.fixture(scope="module", params=LAYOUTS)
+def plate_path(request, tmp_path_factory):
+    path = tmp_path_factory.mktemp(request.param) / "plate.zarr"
+    rng = np.random.default_rng(0)
+    with new_plate(
+        path,
+        positions=["A/1/0", "A/1/1"],
+        channels=["Phase3D", "GFP", "RFP"],
+        shape_TZYX=(4, 3, 48, 40),
+        dtype=np.uint16,
+        interval_minutes=10,
+        layout=LAYOUTS[request.param],
+    ) as plate:
+        for name in plate.positions:
+            with plate.position(name) as frames:
+                for _ in range(4):
+                    frames.append(rng.integers(0, 60000, (3, 3, 48, 40), dtype=np.uint16))
+    return path
+
+
+def reader_of(path, channels=(2, 0), size=(12, 10), depth=2, z_start=1, **options):
+    positions = Plate(path).positions.values()
+    sources = [PatchSource(position, channels, size, z_start) for position in positions]
+    return PatchReader(sources, depth, **options)
+
+
+def test_patches_equal_iohub_slices_to_the_bit(plate_path):
+    rng = np.random.default_rng(1)
+    source, t = rng.integers(0, 2, 64), rng.integers(0, 4, 64)
+    y, x = rng.uniform(6, 41, 64), rng.uniform(5, 34, 64)
+    patches = reader_of(plate_path).read(source, t, y, x)
+    with open_ome_zarr(plate_path, mode="r") as plate:
+        for number, patch in enumerate(patches):
+            array = plate[f"A/1/{source[number]}"]["0"]
+            y0, x0 = int(np.floor(y[number] + 0.5)) - 6, int(np.floor(x[number] + 0.5)) - 5
+            wanted = np.asarray(array[t[number]])[[2, 0], 1:3, y0 : y0 + 12, x0 : x0 + 10]
+            np.testing.assert_array_equal(patch, wanted)
+            assert patch.dtype == np.float32
+
+
+def test_order_and_batch_do_not_change_a_patch(plate_path):
+    places = [np.array([1, 0, 1]), np.array([3, 0, 2]), np.full(3, 20.0), np.full(3, 20.0)]
+    together = reader_of(plate_path).read(*places)
+    for number in (2, 0, 1):
+        alone = reader_of(plate_path, cache_bytes=0).read(*[p[number : number + 1] for p in places])
+        np.testing.assert_array_equal(alone[0], together[number])
+
+
+def test_absent_marker_is_zero(plate_path):
+    places = (np.array([0]), np.array([1]), np.array([20.0]), np.array([20.0]))
+    (patch,) = reader_of(plate_path, channels=(-1, 1)).read(*places)
+    assert (patch[0] == 0).all()
+    assert (patch[1] > 0).any()
+    (nothing,) = reader_of(plate_path, channels=(-1,)).read(*places)
+    assert nothing.shape == (1, 2, 12, 10)
+    assert (nothing == 0).all()
+
+
+def test_reader_pickles_small_and_reads_the_same(plate_path):
+    reader = reader_of(plate_path)
+    places = (np.array([1]), np.array([2]), np.array([0.0]), np.array([39.0]))
+    before = reader.read(*places)
+    packed = pickle.dumps(reader)
+    assert len(packed) < 20_000
+    np.testing.assert_array_equal(pickle.loads(packed).read(*places)[0], before[0])
+
+
+def test_patch_larger_than_the_image_is_told(plate_path):
+    with pytest.raises(UserError, match=r"A/1/0 is 48 x 40 pixels, a patch needs 64 x 10"):
+        reader_of(plate_path, size=(64, 10))
+
+
+def test_too_deep_a_window_is_told():
+    assert depth_window(5, 3, "plate") == 1
+    with pytest.raises(UserError, match="has 3 z planes, 4 are asked for"):
+        depth_window(3, 4, "plate")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_patches_stay_inside_the_image(data):
+    extent = data.draw(st.integers(1, 50))
+    size = data.draw(st.integers(1, extent))
+    center = data.draw(st.floats(-5, extent + 5))
+    start = int(patch_origin(center, size, extent))
+    assert 0 <= start <= extent - size
+    free = int(np.floor(center + 0.5)) - size // 2
+    if 0 <= free <= extent - size:
+        assert start == free, "a patch that fits is not moved"

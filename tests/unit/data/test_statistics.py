@@ -1,0 +1,143 @@
+"""Statistics from one streamed pass equal NumPy's on all pixels at once."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from iohub.ngff import open_ome_zarr
+
+from dynaclr.data.statistics import PERCENTILES, Tally, compute_statistics, statistics_table
+from dynaclr.experiments import ExperimentConfig, UserError
+from dynaclr.experiments.plate_writing import PlateLayout, new_plate
+
+
+def expected(pixels: np.ndarray) -> dict[str, float]:
+    """Statistics of finite pixels by NumPy's own functions."""
+    finite = pixels[np.isfinite(pixels)].astype(np.float64)
+    low, high = np.percentile(finite, [25, 75])
+    values = {f"p{q}": np.percentile(finite, q) for q in PERCENTILES}
+    return values | {
+        "mean": finite.mean(),
+        "std": finite.std(),
+        "median": np.median(finite),
+        "iqr": high - low,
+        "min": finite.min(),
+        "max": finite.max(),
+        "n": finite.size,
+        "n_nan": pixels.size - finite.size,
+    }
+
+
+def assert_row(row: dict, pixels: np.ndarray) -> None:
+    for name, value in expected(pixels).items():
+        np.testing.assert_allclose(row[name], value, rtol=1e-9, atol=1e-6, err_msg=name)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([np.uint8, np.uint16]).flatmap(
+        lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=3, max_dims=3, max_side=12))
+    )
+)
+def test_integer_frames_add_up_exactly(movie_TYX):
+    tallies = [Tally.of(frame) for frame in movie_TYX]
+    assert_row(Tally.sum(tallies).statistics(), movie_TYX)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    hnp.arrays(
+        np.float32,
+        hnp.array_shapes(min_dims=2, max_dims=2, max_side=12),
+        elements=st.floats(-100, 100, width=32) | st.just(np.nan) | st.just(np.inf),
+    )
+)
+def test_float_frame_leaves_out_what_is_not_finite(frame):
+    row = Tally.of(frame).statistics()
+    if np.isfinite(frame).any():
+        assert_row(row, frame)
+    else:
+        assert row["n"] == 0
+        assert np.isnan(row["mean"])
+
+
+def test_large_float_frames_pool_closely():
+    movie = np.random.default_rng(0).normal(100, 10, (5, 256, 256)).astype(np.float32)
+    pooled = Tally.sum(Tally.of(frame).thinned() for frame in movie).statistics()
+    truth = expected(movie)
+    assert pooled["mean"] == pytest.approx(truth["mean"], rel=1e-9)
+    assert pooled["std"] == pytest.approx(truth["std"], rel=1e-6)
+    for name in ("median", "p1", "p99"):
+        assert pooled[name] == pytest.approx(truth[name], abs=0.02)
+
+
+@pytest.fixture(params=[("0.4", None), ("0.5", None), ("0.5", 2)], ids=["v2", "v3", "v3-sharded"])
+def experiment(request, tmp_path):
+    """A plate of two wells with random pixels, and its entry."""
+    ngff, shard = request.param
+    rng = np.random.default_rng(1)
+    with new_plate(
+        tmp_path / "plate.zarr",
+        positions=["A/1/0", "B/1/0", "C/1/0"],
+        channels=["Phase3D", "GFP"],
+        shape_TZYX=(4, 2, 24, 20),
+        dtype=np.uint16,
+        interval_minutes=10,
+        layout=PlateLayout(ngff=ngff, chunk_yx=16, shard_frames=shard),
+    ) as plate:
+        for name in plate.positions:
+            with plate.position(name) as frames:
+                for _ in range(4):
+                    frames.append(rng.integers(0, 4000, (2, 2, 24, 20), dtype=np.uint16))
+    return ExperimentConfig(
+        name="e",
+        data_path=tmp_path / "plate.zarr",
+        tracks_path=tmp_path,
+        channels=[
+            {"name": "GFP", "marker": "reporter", "wells": ["B/1"]},
+            {"name": "Phase3D", "marker": "phase"},
+        ],
+        condition_wells={"mock": ["A/1"], "infected": ["B/1"]},
+        interval_minutes=10,
+        start_hpi=0,
+    )
+
+
+def test_table_equals_numpy_on_every_level(experiment):
+    table = statistics_table(experiment)
+    with open_ome_zarr(experiment.data_path, mode="r") as plate:
+        pixels = {fov: np.asarray(plate[fov]["0"]) for fov in ("A/1/0", "B/1/0")}
+    for row in table.to_dict("records"):
+        channel = ["Phase3D", "GFP"].index(row["channel"])
+        if row["level"] == "experiment":
+            used = ["B/1/0"] if row["marker"] == "reporter" else list(pixels)
+            chosen = np.stack([pixels[fov][:, channel] for fov in used])
+        else:
+            chosen = pixels[row["fov"]][:, channel]
+            chosen = chosen if row["level"] == "fov" else chosen[row["t"]]
+        assert_row(row, chosen)
+    # One row a frame, one a field of view and one in all, where the marker is present.
+    counts = table.groupby(["marker", "level"], observed=True).size()
+    assert counts["phase"].to_dict() == {"frame": 8, "fov": 2, "experiment": 1}
+    assert counts["reporter"].to_dict() == {"frame": 4, "fov": 1, "experiment": 1}
+
+
+def test_same_bytes_for_any_number_of_threads(experiment, tmp_path):
+    digests = set()
+    for threads in (1, 3):
+        compute_statistics(experiment, tmp_path / str(threads), threads)
+        digests.add((tmp_path / str(threads) / "statistics.parquet.digest").read_text())
+        assert (tmp_path / str(threads) / "intensity.svg").stat().st_size > 0
+    assert len(digests) == 1
+    assert len(pd.read_parquet(tmp_path / "1" / "statistics.parquet")) == 17
+
+
+def test_damaged_chunk_is_told(experiment):
+    files = (experiment.data_path / "B/1/0/0").rglob("*")
+    chunks = [f for f in files if f.is_file() and f.suffix != ".json" and f.name[0] != "."]
+    chunk = max(chunks, key=lambda file: file.stat().st_size)
+    chunk.write_bytes(chunk.read_bytes()[: chunk.stat().st_size // 2])
+    with pytest.raises(UserError, match=r"B/1/0.*cannot read frame \d of field of view B/1/0"):
+        statistics_table(experiment)

@@ -1,0 +1,79 @@
+"""Products are written whole or not at all, and known by their content."""
+
+import os
+
+import pytest
+
+from dynaclr.experiments import UserError
+from dynaclr.experiments.files import (
+    atomic_path,
+    digest_json,
+    digest_path,
+    read_json,
+    read_seal,
+    seal,
+    write_json,
+)
+
+
+def interrupt(path, old):
+    with pytest.raises(KeyboardInterrupt), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert (path.read_text() if old else path.exists()) == (old or False)
+    assert [file.name for file in path.parent.iterdir()] == ([path.name] if old else [])
+
+
+def test_interrupted_write_leaves_nothing_new(tmp_path):
+    path = tmp_path / "product.txt"
+    interrupt(path, None)
+    path.write_text("old")
+    interrupt(path, "old")
+
+
+def test_folder_replaces_folder_whole(tmp_path):
+    for content in ("first", "second"):
+        with atomic_path(tmp_path / "deep" / "store.zarr") as temporary:
+            temporary.mkdir()
+            (temporary / content).write_text(content)
+    assert [f.name for f in (tmp_path / "deep" / "store.zarr").iterdir()] == ["second"]
+
+
+def test_json_is_the_same_bytes_for_the_same_content(tmp_path):
+    write_json(tmp_path / "a.json", {"b": 1, "a": "µ"})
+    write_json(tmp_path / "b.json", {"a": "µ", "b": 1})
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    assert read_json(tmp_path / "a.json") == {"a": "µ", "b": 1}
+    assert digest_json({"b": 1, "a": 2}) == digest_json({"a": 2, "b": 1})
+
+
+@pytest.mark.parametrize(("content", "message"), [(None, "no such file"), ("{", "not valid JSON")])
+def test_broken_json_is_told(tmp_path, content, message):
+    path = tmp_path / "x.json"
+    if content:
+        path.write_text(content)
+    with pytest.raises(UserError, match=rf"x\.json: {message}"):
+        read_json(path)
+
+
+def test_folder_digest_sees_content_and_names_only(tmp_path):
+    folder = tmp_path / "store"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub" / "chunk").write_bytes(b"1")
+    before = digest_path(folder)
+    os.utime(folder / "sub" / "chunk", (0, 0))
+    (folder / ".snakemake_timestamp").touch()
+    assert digest_path(folder) == before
+    (folder / "sub" / "chunk").write_bytes(b"2")
+    assert digest_path(folder) != before
+    (folder / "sub" / "chunk").write_bytes(b"1")
+    (folder / "sub" / "chunk").rename(folder / "sub" / "other")
+    assert digest_path(folder) != before
+
+
+def test_seal_is_read_back_and_its_absence_told(tmp_path):
+    path = tmp_path / "x.bin"
+    path.write_bytes(b"x")
+    with pytest.raises(UserError, match="no digest file beside it"):
+        read_seal(path)
+    assert seal(path) == read_seal(path) == digest_path(path)

@@ -1,0 +1,68 @@
+"""Fingerprints change with content and with nothing else."""
+
+import os
+import time
+
+import pytest
+
+from dynaclr.experiments import ExperimentConfig, UserError
+from dynaclr.experiments import fingerprint as fp
+from dynaclr.experiments.files import seal
+
+
+@pytest.fixture
+def entry(project, tmp_path):
+    return ExperimentConfig.model_validate(
+        project["experiments"][0], context={"base": tmp_path}
+    )
+
+
+def test_tracks_fingerprint_follows_content(entry):
+    before = fp.tracks_fingerprint(entry)
+    table = entry.tracks_path / "A/1/0/tracks.csv"
+    os.utime(table, (0, 0))
+    assert fp.tracks_fingerprint(entry) == before
+    table.write_text(table.read_text() + "2,0,3,3,-1\n")
+    assert fp.tracks_fingerprint(entry) != before
+
+
+def test_plate_fingerprint_follows_metadata(entry):
+    before = fp.plate_fingerprint(entry)
+    metadata = entry.data_path / "A/1/0/.zattrs"
+    os.utime(metadata, (0, 0))
+    assert fp.plate_fingerprint(entry) == before
+    metadata.write_text(metadata.read_text().replace("GFP", "RFP"))
+    assert fp.plate_fingerprint(entry) != before
+
+
+def test_altered_product_is_noticed(tmp_path):
+    product = tmp_path / "best.ckpt"
+    assert fp.altered(product) == "", "a product that is not made yet"
+    product.write_bytes(b"weights")
+    assert fp.altered(product) == "", "a product without its digest"
+    seal(product)
+    assert fp.altered(product) == ""
+    later = time.time_ns() + 10**9
+    os.utime(product, ns=(later, later))
+    assert fp.altered(product) == "", "touched, not changed"
+    product.write_bytes(b"other weights")
+    os.utime(product, ns=(later, later))
+    assert len(fp.altered(product)) == 64
+
+
+def test_code_digest_ignores_comments_and_docstrings(tmp_path, monkeypatch):
+    monkeypatch.setattr(fp, "_PACKAGE", tmp_path)
+    module = tmp_path / "room" / "part.py"
+    module.parent.mkdir()
+
+    def digest(text):
+        module.write_text(text)
+        fp.code_digest.cache_clear()
+        return fp.code_digest("room")
+
+    plain = digest("def f():\n    return 1\n")
+    assert digest('"""Doc."""\n\ndef f():  # why\n    """Doc."""\n    return 1\n') == plain
+    assert digest("def f():\n    return 2\n") != plain
+    with pytest.raises(UserError, match="no such part"):
+        fp.code_digest("nothing.py")
+    fp.code_digest.cache_clear()
