@@ -1,0 +1,84 @@
+"""The gathered loss on several processes against one process with the whole batch."""
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from dynaclr.losses import NTXentHCL
+
+OPTIONS = {"temperature": 0.1, "beta": 0.5, "tau_plus": 0.05}
+SIZES = {2: (6, 10), 3: (7, 0, 9)}
+
+
+def whole():
+    generator = torch.Generator().manual_seed(0)
+    embeddings = torch.randn(16, 5, generator=generator, dtype=torch.float64)
+    labels = torch.randperm(16, generator=generator) % 8  # positives also lie on other ranks
+    return embeddings, labels, labels % 3
+
+
+def own_rows(rank, world):
+    offset = sum(SIZES[world][:rank])
+    return slice(offset, offset + SIZES[world][rank])
+
+
+def run_rank(rank, folder):
+    """Three ranks, then two of them: processes take longer to start than to compare."""
+    torch.set_num_threads(1)
+    for world in (3, 2):
+        if rank < world:
+            store = f"file://{folder}/{world}"
+            dist.init_process_group("gloo", init_method=store, rank=rank, world_size=world)
+            compare_with_one_process(rank, world)
+            dist.destroy_process_group()
+
+
+def compare_with_one_process(rank, world):
+    embeddings, labels, lineages = whole()
+    expected_leaf = embeddings.clone().requires_grad_()
+    expected = NTXentHCL(**OPTIONS)(expected_leaf, labels, lineages)
+    (3 * expected).backward()
+    own = own_rows(rank, world)
+    leaf = embeddings[own].clone().requires_grad_()
+    loss = NTXentHCL(**OPTIONS, gather=True)(leaf, labels[own], lineages[own])
+    (3 * loss).backward()
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(leaf.grad, expected_leaf.grad[own])
+    compare_parameters(embeddings, labels, own)
+    compare_disagreement(rank, embeddings, labels)
+
+
+def compare_parameters(embeddings, labels, own):
+    """Averaged over ranks, as DistributedDataParallel does, gradients are those of one process."""
+    torch.manual_seed(1)
+    single = nn.Linear(5, 4, dtype=torch.float64)
+    replica = nn.Linear(5, 4, dtype=torch.float64)
+    replica.load_state_dict(single.state_dict())
+    NTXentHCL(**OPTIONS)(single(embeddings), labels).backward()
+    criterion = NTXentHCL(**OPTIONS, gather=True, averaged_gradients=True)
+    wrapped = DistributedDataParallel(replica)
+    criterion(wrapped(embeddings[own]), labels[own]).backward()
+    torch.testing.assert_close(replica.weight.grad, single.weight.grad)
+    torch.testing.assert_close(replica.bias.grad, single.bias.grad)
+
+
+def compare_disagreement(rank, embeddings, labels):
+    """A rank that forgets its lineages is told so on all ranks; nobody waits for ever."""
+    lineages = labels if rank else None
+    with pytest.raises(ValueError, match=r"lineages.*\[0\]"):
+        NTXentHCL(gather=True)(embeddings, labels, lineages)
+    with pytest.raises(ValueError, match="dimensions"):
+        NTXentHCL(gather=True)(embeddings[:, : 3 + min(rank, 1)], labels)
+
+
+def test_ranks_together_equal_one_process(tmp_path):
+    mp.spawn(run_rank, args=(tmp_path,), nprocs=3)
+
+
+def test_without_a_process_group_gather_changes_nothing():
+    embeddings, labels, lineages = whole()
+    loss = NTXentHCL(**OPTIONS, gather=True)(embeddings, labels, lineages)
+    assert loss == NTXentHCL(**OPTIONS)(embeddings, labels, lineages)
