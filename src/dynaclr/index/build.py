@@ -1,0 +1,380 @@
+"""One experiment's cell index: from its plate's metadata and tracking tables to a table.
+
+The rules for bad input stand in `dynaclr.index.tracks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from dynaclr.experiments import ExperimentConfig, Plate, Position, Problems, UserError
+from dynaclr.experiments.files import atomic_path, seal, write_json
+from dynaclr.experiments.registry import check_on_disk
+from dynaclr.index.columns import SCHEMA, entry_columns, text_column
+from dynaclr.index.figures import save_qc_figure
+from dynaclr.index.lineage import (
+    Forest,
+    Links,
+    TrackTable,
+    build_forest,
+    division_frame,
+    group_tracks,
+    resolve_links,
+)
+from dynaclr.index.tracks import Observations, Repairs, find_table, lines_text, read_tracks
+
+CELLS = "cells.parquet"
+SUMMARY = "summary.json"
+QC = "qc.svg"
+# What merging and training do not need, and a change of which must not change the index.
+NOT_INDEXED = {"annotations", "truth", "simulation"}
+
+
+def build_index(entry: ExperimentConfig, out_dir: str | Path) -> dict[str, Any]:
+    """Write an experiment's ``cells.parquet`` with its digest, ``summary.json`` and ``qc.svg``.
+
+    The same content gives the same bytes of ``cells.parquet``, whatever the order of the rows in
+    the tracking tables, the folder they lie in, or the Zarr format of the plate.
+
+    Parameters
+    ----------
+    entry : ExperimentConfig
+    out_dir : str or Path
+        Folder of the experiment's results; made when missing.
+
+    Returns
+    -------
+    dict
+        Content of ``summary.json``.
+
+    Raises
+    ------
+    UserError
+        With every fault of the entry, the plate and the tracking tables.
+    """
+    table, summary = index_experiment(entry)
+    out_dir = Path(out_dir)
+    with atomic_path(out_dir / CELLS) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+    summary["digest"] = seal(out_dir / CELLS)
+    save_qc_figure(table, summary, out_dir / QC)
+    write_json(out_dir / SUMMARY, summary)
+    return summary
+
+
+def index_experiment(entry: ExperimentConfig) -> tuple[pa.Table, dict[str, Any]]:
+    """Build an experiment's cell index in memory.
+
+    Parameters
+    ----------
+    entry : ExperimentConfig
+
+    Returns
+    -------
+    table : pyarrow.Table
+        Columns of `dynaclr.index.columns`, sorted by (fov, t, branch).
+    summary : dict
+        What ``summary.json`` holds, but for the digest.
+
+    Raises
+    ------
+    UserError
+        With every fault of the entry, the plate and the tracking tables.
+    """
+    problems, repairs = Problems(), Repairs()
+    check_on_disk(entry, f"experiment {entry.name}", problems)
+    problems.raise_if_any()
+    plate = Plate(entry.data_path)
+    positions, left_out = _select(entry, plate)
+    _check_channels(entry, positions, problems)
+    files = _find_tables(entry, plate, positions, problems, repairs)
+    read = {
+        fov: read_tracks(path, _volume(positions[fov]), problems, repairs, _relative(path, entry))
+        for fov, path in files.items()
+    }
+    movie = _Movie.join(entry, {fov: rows for fov, rows in read.items() if rows}, files)
+    links = resolve_links(movie.tracks)
+    _report_links(movie, links, problems, repairs)
+    problems.raise_if_any()
+    if not len(movie.rows):
+        raise UserError(
+            f"experiment {entry.name}: the tracking tables in {entry.tracks_path} hold no "
+            "observation that can be used. Check them against the plate."
+        )
+    forest = build_forest(links.parent)
+    table = _table(entry, movie, links, forest)
+    summary = {
+        "experiment": entry.name,
+        "counts": _counts(entry, movie, forest),
+        "repairs": repairs.as_dict(),
+        "left_out": left_out,
+        "plate": _plate_facts(entry, plate, positions),
+        "entry": entry.dump(exclude=NOT_INDEXED),
+    }
+    return table, summary
+
+
+def _select(
+    entry: ExperimentConfig, plate: Plate
+) -> tuple[dict[str, Position], dict[str, list[str]]]:
+    """Fields of view that the entry uses, and what of the plate it does not."""
+    used, named = entry.condition_of_well, set().union(*entry.condition_wells.values())
+    excluded = set(entry.exclude_fovs)
+    positions = {
+        name: position
+        for name, position in plate.positions.items()
+        if position.well in used and name not in excluded
+    }
+    left_out = {
+        "wells_without_condition": sorted(set(plate.wells) - named),
+        "wells_not_included": sorted(named - set(used)),
+        "fovs_excluded": sorted(excluded),
+    }
+    if not positions:
+        raise UserError(
+            f"experiment {entry.name}: no field of view is left of {entry.data_path}. "
+            "Check condition_wells, include_wells and exclude_fovs."
+        )
+    return positions, left_out
+
+
+def _check_channels(
+    entry: ExperimentConfig, positions: dict[str, Position], problems: Problems
+) -> None:
+    for channel in entry.channels:
+        lacking = [
+            name
+            for name, position in positions.items()
+            if entry.has_marker(channel.marker, position.well)
+            and channel.name not in position.channels
+        ]
+        if lacking:
+            problems.add(
+                f"experiment {entry.name}: channels",
+                f"no channel {channel.name!r} in {_shown(lacking)} of {entry.data_path}",
+                f"Name the wells that have it under `wells` of the channel {channel.name!r}",
+            )
+
+
+def _find_tables(
+    entry: ExperimentConfig,
+    plate: Plate,
+    positions: dict[str, Position],
+    problems: Problems,
+    repairs: Repairs,
+) -> dict[str, Path]:
+    """Tracking table of each field of view that has one, in sorted order."""
+    before = len(problems.found)
+    files = {}
+    for fov in positions:
+        folder = entry.tracks_path / fov
+        if not folder.is_dir():
+            repairs.add("fov_without_tracks", fov)
+            continue
+        table = find_table(folder, problems)
+        if table is not None:
+            files[fov] = table
+    folders = sorted({f.parent for f in entry.tracks_path.glob("*/*/*/*.csv")})
+    names = [folder.relative_to(entry.tracks_path).as_posix() for folder in folders]
+    for name in names:
+        if name not in plate.positions:
+            repairs.add("tracks_without_fov", name)
+    if not files and len(problems.found) == before:
+        problems.add(
+            f"experiment {entry.name}: tracks_path",
+            f"{entry.tracks_path} has no table for any field of view that is used "
+            f"({_shown(list(positions))}); it has tables for {_shown(names) or 'none'}",
+            "Put each field's CSV at <row>/<column>/<fov>/, named as on the plate",
+        )
+    return files
+
+
+def _shown(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _relative(path: Path, entry: ExperimentConfig) -> str:
+    return path.relative_to(entry.tracks_path).as_posix()
+
+
+def _volume(position: Position) -> tuple[int, int, int, int]:
+    n_t, _, n_z, n_y, n_x = position.shape
+    return n_t, n_z, n_y, n_x
+
+
+@dataclass(frozen=True)
+class _Movie:
+    """Observations of all fields of view that have any, gathered into tracks.
+
+    `fov` is the number in `fovs` of each row; `paths` and `files` are the tables as the user and
+    as ``summary.json`` name them.
+    """
+
+    fovs: list[str]
+    paths: list[Path]
+    files: list[str]
+    fov: NDArray[np.int64]
+    rows: Observations
+    tracks: TrackTable
+
+    @classmethod
+    def join(
+        cls, entry: ExperimentConfig, read: dict[str, Observations], paths: dict[str, Path]
+    ) -> _Movie:
+        none = Observations(*(np.empty(0, np.int64) for _ in range(7)))
+        columns = [vars(rows) for rows in read.values()] or [vars(none)]
+        rows = Observations(**{k: np.concatenate([c[k] for c in columns]) for k in vars(none)})
+        fov = np.repeat(np.arange(len(read)), [len(r) for r in read.values()])
+        return cls(
+            fovs=list(read),
+            paths=[paths[name] for name in read],
+            files=[_relative(paths[name], entry) for name in read],
+            fov=fov,
+            rows=rows,
+            tracks=group_tracks(fov, rows.track_id, rows.t, rows.parent_track_id),
+        )
+
+    def by_file(self, tracks: NDArray[np.int64]) -> Iterable[tuple[int, NDArray[np.int64]]]:
+        """Give the number of each field of view among `tracks`, and the lines where these begin."""
+        if not len(tracks):
+            return
+        line = np.full(len(self.tracks), np.iinfo(np.int64).max)
+        np.minimum.at(line, self.tracks.of_row, self.rows.line)
+        fov = self.tracks.fov[tracks]
+        for number in np.unique(fov):
+            yield int(number), line[tracks[fov == number]]
+
+
+def _report_links(movie: _Movie, links: Links, problems: Problems, repairs: Repairs) -> None:
+    """Tell two parents in one track and circles; count the links that were mended."""
+    tracks = movie.tracks
+    of_track = tracks.parent_track_id[tracks.of_row]
+    differs = movie.rows.parent_track_id != of_track
+    clash = differs & (movie.rows.parent_track_id >= 0)
+    for fov, lines in movie.by_file(np.unique(tracks.of_row[clash])):
+        problems.add(
+            f"{movie.paths[fov]}, {lines_text(lines)}",
+            "a track that begins here is given more than one parent_track_id",
+            "Give all rows of a track the same parent",
+        )
+    for cycle in links.cycles:
+        for fov, lines in movie.by_file(cycle):
+            ids = ", ".join(map(str, tracks.track_id[cycle]))
+            problems.add(
+                f"{movie.paths[fov]}, {lines_text(lines)}",
+                f"the tracks {ids} descend from each other in a circle",
+                "Correct their parent_track_id",
+            )
+    for rule, found in {
+        "parent_on_some_rows": np.unique(tracks.of_row[differs]),
+        "own_parent": links.own_parent,
+        "parent_missing": links.parent_missing,
+        "parent_starts_after_child": links.starts_after_child,
+        "parent_overlaps_child": links.overlaps_child,
+    }.items():
+        for fov, lines in movie.by_file(found):
+            repairs.add(rule, movie.files[fov], lines)
+
+
+def _table(entry: ExperimentConfig, movie: _Movie, links: Links, forest: Forest) -> pa.Table:
+    rows, tracks = movie.rows, movie.tracks
+    parent_id = np.where(links.parent >= 0, tracks.track_id[links.parent], -1)
+    divides = division_frame(forest, tracks.last)
+    order = np.lexsort((forest.branch[tracks.of_row], rows.t, movie.fov))
+    rows, track, fov = rows.take(order), tracks.of_row[order], movie.fov[order]
+
+    wells = [name.rsplit("/", 1)[0] for name in movie.fovs]
+    conditions = [entry.condition_of_well[well] for well in wells]
+    columns = entry_columns(entry, len(rows))
+    columns |= {
+        "experiment": text_column(np.zeros(len(rows)), [entry.name]),
+        "well": _labels(wells, fov),
+        "fov": text_column(fov, movie.fovs),
+        "condition": _labels(conditions, fov),
+        "t": rows.t,
+        "hours": entry.hours(rows.t.astype(np.float64)),
+        "track_id": rows.track_id,
+        "parent_track_id": parent_id[track],
+        "lineage_id": forest.lineage[track],
+        "generation": forest.generation[track],
+        "branch": forest.branch[track],
+        "branch_end": forest.branch_end[track],
+        "y": rows.y,
+        "x": rows.x,
+        "z": rows.z,
+        "frames_to_division": np.where(divides[track] >= 0, divides[track] - rows.t, -1),
+        "track_length": tracks.length[track],
+    }
+    metadata = [name for name in columns if name not in SCHEMA.names]
+    arrays = [_typed(columns[field.name], field.type) for field in SCHEMA]
+    return pa.table(arrays + [columns[name] for name in metadata], names=[*SCHEMA.names, *metadata])
+
+
+def _labels(of_fov: list[str], fov: NDArray[np.int64]) -> pa.DictionaryArray:
+    """Label of each row by its field of view, with sorted categories."""
+    categories, codes = np.unique(np.array(of_fov, dtype=object), return_inverse=True)
+    return text_column(codes[fov], categories.tolist())
+
+
+def _typed(values: Any, kind: pa.DataType) -> pa.Array:
+    if isinstance(values, pa.Array):
+        return values
+    return pa.array(np.asarray(values, kind.to_pandas_dtype()))
+
+
+def _counts(entry: ExperimentConfig, movie: _Movie, forest: Forest) -> dict[str, Any]:
+    n = len(movie.fovs)
+    per_fov = {
+        "rows": np.bincount(movie.fov, minlength=n),
+        "tracks": np.bincount(movie.tracks.fov, minlength=n),
+        "lineages": np.bincount(movie.tracks.fov[np.unique(forest.root)], minlength=n),
+        "divisions": np.bincount(movie.tracks.fov[forest.n_daughters > 1], minlength=n),
+    }
+    wells = [fov.rsplit("/", 1)[0] for fov in movie.fovs]
+    conditions = [entry.condition_of_well[well] for well in wells]
+
+    def grouped(labels: list[str]) -> dict[str, dict[str, int]]:
+        mask = {label: np.array([other == label for other in labels]) for label in labels}
+        return {
+            label: {"fovs": int(chosen.sum())}
+            | {what: int(values[chosen].sum()) for what, values in per_fov.items()}
+            for label, chosen in sorted(mask.items())
+        }
+
+    return {what: int(values.sum()) for what, values in per_fov.items()} | {
+        "fovs": n,
+        "frames": len(np.unique(movie.rows.t)),
+        "per_condition": grouped(conditions),
+        "per_well": grouped(wells),
+        "per_fov": grouped(movie.fovs),
+    }
+
+
+def _plate_facts(
+    entry: ExperimentConfig, plate: Plate, positions: dict[str, Position]
+) -> dict[str, Any]:
+    """Tell what the plate's metadata says; a list where fields of view differ."""
+    return {
+        "zarr_format": _common(p.zarr_format for p in positions.values()),
+        "channels": plate.channels,
+        "shape_tczyx": _common(list(p.shape) for p in positions.values()),
+        "pixel_size_um": entry.pixel_size_um
+        or _common(p.pixel_size_um for p in positions.values()),
+        "image_shapes": {name: list(p.shape[-2:]) for name, p in positions.items()},
+    }
+
+
+def _common(values: Iterable[Any]) -> Any:
+    distinct: list[Any] = []
+    for value in values:
+        if value not in distinct:
+            distinct.append(value)
+    return distinct[0] if len(distinct) == 1 else sorted(distinct)

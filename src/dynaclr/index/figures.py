@@ -1,0 +1,334 @@
+"""Figures of an index: can these tracks be trusted, and what does a collection hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dynaclr.experiments.figures import (
+    CATEGORICAL,
+    SEQUENTIAL,
+    color_of,
+    figure_style,
+    save_figure,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def save_qc_figure(table: pa.Table, summary: dict[str, Any], path: str | Path) -> None:
+    """Draw what tells good tracks from bad ones, for one experiment.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Cell index of the experiment, sorted by (fov, t, branch).
+    summary : dict
+        Content of ``summary.json``.
+    path : str or Path
+        Where to write; the suffix says the format.
+    """
+    with figure_style():
+        save_figure(_qc_figure(_Cells(table), summary), path)
+
+
+class _Cells:
+    """Columns of one experiment's index as arrays, and facts that several panels need."""
+
+    def __init__(self, table: pa.Table) -> None:
+        table = table.combine_chunks()
+        names = ("t", "hours", "y", "x", "branch", "branch_end", "generation", "parent_track_id")
+        names = (*names, "frames_to_division", "track_length")
+        self.column = {name: table[name].to_numpy() for name in names}
+        condition = table["condition"].combine_chunks()
+        self.conditions: list[str] = condition.dictionary.to_pylist()
+        self.condition = condition.indices.to_numpy()
+        # A track has its first row where its branch is first seen, since frames ascend in a field.
+        _, self.first = np.unique(self.column["branch"], return_index=True)
+        last = np.unique(self.column["branch"][::-1], return_index=True)[1]
+        self.last = len(self) - 1 - last
+        self.n_frames = int(self.column["t"].max()) + 1
+
+    def __len__(self) -> int:
+        return len(self.column["t"])
+
+    def per_frame(self, rows: NDArray[Any]) -> NDArray[np.int64]:
+        """Rows chosen, counted by frame."""
+        return np.bincount(self.column["t"][rows], minlength=self.n_frames)
+
+    def hour_of_frame(self) -> NDArray[np.float64]:
+        hours = np.full(self.n_frames, np.nan)
+        hours[self.column["t"]] = self.column["hours"]
+        return hours
+
+
+def _qc_figure(cells: _Cells, summary: dict[str, Any]) -> Figure:
+    import matplotlib.pyplot as plt
+
+    counts = summary["counts"]
+    figure, axes = plt.subplots(2, 4, figsize=(15, 6.6))
+    figure.suptitle(
+        f"{summary['experiment']}: {counts['rows']:,} observations, {counts['tracks']:,} tracks, "
+        f"{counts['lineages']:,} lineages, {counts['divisions']:,} divisions in "
+        f"{counts['fovs']:,} field{'s' if counts['fovs'] > 1 else ''} of view",
+        x=0.01,
+        ha="left",
+    )
+    color = color_of(cells.conditions)
+    _draw_cells(axes[0, 0], cells, color)
+    _draw_lengths(axes[0, 1], cells, color)
+    _draw_events(axes[0, 2], cells)
+    _draw_steps(axes[0, 3], cells)
+    _draw_generations(axes[1, 0], cells)
+    _draw_positions(axes[1, 1], cells, summary)
+    _draw_wells(axes[1, 2], summary, cells, color)
+    _draw_repairs(axes[1, 3], summary)
+    return figure
+
+
+def _draw_cells(axis: Axes, cells: _Cells, color: dict[str, str]) -> None:
+    hours = cells.hour_of_frame()
+    for number, name in enumerate(cells.conditions):
+        axis.plot(hours, cells.per_frame(cells.condition == number), color=color[name], label=name)
+    axis.set(title="Cells per frame", xlabel="time (hours)", ylabel="cells", ylim=(0, None))
+    axis.legend()
+
+
+def _draw_lengths(axis: Axes, cells: _Cells, color: dict[str, str]) -> None:
+    length, condition = cells.column["track_length"][cells.first], cells.condition[cells.first]
+    edges = np.arange(0.5, length.max() + 1.5, max(1, length.max() // 30))
+    edges = np.append(edges, edges[-1] + max(1, length.max() // 30))
+    for number, name in enumerate(cells.conditions):
+        chosen = length[condition == number]
+        axis.hist(
+            chosen,
+            bins=edges,
+            histtype="step",
+            color=color[name],
+            linewidth=1.4,
+            label=f"{name}: median {np.median(chosen):.0f}",
+        )
+    axis.set(
+        title=f"Track lengths (n = {len(length):,} tracks)",
+        xlabel="observations of a track",
+        ylabel="tracks",
+    )
+    axis.set_ylim(0, 1.25 * axis.get_ylim()[1])
+    axis.legend(loc="upper left")
+
+
+def _draw_events(axis: Axes, cells: _Cells) -> None:
+    """Show starts and ends that neither a division nor the movie's border explains."""
+    column = cells.column
+    n_cells = np.maximum(cells.per_frame(slice(None)), 1)
+    divides = column["frames_to_division"][cells.last] == 0
+    has_daughter = column["branch_end"][cells.last] > column["branch"][cells.last] + 1
+    events = {
+        "division": cells.last[divides],
+        "start without parent": cells.first[
+            (column["parent_track_id"][cells.first] < 0) & (column["t"][cells.first] > 0)
+        ],
+        "end without daughters": cells.last[
+            ~has_daughter & (column["t"][cells.last] < cells.n_frames - 1)
+        ],
+    }
+    hours = cells.hour_of_frame()
+    for (name, rows), shade in zip(events.items(), CATEGORICAL, strict=False):
+        share = 100 * cells.per_frame(rows) / n_cells
+        axis.plot(hours, share, color=shade, label=f"{name} (n = {len(rows):,})")
+    axis.set(
+        title="Divisions and broken tracks", xlabel="time (hours)", ylabel="% of cells in frame"
+    )
+    axis.set_ylim(0, 1.35 * max(1.0, axis.get_ylim()[1]))
+    axis.legend(loc="upper left")
+
+
+def _draw_steps(axis: Axes, cells: _Cells) -> None:
+    """Show how far cells move from one frame to the next; a second hump means swapped cells."""
+    column = cells.column
+    order = np.lexsort((column["t"], column["branch"]))
+    same = np.diff(column["branch"][order]) == 0
+    gap = np.diff(column["t"][order])[same]
+    step = np.hypot(np.diff(column["y"][order]), np.diff(column["x"][order]))[same][gap == 1]
+    n_gaps = int(np.count_nonzero(gap > 1))
+    title = f"Steps (n = {len(step):,}; {n_gaps:,} gaps)"
+    axis.set(title=title, xlabel="pixels per frame", ylabel="steps", yscale="log")
+    if not len(step):
+        return
+    axis.hist(step, bins=50, color=CATEGORICAL[0])
+    far = np.percentile(step, 99)
+    axis.axvline(far, color=CATEGORICAL[5], linestyle="--", label=f"99th percentile: {far:.1f}")
+    axis.legend()
+
+
+def _draw_generations(axis: Axes, cells: _Cells) -> None:
+    tracks = np.bincount(cells.column["generation"][cells.first])
+    axis.bar(np.arange(len(tracks)), tracks, color=CATEGORICAL[0])
+    axis.set_xlim(-1, len(tracks))
+    axis.set_xticks(np.arange(0, len(tracks), 1 + len(tracks) // 12))
+    axis.set(
+        title=f"Generations (n = {tracks.sum():,} tracks)",
+        xlabel="divisions since the first track of the lineage",
+        ylabel="tracks",
+    )
+
+
+def _draw_positions(axis: Axes, cells: _Cells, summary: dict[str, Any]) -> None:
+    shapes = np.array(list(summary["plate"]["image_shapes"].values()))
+    height, width = shapes.max(axis=0)
+    bins = [max(1, int(40 * side / max(height, width))) for side in (height, width)]
+    count, _, _ = np.histogram2d(
+        cells.column["y"],
+        cells.column["x"],
+        bins=bins,
+        range=[[-0.5, height - 0.5], [-0.5, width - 0.5]],
+    )
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    image = axis.imshow(count, cmap=SEQUENTIAL, extent=extent, interpolation="nearest")
+    axis.figure.colorbar(image, ax=axis, label="observations per bin", shrink=0.85)
+    axis.grid(False)
+    axis.set(
+        title="Positions in the image, all fields of view", xlabel="x (pixels)", ylabel="y (pixels)"
+    )
+
+
+def _draw_wells(axis: Axes, summary: dict[str, Any], cells: _Cells, color: dict[str, str]) -> None:
+    """Show observations of each field of view, well by well: an empty or crowded one stands out."""
+    per_fov = summary["counts"]["per_fov"]
+    wells = sorted({fov.rsplit("/", 1)[0] for fov in per_fov})
+    condition_of = {
+        well: name
+        for name, listed in summary["entry"]["condition_wells"].items()
+        for well in listed
+    }
+    for name in cells.conditions:
+        points = [
+            (wells.index(fov.rsplit("/", 1)[0]), count["rows"])
+            for fov, count in per_fov.items()
+            if condition_of[fov.rsplit("/", 1)[0]] == name
+        ]
+        place, rows = zip(*points, strict=True)
+        axis.plot(place, rows, "o", color=color[name], markersize=5, alpha=0.7)
+    shown = np.unique(np.linspace(0, len(wells) - 1, min(len(wells), 12)).round().astype(int))
+    axis.set_xticks(shown, [wells[i] for i in shown])
+    axis.set_xlim(-0.6, len(wells) - 0.4)
+    axis.set(
+        title=f"Fields of view (n = {len(per_fov):,})",
+        xlabel="well",
+        ylabel="observations of a field of view",
+        ylim=(0, None),
+    )
+
+
+def _draw_repairs(axis: Axes, summary: dict[str, Any]) -> None:
+    repaired = {rule: found["count"] for rule, found in summary["repairs"].items()}
+    left_out = {what: len(names) for what, names in summary["left_out"].items() if names}
+    axis.set(title="Repairs (grey: parts not used)", xlabel="times")
+    counts = left_out | dict(sorted(repaired.items(), key=lambda item: item[1]))
+    if not counts:
+        axis.text(0.5, 0.5, "none needed", ha="center", va="center", transform=axis.transAxes)
+        axis.set(xticks=[], yticks=[])
+        return
+    bars = axis.barh(
+        [name.replace("_", " ") for name in counts],
+        list(counts.values()),
+        color=[CATEGORICAL[1] if name in repaired else CATEGORICAL[7] for name in counts],
+    )
+    axis.bar_label(bars, labels=[f"{n:,}" for n in counts.values()], padding=3, fontsize=8)
+    axis.margins(x=0.2)
+    axis.grid(axis="y", visible=False)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+
+
+def save_composition_figure(batch: pa.RecordBatch, path: str | Path) -> None:
+    """Draw what a collection holds: experiment x condition x hour, and its split.
+
+    Parameters
+    ----------
+    batch : pyarrow.RecordBatch
+        Merged index, with the column ``split``.
+    path : str or Path
+        Where to write; the suffix says the format.
+    """
+    with figure_style():
+        save_figure(_composition_figure(batch), path)
+
+
+def _composition_figure(batch: pa.RecordBatch) -> Figure:
+    import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator
+
+    labels, counts, edges, sides = _composition(batch)
+    figure, (heat, bars) = plt.subplots(
+        1,
+        2,
+        figsize=(11, 1.6 + 0.24 * max(len(labels), 4)),
+        width_ratios=(3, 1),
+        sharey=True,
+    )
+    figure.suptitle(
+        f"{batch.num_rows:,} observations of {len(batch['experiment'].dictionary):,} experiments",
+        x=0.01,
+        ha="left",
+    )
+    shown = np.ma.masked_equal(counts, 0)
+    mesh = heat.pcolormesh(
+        edges, np.arange(len(labels) + 1) - 0.5, shown, cmap=SEQUENTIAL, norm="log", rasterized=True
+    )
+    ticks = LogLocator(subs=(1, 2, 5))
+    figure.colorbar(
+        mesh, ax=heat, label="observations per bin", pad=0.01, ticks=ticks, format="{x:,.0f}"
+    ).minorticks_off()
+    heat.set_yticks(np.arange(len(labels)), labels)
+    heat.set(
+        title=f"When (bins of {edges[1] - edges[0]:g} h)",
+        xlabel="time (hours post infection)",
+        ylim=(len(labels) - 0.5, -0.5),
+    )
+    left = np.zeros(len(labels))
+    for (name, rows), shade in zip(sides.items(), CATEGORICAL, strict=False):
+        bars.barh(labels, rows, left=left, color=shade, label=f"{name} (n = {rows.sum():,})")
+        left += rows
+    bars.set(title="On which side of the split", xlabel="observations")
+    bars.locator_params(axis="x", nbins=4)
+    bars.grid(axis="y", visible=False)
+    bars.tick_params(axis="y", left=False, labelleft=False)
+    figure.legend(loc="outside lower right", ncols=2)
+    return figure
+
+
+def _composition(
+    batch: pa.RecordBatch,
+) -> tuple[list[str], NDArray[np.int64], NDArray[np.float64], dict[str, NDArray[np.int64]]]:
+    """Labels of the (experiment, condition) pairs; their counts by hour and by side."""
+    names = {key: batch[key].dictionary.to_pylist() for key in ("experiment", "condition", "split")}
+    codes = {key: batch[key].indices.to_numpy() for key in names}
+    key = codes["experiment"].astype(np.int64) * len(names["condition"]) + codes["condition"]
+    present = np.flatnonzero(np.bincount(key))
+    place = np.zeros(present[-1] + 1, np.int64)
+    place[present] = np.arange(len(present))
+    row = place[key]
+    experiment, condition = np.divmod(present, len(names["condition"]))
+    labels = [
+        f"{names['experiment'][i]} · {names['condition'][j]}"
+        for i, j in zip(experiment, condition, strict=True)
+    ]
+
+    hours = batch["hours"].to_numpy()
+    lowest, highest = np.floor(hours.min()), hours.max()
+    width = next((w for w in (0.5, 1, 2, 4, 6, 12, 24) if (highest - lowest) / w < 60), 48)
+    n_bins = int((highest - lowest) // width) + 1
+    column = np.minimum(((hours - lowest) / width).astype(np.int64), n_bins - 1)
+    counts = np.bincount(row * n_bins + column, minlength=len(labels) * n_bins)
+    sides = {
+        side: np.bincount(row[codes["split"] == number], minlength=len(labels))
+        for number, side in enumerate(names["split"])
+    }
+    edges = lowest + width * np.arange(n_bins + 1)
+    return labels, counts.reshape(len(labels), n_bins), edges, sides

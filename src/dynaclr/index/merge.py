@@ -1,0 +1,308 @@
+"""One index over the experiments of a collection, memory-mappable, with its split.
+
+The merged index is an Arrow IPC file with a single record batch and no compression: its columns
+are arrays on disk, and processes that map it share one copy in memory.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from dynaclr.experiments import Problems, UserError
+from dynaclr.experiments.files import (
+    atomic_path,
+    digest_path,
+    read_json,
+    read_seal,
+    seal,
+    write_json,
+)
+from dynaclr.index.build import CELLS, SUMMARY
+from dynaclr.index.columns import SCHEMA, SPLIT, text_column
+from dynaclr.index.figures import save_composition_figure
+from dynaclr.index.split import check_split, split_fovs
+
+INDEX = "index.arrow"
+MANIFEST = "manifest.json"
+REGISTRY = "registry.json"
+COMPOSITION = "composition.svg"
+UNKNOWN = "unknown"
+SIDES = ("train", "validation")
+
+
+def merge_indexes(
+    experiment_dirs: Sequence[str | Path],
+    out_dir: str | Path,
+    train: Sequence[str],
+    validation: Sequence[str] = (),
+    validation_fov_fraction: float | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Join experiments' indexes into a collection's.
+
+    Writes ``index.arrow`` with its digest, ``manifest.json`` (counts, digests, split),
+    ``registry.json`` (the entries, so that training finds plates and channels) and
+    ``composition.svg``. The order of `experiment_dirs` does not matter.
+
+    Parameters
+    ----------
+    experiment_dirs : sequence of str or Path
+        Folders that `build_index` wrote.
+    out_dir : str or Path
+        Folder of the collection; made when missing.
+    train, validation : sequence of str
+        Experiments on either side of the split; each one given must be on one of them.
+    validation_fov_fraction : float, optional
+        Instead of `validation`: share of the fields of view of each training experiment that
+        validate, at least one where there are two.
+    seed : int
+        Chooses these fields of view.
+
+    Returns
+    -------
+    dict
+        Content of ``manifest.json``.
+
+    Raises
+    ------
+    UserError
+        When an index is missing or was changed after it was made, an experiment stands twice, or
+        the split leaves a side empty.
+    """
+    sources = _open_sources([Path(folder) for folder in experiment_dirs])
+    check_split(list(sources), train, validation, validation_fov_fraction)
+    validating = {name: None for name in validation}
+    if validation_fov_fraction is not None:
+        conditions = {name: source.condition_of_fov() for name, source in sources.items()}
+        validating = split_fovs(conditions, validation_fov_fraction, seed)
+    cells = {name: source.cells for name, source in sources.items()}
+    batch = collate(cells, validating)
+
+    out_dir = Path(out_dir)
+    with (
+        atomic_path(out_dir / INDEX) as temporary,
+        pa.OSFile(str(temporary), "wb") as sink,
+        pa.ipc.new_file(sink, batch.schema) as writer,
+    ):
+        writer.write_batch(batch)
+    manifest = {
+        "digest": seal(out_dir / INDEX),
+        "rows": batch.num_rows,
+        "experiments": {
+            name: {"digest": source.digest} | counts
+            for (name, source), counts in zip(sources.items(), _counts(batch), strict=True)
+        },
+        "split": {
+            "by": "experiment" if validation else "fov",
+            "train": sorted(train),
+            "validation": sorted(validation),
+            "validation_fov_fraction": validation_fov_fraction,
+            "validation_fovs": {k: v for k, v in validating.items() if v is not None},
+            "seed": None if validation else seed,
+        },
+    }
+    write_json(out_dir / MANIFEST, manifest)
+    write_json(out_dir / REGISTRY, [source.entry for source in sources.values()])
+    save_composition_figure(batch, out_dir / COMPOSITION)
+    return manifest
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One experiment's finished index."""
+
+    cells: Path
+    digest: str
+    entry: dict[str, Any]
+
+    def condition_of_fov(self) -> dict[str, str]:
+        fovs = pq.read_table(self.cells, columns=["fov", "condition"])
+        pairs = fovs.group_by(["fov", "condition"]).aggregate([])
+        return dict(zip(pairs["fov"].to_pylist(), pairs["condition"].to_pylist(), strict=True))
+
+
+def _open_sources(folders: list[Path]) -> dict[str, _Source]:
+    """Experiments by name, in sorted order, each held against its digest."""
+    problems, sources = Problems(), {}
+    for folder in folders:
+        try:
+            summary = read_json(folder / SUMMARY)
+            digest = read_seal(folder / CELLS)
+            actual = digest_path(folder / CELLS)
+        except UserError as error:
+            problems.found.append(str(error))
+            continue
+        if not digest == actual == summary["digest"]:
+            problems.add(
+                folder / CELLS,
+                "was changed after it was made (its digest differs)",
+                "Run the index stage of this experiment again",
+            )
+        name = summary["experiment"]
+        if name in sources:
+            problems.add(folder, f"experiment {name} is given twice", "Give it once")
+        sources[name] = _Source(folder / CELLS, digest, summary["entry"])
+    problems.raise_if_any()
+    return dict(sorted(sources.items()))
+
+
+def collate(
+    cells: Mapping[str, Path | pa.Table],
+    validating: Mapping[str, Sequence[str] | None] | None = None,
+) -> pa.RecordBatch:
+    """Join cell indexes into one record batch, in the sorted order of the experiments' names.
+
+    Lineages and branches are numbered on from one experiment to the next. Text that an experiment
+    does not give becomes ``unknown``, numbers NaN; a column that is text in one experiment is text
+    in all. Categories are sorted.
+
+    Parameters
+    ----------
+    cells : mapping of str to Path or pyarrow.Table
+        Experiment to its cell index.
+    validating : mapping of str to list of str, optional
+        Experiment to the fields of view that validate (None: all of them); adds the column
+        ``split``.
+
+    Returns
+    -------
+    pyarrow.RecordBatch
+        Without nulls.
+    """
+    schemas = {name: _schema_and_size(source) for name, source in sorted(cells.items())}
+    total = sum(size for _, size in schemas.values())
+    columns = _empty_columns([schema for schema, _ in schemas.values()], total)
+    if validating is not None:
+        columns[SPLIT] = _TextColumn(total)
+    numbered = {"lineage_id": 0, "branch": 0, "branch_end": 0}
+    start = 0
+    for name, (_, size) in schemas.items():
+        source = cells[name]
+        table = source if isinstance(source, pa.Table) else pq.read_table(source)
+        if validating is not None:
+            table = table.append_column(SPLIT, _sides(table["fov"], validating.get(name, ())))
+        rows = slice(start, start + size)
+        for key, column in columns.items():
+            column.put(rows, table[key] if key in table.column_names else None)
+        for key, offset in numbered.items():
+            columns[key].values[rows] += offset
+        numbered["lineage_id"] = columns["lineage_id"].values[rows].max() + 1
+        numbered["branch"] = numbered["branch_end"] = columns["branch_end"].values[rows].max()
+        start += size
+    arrays = {key: column.finish() for key, column in columns.items()}
+    return pa.record_batch(list(arrays.values()), names=list(arrays))
+
+
+def _schema_and_size(source: Path | pa.Table) -> tuple[pa.Schema, int]:
+    if isinstance(source, pa.Table):
+        return source.schema, source.num_rows
+    return pq.read_schema(source), pq.read_metadata(source).num_rows
+
+
+class _TextColumn:
+    """Text being gathered: codes, and categories in the order in which they were met."""
+
+    def __init__(self, size: int) -> None:
+        self.codes = np.empty(size, np.int32)
+        self.known: dict[str, int] = {}
+
+    def put(self, rows: slice, column: pa.ChunkedArray | None) -> None:
+        if column is None:
+            self.codes[rows] = self._code(UNKNOWN)
+            return
+        codes, categories = text_codes(column)
+        lookup = [self._code(category) for category in categories]
+        if np.any(codes < 0):
+            lookup.append(self._code(UNKNOWN))  # a null has the code -1, the last place
+        self.codes[rows] = np.array(lookup, np.int32)[codes]
+
+    def _code(self, category: str) -> int:
+        return self.known.setdefault(category, len(self.known))
+
+    def finish(self) -> pa.Array:
+        categories = sorted(self.known)
+        rank = np.empty(len(categories), np.int32)
+        rank[[self.known[category] for category in categories]] = np.arange(len(categories))
+        return text_column(rank[self.codes], categories)
+
+
+class _NumberColumn:
+    """Numbers being gathered; NaN where an experiment gives none."""
+
+    def __init__(self, size: int, dtype: np.dtype[Any]) -> None:
+        self.values = np.empty(size, dtype)
+
+    def put(self, rows: slice, column: pa.ChunkedArray | None) -> None:
+        self.values[rows] = np.nan if column is None else column.to_numpy()
+
+    def finish(self) -> pa.Array:
+        # from_pandas=False keeps NaN a value; a null would need a mask beside the numbers.
+        return pa.array(self.values, from_pandas=False)
+
+
+def _empty_columns(
+    schemas: Sequence[pa.Schema], total: int
+) -> dict[str, _TextColumn | _NumberColumn]:
+    metadata = sorted({name for schema in schemas for name in schema.names} - set(SCHEMA.names))
+    columns: dict[str, _TextColumn | _NumberColumn] = {}
+    for name in [*SCHEMA.names, *metadata]:
+        kinds = [schema.field(name).type for schema in schemas if name in schema.names]
+        if any(pa.types.is_dictionary(kind) for kind in kinds):
+            columns[name] = _TextColumn(total)
+        elif len(set(kinds)) == 1 and len(kinds) == len(schemas):
+            columns[name] = _NumberColumn(total, np.dtype(kinds[0].to_pandas_dtype()))
+        else:
+            columns[name] = _NumberColumn(total, np.dtype(np.float64))
+    return columns
+
+
+def text_codes(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], list[str]]:
+    """Codes and categories of a text column, or of numbers as text; -1 where it is null."""
+    if not pa.types.is_dictionary(column.type):
+        column = column.cast(pa.string()).dictionary_encode()
+    encoded = column.unify_dictionaries().combine_chunks()
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return codes, encoded.dictionary.to_pylist()
+
+
+def _sides(fov: pa.ChunkedArray, validating: Sequence[str] | None) -> pa.DictionaryArray:
+    """Side of each row by its field of view."""
+    codes, fovs = text_codes(fov)
+    chosen = np.array([validating is None or name in validating for name in fovs], np.int32)
+    return text_column(chosen[codes], SIDES)
+
+
+def _counts(batch: pa.RecordBatch) -> list[dict[str, dict[str, int]]]:
+    """Rows, tracks, lineages and fields of view of each experiment, side by side."""
+    experiment = batch["experiment"]
+    bounds = np.searchsorted(
+        experiment.indices.to_numpy(), np.arange(len(experiment.dictionary) + 1)
+    )
+    columns = {
+        "tracks": batch["branch"].to_numpy(),
+        "lineages": batch["lineage_id"].to_numpy(),
+        "fovs": batch["fov"].indices.to_numpy(),
+    }
+    split = batch[SPLIT]
+    side = np.array([SIDES.index(name) for name in split.dictionary.to_pylist()])
+    side = side[split.indices.to_numpy()]
+    counts = []
+    for start, stop in itertools.pairwise(bounds):
+        chosen = [start + np.flatnonzero(side[start:stop] == i) for i in range(len(SIDES))]
+        counts.append(
+            {
+                name: {"rows": len(rows)}
+                | {what: len(np.unique(values[rows])) for what, values in columns.items()}
+                for name, rows in zip(SIDES, chosen, strict=True)
+            }
+        )
+    return counts
