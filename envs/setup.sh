@@ -24,4 +24,12 @@ fi
 
 echo "Installing the pinned environment into $venv"
 "$uv" pip install --quiet --python "$venv" --constraint envs/lock.txt --group dev --editable '.[slurm]'
+
+# Beside a CPU build of torch the index's torchvision needs a little help; see the file.
+if ! "$venv/bin/python" -c 'import torchvision' 2>/dev/null; then
+    site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    cp envs/torchvision_cpu.py "$site"
+    echo 'import torchvision_cpu' >"$site/torchvision_cpu.pth"
+    "$venv/bin/python" -c 'import torchvision'
+fi
 touch "$venv/.complete"

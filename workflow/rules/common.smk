@@ -1,6 +1,8 @@
 # The project's configuration, and what several stages share.
 
 import json
+import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -18,7 +20,11 @@ from dynaclr.experiments.project import load_project, load_training
 
 def read_project():
     """The validated project; on a fault, one message and exit code 2 before any job runs."""
-    file = Path(workflow.configfiles[-1]) if workflow.configfiles else Path("config/config.yaml")
+    file = (
+        Path(workflow.configfiles[-1])
+        if workflow.configfiles
+        else Path("config/config.yaml")
+    )
     try:
         # Jobs on other nodes read this file again; the first process has checked the disk for them.
         return load_project(dict(config), file, on_disk=workflow.is_main_process)

@@ -1,62 +1,87 @@
-# One embedding store a model, variant and experiment. A variant is a trained seed, the untrained
-# encoder that this seed started from, or intensity statistics of the same patches.
-
-
-def seed_of(variant):
-    """Seed whose configuration a variant uses, and how it embeds."""
-    if variant == "intensity":
-        return None, "intensity"
-    seed, _, untrained = variant.removeprefix("seed").partition("-")
-    return int(seed), untrained or "trained"
-
-
-def model_folder(model, variant):
-    seed, _ = seed_of(variant)
-    return f"results/models/{model}/seed{models[model].seeds[0] if seed is None else seed}"
+# Embeddings of every observation of an experiment: by each trained seed, and by two baselines that a
+# trained encoder must beat: the encoder that the seed started from, and intensity statistics.
 
 
 def variants_of(model):
-    """The trained seeds of a model, and the baselines that they are held against."""
+    """The trained seeds of a model, and their baselines, as folders of results/embeddings."""
     trained = [f"seed{seed}" for seed in models[model].seeds]
     return [*trained, *(f"{variant}-untrained" for variant in trained), "intensity"]
 
 
-def embeddings_of(model, suffix=".zarr.digest"):
+def embeddings_of(model):
+    """Digests of all stores that a model is judged by."""
     return [
-        f"results/embeddings/{model}/{variant}/{experiment}{suffix}"
+        f"results/embeddings/{model}/{variant}/{experiment}.zarr.digest"
         for variant in variants_of(model)
         for experiment in project.experiments_of(model)
     ]
 
 
-rule embed:
-    input:
-        lambda wildcards: model_folder(wildcards.model, wildcards.variant) + "/best.ckpt.digest",
-        lambda wildcards: model_folder(wildcards.model, wildcards.variant) + "/config.yaml",
-        lambda wildcards: experiment_files(
-            [wildcards.experiment],
+def embedding_inputs(model, seed, experiment):
+    return [
+        f"results/models/{model}/seed{seed}/best.ckpt.digest",
+        f"results/models/{model}/seed{seed}/config.yaml",
+        *experiment_files(
+            [experiment],
             "cells.parquet.digest",
             "summary.json",
             "statistics.parquet.digest",
         ),
-    output:
-        store=directory("results/embeddings/{model}/{variant}/{experiment}.zarr"),
-        digest="results/embeddings/{model}/{variant}/{experiment}.zarr.digest",
-    params:
-        model=lambda wildcards: model_folder(wildcards.model, wildcards.variant),
-        variant=lambda wildcards: seed_of(wildcards.variant)[1],
-        altered=lambda wildcards: altered(
-            model_folder(wildcards.model, wildcards.variant) + "/best.ckpt"
+    ]
+
+
+embedding_code = code_digest(
+    "experiments", "index", "transforms", "models", "data", "training"
+)
+
+
+rule embed:
+    input:
+        lambda wildcards: embedding_inputs(
+            wildcards.model, wildcards.seed, wildcards.experiment
         ),
-        code=code_digest("experiments", "index", "transforms", "models", "data", "training"),
-    wildcard_constraints:
-        variant=r"seed-?\d+(-untrained)?|intensity",
-    threads: lambda wildcards: models[wildcards.model].threads
+    output:
+        trained=directory("results/embeddings/{model}/seed{seed}/{experiment}.zarr"),
+        trained_digest="results/embeddings/{model}/seed{seed}/{experiment}.zarr.digest",
+        untrained=directory(
+            "results/embeddings/{model}/seed{seed}-untrained/{experiment}.zarr"
+        ),
+        untrained_digest=(
+            "results/embeddings/{model}/seed{seed}-untrained/{experiment}.zarr.digest"
+        ),
     log:
-        "logs/embed/{model}.{variant}.{experiment}.log",
+        "logs/embed/{model}.seed{seed}.{experiment}.log",
     conda:
         "../../envs/environment.yaml"
+    threads: lambda wildcards: models[wildcards.model].threads
+    params:
+        altered=lambda wildcards: altered(
+            f"results/models/{wildcards.model}/seed{wildcards.seed}/best.ckpt"
+        ),
+        code=embedding_code,
     shell:
-        "dynaclr embed --model {params.model} --variant {params.variant} --threads {threads}"
-        " --experiment results/experiments/{wildcards.experiment} --out {output.store}"
-        " > {log} 2>&1"
+        "dynaclr embed --model results/models/{wildcards.model}/seed{wildcards.seed}"
+        " --experiment results/experiments/{wildcards.experiment} --threads {threads}"
+        " --trained {output.trained} --untrained {output.untrained} > {log} 2>&1"
+
+
+rule embed_intensity:
+    input:
+        lambda wildcards: embedding_inputs(
+            wildcards.model, models[wildcards.model].seeds[0], wildcards.experiment
+        ),
+    output:
+        store=directory("results/embeddings/{model}/intensity/{experiment}.zarr"),
+        digest="results/embeddings/{model}/intensity/{experiment}.zarr.digest",
+    log:
+        "logs/embed/{model}.intensity.{experiment}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: lambda wildcards: models[wildcards.model].threads
+    params:
+        seed=lambda wildcards: models[wildcards.model].seeds[0],
+        code=embedding_code,
+    shell:
+        "dynaclr embed --model results/models/{wildcards.model}/seed{params.seed}"
+        " --experiment results/experiments/{wildcards.experiment} --threads {threads}"
+        " --intensity {output.store} > {log} 2>&1"

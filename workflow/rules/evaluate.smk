@@ -67,17 +67,18 @@ rule evaluate:
             labels={"figure": "PCA and UMAP"},
             caption="../report/embedding.rst",
         ),
-    params:
-        plan=lambda wildcards: evaluation_of(wildcards.model),
-        labels=lambda wildcards: " ".join(
-            source_of(name, label_fingerprint) for name in project.experiments_of(wildcards.model)
-        ),
-        code=code_digest("experiments", "evaluation"),
-    threads: 2
     log:
         "logs/evaluate/{model}.log",
     conda:
         "../../envs/environment.yaml"
+    threads: 2
+    params:
+        plan=lambda wildcards: evaluation_of(wildcards.model),
+        labels=lambda wildcards: " ".join(
+            source_of(name, label_fingerprint)
+            for name in project.experiments_of(wildcards.model)
+        ),
+        code=code_digest("experiments", "evaluation"),
     shell:
         "dynaclr evaluate --plan {params.plan:q} --embeddings results/embeddings/{wildcards.model}"
         " --out results/evaluation/{wildcards.model} > {log} 2>&1"

@@ -15,15 +15,17 @@ rule index:
             labels={"figure": "tracks: quality control"},
             caption="../report/qc.rst",
         ),
-    params:
-        entry=lambda wildcards: entry_of(wildcards.experiment, "annotations", "truth", "simulation"),
-        tracks=lambda wildcards: source_of(wildcards.experiment, tracks_fingerprint),
-        plate=lambda wildcards: source_of(wildcards.experiment, plate_fingerprint),
-        code=code_digest("experiments", "index"),
     log:
         "logs/index/{experiment}.log",
     conda:
         "../../envs/environment.yaml"
+    params:
+        entry=lambda wildcards: entry_of(
+            wildcards.experiment, "annotations", "truth", "simulation"
+        ),
+        tracks=lambda wildcards: source_of(wildcards.experiment, tracks_fingerprint),
+        plate=lambda wildcards: source_of(wildcards.experiment, plate_fingerprint),
+        code=code_digest("experiments", "index"),
     shell:
         "dynaclr index --entry {params.entry:q} --out results/experiments/{wildcards.experiment}"
         " > {log} 2>&1"

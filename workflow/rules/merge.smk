@@ -16,7 +16,9 @@ def merge_options(collection):
 rule merge:
     input:
         lambda wildcards: experiment_files(
-            collections[wildcards.collection].experiments, "cells.parquet.digest", "summary.json"
+            collections[wildcards.collection].experiments,
+            "cells.parquet.digest",
+            "summary.json",
         ),
     output:
         index="results/collections/{collection}/index.arrow",
@@ -30,19 +32,21 @@ rule merge:
             labels={"figure": "what is in it"},
             caption="../report/composition.rst",
         ),
+    log:
+        "logs/merge/{collection}.log",
+    conda:
+        "../../envs/environment.yaml"
     params:
         options=lambda wildcards: merge_options(wildcards.collection),
         altered=lambda wildcards: "".join(
             map(
                 altered,
-                experiment_files(collections[wildcards.collection].experiments, "cells.parquet"),
+                experiment_files(
+                    collections[wildcards.collection].experiments, "cells.parquet"
+                ),
             )
         ),
         code=code_digest("experiments", "index"),
-    log:
-        "logs/merge/{collection}.log",
-    conda:
-        "../../envs/environment.yaml"
     shell:
         "dynaclr merge --experiments results/experiments {params.options}"
         " --out results/collections/{wildcards.collection} > {log} 2>&1"

@@ -7,13 +7,16 @@ def print_headlines():
     for model in models:
         headline = Path(f"results/evaluation/{model}/headline.json")
         if headline.is_file():
-            print(f"{model}: {json.loads(headline.read_text())['text']}", file=sys.stderr)
+            print(
+                f"{model}: {json.loads(headline.read_text())['text']}", file=sys.stderr
+            )
 
 
 def report_command():
     """Snakemake's report of what this invocation made, with this invocation's configuration."""
-    files = [os.path.relpath(file) for file in workflow.configfiles]
-    return shlex.join(["--configfile", *files] if files else [])
+    return shlex.join(
+        ["--configfile", *(os.path.relpath(file) for file in workflow.configfiles)]
+    )
 
 
 rule figures:
@@ -39,13 +42,13 @@ rule report:
         rules.figures.input,
     output:
         "results/report.html",
-    params:
-        configuration=report_command(),
     log:
         "logs/report.log",
     localrule: True
     conda:
         "../../envs/environment.yaml"
+    params:
+        configuration=report_command(),
     shell:
         # The inner Snakemake only reads; the lock is held by the outer one.
         "snakemake figures --snakefile {workflow.main_snakefile:q} {params.configuration}"

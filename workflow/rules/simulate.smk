@@ -17,14 +17,14 @@ rule simulate:
             labels={"figure": "what was simulated"},
             caption="../report/simulation.rst",
         ),
-    params:
-        entry=lambda wildcards: entry_of(wildcards.experiment),
-        lost=lambda wildcards: plate_is_lost(wildcards.experiment),
-        code=code_digest("experiments", "simulation"),
     log:
         "logs/simulate/{experiment}.log",
     conda:
         "../../envs/environment.yaml"
+    params:
+        entry=lambda wildcards: entry_of(wildcards.experiment),
+        lost=lambda wildcards: plate_is_lost(wildcards.experiment),
+        code=code_digest("experiments", "simulation"),
     shell:
         "dynaclr simulate --entry {params.entry:q} --out results/experiments/{wildcards.experiment}"
         " > {log} 2>&1"

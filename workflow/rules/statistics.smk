@@ -14,6 +14,11 @@ rule statistics:
             labels={"figure": "intensity over time"},
             caption="../report/intensity.rst",
         ),
+    log:
+        "logs/statistics/{experiment}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 2
     params:
         entry=lambda wildcards: entry_of(
             wildcards.experiment, "tracks_path", "annotations", "truth", "simulation"
@@ -21,11 +26,6 @@ rule statistics:
         tracks=lambda wildcards: registry[wildcards.experiment].dump()["tracks_path"],
         plate=lambda wildcards: source_of(wildcards.experiment, plate_fingerprint),
         code=code_digest("experiments", "data/arrays.py", "data/statistics.py"),
-    threads: 2
-    log:
-        "logs/statistics/{experiment}.log",
-    conda:
-        "../../envs/environment.yaml"
     shell:
         "dynaclr statistics --entry {params.entry:q} --threads {threads}"
         " --out results/experiments/{wildcards.experiment} > {log} 2>&1"

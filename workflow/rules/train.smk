@@ -16,7 +16,8 @@ rule train:
         lambda wildcards: f"{collection_of(wildcards.model)}/index.arrow.digest",
         lambda wildcards: f"{collection_of(wildcards.model)}/registry.json",
         lambda wildcards: experiment_files(
-            project.collection_of(wildcards.model).experiments, "statistics.parquet.digest"
+            project.collection_of(wildcards.model).experiments,
+            "statistics.parquet.digest",
         ),
     output:
         best="results/models/{model}/seed{seed}/best.ckpt",
@@ -32,18 +33,27 @@ rule train:
             labels={"figure": "curves", "seed": "{seed}"},
             caption="../report/curves.rst",
         ),
-    params:
-        training=lambda wildcards: training_of(wildcards.model),
-        collection=lambda wildcards: collection_of(wildcards.model),
-        altered=lambda wildcards: altered(f"{collection_of(wildcards.model)}/index.arrow"),
-        code=code_digest(
-            "experiments", "index", "sampling", "transforms", "models", "losses", "data", "training"
-        ),
-    threads: lambda wildcards: models[wildcards.model].threads
     log:
         "logs/train/{model}.seed{seed}.log",
     conda:
         "../../envs/environment.yaml"
+    threads: lambda wildcards: models[wildcards.model].threads
+    params:
+        training=lambda wildcards: training_of(wildcards.model),
+        collection=lambda wildcards: collection_of(wildcards.model),
+        altered=lambda wildcards: altered(
+            f"{collection_of(wildcards.model)}/index.arrow"
+        ),
+        code=code_digest(
+            "experiments",
+            "index",
+            "sampling",
+            "transforms",
+            "models",
+            "losses",
+            "data",
+            "training",
+        ),
     shell:
         "dynaclr train --training {params.training:q} --collection {params.collection}"
         " --experiments results/experiments --seed {wildcards.seed} --threads {threads}"

@@ -6,7 +6,6 @@ Each import stands inside its function, so that a command loads only what it nee
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 
 def check(config: str = "config/config.yaml") -> None:
@@ -27,6 +26,18 @@ def check(config: str = "config/config.yaml") -> None:
     )
 
 
+def check_training(training: str) -> None:
+    """Check a training configuration by building model, data and trainer from it.
+
+    Args:
+        training: The training configuration (YAML file, or YAML or JSON text).
+    """
+    from dynaclr.experiments.project import load_training
+    from dynaclr.training import check_training as run
+
+    run(load_training(training), "training configuration")
+
+
 def schema(out: Path = Path("workflow/schemas")) -> None:
     """Write the JSON schemas of the project configuration and of an experiment entry.
 
@@ -39,6 +50,25 @@ def schema(out: Path = Path("workflow/schemas")) -> None:
 
     write_json(out / "config.schema.json", ProjectConfig.model_json_schema())
     write_json(out / "experiment.schema.json", ExperimentConfig.model_json_schema())
+
+
+def simulate(entry: str, out: Path, processes: int = 1) -> None:
+    """Make an experiment with known truth: plate, tracks, annotations and truth.
+
+    Args:
+        entry: The experiment entry with its simulation block (YAML file, or YAML or JSON text).
+        out: Folder for simulation.json and simulation.png.
+        processes: Fields of view simulated at the same time.
+    """
+    from dynaclr.experiments import load_entry
+    from dynaclr.experiments.files import write_json
+    from dynaclr.simulation import overview_figure
+    from dynaclr.simulation import simulate as run
+
+    experiment = load_entry(entry)
+    summary = run(experiment, overwrite=True, processes=processes)
+    overview_figure(experiment, out / "simulation.png")
+    write_json(out / "simulation.json", summary)
 
 
 def index(entry: str, out: Path) -> None:
@@ -125,23 +155,72 @@ def train(
 def embed(
     model: Path,
     experiment: Path,
-    out: Path,
-    variant: Literal["trained", "untrained", "intensity"] = "trained",
+    trained: Path | None = None,
+    untrained: Path | None = None,
+    intensity: Path | None = None,
     batch_size: int = 512,
     threads: int = 2,
     device: str = "auto",
 ) -> None:
-    """Embed every observation of an experiment.
+    """Embed every observation of an experiment; each store that is named is written.
 
     Args:
         model: Folder of a trained model.
         experiment: Folder of an experiment's results.
-        out: AnnData zarr store to write.
-        variant: The trained encoder, the untrained one, or intensity statistics.
+        trained: AnnData zarr store for the trained encoder.
+        untrained: Store for the encoder with the weights it started from, a baseline.
+        intensity: Store for intensity statistics of the same patches, a baseline.
         batch_size: Patches of a batch.
         threads: CPU threads.
         device: Torch device; auto takes a GPU when there is one.
     """
+    from dynaclr.experiments import UserError
     from dynaclr.training import embed as run
 
-    run(model, experiment, out, variant, batch_size, threads, device)
+    named = {"trained": trained, "untrained": untrained, "intensity": intensity}
+    out = {variant: path for variant, path in named.items() if path is not None}
+    if not out:
+        raise UserError("embed: nothing to write. Name a store: --trained results/x.zarr")
+    run(model, experiment, out, batch_size, threads, device)
+
+
+def evaluate(plan: str, embeddings: Path, out: Path) -> None:
+    """Judge a model's embeddings on held-out experiments, beside its baselines.
+
+    Args:
+        plan: YAML or JSON text, or a file: variants, train, held_out, labels, tasks, bootstrap.
+        embeddings: Folder of the model, with <variant>/<experiment>.zarr.
+        out: Folder for tables and figures.
+    """
+    from dynaclr.evaluation import evaluate_model
+    from dynaclr.experiments.project import TaskConfig, load_training
+
+    chosen = load_training(plan)
+    stores = {
+        variant: {name: embeddings / variant / f"{name}.zarr" for name in chosen["labels"]}
+        for variant in chosen["variants"]
+    }
+    evaluate_model(
+        embeddings.name,
+        stores,
+        chosen["labels"],
+        [TaskConfig.model_validate(task) for task in chosen["tasks"]],
+        chosen["train"],
+        chosen["held_out"],
+        out,
+        n_bootstrap=chosen["bootstrap"],
+    )
+
+
+COMMANDS = {
+    "check": check,
+    "check-training": check_training,
+    "schema": schema,
+    "simulate": simulate,
+    "index": index,
+    "statistics": statistics,
+    "merge": merge,
+    "train": train,
+    "embed": embed,
+    "evaluate": evaluate,
+}

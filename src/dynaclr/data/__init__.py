@@ -10,7 +10,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "datamodule": [
             "MultiExperimentDataModule",
             "SamplingConfig",
-            "read_registry",
             "read_statistics",
         ],
         "dataset": ["EpochBatches", "MultiExperimentTripletDataset"],

@@ -5,21 +5,19 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from lightning.pytorch import LightningDataModule
-from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import DataLoader
 
 from dynaclr.data.cells import CellReader, NormalizationConfig, PatchConfig
 from dynaclr.data.dataset import Batch, EpochBatches, MultiExperimentTripletDataset, as_is
-from dynaclr.experiments import ExperimentConfig, ExperimentRegistry, UserError
-from dynaclr.experiments.files import read_json
+from dynaclr.experiments import UserError
 from dynaclr.index import MultiExperimentIndex
+from dynaclr.index.anchors import Anchors
 from dynaclr.sampling import FlexibleBatchSampler, PositiveSampler, offsets_in_frames
 from dynaclr.transforms import Normalize
 
@@ -121,9 +119,9 @@ class MultiExperimentDataModule(LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Open the index and find the valid anchors of both splits."""
         self.index = MultiExperimentIndex.from_merged(self.collection / "index.arrow")
-        self.registry = read_registry(self.collection / "registry.json")
-        statistics = read_statistics(self.experiments, list(self.registry))
+        statistics = read_statistics(self.experiments, self.index.experiments)
         self._positives = self._positive_sampler()
+        self._anchors: dict[str, Anchors] = {}
         self._datasets = {
             "train": self._dataset("train", statistics, self.extraction_size),
             "validation": self._dataset("validation", statistics, self.patches.size),
@@ -134,7 +132,7 @@ class MultiExperimentDataModule(LightningDataModule):
         offsets = []
         for name in names:
             try:
-                minutes = self.registry[name].interval_minutes
+                minutes = self.index.registry[name].interval_minutes
                 offsets.append(offsets_in_frames(self.tau_range, minutes))
             except ValueError as error:
                 raise UserError(f"experiment {name}: {error}") from None
@@ -149,47 +147,39 @@ class MultiExperimentDataModule(LightningDataModule):
         self, split: str, statistics: pd.DataFrame, size: tuple[int, ...]
     ) -> MultiExperimentTripletDataset:
         anchors = self.index.valid_anchors(split=split, has_positive=self._positives.has_positive)
-        if anchors.size == 0:
+        self._anchors[split] = anchors
+        if len(anchors) == 0:
             raise UserError(
                 f"{self.collection}: no {split} cell has a positive {self.tau_range[0]:g} to "
                 f"{self.tau_range[1]:g} hours later. Widen `data.tau_range`."
             )
-        log.info("%s: %d anchors of %d rows", split, anchors.size, len(self.index))
+        log.info("%s: %d anchors; left out: %s", split, len(anchors), anchors.left_out)
         cut = PatchConfig(**{**asdict(self.patches), "size": tuple(size)})
         reader = CellReader(
-            self.index, self.registry, statistics, cut, self.normalization, self.cache_mb << 20
+            self.index,
+            self.index.registry,
+            statistics,
+            cut,
+            self.normalization,
+            self.cache_mb << 20,
         )
         columns = {"lineage_id": self.index.column("lineage_id")}
-        return MultiExperimentTripletDataset(reader, anchors, self._positives.sample, columns)
+        return MultiExperimentTripletDataset(reader, anchors.rows, self._positives.sample, columns)
 
     def batches(self, split: str) -> EpochBatches:
         """Compose the batches of a split, for this process's place among the replicas."""
-        anchors = self._datasets[split].anchors
-        options = asdict(self.sampling)
+        anchors = self._anchors[split]
+        columns = {"hours", *_names(self.sampling.batch_group_by)}
+        columns |= set(_names(self.sampling.stratify_by))
         sampler = FlexibleBatchSampler(
-            self._sampling_columns(anchors),
+            anchors.frame(sorted(columns)),
             self.batch_size,
-            **options,
+            **asdict(self.sampling),
             num_replicas=self.trainer.world_size if self.trainer else 1,
             rank=self.trainer.global_rank if self.trainer else 0,
             seed=self.seed,
         )
         return EpochBatches(sampler, len(anchors), fixed=split != "train")
-
-    def _sampling_columns(self, anchors: NDArray[np.int64]) -> pd.DataFrame:
-        wanted: list[str] = []
-        for chosen in (self.sampling.batch_group_by, self.sampling.stratify_by):
-            wanted += [chosen] if isinstance(chosen, str) else (chosen or [])
-        columns: dict[str, Any] = {"hours": self.index.column("hours")[anchors]}
-        for name in wanted:
-            if name not in self.index.table.column_names:
-                raise UserError(
-                    f"data.sampling: the index has no column {name!r}. "
-                    f"Known: {', '.join(self.index.table.column_names)}"
-                )
-            codes, names = self.index.codes(name)
-            columns[name] = pd.Categorical.from_codes(codes[anchors], names)
-        return pd.DataFrame(columns)
 
     def train_dataloader(self) -> DataLoader:
         """Batches of training anchors."""
@@ -234,12 +224,8 @@ class MultiExperimentDataModule(LightningDataModule):
         return x_BCZYX
 
 
-def read_registry(path: Path) -> ExperimentRegistry:
-    """Experiments of a collection, as it was merged from them."""
-    context = {"context": {"base": Path.cwd()}}
-    return ExperimentRegistry(
-        ExperimentConfig.model_validate(entry, **context) for entry in read_json(path)
-    )
+def _names(chosen: str | list[str] | None) -> list[str]:
+    return [chosen] if isinstance(chosen, str) else list(chosen or [])
 
 
 def read_statistics(experiments: Path, names: list[str]) -> pd.DataFrame:

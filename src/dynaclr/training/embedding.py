@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import anndata as ad
 import numpy as np
@@ -25,19 +26,24 @@ from dynaclr.transforms import Normalize
 
 log = logging.getLogger(__name__)
 
-Variant = Literal["trained", "untrained", "intensity"]
+Embedded = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+VARIANTS = ("trained", "untrained", "intensity")
 
 
 def embed(
     model_dir: Path,
     experiment_dir: Path,
-    out: Path,
-    variant: Variant = "trained",
+    out: dict[str, Path],
     batch_size: int = 512,
     threads: int = 2,
     device: str = "auto",
 ) -> None:
-    """Embed every observation of an experiment and write an AnnData store.
+    """Embed every observation of an experiment and write an AnnData store a variant.
+
+    All variants see the same patches, which are read once. ``untrained`` is the encoder with the
+    weights that its training started from, ``intensity`` are statistics of the same normalized
+    patches: what a trained encoder must beat.
 
     Parameters
     ----------
@@ -45,12 +51,10 @@ def embed(
         Folder of a trained model (``config.yaml``, ``best.ckpt``).
     experiment_dir : Path
         Folder of an experiment's results (``cells.parquet``, ``summary.json``, statistics).
-    out : Path
-        AnnData zarr store to write: ``X`` features float32, ``obsm["X_projections"]``, ``obs``
-        the index columns, ``uns["dynaclr"]`` the provenance as JSON text.
-    variant : {'trained', 'untrained', 'intensity'}
-        The trained encoder; the same encoder with the weights it started from; or intensity
-        statistics of the same normalized patches. The latter two are what a trained one must beat.
+    out : dict of str to Path
+        AnnData zarr store to write for each of some `VARIANTS`: ``X`` features float32,
+        ``obsm["X_projections"]``, ``obs`` the index columns, ``uns["dynaclr"]`` the provenance as
+        JSON text.
     batch_size : int
         Patches of a batch; does not change the result beyond rounding.
     threads : int
@@ -65,8 +69,8 @@ def embed(
     """
     torch.set_num_threads(threads)
     cli = _build_from(model_dir)
-    encoder, weights = _encoder(cli, model_dir, variant)
-    index = MultiExperimentIndex.from_parquet([experiment_dir / "cells.parquet"])
+    encoders = {variant: _encoder(cli, model_dir, variant) for variant in out}
+    index = MultiExperimentIndex.from_parquet([experiment_dir])
     entry = ExperimentConfig.model_validate(read_json(experiment_dir / "summary.json")["entry"])
     data = cli.datamodule
     reader = CellReader(
@@ -79,16 +83,17 @@ def embed(
     )
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    features, projections = _run(encoder, reader, len(index), batch_size, torch.device(device))
+    modules = {variant: encoder for variant, (encoder, _) in encoders.items()}
+    embedded = _run(modules, reader, len(index), batch_size, torch.device(device))
     provenance = {
-        "variant": variant,
-        "checkpoint": weights,
         "index": read_seal(experiment_dir / "cells.parquet"),
         "statistics": read_seal(experiment_dir / "statistics.parquet"),
         "config": yaml.safe_load(cli.resolved()),
     } | environment()
-    _write(index, features, projections, provenance, out)
-    log.info("%s: %d of %d observations embedded", entry.name, len(features), len(index))
+    for variant, path in out.items():
+        facts = provenance | {"variant": variant, "checkpoint": encoders[variant][1]}
+        _write(index, *embedded[variant], facts, path)
+    log.info("%s: all %d observations embedded", entry.name, len(index))
 
 
 def _build_from(model_dir: Path) -> TrainingCLI:
@@ -101,12 +106,13 @@ def _build_from(model_dir: Path) -> TrainingCLI:
     return build(content, str(path), enable_model_summary=False)
 
 
-def _encoder(cli: TrainingCLI, model_dir: Path, variant: Variant) -> tuple[nn.Module, str | None]:
+def _encoder(cli: TrainingCLI, model_dir: Path, variant: str) -> tuple[nn.Module, str | None]:
     """Encoder of a variant in evaluation mode, and the digest of its checkpoint, if it has one."""
     if variant == "intensity":
         return IntensityFeatures().eval(), None
+    encoder = copy.deepcopy(cli.model.encoder).eval()
     if variant == "untrained":
-        return cli.model.encoder.eval(), None
+        return encoder, None
     path = model_dir / "best.ckpt"
     digest = digest_path(path)
     if digest != read_seal(path):
@@ -114,26 +120,41 @@ def _encoder(cli: TrainingCLI, model_dir: Path, variant: Variant) -> tuple[nn.Mo
             f"{path}: was changed after it was trained. Delete it to train again, or restore it."
         )
     weights = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    cli.model.load_state_dict(weights)
-    return cli.model.encoder.eval(), digest
+    prefix = "encoder."
+    encoder.load_state_dict(
+        {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
+    )
+    return encoder, digest
 
 
 @torch.inference_mode()
 def _run(
-    encoder: nn.Module, reader: CellReader, n_rows: int, batch_size: int, device: torch.device
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Features and projections of all rows, in their order."""
-    encoder.to(device)
+    encoders: dict[str, nn.Module],
+    reader: CellReader,
+    n_rows: int,
+    batch_size: int,
+    device: torch.device,
+) -> dict[str, Embedded]:
+    """Features and projections of all rows, in their order, by every encoder."""
     normalize = Normalize()
-    collected: list[tuple[NDArray, NDArray]] = []
-    for start in range(0, n_rows, batch_size):
+    collected: dict[str, list[Embedded]] = {variant: [] for variant in encoders}
+    for encoder in encoders.values():
+        encoder.to(device)
+    for number, start in enumerate(range(0, n_rows, batch_size)):
         batch = reader.read(np.arange(start, min(start + batch_size, n_rows)))
         moved = {name: value.to(device) for name, value in batch.items()}
         x_BCZYX = normalize(moved["patch"], moved["center"], moved["spread"])
-        collected.append(tuple(part.float().cpu().numpy() for part in encoder(x_BCZYX)))
-        if start // batch_size % 20 == 0:
+        for variant, encoder in encoders.items():
+            features, projections = encoder(x_BCZYX)
+            collected[variant].append(
+                (features.float().cpu().numpy(), projections.float().cpu().numpy())
+            )
+        if number % 20 == 0:
             log.info("%d of %d observations", start + len(x_BCZYX), n_rows)
-    return tuple(np.concatenate(parts) for parts in zip(*collected, strict=True))
+    return {
+        variant: tuple(np.concatenate(parts) for parts in zip(*batches, strict=True))
+        for variant, batches in collected.items()
+    }
 
 
 def _write(
