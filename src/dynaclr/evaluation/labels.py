@@ -1,0 +1,176 @@
+"""Label tables: CSV keyed by field of view, track and (optionally) frame, and their join."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dynaclr.experiments import UserError
+from dynaclr.experiments.registry import nearest
+
+# More distinct values than this are a measurement, not classes.
+MAX_CLASSES = 20
+
+
+@dataclass(frozen=True)
+class JoinedLabels:
+    """Labels of one experiment's observations.
+
+    Attributes
+    ----------
+    values : numpy.ndarray
+        Class name of each observation, object, None where it has no label; shape (n,).
+    n_unmatched : int
+        Labelled rows of the table that no observation has the key of.
+    """
+
+    values: np.ndarray
+    n_unmatched: int
+
+
+def join_labels(obs: pd.DataFrame, path: str | Path, column: str) -> JoinedLabels:
+    """Labels of `column` of a table for the observations of one experiment.
+
+    A table with a column ``t`` labels observations; one without labels whole tracks. Rows with
+    an empty label are unknown and label nothing.
+
+    Parameters
+    ----------
+    obs : pandas.DataFrame
+        Observations of one experiment, with fov, track_id and t; n rows.
+    path : str or Path
+        The CSV.
+    column : str
+        Its column that holds the classes.
+
+    Returns
+    -------
+    JoinedLabels
+
+    Raises
+    ------
+    UserError
+        When the file or a column is missing, a key is no whole number or stands twice, the
+        column holds no classes, or no row has the key of an observation.
+    """
+    table = read_labels(path, column)
+    key = [name for name in ("fov", "track_id", "t") if name in table]
+    observed = pd.MultiIndex.from_frame(
+        pd.DataFrame({name: obs[name].astype(str if name == "fov" else np.int64) for name in key})
+    )
+    labelled = pd.MultiIndex.from_frame(table[key])
+    known = labelled.isin(observed)
+    if not known.any():
+        raise UserError(
+            f"{path}: none of its {len(table)} labelled rows matches an observation by "
+            f"{', '.join(key)} (first row: {_tell(table.iloc[0], key)}; first observation: "
+            f"{_tell(obs.iloc[0], key)}). Are these the labels of this experiment?"
+        )
+    position = labelled.get_indexer(observed)
+    names = table["label"].to_numpy(dtype=object)
+    values = np.where(position >= 0, names[position], None)
+    return JoinedLabels(values, int((~known).sum()))
+
+
+def read_labels(path: str | Path, column: str) -> pd.DataFrame:
+    """Labelled rows of a table: fov, track_id, t where the table has it, and ``label``.
+
+    Raises
+    ------
+    UserError
+        As for `join_labels`.
+    """
+    raw = _read_csv(Path(path))
+    for name in ("fov", "track_id", column):
+        if name not in raw:
+            raise UserError(f"{path}: no column {name!r}. {nearest(name, raw.columns)}.")
+    table = pd.DataFrame({"fov": raw["fov"].str.strip()})
+    for name in ("track_id", "t"):
+        if name in raw:
+            table[name] = _whole_numbers(raw[name], path)
+    key = list(table)
+    table["label"] = class_names(raw[column], f"{path}: column {column!r}")
+    _check_unique(table, key, path)
+    table = table[table["label"].notna()].reset_index(drop=True)
+    if table.empty:
+        raise UserError(f"{path}: column {column!r} is empty in every row. Label some rows.")
+    return table
+
+
+def class_names(values: pd.Series, where: str) -> pd.Series:
+    """Names of classes from the text of a column, so that ``1``, ``1.0`` and ``1.000`` agree.
+
+    Parameters
+    ----------
+    values : pandas.Series
+        Text; empty or missing where unknown.
+    where : str
+        Named in the error.
+
+    Raises
+    ------
+    UserError
+        When the values are a measurement (not whole, or more than `MAX_CLASSES` of them).
+    """
+    text = values.str.strip()
+    text = text.mask(text.str.lower().isin(["", "nan", "na", "none"]))
+    numbers = pd.to_numeric(text, errors="coerce")
+    if numbers.notna().any() and numbers.notna().sum() == text.notna().sum():
+        if (numbers.dropna() % 1 != 0).any():
+            example = text[numbers % 1 != 0].dropna().iloc[0]
+            raise UserError(
+                f"{where} holds measurements such as {example}; a task needs classes. "
+                "Cut the values into classes first, or choose another column."
+            )
+        text = numbers.astype("Int64").astype("string")
+    found = text.dropna().unique()
+    if len(found) > MAX_CLASSES:
+        raise UserError(
+            f"{where} has {len(found)} distinct values; a task needs at most {MAX_CLASSES} "
+            "classes. Is it a measurement or a key? Choose another column."
+        )
+    return text.astype(object).where(text.notna(), None)
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise UserError(f"{path}: no such label table. Correct the path in the experiment's entry.")
+    try:
+        raw = pd.read_csv(path, dtype=str, skipinitialspace=True, skip_blank_lines=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as CSV ({error}). Mend the file.") from None
+    # Blank lines are read and dropped, so that index + 2 stays the line in the file.
+    return raw.dropna(how="all")
+
+
+def _whole_numbers(values: pd.Series, path: str | Path) -> pd.Series:
+    numbers = pd.to_numeric(values, errors="coerce")
+    bad = numbers.isna() | (numbers % 1 != 0)
+    if bad.any():
+        row = values.index[bad][0]
+        raise UserError(
+            f"{path}, line {row + 2}: {values.name} is {values[row]!r}, not a whole number "
+            f"({int(bad.sum())} such rows). Correct it, or remove the row."
+        )
+    return numbers.astype(np.int64)
+
+
+def _check_unique(table: pd.DataFrame, key: list[str], path: str | Path) -> None:
+    twice = table.duplicated(key)
+    if not twice.any():
+        return
+    row = table.index[twice][0]
+    first = table.index[(table[key] == table.loc[row, key]).all(axis=1)][0]
+    hint = "" if "t" in key else " A table without a column t has one row a track."
+    raise UserError(
+        f"{path}, line {row + 2}: {_tell(table.loc[row], key)} was already labelled in line "
+        f"{first + 2} ({int(twice.sum())} repeated rows). "
+        f"Keep one of them.{hint}"
+    )
+
+
+def _tell(row: pd.Series, key: list[str]) -> str:
+    return ", ".join(f"{name} {row[name]}" for name in key)

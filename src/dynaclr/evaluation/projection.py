@@ -1,0 +1,122 @@
+"""Two coordinates of an embedding to look at, and the subsamples they are drawn from."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
+
+
+def balanced_subsample(experiments: np.ndarray, max_rows: int, seed: int) -> np.ndarray:
+    """Positions of at most `max_rows` rows, as many of each experiment where it has them.
+
+    Parameters
+    ----------
+    experiments : numpy.ndarray
+        Shape (n,).
+    max_rows : int
+    seed : int
+
+    Returns
+    -------
+    numpy.ndarray
+        int64, ascending.
+    """
+    names, codes = np.unique(experiments.astype(str), return_inverse=True)
+    generator = np.random.default_rng(seed)
+    share = max(1, max_rows // max(1, len(names)))
+    chosen = [
+        generator.permutation(np.flatnonzero(codes == number))[:share]
+        for number in range(len(names))
+    ]
+    return np.sort(np.concatenate(chosen)) if chosen else np.empty(0, dtype=np.int64)
+
+
+def standardize(features: np.ndarray) -> np.ndarray:
+    """Features with mean 0 and variance 1 over the rows; missing ones at the mean.
+
+    Distances then do not depend on the unit of a feature, so that embeddings and raw intensities
+    are treated alike.
+
+    Parameters
+    ----------
+    features : numpy.ndarray
+        Shape (n, d); NaN where missing.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (n, d).
+    """
+    features = np.asarray(features, dtype=np.float64)
+    features = np.where(np.isnan(features).all(axis=0), 0.0, features)
+    mean, deviation = np.nanmean(features, axis=0), np.nanstd(features, axis=0)
+    # A constant column keeps a deviation of rounding size; dividing by it would blow up noise.
+    constant = deviation <= 1e-7 * np.maximum(np.abs(mean), 1e-30)
+    return np.nan_to_num((features - mean) / np.where(constant, np.inf, deviation))
+
+
+def principal_components(
+    features: np.ndarray, n_components: int = 2
+) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates on the first principal components and the share of variance each explains.
+
+    Parameters
+    ----------
+    features : numpy.ndarray
+        Shape (n, d), no NaN.
+    n_components : int
+        With fewer columns or rows the rest is 0.
+
+    Returns
+    -------
+    coordinates : numpy.ndarray
+        float64, shape (n, n_components).
+    explained : numpy.ndarray
+        float64, shape (n_components,), in 0 .. 1.
+    """
+    n_available = min(n_components, *features.shape)
+    model = PCA(n_components=n_available, svd_solver="full")
+    coordinates = np.zeros((len(features), n_components))
+    explained = np.zeros(n_components)
+    coordinates[:, :n_available] = model.fit_transform(features)
+    explained[:n_available] = np.nan_to_num(model.explained_variance_ratio_)
+    return coordinates, explained
+
+
+def umap_coordinates(features: np.ndarray, seed: int, n_neighbors: int = 15) -> np.ndarray:
+    """Two UMAP coordinates, the same for the same seed.
+
+    McInnes, Healy and Melville (2018), arXiv 1802.03426; umap-learn with exact neighbours.
+
+    Parameters
+    ----------
+    features : numpy.ndarray
+        Shape (n, d), no NaN, n at least 10.
+    seed : int
+    n_neighbors : int
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (n, 2).
+    """
+    import umap
+
+    n_neighbors = min(n_neighbors, len(features) - 1)
+    # Left to itself umap-learn computes all distances of a small set in a Python loop.
+    finder = NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute").fit(features)
+    distances, neighbours = finder.kneighbors(features)
+    model = umap.UMAP(
+        n_neighbors=n_neighbors,
+        n_epochs=200,
+        init="pca" if features.shape[1] >= 2 else "random",
+        random_state=seed,
+        n_jobs=1,
+        precomputed_knn=(neighbours, distances, None),
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*knn_search_index.*", category=UserWarning)
+        return model.fit_transform(features).astype(np.float64)

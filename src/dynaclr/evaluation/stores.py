@@ -1,0 +1,187 @@
+"""Embedding stores: AnnData in Zarr, one an experiment, and several of them side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from dynaclr.experiments import UserError
+from dynaclr.experiments.files import digest_file_of, digest_path, read_seal
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+KEY = ["experiment", "fov", "track_id", "t"]
+REQUIRED = [*KEY, "condition", "hours", "lineage_id"]
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The same observations described by several variants of features.
+
+    Attributes
+    ----------
+    obs : pandas.DataFrame
+        One row an observation, sorted by (experiment, fov, track_id, t), index 0 to n - 1.
+    features : dict of str to numpy.ndarray
+        Variant to its features, float32, shape (n, d of that variant).
+    feature_names : dict of str to list of str
+        Variant to the names of its columns.
+    """
+
+    obs: pd.DataFrame
+    features: dict[str, np.ndarray]
+    feature_names: dict[str, list[str]]
+
+
+def read_store(path: str | Path) -> AnnData:
+    """Read an embedding store and check what evaluation relies on.
+
+    Parameters
+    ----------
+    path : str or Path
+        AnnData in Zarr: ``X`` (n, d), ``obs`` with at least experiment, fov, track_id, t,
+        condition, hours and lineage_id.
+
+    Returns
+    -------
+    anndata.AnnData
+        ``obs`` holds plain strings where the store holds categories.
+
+    Raises
+    ------
+    UserError
+        When nothing is there, when it is no AnnData, when a column is missing, when an
+        observation stands twice, or when a row holds no finite feature.
+    """
+    import anndata
+
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path}: no such embedding store. Run `dynaclr embed` first.")
+    try:
+        store = anndata.read_zarr(path)
+    except Exception as error:
+        raise UserError(
+            f"{path}: cannot be read as AnnData ({type(error).__name__}: {error}). Make it again."
+        ) from error
+    missing = [column for column in REQUIRED if column not in store.obs]
+    if missing:
+        raise UserError(
+            f"{path}: obs lacks {', '.join(missing)}. Make the store again with `dynaclr embed`."
+        )
+    for column in store.obs.columns:
+        if isinstance(store.obs[column].dtype, pd.CategoricalDtype):
+            store.obs[column] = store.obs[column].astype(object)
+    _check_rows(store, path)
+    return store
+
+
+def provenance_of(store: AnnData) -> dict[str, Any]:
+    """What ``uns["dynaclr"]`` tells about how the store was made; empty when it tells nothing."""
+    content = store.uns.get("dynaclr", {})
+    return json.loads(content) if isinstance(content, str) else dict(content)
+
+
+def digest_of_store(path: str | Path) -> str:
+    """Digest of a store: the one written beside it when it was made, or its content's."""
+    return read_seal(path) if digest_file_of(path).is_file() else digest_path(path)
+
+
+def read_cohort(stores: Mapping[str, Mapping[str, str | Path]]) -> Cohort:
+    """Read several variants of the same observations.
+
+    Parameters
+    ----------
+    stores : mapping
+        Variant to experiment to the path of its embedding store.
+
+    Raises
+    ------
+    UserError
+        When the variants do not hold the very same observations, or when the features of one
+        variant differ between experiments.
+    """
+    if not stores or not all(stores.values()):
+        raise UserError("evaluation: no embedding store was given. Name at least one.")
+    tables = {variant: _read_variant(variant, paths) for variant, paths in stores.items()}
+    first, obs = next((variant, table[0]) for variant, table in tables.items())
+    for variant, (other, _, _) in tables.items():
+        _check_same_rows(first, obs, variant, other)
+    return Cohort(
+        obs=obs,
+        features={variant: table[1] for variant, table in tables.items()},
+        feature_names={variant: table[2] for variant, table in tables.items()},
+    )
+
+
+def _check_rows(store: AnnData, path: Path) -> None:
+    twice = store.obs.duplicated(KEY)
+    if twice.any():
+        raise UserError(
+            f"{path}: {_tell(store.obs.loc[twice, KEY].iloc[0])} stands twice "
+            f"({int(twice.sum())} repeated rows in all). Make the store again."
+        )
+    features = np.asarray(store.X)
+    bad = np.isinf(features).any(axis=1) | ~np.isfinite(features).any(axis=1)
+    if bad.any():
+        raise UserError(
+            f"{path}: {int(bad.sum())} of {len(bad)} rows hold no usable features (infinite, or "
+            f"all missing), first at {_tell(store.obs.loc[bad, KEY].iloc[0])}. "
+            "Look at the loss curve of the model: a diverged training gives this."
+        )
+
+
+def _read_variant(
+    variant: str, paths: Mapping[str, str | Path]
+) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
+    parts = [_read_sorted(experiment, path) for experiment, path in sorted(paths.items())]
+    names = [str(name) for name in parts[0].var_names]
+    for part, path in zip(parts, sorted(paths.items()), strict=True):
+        if [str(name) for name in part.var_names] != names:
+            raise UserError(
+                f"{path[1]}: has {part.n_vars} features that differ from the {len(names)} of "
+                f"{sorted(paths.items())[0][1]} (variant {variant}). "
+                "Embed all experiments with one model."
+            )
+    obs = pd.concat([part.obs for part in parts], ignore_index=True)
+    features = np.concatenate([np.asarray(part.X, dtype=np.float32) for part in parts])
+    return obs, features, names
+
+
+def _read_sorted(experiment: str, path: str | Path) -> AnnData:
+    store = read_store(path)
+    found = sorted(store.obs["experiment"].unique())
+    if found != [experiment]:
+        raise UserError(
+            f"{path}: holds experiment {', '.join(map(str, found)) or 'none'}, "
+            f"but was given as {experiment}. Correct the path."
+        )
+    order = store.obs.reset_index(drop=True).sort_values(KEY, kind="stable").index.to_numpy()
+    return store[order].copy()
+
+
+def _check_same_rows(first: str, obs: pd.DataFrame, variant: str, other: pd.DataFrame) -> None:
+    mine, theirs = pd.MultiIndex.from_frame(obs[KEY]), pd.MultiIndex.from_frame(other[KEY])
+    if mine.equals(theirs):
+        return
+    lacking, extra = mine.difference(theirs), theirs.difference(mine)
+    example = _tell(pd.Series(lacking[0] if len(lacking) else extra[0], index=KEY))
+    raise UserError(
+        f"variants {first} and {variant} do not hold the same observations: {variant} lacks "
+        f"{len(lacking)} and has {len(extra)} more, for example {example}. Baselines are compared "
+        "on the same rows only: embed both from the same index."
+    )
+
+
+def _tell(key: pd.Series) -> str:
+    return (
+        f"experiment {key['experiment']}, fov {key['fov']}, track {key['track_id']}, "
+        f"frame {key['t']}"
+    )

@@ -1,0 +1,155 @@
+"""A task's rows: which observations take part, their classes, and what must stay together."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dynaclr.evaluation.labels import join_labels
+from dynaclr.experiments import UserError
+from dynaclr.experiments.project import TaskConfig
+from dynaclr.experiments.registry import nearest
+
+_CONDITION = (
+    *(ast.Expression, ast.Compare, ast.cmpop, ast.BoolOp, ast.boolop, ast.UnaryOp, ast.unaryop),
+    *(ast.BinOp, ast.operator, ast.Name, ast.Load, ast.Constant, ast.List, ast.Tuple),
+)
+
+LabelPaths = Mapping[str, Mapping[str, "str | Path | None"]]
+
+
+@dataclass(frozen=True)
+class TaskRows:
+    """The observations that a task's condition keeps.
+
+    Attributes
+    ----------
+    rows : numpy.ndarray
+        Their positions in the observations, int64, shape (m,).
+    experiments : numpy.ndarray
+        Experiment of each, object, shape (m,).
+    labels : numpy.ndarray
+        Class name, object, None where unknown, shape (m,).
+    groups : numpy.ndarray
+        Code of the lineage or field of view, as the task says; never split, shape (m,).
+    lineages : numpy.ndarray
+        Code of the lineage; what intervals resample, shape (m,).
+    notes : dict of str to str
+        Experiment to what should be known about its labels.
+    """
+
+    rows: np.ndarray
+    experiments: np.ndarray
+    labels: np.ndarray
+    groups: np.ndarray
+    lineages: np.ndarray
+    notes: dict[str, str]
+
+    def labelled(self, experiments: list[str]) -> np.ndarray:
+        """Positions within the task's rows that are labelled and of the given experiments."""
+        known = np.array([label is not None for label in self.labels], dtype=bool)
+        return np.flatnonzero(known & np.isin(self.experiments, experiments))
+
+
+def select_task(obs: pd.DataFrame, task: TaskConfig, labels: LabelPaths) -> TaskRows:
+    """Rows, classes and groups of a task.
+
+    Parameters
+    ----------
+    obs : pandas.DataFrame
+        Observations of all experiments, index 0 to n - 1.
+    task : TaskConfig
+        Which label, from which table, on which observations, grouped by what.
+    labels : mapping
+        Experiment to the paths of its tables, ``annotations`` and ``truth`` (None: has none).
+
+    Raises
+    ------
+    UserError
+        When the task's condition cannot be evaluated, or a table does not fit.
+    """
+    values, notes = _labels_of_all(obs, task, labels)
+    rows = _where(obs, task)
+    kept = obs.iloc[rows]
+    return TaskRows(
+        rows=rows,
+        experiments=kept["experiment"].to_numpy(dtype=object),
+        labels=values[rows],
+        groups=group_codes(obs, task.groups)[rows],
+        lineages=group_codes(obs, "lineage")[rows],
+        notes=notes,
+    )
+
+
+def group_codes(obs: pd.DataFrame, groups: str) -> np.ndarray:
+    """Integer code of each row's lineage or field of view, distinct between experiments.
+
+    Parameters
+    ----------
+    obs : pandas.DataFrame
+        With experiment, fov and lineage_id; n rows.
+    groups : {"lineage", "fov"}
+
+    Returns
+    -------
+    numpy.ndarray
+        int64, shape (n,).
+    """
+    key = ["experiment", "fov"] + (["lineage_id"] if groups == "lineage" else [])
+    return obs.groupby(key, sort=True, observed=True).ngroup().to_numpy()
+
+
+def _labels_of_all(
+    obs: pd.DataFrame, task: TaskConfig, labels: LabelPaths
+) -> tuple[np.ndarray, dict[str, str]]:
+    values = np.full(len(obs), None, dtype=object)
+    notes: dict[str, str] = {}
+    for experiment, rows in obs.groupby("experiment", sort=True).indices.items():
+        path = labels.get(experiment, {}).get(task.source)
+        if path is None:
+            notes[experiment] = f"experiment {experiment} has no {task.source}"
+            continue
+        joined = join_labels(obs.iloc[rows], path, task.label)
+        values[rows] = joined.values
+        if joined.n_unmatched:
+            notes[experiment] = f"{joined.n_unmatched} rows of {Path(path).name} match no cell"
+    return values, notes
+
+
+def _where(obs: pd.DataFrame, task: TaskConfig) -> np.ndarray:
+    """Positions of the rows that the task's condition keeps."""
+    if task.where is None:
+        return np.arange(len(obs))
+    place = f"evaluation task {task.name!r}: where: {task.where!r}"
+    _check_condition(task.where, obs.columns, place)
+    try:
+        kept = obs.eval(task.where, engine="python", local_dict={}, global_dict={})
+    except Exception as error:
+        raise UserError(
+            f"{place} cannot be evaluated ({type(error).__name__}: {error}). "
+            "Compare columns with values of their own type."
+        ) from error
+    if not isinstance(kept, pd.Series) or not pd.api.types.is_bool_dtype(kept.dtype):
+        raise UserError(f"{place} does not say yes or no for each row. Compare a column in it.")
+    return np.flatnonzero(kept.to_numpy(dtype=bool, na_value=False))
+
+
+def _check_condition(where: str, columns: Iterable[str], place: str) -> None:
+    """A condition compares columns; anything that could call code is turned away."""
+    try:
+        tree = ast.parse(where.strip(), mode="eval")
+    except SyntaxError as error:
+        raise UserError(f"{place} is no condition ({error.msg}). Correct it.") from None
+    for node in ast.walk(tree):
+        if not isinstance(node, _CONDITION):
+            raise UserError(
+                f"{place} may only compare columns with values, and combine that by and, or, not "
+                f"and in; found {ast.unparse(node)!r}. Take it out."
+            )
+        if isinstance(node, ast.Name) and node.id not in columns:
+            raise UserError(f"{place}: no column {node.id!r}. {nearest(node.id, columns)}.")
