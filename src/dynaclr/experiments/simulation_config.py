@@ -25,7 +25,7 @@ class SimulationConfig(BaseModel):
     ngff: Literal["0.4", "0.5"] = Field(
         "0.4", description="NGFF version of the plate: 0.4 is Zarr format 2, 0.5 is Zarr format 3."
     )
-    chunk: int = Field(128, ge=16, description="Edge of a chunk in pixels.")
+    chunk: int = Field(256, ge=16, description="Edge of a chunk in pixels.")
     shard_frames: int | None = Field(
         None, ge=1, description="Frames in a shard (NGFF 0.5 alone); default: no shards."
     )
@@ -80,9 +80,9 @@ class SimulationConfig(BaseModel):
     background_photons: float = Field(
         15.0, ge=0, description="Photons a pixel of background in fluorescence."
     )
-    gain: float = Field(2.0, gt=0, description="Counts a photon.")
+    gain: float = Field(1.0, gt=0, description="Counts a photon.")
     offset: float = Field(100.0, ge=0, description="Counts of the camera without light.")
-    read_noise: float = Field(3.0, ge=0, description="Standard deviation of the read-out, counts.")
+    read_noise: float = Field(2.0, ge=0, description="Standard deviation of the read-out, counts.")
     vignetting: float = Field(
         0.15, ge=0, lt=1, description="Light lost in the corners of the field of view."
     )

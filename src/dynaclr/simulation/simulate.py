@@ -1,0 +1,307 @@
+"""A whole simulated experiment: plate, tracks, annotations and truth."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dynaclr.experiments import ExperimentConfig, Plate, Problems, SimulationConfig, UserError
+from dynaclr.experiments.files import atomic_path, digest_path, read_json, write_json
+from dynaclr.experiments.plate_writing import FrameWriter, PlateLayout, new_plate
+from dynaclr.simulation import tables
+from dynaclr.simulation.cell import MARKERS
+from dynaclr.simulation.microscope import Microscope, microscopes
+from dynaclr.simulation.population import simulate_population
+from dynaclr.simulation.randomness import generator
+from dynaclr.simulation.rendering import Scene, render
+
+PROVENANCE_SUFFIX = ".simulation.json"
+# Keys of the entry that decide what is simulated.
+_INGREDIENTS = {
+    "name",
+    "channels",
+    "condition_wells",
+    "interval_minutes",
+    "start_hpi",
+    "pixel_size_um",
+    "simulation",
+}
+
+Progress = Callable[[int, int], None]
+
+
+def simulate(
+    entry: ExperimentConfig,
+    *,
+    overwrite: bool = False,
+    processes: int = 1,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Make the plate, tracks, annotations and truth that an experiment entry describes.
+
+    The pixels and tables depend on the entry's content alone, whatever the number of processes.
+    Nothing is replaced that was not made here: a small JSON file beside the plate
+    (``<plate>.simulation.json``) says what was made and with which digest.
+
+    Parameters
+    ----------
+    entry : ExperimentConfig
+        An entry with a `simulation` block and a pixel size. `data_path`, `tracks_path` and, where
+        given, `annotations` and `truth` are written.
+    overwrite : bool
+        Make it anew even if it is there. Without it, an identical entry's products are kept as they
+        are, and those of an entry that has changed are an error.
+    processes : int
+        Fields of view to simulate at the same time.
+    progress : callable, optional
+        Called with (fields of view done, fields of view in all).
+
+    Returns
+    -------
+    dict
+        Counts of what was made, JSON-able.
+
+    Raises
+    ------
+    UserError
+        When the entry cannot be simulated, or something stands in the way that was not made here.
+    """
+    config = _checked(entry)
+    kept = _claim(entry, overwrite)
+    if kept is not None:
+        return kept
+    products = _products(entry)
+    with ExitStack() as stack:
+        made = {key: stack.enter_context(atomic_path(path)) for key, path in products.items()}
+        results = _write_plate(entry, config, made["data_path"], processes, progress)
+        _write_tables(results, made)
+        summary = _summary(entry, config, results)
+        # Written before anything is renamed into place, so that a run killed in between leaves
+        # nothing unknown: each product is then an old or a new one.
+        write_json(provenance_path(entry), _provenance(entry, made, summary))
+    return summary
+
+
+def provenance_path(entry: ExperimentConfig) -> Path:
+    """File beside the plate that says what was simulated."""
+    return entry.data_path.with_name(entry.data_path.name + PROVENANCE_SUFFIX)
+
+
+def _checked(entry: ExperimentConfig) -> SimulationConfig:
+    """Parameters of an entry that can be simulated; all faults at once otherwise."""
+    problems, where = Problems(), f"experiment {entry.name}"
+    if entry.simulation is None:
+        problems.add(where, "has no `simulation` block", "Add one, or import real data instead")
+        problems.raise_if_any()
+    if entry.pixel_size_um is None:
+        problems.add(f"{where}: pixel_size_um", "missing", "A simulation needs it; 0.5 is usual")
+    for marker in entry.markers:
+        if marker not in MARKERS:
+            known = ", ".join(MARKERS)
+            problems.add(f"{where}: channels", f"marker {marker!r} cannot be drawn", f"Use {known}")
+    infected = set(entry.simulation.infected_conditions)
+    if infected and not infected & set(entry.condition_wells):
+        problems.add(
+            f"{where}: simulation.infected_conditions",
+            f"none of {sorted(infected)} is in condition_wells",
+            "Name a condition of the entry, or give an empty list",
+        )
+    problems.raise_if_any()
+    return entry.simulation
+
+
+def _products(entry: ExperimentConfig) -> dict[str, Path]:
+    keys = ("data_path", "tracks_path", "annotations", "truth")
+    return {key: path for key in keys if (path := getattr(entry, key)) is not None}
+
+
+def _claim(entry: ExperimentConfig, overwrite: bool) -> dict[str, Any] | None:
+    """Summary of what is there already and to be kept, or None when it may be made.
+
+    Raises
+    ------
+    UserError
+        When something there was not made here, has been changed, or belongs to another entry.
+    """
+    present = {key: path for key, path in _products(entry).items() if path.exists()}
+    if not present:
+        return None
+    file = provenance_path(entry)
+    provenance = read_json(file) if file.exists() else {"products": {}}
+    for key, path in present.items():
+        if _digest(key, path) not in provenance["products"].get(key, []):
+            raise UserError(
+                f"{path}: was not made by the simulation, or was changed since. "
+                f"Move it away, or give experiment {entry.name} another `{key}`."
+            )
+    if overwrite:
+        return None
+    if provenance["entry"] != _ingredients(entry):
+        raise UserError(
+            f"{entry.data_path}: was simulated from another entry than experiment {entry.name} "
+            "now has. Allow it to be overwritten, or remove it."
+        )
+    complete = all(
+        key in present and _digest(key, path) == provenance["products"][key][0]
+        for key, path in _products(entry).items()
+    )
+    return provenance["summary"] if complete else None
+
+
+def _digest(key: str, path: Path) -> str:
+    # A plate is known by its metadata: reading all pixels to tell whose it is would take long.
+    if key != "data_path":
+        return digest_path(path)
+    try:
+        return Plate(path).digest()
+    except UserError:
+        return "no plate"
+
+
+def _ingredients(entry: ExperimentConfig) -> dict[str, Any]:
+    return entry.model_dump(mode="json", include=_INGREDIENTS)
+
+
+def _provenance(
+    entry: ExperimentConfig, made: dict[str, Path], summary: dict[str, Any]
+) -> dict[str, Any]:
+    """What was made; digests of new products first, those that stood before after them."""
+    digests = {key: [_digest(key, path)] for key, path in made.items()}
+    for key, path in _products(entry).items():
+        if path.exists():
+            digests[key].append(_digest(key, path))
+    return {
+        "entry": _ingredients(entry),
+        "products": digests,
+        "summary": summary,
+        "version": version("dynaclr"),
+    }
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One field of view to simulate, in this process or another."""
+
+    entry: ExperimentConfig
+    fov: str
+    infected: bool
+    microscope: Microscope
+    writer: FrameWriter
+
+
+@dataclass(frozen=True)
+class _Result:
+    """Tables of one field of view."""
+
+    fov: str
+    tracks: pd.DataFrame
+    truth: pd.DataFrame
+    annotations: pd.DataFrame
+
+
+def _write_plate(
+    entry: ExperimentConfig,
+    config: SimulationConfig,
+    path: Path,
+    processes: int,
+    progress: Progress | None,
+) -> list[_Result]:
+    wells = {w: name for name, group in entry.condition_wells.items() for w in group}
+    fovs = {f"{well}/{i}": well for well in sorted(wells) for i in range(config.fovs_per_well)}
+    states = microscopes(config, entry.name, wells)
+    with new_plate(
+        path,
+        positions=list(fovs),
+        channels=[channel.name for channel in entry.channels],
+        shape_TZYX=(config.frames, 1, config.height, config.width),
+        dtype=np.uint16,
+        interval_minutes=entry.interval_minutes,
+        pixel_size_um=entry.pixel_size_um,
+        layout=PlateLayout(config.ngff, config.chunk, shard_frames=config.shard_frames),
+    ) as plate:
+        jobs = [
+            _Job(
+                entry,
+                fov,
+                wells[well] in config.infected_conditions,
+                states[well],
+                plate.position(fov),
+            )
+            for fov, well in fovs.items()
+        ]
+        results = []
+        for result in _run(jobs, processes):
+            results.append(result)
+            if progress is not None:
+                progress(len(results), len(jobs))
+    return results
+
+
+def _run(jobs: list[_Job], processes: int) -> Iterator[_Result]:
+    if processes <= 1:
+        yield from map(_simulate_fov, jobs)
+        return
+    # Forking a process that has threads (as the array libraries do) can lock up.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=context) as pool:
+        yield from pool.map(_simulate_fov, jobs)
+
+
+def _simulate_fov(job: _Job) -> _Result:
+    entry, config = job.entry, job.entry.simulation
+    key = (entry.name, job.fov)
+    well = job.fov.rsplit("/", 1)[0]
+    population = simulate_population(
+        config,
+        infected=job.infected,
+        size_um=(config.height * entry.pixel_size_um, config.width * entry.pixel_size_um),
+        hours=entry.hours(np.arange(config.frames)),
+        rng=generator(config.seed, *key, "population"),
+    )
+    channels = tuple((c.marker, entry.has_marker(c.marker, well)) for c in entry.channels)
+    scene = Scene(config, key, population, job.microscope, entry.pixel_size_um, channels)
+    with job.writer as frames:
+        for frame_CZYX in render(scene):
+            frames.append(frame_CZYX)
+    tracks = tables.observe(population, config, entry.pixel_size_um, scene.random("tracker"))
+    truth = tables.truth_of(tracks, population, config)
+    labels = tables.annotate(tracks, truth, population, config, scene.random("annotator"))
+    return _Result(job.fov, tracks.drop(columns="cell"), truth, labels)
+
+
+def _write_tables(results: list[_Result], made: dict[str, Path]) -> None:
+    for result in results:
+        folder = made["tracks_path"] / result.fov
+        folder.mkdir(parents=True)
+        result.tracks.to_csv(folder / "tracks.csv", index=False)
+    for key in ("annotations", "truth"):
+        if key in made:
+            parts = [tables.with_fov(getattr(result, key), result.fov) for result in results]
+            pd.concat(parts).to_csv(made[key], index=False)
+
+
+def _summary(
+    entry: ExperimentConfig, config: SimulationConfig, results: list[_Result]
+) -> dict[str, Any]:
+    tracks = [result.tracks for result in results]
+    truth = pd.concat([result.truth for result in results])
+    return {
+        "experiment": entry.name,
+        "plate": entry.data_path.name,
+        "fields_of_view": len(results),
+        "frames": config.frames,
+        "observations": sum(map(len, tracks)),
+        "tracks": sum(table["track_id"].nunique() for table in tracks),
+        "divisions": sum(map(tables.count_divisions, tracks)),
+        "observations_infected": int(truth["infected"].sum()),
+        "observations_responding": int(truth["responding"].sum()),
+    }

@@ -1,0 +1,186 @@
+"""Tracks, truth and annotations of a simulated field of view, as a tracker and a person see it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from dynaclr.experiments.simulation_config import SimulationConfig
+from dynaclr.simulation.population import Population
+
+# A cell that was out of sight for longer is a new track when it comes back.
+LONGEST_GAP = 2
+DIVISION_SOON = 3
+# Below the first a person sees a normal cell, above the second an altered one.
+CLEARLY_NORMAL, CLEARLY_ALTERED = 0.15, 0.5
+
+TRACK_COLUMNS = ["track_id", "t", "y", "x", "id", "parent_track_id", "parent_id"]
+TRUTH_COLUMNS = ["infected", "responder", "onset_hours", "response", "responding"]
+ANNOTATION_COLUMNS = ["mitotic", "divides_within_3", "cell_state"]
+
+
+def observe(
+    population: Population,
+    config: SimulationConfig,
+    pixel_size_um: float,
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    """Observations that a tracker makes of a population, one row a cell and frame.
+
+    Cells count while their centre is inside the image; some observations are missed, positions
+    have an error, and a cell that is away for more than two frames comes back as a new track.
+
+    Parameters
+    ----------
+    population : Population
+        The cells and where they are.
+    config : SimulationConfig
+        Size of the image, the tracker's error and misses.
+    pixel_size_um : float
+        Micrometres a pixel.
+    rng : numpy.random.Generator
+        Source of errors and misses.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``track_id, t, y, x, id, parent_track_id, parent_id`` (y, x in pixels; -1 = no
+        parent) and ``cell``, the number in the population, sorted by track and frame.
+    """
+    seen = _seen(population, config, pixel_size_um, rng)
+    seen = seen.sort_values(["cell", "t"], ignore_index=True)
+    new_cell = seen["cell"].diff().ne(0)
+    seen["track_id"] = (new_cell | seen["t"].diff().gt(LONGEST_GAP + 1)).cumsum()
+    seen["id"] = (seen["t"] + 1) * 1_000_000 + seen["track_id"]
+    first = ~seen["track_id"].duplicated()
+    seen["parent_track_id"] = -1
+    # Within a track, the parent of an observation is the one before it.
+    seen["parent_id"] = seen["id"].shift(fill_value=-1).where(~first, -1)
+    _link_daughters(seen, population, first & new_cell)
+    seen["parent_track_id"] = seen.groupby("track_id")["parent_track_id"].transform("first")
+    return seen[[*TRACK_COLUMNS, "cell"]]
+
+
+def _seen(
+    population: Population,
+    config: SimulationConfig,
+    pixel_size_um: float,
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    extent = np.array([config.height, config.width]) - 1
+    parts = []
+    for t, frame in enumerate(population.frames):
+        yx = frame.yx_um / pixel_size_um
+        error = config.tracking_error_um / pixel_size_um * rng.standard_normal(yx.shape)
+        missed = rng.uniform(size=len(yx)) < config.missed_fraction
+        inside = ((yx >= 0) & (yx <= extent)).all(1) & ~missed
+        yx = np.clip(yx + error, 0, extent)[inside].round(3)
+        parts.append(
+            pd.DataFrame({"cell": frame.numbers[inside], "t": t, "y": yx[:, 0], "x": yx[:, 1]})
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _link_daughters(seen: pd.DataFrame, population: Population, born: pd.Series) -> None:
+    """Set the parent of tracks that begin soon after their mother was last seen."""
+    last = seen[~seen["cell"].duplicated(keep="last")].set_index("cell")
+    for row in seen.index[born]:
+        mother = population.cells[seen.at[row, "cell"]].mother
+        if mother in last.index and seen.at[row, "t"] - last.at[mother, "t"] <= LONGEST_GAP + 1:
+            seen.at[row, "parent_track_id"] = last.at[mother, "track_id"]
+            seen.at[row, "parent_id"] = last.at[mother, "id"]
+
+
+def truth_of(
+    observations: pd.DataFrame, population: Population, config: SimulationConfig
+) -> pd.DataFrame:
+    """What is true of each observation's cell.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``track_id, t`` and: ``infected``, ``responder`` (bool), ``onset_hours`` (hours post
+        infection; NaN without a response), ``response`` (progress 0 to 1 at that frame),
+        ``responding`` (whether ``response`` is above ``config.responding_above``).
+    """
+    hours = np.array([frame.hours for frame in population.frames])[observations["t"]]
+    fates = [population.cells[number].fate for number in observations["cell"]]
+    truth = observations[["track_id", "t"]].copy()
+    truth["infected"] = [fate.infected for fate in fates]
+    truth["responder"] = [fate.responder for fate in fates]
+    truth["onset_hours"] = np.round([fate.onset_hours for fate in fates], 4)
+    response = np.array([f.response(h) for f, h in zip(fates, hours, strict=True)])
+    truth["response"] = response.round(4)
+    truth["responding"] = response > config.responding_above
+    return truth
+
+
+def annotate(
+    observations: pd.DataFrame,
+    truth: pd.DataFrame,
+    population: Population,
+    config: SimulationConfig,
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    """Labels that a person could give by looking at some of the tracks; the rest is empty.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``track_id, t`` and: ``mitotic`` (1 in the last frame before and the first after a
+        division), ``divides_within_3`` (1 when the cell divides within 3 frames), both empty where
+        the movie does not tell; ``cell_state`` (normal, altered or mitotic; empty in doubt).
+    """
+    labels = observations[["track_id", "t"]].copy()
+    tracks = observations["track_id"].unique()
+    chosen = tracks[rng.uniform(size=len(tracks)) < config.annotated_fraction]
+    annotated = observations["track_id"].isin(chosen)
+    mitotic, soon = _division_labels(observations)
+    labels["mitotic"] = mitotic.where(annotated)
+    labels["divides_within_3"] = soon.where(annotated)
+    state = _visible_state(observations, truth, population)
+    labels["cell_state"] = state.where(annotated)
+    return labels
+
+
+def _division_labels(observations: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    by_track = observations.groupby("track_id")["t"]
+    is_first = observations["t"] == by_track.transform("first")
+    frames_left = by_track.transform("last") - observations["t"]
+    has_parent = observations["parent_track_id"] >= 0
+    divides = observations["track_id"].isin(observations["parent_track_id"])
+    mitotic = ((is_first & has_parent) | (frames_left.eq(0) & divides)).astype("Int64")
+    mitotic = mitotic.mask(frames_left.eq(0) & ~divides & mitotic.eq(0))
+    soon = (divides & (frames_left < DIVISION_SOON)).astype("Int64")
+    return mitotic, soon.mask(~divides & (frames_left < DIVISION_SOON))
+
+
+def _visible_state(
+    observations: pd.DataFrame, truth: pd.DataFrame, population: Population
+) -> pd.Series:
+    hours = [frame.hours for frame in population.frames]
+    rounding = np.array(
+        [
+            population.cells[cell].rounding(hours[t])
+            for cell, t in zip(observations["cell"], observations["t"], strict=True)
+        ]
+    )
+    response = truth["response"].to_numpy()
+    state = np.full(len(observations), None, dtype=object)
+    state[response < CLEARLY_NORMAL] = "normal"
+    state[response > CLEARLY_ALTERED] = "altered"
+    state[rounding > 0.5] = "mitotic"
+    return pd.Series(state, index=observations.index)
+
+
+def with_fov(table: pd.DataFrame, fov: str) -> pd.DataFrame:
+    """The table with the field of view's name as its first column."""
+    table = table.drop(columns="cell", errors="ignore")
+    table.insert(0, "fov", fov)
+    return table
+
+
+def count_divisions(tracks: pd.DataFrame) -> int:
+    """Tracks that are a parent of at least one other track."""
+    parents = tracks["parent_track_id"]
+    return int(parents[parents >= 0].nunique())
