@@ -1,0 +1,11 @@
+"""Encoders as plain modules: patches in, features and projections out.
+
+Every encoder takes ``(B, C, Z, Y, X)`` and returns ``(features, projections)``: the loss is
+computed on projections, everything after training uses features. Their widths are the attributes
+``feature_dim`` and ``projection_dim``.
+"""
+
+from dynaclr.models.contrastive import ContrastiveEncoder, StemDepthToChannels
+from dynaclr.models.small import SmallEncoder
+
+__all__ = ["ContrastiveEncoder", "SmallEncoder", "StemDepthToChannels"]

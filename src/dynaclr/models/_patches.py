@@ -1,0 +1,35 @@
+"""Checks that all encoders share."""
+
+from torch import Tensor
+
+
+def check_patches(x_BCZYX: Tensor, in_channels: int, in_stack_depth: int) -> None:
+    """Refuse patches that an encoder was not built for.
+
+    Parameters
+    ----------
+    x_BCZYX : Tensor
+        Shape (B, C, Z, Y, X).
+    in_channels, in_stack_depth : int
+        Expected C and Z.
+
+    Raises
+    ------
+    TypeError
+        If the patches are not floating point.
+    ValueError
+        If the number of axes, channels or planes differs.
+    """
+    if x_BCZYX.ndim != 5:
+        raise ValueError(f"patches must have axes (B, C, Z, Y, X), got {tuple(x_BCZYX.shape)}")
+    if not x_BCZYX.is_floating_point():
+        raise TypeError(f"patches must be floating point, got {x_BCZYX.dtype}; normalize first")
+    for axis, name, expected in (
+        (1, "in_channels", in_channels),
+        (2, "in_stack_depth", in_stack_depth),
+    ):
+        if x_BCZYX.shape[axis] != expected:
+            raise ValueError(
+                f"the encoder was built for {name}={expected}, but patches of shape "
+                f"{tuple(x_BCZYX.shape)} have {x_BCZYX.shape[axis]} on axis {axis}"
+            )
