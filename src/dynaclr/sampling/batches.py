@@ -1,0 +1,576 @@
+"""Batches that are pure in group, balanced in strata, enriched in time and fair to every row.
+
+How a batch is composed
+-----------------------
+Every step of an epoch belongs to one group, and a group leads as many steps as its rows fill (or
+as its weight asks for). The steps, numbered group by group, are shuffled by a pseudo-random
+permutation that gives any of its elements alone; the step's turn within its group follows.
+
+The rows that a group draws for itself are dealt to its strata in turn, like cards: draw ``x`` of
+the epoch goes to stratum ``x mod m`` and is that stratum's draw number ``x // m``. Every batch
+therefore holds each stratum ``q // m`` or ``q // m + 1`` times, the remainders move on from batch
+to batch, and over an epoch no two strata differ by more than one row. Draw number ``c`` of a
+stratum is row ``c mod n`` of a fresh permutation of its ``n`` rows in this group. Rows that leak
+into other groups' steps continue the same sequence from its other end (see
+:mod:`dynaclr.sampling.leaks`), so that the draws of any two rows of a group and stratum differ by
+at most one in an epoch, leaked or not.
+
+With temporal enrichment the group's hours take turns, in shuffled order, as focal hour. Rows
+around it, and rows of all hours, are dealt to the strata as above, each with a turn of its own;
+which rows of a stratum they are is drawn anew in each batch, without repetition. Leaked rows
+follow the same hour and the same split.
+
+The rows of a batch are listed part by part and stratum by stratum and dealt to the replicas in
+turn, so that each replica holds its proportion of every stratum of every part, give or take one.
+"""
+
+import math
+import operator
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from dynaclr.sampling.columns import as_names, encode_numbers, encode_together, take_column
+from dynaclr.sampling.leaks import lay_out_leaks
+from dynaclr.sampling.pools import Pools, Union
+from dynaclr.sampling.randomness import derive_key, hash64, permute
+from dynaclr.sampling.windows import (
+    Draws,
+    HourTable,
+    Segments,
+    draw_focal_and_global,
+    find_windows,
+)
+
+# What a stream of random numbers is for; no two purposes share a stream.
+_STEP_ORDER, _STRATUM_TURN, _ROW_ORDER, _LEAKS, _FOCAL_HOUR, _BATCH, _REPLICA = range(7)
+
+_PLAIN_PARTS = ("primary", "leaked")
+_ENRICHED_PARTS = ("focal", "leaked_focal", "global", "leaked_global")
+
+
+@dataclass(frozen=True, eq=False)
+class BatchDescription:
+    """One composed batch, row by row, for figures and audits.
+
+    Attributes
+    ----------
+    epoch, step
+        Which batch it is.
+    group
+        The group that leads it, as in the table (a tuple if several columns make a group).
+    focal_hour
+        The focal hour, or None without temporal enrichment.
+    rows
+        ``(num_replicas * batch_size,)`` int64 row numbers.
+    part
+        For each row: "primary" or "leaked"; with temporal enrichment "focal", "global",
+        "leaked_focal" or "leaked_global".
+    group_of_row, stratum_of_row
+        For each row: its group and stratum, as in the table (object arrays).
+    replica
+        For each row: the replica that trains on it.
+    widened
+        Number of sets of rows (a stratum of the group, or a stratum of the other groups) whose
+        window held fewer rows than were to be drawn and was widened.
+    outside_window
+        Number of focal rows, leaked ones included, that lie outside the window asked for.
+    """
+
+    epoch: int
+    step: int
+    group: Any
+    focal_hour: float | None
+    rows: np.ndarray
+    part: np.ndarray
+    group_of_row: np.ndarray
+    stratum_of_row: np.ndarray
+    replica: np.ndarray
+    widened: int
+    outside_window: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """A composed batch in codes; `place` is where each row stands in ``Pools.order``."""
+
+    group: int
+    place: np.ndarray
+    part: np.ndarray
+    focal_hour: float | None = None
+    widened: int = 0
+    outside_window: int = 0
+
+
+class FlexibleBatchSampler(Sampler[list[int]]):
+    """Compose batches by group, stratum and hour, the same for any number of replicas.
+
+    Batch ``i`` of epoch ``e`` is a function of the table, the options, the seed, ``e`` and ``i``.
+    It is composed as one global batch of ``num_replicas * batch_size`` rows, of which each replica
+    takes its share; all replicas yield the same number of batches. See the module's description
+    for how rows are chosen and what is guaranteed.
+
+    Parameters
+    ----------
+    anchors
+        A pandas.DataFrame, or a mapping of column name to 1-D array, with N rows. Batches are
+        lists of positions ``0 ... N - 1`` in it.
+    batch_size
+        Rows for each replica and step.
+    batch_group_by
+        Column or columns whose values make a group; one group leads each batch. None puts all rows
+        into one group.
+    stratify_by
+        Column or columns whose values are the strata; every part of a batch holds each stratum
+        equally often, give or take one. None does not stratify.
+    leaky
+        Fraction of the global batch, rounded to rows, that comes from other groups, in proportion
+        to their rows of each stratum.
+    group_weights
+        Positive weight of each group, by its value (a tuple of values for several columns): its
+        share of the steps. By default a group leads steps in proportion to its rows. Either way it
+        leads a whole number of steps, rounded up.
+    temporal_enrichment
+        Whether to draw most rows around a focal hour, one of the leading group's own hours.
+    temporal_window_hours
+        Half-width of the window around the focal hour, in the unit of `time_column`. Where it
+        holds too few rows of a stratum, the smallest half-width that holds enough is taken.
+    temporal_global_fraction
+        Fraction of the leading group's rows, and of the leaked ones, drawn from all hours instead.
+    time_column
+        Column of hours; used with `temporal_enrichment` only.
+    num_replicas
+        Processes that train together.
+    rank
+        Which of them this is.
+    seed
+        Any integer.
+
+    Raises
+    ------
+    ValueError
+        For an unknown column, an empty table, a missing value in a column used, weights that are
+        unknown, missing or not positive, and options out of range. The message names the column,
+        group or option.
+    TypeError
+        For a size, rank or seed that is no integer.
+
+    Warns
+    -----
+    UserWarning
+        If `leaky` is given but there is only one group, so that nothing can leak.
+
+    Notes
+    -----
+    An epoch has ``sum(ceil(n_g / global_batch_size))`` steps over the groups' row counts ``n_g``:
+    without strata, leaks and enrichment every row is seen at least once. A stratum of a group with
+    fewer rows than its quota is cycled through.
+
+    Set-up sorts the rows once; what is kept is one integer for each row, one for each leaked row of
+    an epoch, and a few for each hour of each stratum and group. Composing a batch takes time and
+    memory in proportion to the global batch, whatever N is (with leaks and enrichment together,
+    also to the number of groups times the strata drawn from).
+    """
+
+    def __init__(
+        self,
+        anchors: Mapping[str, Any],
+        batch_size: int,
+        *,
+        batch_group_by: str | Sequence[str] | None = "experiment",
+        stratify_by: str | Sequence[str] | None = "condition",
+        leaky: float = 0.0,
+        group_weights: Mapping[Any, float] | None = None,
+        temporal_enrichment: bool = False,
+        temporal_window_hours: float = 2.0,
+        temporal_global_fraction: float = 0.3,
+        time_column: str = "hours",
+        num_replicas: int = 1,
+        rank: int = 0,
+        seed: int = 0,
+    ) -> None:
+        self.batch_size = _size(batch_size, "batch_size")
+        self.num_replicas = _size(num_replicas, "num_replicas")
+        self.rank = _integer(rank, "rank")
+        if not 0 <= self.rank < self.num_replicas:
+            raise ValueError(f"rank={rank} is outside 0 to {num_replicas - 1} (num_replicas - 1).")
+        self.seed = _integer(seed, "seed")
+        self._n_leaked = round(_fraction(leaky, "leaky") * self.global_batch_size)
+        self._global_fraction = _fraction(temporal_global_fraction, "temporal_global_fraction")
+        self._half_width = float(temporal_window_hours)
+        if not (math.isfinite(self._half_width) and self._half_width >= 0):
+            raise ValueError(f"temporal_window_hours={temporal_window_hours} must be 0 or more.")
+
+        self._sort_rows(
+            anchors,
+            as_names(batch_group_by),
+            as_names(stratify_by),
+            time_column if temporal_enrichment else None,
+        )
+        if self._n_leaked and len(self._groups) == 1:
+            warnings.warn(
+                f"leaky={leaky} has no effect: batch_group_by={batch_group_by!r} gives a single "
+                "group, so there are no rows to leak from others.",
+                stacklevel=2,
+            )
+            self._n_leaked = 0
+        self._count_steps(group_weights)
+        if self._n_leaked and not temporal_enrichment:
+            key = derive_key(self.seed, _LEAKS)
+            self._leaks = lay_out_leaks(self._pools, self._steps_of_group, self._n_leaked, key)
+        self._epoch = 0
+        self._next_step = 0
+        self._resume_step = 0
+
+    def _sort_rows(
+        self,
+        anchors: Mapping[str, Any],
+        group_by: tuple[str, ...],
+        stratify_by: tuple[str, ...],
+        time_column: str | None,
+    ) -> None:
+        for name in group_by:
+            take_column(anchors, name, "batch_group_by")
+        for name in stratify_by:
+            take_column(anchors, name, "stratify_by")
+        self._n_rows = _count_rows(anchors)
+        group, self._groups = encode_together(anchors, group_by, self._n_rows, "batch_group_by")
+        stratum, self._strata = encode_together(anchors, stratify_by, self._n_rows, "stratify_by")
+        if time_column is None:
+            self._pools = Pools(group, stratum, len(self._groups), len(self._strata))
+            self._hours = None
+            return
+        column = take_column(anchors, time_column, "time_column")
+        hour, hours = encode_numbers(column, time_column)
+        self._pools = Pools(group, stratum, len(self._groups), len(self._strata), hour, hours.size)
+        self._hours = HourTable(self._pools, hour, hours)
+
+    def _count_steps(self, group_weights: Mapping[Any, float] | None) -> None:
+        rows = self._pools.group_sizes
+        if group_weights is None:
+            steps = -(-rows // self.global_batch_size)
+        else:
+            weights = _check_weights(group_weights, self._groups)
+            share = weights / weights.sum() * (rows.sum() / self.global_batch_size)
+            # A share that is whole but for rounding is not to be rounded up.
+            steps = np.maximum(np.ceil(share * (1 - 1e-12)), 1).astype(np.int64)
+        self._steps_of_group = steps
+        self._first_step = np.cumsum(steps) - steps
+
+    @property
+    def global_batch_size(self) -> int:
+        """Rows in a step over all replicas."""
+        return self.num_replicas * self.batch_size
+
+    @property
+    def groups(self) -> tuple:
+        """The groups' values, sorted."""
+        return tuple(self._groups)
+
+    @property
+    def strata(self) -> tuple:
+        """The strata's values, sorted."""
+        return tuple(self._strata)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next iteration goes through."""
+        return self._epoch
+
+    @property
+    def sampler(self) -> "FlexibleBatchSampler":
+        """The object itself: Lightning looks for `set_epoch` on a batch sampler's `sampler`."""
+        return self
+
+    def __len__(self) -> int:
+        return int(self._steps_of_group.sum())
+
+    def __iter__(self) -> Iterator[list[int]]:
+        epoch, first_step = self._epoch, self._resume_step
+        self._resume_step = 0
+        for step in range(first_step, len(self)):
+            self._next_step = step + 1
+            yield self.replica_batch(epoch, step).tolist()
+        # The epoch is over: a state saved from here on starts the next iteration at its beginning.
+        self._next_step = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration goes through.
+
+        A position restored by :meth:`load_state_dict` is kept if it is of the same epoch.
+        """
+        epoch = _integer(epoch, "epoch")
+        if epoch < 0:
+            raise ValueError(f"epoch={epoch} is negative.")
+        if epoch != self._epoch:
+            self._next_step = self._resume_step = 0
+        self._epoch = epoch
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the position in the epoch, and what it is only valid for.
+
+        The position counts the batches handed out. A loader that prefetches is ahead of the
+        training loop; torchdata's StatefulDataLoader saves the position that belongs to the batch
+        it last gave out.
+        """
+        return {"epoch": self._epoch, "step": self._next_step, **self._fingerprint()}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Continue at a position saved by :meth:`state_dict`.
+
+        Raises
+        ------
+        ValueError
+            If the state was saved with another seed, table size or global batch size. The number
+            of replicas may change as long as the global batch size does not.
+        """
+        expected = self._fingerprint()
+        different = [name for name in expected if state.get(name) != expected[name]]
+        if different:
+            told = ", ".join(
+                f"{name} {state.get(name)} (now {expected[name]})" for name in different
+            )
+            raise ValueError(f"The sampler's state was saved under other conditions: {told}.")
+        self._epoch = int(state["epoch"])
+        self._next_step = self._resume_step = int(state["step"])
+
+    def _fingerprint(self) -> dict[str, int]:
+        return {
+            "seed": self.seed,
+            "rows": self._n_rows,
+            "global_batch_size": self.global_batch_size,
+            "steps": len(self),
+        }
+
+    def global_batch(self, epoch: int, step: int) -> np.ndarray:
+        """Return the rows of one step over all replicas, at the cost of composing one batch.
+
+        Returns
+        -------
+        np.ndarray
+            ``(num_replicas * batch_size,)`` int64 row numbers, part by part and stratum by stratum.
+        """
+        return self._rows(self._compose(epoch, step))
+
+    def replica_batch(self, epoch: int, step: int) -> np.ndarray:
+        """Return this replica's rows of one step: ``(batch_size,)`` int64."""
+        rows = self.global_batch(epoch, step)
+        return rows[self._replicas(epoch, step) == self.rank]
+
+    def describe(self, epoch: int, step: int) -> BatchDescription:
+        """Return the rows of one step over all replicas with what each of them is there for."""
+        batch = self._compose(epoch, step)
+        pool = self._pools.at(batch.place)
+        parts = np.array(_PLAIN_PARTS if self._hours is None else _ENRICHED_PARTS)
+        return BatchDescription(
+            epoch=epoch,
+            step=step,
+            group=self._groups[batch.group],
+            focal_hour=batch.focal_hour,
+            rows=self._rows(batch),
+            part=parts[batch.part],
+            group_of_row=_label(self._groups, self._pools.group[pool]),
+            stratum_of_row=_label(self._strata, self._pools.stratum[pool]),
+            replica=self._replicas(epoch, step),
+            widened=batch.widened,
+            outside_window=batch.outside_window,
+        )
+
+    def _rows(self, batch: _Batch) -> np.ndarray:
+        return self._pools.order[batch.place].astype(np.int64)
+
+    def _replicas(self, epoch: int, step: int) -> np.ndarray:
+        """Return the replica of each row; which replica is dealt the first row changes by step."""
+        first = derive_key(self.seed, _REPLICA, epoch, step) % self.num_replicas
+        return (np.arange(self.global_batch_size) + first) % self.num_replicas
+
+    def _compose(self, epoch: int, step: int) -> _Batch:
+        if not 0 <= step < len(self):
+            raise IndexError(f"step={step} is outside the epoch, which has {len(self)} steps.")
+        shuffled = permute(np.array([step]), len(self), derive_key(self.seed, _STEP_ORDER, epoch))
+        slot = int(shuffled[0])
+        group = int(np.searchsorted(self._first_step, slot, side="right")) - 1
+        turn = slot - int(self._first_step[group])
+        if self._hours is None:
+            return self._compose_plain(epoch, slot, group, turn)
+        return self._compose_enriched(epoch, step, group, turn)
+
+    def _compose_plain(self, epoch: int, slot: int, group: int, turn: int) -> _Batch:
+        n_primary = self.global_batch_size - self._n_leaked
+        own = self._pools.of_group(group)
+        draw = turn * n_primary + np.arange(n_primary)
+        pool = own[(self._first_stratum(epoch, group) + draw) % own.size]
+        number = draw // own.size
+        position = number % (self._pools.start[pool + 1] - self._pools.start[pool])
+        part = np.zeros(self.global_batch_size, dtype=np.int64)
+        if self._n_leaked:
+            leaked = self._leaks[slot * self._n_leaked : (slot + 1) * self._n_leaked]
+            leaked_pool = self._pools.at(leaked)
+            position = np.r_[position, leaked - self._pools.start[leaked_pool]]
+            pool = np.r_[pool, leaked_pool]
+            part[n_primary:] = 1
+        start = self._pools.start[pool]
+        row_order = hash64(derive_key(self.seed, _ROW_ORDER, epoch), pool)
+        place = start + permute(position, self._pools.start[pool + 1] - start, row_order)
+        listed = np.lexsort((pool, part))
+        return _Batch(group, place[listed], part[listed])
+
+    def _compose_enriched(self, epoch: int, step: int, group: int, turn: int) -> _Batch:
+        hours = self._hours
+        focal_code = self._focal_hour(epoch, group, turn)
+        focal_hour = float(hours.hours[focal_code])
+        n_primary = self.global_batch_size - self._n_leaked
+
+        first = self._first_stratum(epoch, group)
+        n_own = self._pools.of_group(group).size
+        own_focal, own_global = self._deal(n_primary, turn, first, n_own)
+        n_foreign = int(self._pools.n_foreign_strata[group])
+        leaked_focal, leaked_global = self._deal(self._n_leaked, turn, first, max(n_foreign, 1))
+
+        own_ranks, own = _number_used(own_focal, own_global)
+        leaked_ranks, leaked = _number_used(leaked_focal, leaked_global)
+        sets, segments = self._gather_sets(group, own_ranks, leaked_ranks)
+        n_sets = sets.size.size
+        focal = _draws(own[0], leaked[0] + own_ranks.size, n_own, n_foreign, n_sets)
+        everywhere = _draws(own[1], leaked[1] + own_ranks.size, n_own, n_foreign, n_sets)
+
+        needed = np.minimum(focal.count, sets.size)
+        begin, end, widened = find_windows(hours, segments, focal_hour, self._half_width, needed)
+        focal_places, global_places = draw_focal_and_global(
+            hours,
+            segments,
+            sets,
+            (begin, end),
+            focal,
+            everywhere,
+            derive_key(self.seed, _BATCH, epoch, step),
+        )
+        part = np.repeat(np.arange(4), [own[0].size, leaked[0].size, own[1].size, leaked[1].size])
+        listed = np.lexsort((np.r_[focal.which, everywhere.which], part))
+        asked = hours.around(focal_hour, np.float64(self._half_width))
+        drawn = hours.at(focal_places) if widened.any() else np.empty(0)
+        return _Batch(
+            group,
+            np.r_[focal_places, global_places][listed],
+            part[listed],
+            focal_hour,
+            int(widened.sum()),
+            int(np.count_nonzero((drawn < asked[0]) | (drawn >= asked[1]))),
+        )
+
+    def _first_stratum(self, epoch: int, group: int) -> int:
+        """Return where the turns of a group's strata begin in an epoch."""
+        n_strata = self._pools.of_group(group).size
+        return derive_key(self.seed, _STRATUM_TURN, epoch, group) % n_strata
+
+    def _focal_hour(self, epoch: int, group: int, turn: int) -> int:
+        own = self._hours.of_group(group)
+        key = derive_key(self.seed, _FOCAL_HOUR, epoch, group)
+        return int(own[permute(np.array([turn % own.size]), own.size, key)[0]])
+
+    def _deal(
+        self, n_rows: int, turn: int, first: int, n_strata: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the stratum of each focal row and of each row from all hours.
+
+        The two are dealt in opposite directions from the same start. Each is balanced for itself
+        to one row over an epoch, and so is their sum, as together they cover one stretch of turns.
+        """
+        n_global = round(self._global_fraction * n_rows)
+        n_focal = n_rows - n_global
+        forwards = first + turn * n_focal + np.arange(n_focal)
+        backwards = first - 1 - turn * n_global - np.arange(n_global)
+        return forwards % n_strata, backwards % n_strata
+
+    def _gather_sets(
+        self, group: int, own_ranks: np.ndarray, leaked_ranks: np.ndarray
+    ) -> tuple[Union, Segments]:
+        """Return the sets of rows to draw from: strata of the group, then of all other groups."""
+        pools = self._pools.of_group(group)[own_ranks]
+        foreign = self._pools.foreign_stratum(group, leaked_ranks)
+        sets = self._pools.as_union(pools).join(self._pools.outside_group(group, foreign))
+        more_pools, which = self._pools.pools_outside_group(group, foreign)
+        segments = Segments.of(
+            np.r_[pools, more_pools],
+            np.r_[np.arange(pools.size), which + pools.size],
+            sets.size.size,
+        )
+        return sets, segments
+
+
+class FixedEpochBatchSampler(FlexibleBatchSampler):
+    """A :class:`FlexibleBatchSampler` whose batches are the same in every epoch, for validation.
+
+    Lightning tells every sampler the epoch, those of validation too; this one stays at epoch 0.
+    """
+
+    def set_epoch(self, epoch: int) -> None:
+        """Stay at epoch 0."""
+
+
+def _number_used(
+    focal: np.ndarray, everywhere: np.ndarray
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Return the distinct strata among two parts, and both parts as indices into them."""
+    used, index = np.unique(np.r_[focal, everywhere], return_inverse=True)
+    return used.astype(np.int64), (index[: focal.size], index[focal.size :])
+
+
+def _draws(own: np.ndarray, leaked: np.ndarray, n_own: int, n_foreign: int, n_sets: int) -> Draws:
+    """Return the draws of one part; strata are dealt in turn, so that ranks count the rounds."""
+    which = np.r_[own, leaked]
+    rank = np.r_[np.arange(own.size) // n_own, np.arange(leaked.size) // max(n_foreign, 1)]
+    return Draws(which, rank, np.bincount(which, minlength=n_sets))
+
+
+def _count_rows(anchors: Mapping[str, Any]) -> int:
+    names = list(anchors.keys())
+    n_rows = len(anchors[names[0]]) if names else 0
+    if n_rows == 0:
+        raise ValueError("anchors is empty: there is no row to make a batch of.")
+    return n_rows
+
+
+def _label(labels: list, codes: np.ndarray) -> np.ndarray:
+    # Filled one by one, since NumPy would unpack labels that are tuples.
+    values = np.empty(len(codes), dtype=object)
+    for row, code in enumerate(codes):
+        values[row] = labels[code]
+    return values
+
+
+def _check_weights(group_weights: Mapping[Any, float], groups: list) -> np.ndarray:
+    unknown = [group for group in group_weights if group not in set(groups)]
+    missing = [group for group in groups if group not in group_weights]
+    if unknown or missing:
+        told = [f"has no group {group!r}" for group in missing]
+        told += [f"names {group!r}, which is not in the table" for group in unknown]
+        raise ValueError(f"group_weights {'; '.join(told)}. The groups are: {groups}.")
+    weights = np.array([group_weights[group] for group in groups], dtype=np.float64)
+    for group, weight in zip(groups, weights, strict=True):
+        if not (math.isfinite(weight) and weight > 0):
+            raise ValueError(f"group_weights of {group!r} is {weight}; it must be positive.")
+    return weights
+
+
+def _integer(value: Any, name: str) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, not {value!r}.") from None
+
+
+def _size(value: Any, name: str) -> int:
+    if _integer(value, name) < 1:
+        raise ValueError(f"{name}={value} must be at least 1.")
+    return operator.index(value)
+
+
+def _fraction(value: Any, name: str) -> float:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name}={value} is outside 0 to 1.")
+    return float(value)

@@ -1,0 +1,269 @@
+"""Rows around a focal hour, and other rows that were not among them.
+
+Temporal enrichment draws part of a batch from the rows within a window around a focal hour and the
+rest from all hours, without drawing a row twice. Both are done for many sets of rows at once; the
+cost depends on the draws, the pools involved and the logarithm of the number of distinct hours.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dynaclr.sampling.pools import Pools, Union
+from dynaclr.sampling.randomness import hash64, permute
+
+# Slack in hours for the ends of a window: hours are sums of frame intervals, so that a row that
+# lies exactly on the end of a window may miss it by a rounding error.
+_SLACK = 1e-9
+
+
+class HourTable:
+    """Where each hour of each pool lies in the sorted rows.
+
+    Parameters
+    ----------
+    pools
+        Rows sorted by pool and, inside a pool, by hour.
+    hour
+        ``(N,)`` codes of the hours, in table order.
+    hours
+        ``(n_hours,)`` the distinct hours, ascending.
+
+    Attributes
+    ----------
+    hours
+        ``(n_hours,)`` float64.
+    """
+
+    def __init__(self, pools: Pools, hour: np.ndarray, hours: np.ndarray) -> None:
+        self.hours = hours
+        hour = hour[pools.order]
+        new = np.r_[True, hour[1:] != hour[:-1]]
+        new[pools.start[:-1]] = True
+        begins = np.flatnonzero(new)
+        self._hour = hour[begins].astype(np.int64)
+        pool = pools.at(begins)
+        self._key = pool * hours.size + self._hour
+        self._start = np.r_[begins, hour.size]
+        present = np.unique(pools.group[pool] * hours.size + self._hour)
+        group, self._hours_by_group = np.divmod(present, hours.size)
+        self._group_start = np.searchsorted(group, np.arange(pools.n_groups + 1))
+
+    def of_group(self, group: int) -> np.ndarray:
+        """Return the codes of the distinct hours of a group."""
+        return self._hours_by_group[self._group_start[group] : self._group_start[group + 1]]
+
+    def at(self, place: np.ndarray) -> np.ndarray:
+        """Return the hour codes of places in the sorted rows."""
+        return self._hour[np.searchsorted(self._start, place, side="right") - 1]
+
+    def rows_between(
+        self, pools: np.ndarray, first: np.ndarray, end: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return begin and end, in the sorted rows, of the hours ``[first, end)`` of pools."""
+        base = pools * self.hours.size
+        begin = np.searchsorted(self._key, base + first)
+        stop = np.searchsorted(self._key, base + end)
+        return self._start[begin], self._start[stop]
+
+    def around(self, focal: float, half_width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the hour codes ``[first, end)`` within half-widths of a focal hour."""
+        reach = half_width + _SLACK
+        first = np.searchsorted(self.hours, focal - reach)
+        return first, np.searchsorted(self.hours, focal + reach, side="right")
+
+
+@dataclass(frozen=True, eq=False)
+class Segments:
+    """The pools that sets of rows are made of, set by set.
+
+    Attributes
+    ----------
+    pool, which
+        ``(n_segments,)`` pool numbers, and the set each belongs to (ascending, none missing).
+    first
+        ``(n_sets,)`` the first segment of each set.
+    """
+
+    pool: np.ndarray
+    which: np.ndarray
+    first: np.ndarray
+
+    @classmethod
+    def of(cls, pool: np.ndarray, which: np.ndarray, n_sets: int) -> "Segments":
+        """Make segments from pools and the sets they belong to."""
+        return cls(pool, which, np.searchsorted(which, np.arange(n_sets)))
+
+    def of_sets(self, chosen: np.ndarray) -> "Segments":
+        """Return the segments of some sets, which are numbered anew."""
+        ends = np.r_[self.first[1:], self.pool.size]
+        counts = ends[chosen] - self.first[chosen]
+        which = np.repeat(np.arange(chosen.size), counts)
+        begin = np.cumsum(counts) - counts
+        segment = np.arange(which.size) + np.repeat(self.first[chosen] - begin, counts)
+        return Segments(self.pool[segment], which, begin)
+
+
+def find_windows(
+    table: HourTable, segments: Segments, focal: float, half_width: float, needed: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the hours from which each set draws its focal rows.
+
+    Parameters
+    ----------
+    table
+        The hours of the pools.
+    segments
+        The pools of each set.
+    focal, half_width
+        The window in hours: ``focal - half_width`` to ``focal + half_width``, ends included.
+    needed
+        ``(n_sets,)`` rows that each window must hold; at most those of the set.
+
+    Returns
+    -------
+    first, end : np.ndarray
+        ``(n_sets,)`` hour codes, from `first` up to but not including `end`.
+    widened : np.ndarray
+        ``(n_sets,)`` bool, where the half-width asked for held too few rows and the smallest one
+        that holds enough was taken.
+    """
+    n_sets = needed.size
+    first, end = (np.full(n_sets, code) for code in table.around(focal, np.float64(half_width)))
+    widened = _count(table, segments, first, end) < needed
+    short = np.flatnonzero(widened)
+    if short.size:
+        width = _smallest_half_width(table, segments.of_sets(short), focal, needed[short])
+        first[short], end[short] = table.around(focal, width)
+    return first, end, widened
+
+
+def _count(table: HourTable, segments: Segments, first: np.ndarray, end: np.ndarray) -> np.ndarray:
+    begin, stop = table.rows_between(segments.pool, first[segments.which], end[segments.which])
+    return np.add.reduceat(stop - begin, segments.first)
+
+
+def _smallest_half_width(
+    table: HourTable, segments: Segments, focal: float, needed: np.ndarray
+) -> np.ndarray:
+    """Bisect for the smallest half-width that holds enough rows, once on either side.
+
+    The half-width sought is the distance of some hour before the focal hour, or of some hour after
+    it. The two searches are one: set ``i`` looks backwards, set ``n + i`` forwards.
+    """
+    n = needed.size
+    both = segments.of_sets(np.r_[np.arange(n), np.arange(n)])
+    needed = np.r_[needed, needed]
+    middle = np.searchsorted(table.hours, focal)
+    sign = np.repeat([-1, 1], n)
+    last = np.repeat([middle, table.hours.size - 1 - middle], n)
+    low, high = np.zeros(2 * n, dtype=np.int64), last.copy()
+    while np.any(low < high):
+        half = (low + high) // 2
+        width = np.abs(table.hours[middle + sign * half] - focal)
+        enough = _count(table, both, *table.around(focal, width)) >= needed
+        low, high = np.where(enough, low, half + 1), np.where(enough, half, high)
+        low = np.minimum(low, high)
+    width = np.abs(table.hours[middle + sign * high] - focal)
+    enough = _count(table, both, *table.around(focal, width)) >= needed
+    width[~enough] = np.inf
+    return np.minimum(width[:n], width[n:])
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """Rows to draw from sets: for each draw its set and its rank among that set's draws.
+
+    Attributes
+    ----------
+    which, rank
+        ``(n_draws,)`` integers.
+    count
+        ``(n_sets,)`` draws from each set.
+    """
+
+    which: np.ndarray
+    rank: np.ndarray
+    count: np.ndarray
+
+
+def draw_focal_and_global(
+    table: HourTable,
+    segments: Segments,
+    sets: Union,
+    hours: tuple[np.ndarray, np.ndarray],
+    focal: Draws,
+    everywhere: Draws,
+    key: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw rows inside a window and rows of all hours, none twice while rows last.
+
+    Parameters
+    ----------
+    table, segments, sets
+        The sets of rows and the pools and hours they are made of.
+    hours
+        First and end hour code of each set's window, from :func:`find_windows`.
+    focal, everywhere
+        What to draw inside the windows, and from all hours.
+    key
+        Of this batch.
+
+    Returns
+    -------
+    focal_places, other_places : np.ndarray
+        Places in ``Pools.order``, one for each draw. Both together hold any two rows of a set
+        equally often, give or take one, if the set has fewer rows than draws; no row twice if not.
+    """
+    begin, stop = table.rows_between(
+        segments.pool, hours[0][segments.which], hours[1][segments.which]
+    )
+    window_end = np.cumsum(stop - begin)
+    window_start = (window_end - stop + begin)[segments.first]
+    in_window = np.add.reduceat(stop - begin, segments.first)
+
+    # A set with fewer rows than focal draws has been through a whole number of times; `left` rows
+    # are one draw behind the others and come first among the draws from all hours.
+    left = sets.size - focal.count % sets.size
+    n_focal = focal.which.size
+    cycled = np.where(everywhere.rank < left[everywhere.which], 0, left[everywhere.which])
+    size = np.where(cycled == 0, left[everywhere.which], sets.size[everywhere.which])
+    indices = permute(
+        np.r_[focal.rank % in_window[focal.which], (everywhere.rank - cycled) % size],
+        np.r_[in_window[focal.which], size],
+        np.r_[hash64(key, 2 * focal.which), hash64(key, 2 * everywhere.which + 1)],
+    )
+    index = window_start[focal.which] + indices[:n_focal]
+    segment = np.searchsorted(window_end, index, side="right")
+    focal_places = stop[segment] - window_end[segment] + index
+
+    position = indices[n_focal:]
+    drawn = (
+        focal.rank >= focal.count[focal.which] // sets.size[focal.which] * sets.size[focal.which]
+    )
+    taken_from = focal.which[drawn]
+    taken = sets.position(taken_from, focal_places[drawn])
+    skipped = _skip_taken(sets.size, everywhere.which, position, taken_from, taken)
+    position = np.where(cycled == 0, skipped, position)
+    return focal_places, sets.place(everywhere.which, position)
+
+
+def _skip_taken(
+    sizes: np.ndarray,
+    which: np.ndarray,
+    index: np.ndarray,
+    taken_from: np.ndarray,
+    taken: np.ndarray,
+) -> np.ndarray:
+    """Turn an index among the rows of a set that are not taken into a position among all its rows.
+
+    Below the ``i``-th taken position (from 0, ascending) ``p`` there are ``p - i`` rows that are
+    not taken; a free row is therefore pushed up by as many places as there are taken rows with
+    ``p - i`` at most its index.
+    """
+    base = np.cumsum(sizes) - sizes
+    keys = np.sort(base[taken_from] + taken)
+    first = np.searchsorted(keys, base)
+    free_before = keys - np.arange(keys.size) + first[np.sort(taken_from)]
+    pushed = np.searchsorted(free_before, base[which] + index, side="right") - first[which]
+    return index + pushed
