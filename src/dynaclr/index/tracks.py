@@ -18,7 +18,8 @@ header without rows         repair   ``fov_empty``: a field without cells is pos
 column missing              error    ``track_id``, ``t``, ``y``, ``x`` are needed.
 no ``parent_track_id``      repair   ``no_parent_column``: no track has a parent. With ``parent_id``
                                      in the table it is an error, for the lineage would be lost.
-row with other length       error    Cells of the row cannot be told apart.
+row with other length, or   error    Cells of the row cannot be told apart.
+an open quotation mark
 text where a number stands  error
 empty ``track_id``/``t``    error    The row belongs to no cell or no frame.
 non-integer or negative     error    Frames and ids are whole numbers from 0; ids below 2**40;
@@ -219,21 +220,28 @@ def _read_columns(
     path: Path, problems: Problems, repairs: Repairs, name: str
 ) -> tuple[dict[str, pa.ChunkedArray] | None, NDArray[np.int64]]:
     """Columns as Arrow inferred them, and the line of each row."""
-    data = path.read_bytes().removeprefix(_BOM)
-    body = data.lstrip(b"\r\n")
-    header, _, body = body.partition(b"\n")
-    skipped = data[: len(data) - len(body)].count(b"\n")
-    columns = _header(header)
+    # Columns that are not read may be in any encoding; in the others a stray byte is no number.
+    data = path.read_bytes().decode("utf-8", errors="replace").encode().removeprefix(_BOM)
+    lines = data.splitlines(keepends=True)
+    # Blank lines hold no row but count as lines.
+    filled = [i for i, text in enumerate(lines) if text.strip(b"\r\n")]
+    columns = _header(lines[filled[0]]) if filled else []
     if not _has_columns(columns, path, problems):
         return None, np.empty(0, np.int64)
     wanted = [column for column in (*NEEDED, *OPTIONAL) if column in columns]
     if "parent_track_id" not in wanted:
         repairs.add("no_parent_column", name)
-    if not body.strip(b"\r\n"):
-        empty = pa.chunked_array([pa.array([], pa.int64())])
-        return dict.fromkeys(wanted, empty), np.empty(0, np.int64)
-    line = _line_numbers(body, skipped)
-    table, bad = _parse(body, columns, wanted)
+    line = np.array(filled[1:], np.int64) + 1
+    if not len(line):
+        return dict.fromkeys(wanted, pa.chunked_array([pa.array([], pa.int64())])), line
+    try:
+        table, bad = _parse(b"".join(lines[filled[0] + 1 :]), columns, wanted)
+    except pa.ArrowInvalid as error:
+        problems.add(path, f"cannot be read ({error})", "Write the table again")
+        return None, line
+    if table.num_rows + len(bad) != len(line):
+        problems.add(path, "a quotation mark is not closed on its line", "Write the table again")
+        return None, line
     if bad:
         problems.add(
             f"{path}, {lines_text(line[np.array(bad) - 1])}",
@@ -245,8 +253,8 @@ def _read_columns(
 
 
 def _header(header: bytes) -> list[str]:
-    text = header.decode("utf-8", errors="replace").strip("\r\n")
-    return [column.strip() for column in next(csv.reader([text]), [])] if text else []
+    # No header is this long; a binary file may be, and the reader refuses fields that are longer.
+    return [column.strip() for column in next(csv.reader([header.decode()[:100_000]]))]
 
 
 def _has_columns(columns: list[str], path: Path, problems: Problems) -> bool:
@@ -274,12 +282,6 @@ def _has_columns(columns: list[str], path: Path, problems: Problems) -> bool:
     return len(problems.found) == found
 
 
-def _line_numbers(body: bytes, skipped: int) -> NDArray[np.int64]:
-    """Line of each row; blank lines hold no row but count as lines."""
-    filled = [i for i, text in enumerate(body.split(b"\n"), skipped + 1) if text.strip(b"\r")]
-    return np.array(filled, np.int64)
-
-
 def _parse(body: bytes, columns: list[str], wanted: list[str]) -> tuple[pa.Table, list[int]]:
     bad: list[int] = []
 
@@ -298,7 +300,11 @@ def _parse(body: bytes, columns: list[str], wanted: list[str]) -> tuple[pa.Table
         ),
         parse_options=pyarrow.csv.ParseOptions(invalid_row_handler=note),
         convert_options=pyarrow.csv.ConvertOptions(
-            include_columns=wanted, strings_can_be_null=True
+            include_columns=wanted,
+            strings_can_be_null=True,
+            # True and False are text here, not numbers.
+            true_values=[],
+            false_values=[],
         ),
     )
     return table, bad
