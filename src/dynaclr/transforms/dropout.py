@@ -1,0 +1,87 @@
+"""Leaving out channels or blocks of voxels."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dynaclr.transforms._base import RandomTransform, Range, as_range, uniform
+from dynaclr.transforms.intensity import IntensityTransform, channel_mask, read_channels
+
+
+class ChannelDropout(RandomTransform):
+    """Set whole channels of single samples to zero, never all channels of a sample.
+
+    An encoder trained with it can embed cells of which a channel was not recorded. Remaining
+    channels are not scaled up.
+
+    Parameters
+    ----------
+    channels : sequence of int
+        Channels that may be dropped.
+    p : float
+        Probability of each of them to be dropped, independently for each sample. Where all
+        channels of the patches would go, one of them, any with the same probability, stays.
+
+    Raises
+    ------
+    ValueError
+        If ``p`` is no probability, or channels are negative, repeated or none; in training, if
+        a channel does not exist in the patches or if they have a single channel.
+    """
+
+    def __init__(self, channels: Sequence[int], p: float = 0.5) -> None:
+        super().__init__(p)
+        self.channels = read_channels(channels)
+
+    def augment(self, x_BCZYX: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Drop channels."""
+        if x_BCZYX.shape[1] == 1:
+            raise ValueError("ChannelDropout needs more than one channel: one always stays")
+        drawn = uniform((*x_BCZYX.shape[:2], 1, 1, 1), (0.0, 1.0), x_BCZYX, generator)
+        dropped = (drawn < self.p) & channel_mask(self.channels, x_BCZYX)
+        highest = torch.zeros_like(dropped).scatter(1, drawn.argmax(1, keepdim=True), True)
+        dropped = dropped & ~(dropped.all(1, keepdim=True) & highest)
+        return x_BCZYX.masked_fill(dropped, 0)
+
+
+class RandomMask(IntensityTransform):
+    """Set random blocks of voxels to zero.
+
+    Parameters
+    ----------
+    fraction : tuple of float or float
+        Range of the expected fraction of blocks that are masked; one number means just that.
+    block : sequence of int
+        Size (Z, Y, X) of a block in voxels. Blocks start at the first voxel; those at the far
+        edges may be cut.
+    p, channels, per_channel
+        As in ``IntensityTransform``. Without ``per_channel`` all channels of a sample are masked
+        at the same places.
+    """
+
+    def __init__(
+        self,
+        fraction: Range = (0.0, 0.3),
+        block: Sequence[int] = (1, 1, 1),
+        p: float = 0.5,
+        channels: Sequence[int] | None = None,
+        per_channel: bool = True,
+    ) -> None:
+        super().__init__(p, channels, per_channel)
+        self.fraction = as_range(fraction, "fraction", lowest=0)
+        if self.fraction[1] > 1:
+            raise ValueError(f"fraction must not exceed 1, got {fraction}")
+        self.block = tuple(int(length) for length in block)
+        if len(self.block) != 3 or min(self.block) < 1:
+            raise ValueError(f"block must be (Z, Y, X) in voxels, got {block}")
+
+    def change(self, x_BCZYX: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Mask blocks."""
+        lengths = x_BCZYX.shape[2:]
+        blocks = [-(-n // size) for n, size in zip(lengths, self.block, strict=True)]
+        fraction = self.draw(self.fraction, x_BCZYX, generator)
+        masked = uniform((*fraction.shape[:2], *blocks), (0.0, 1.0), x_BCZYX, generator) < fraction
+        for axis, size in enumerate(self.block, start=2):
+            masked = masked.repeat_interleave(size, dim=axis).narrow(axis, 0, x_BCZYX.shape[axis])
+        return x_BCZYX.masked_fill(masked, 0)
