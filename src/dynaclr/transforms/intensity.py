@@ -249,6 +249,7 @@ def _gaussian_weights(sigma: Tensor, length: int) -> Tensor:
     """Weights (..., length, length) that blur along an axis, from sigma of shape (..., 1, 1)."""
     position = torch.arange(length, device=sigma.device, dtype=sigma.dtype)
     # Far below a pixel the Gaussian is one sample; a sigma of 0 would be 0 / 0.
-    distance = (position[:, None] - position) / sigma.clamp_min(1e-2)
-    weights = torch.exp(-0.5 * distance.square())
+    exponent = 0.5 * ((position[:, None] - position) / sigma.clamp_min(1e-2)).square()
+    # What is below rounding becomes zero: products with denormal numbers are many times slower.
+    weights = torch.exp(-exponent.clamp_max(40)).masked_fill(exponent > 40, 0)
     return weights / weights.sum(-1, keepdim=True)
