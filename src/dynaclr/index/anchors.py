@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from dynaclr.index.multi import MultiExperimentIndex
 
 
-def pixel_of(position: ArrayLike) -> NDArray[np.int64]:
+def pixel_of(position: ArrayLike) -> NDArray[np.int32]:
     """Nearest pixel of a position; halves go up."""
-    return np.floor(np.asarray(position, np.float64) + 0.5).astype(np.int64)
+    # In float64, because 0.49999997 + 0.5 is 1 in float32.
+    return np.floor(np.asarray(position, np.float64) + 0.5).astype(np.int32)
 
 
 def border_shift(position: ArrayLike, patch: int, extent: ArrayLike) -> NDArray[np.int32]:
@@ -40,7 +41,8 @@ def border_shift(position: ArrayLike, patch: int, extent: ArrayLike) -> NDArray[
         In pixels; 0 where the patch is inside.
     """
     start = pixel_of(position) - patch // 2
-    return (np.clip(start, 0, np.asarray(extent) - patch) - start).astype(np.int32)
+    beyond = np.asarray(extent, np.int32) - patch - start
+    return np.maximum(-start, 0) + np.minimum(beyond, 0)
 
 
 @dataclass(frozen=True)

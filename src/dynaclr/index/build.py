@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,8 @@ def index_experiment(entry: ExperimentConfig) -> tuple[pa.Table, dict[str, Any]]
         fov: read_tracks(path, _volume(positions[fov]), problems, repairs, _relative(path, entry))
         for fov, path in files.items()
     }
-    movie = _Movie.join(entry, {fov: rows for fov, rows in read.items() if rows}, files)
+    filled = {fov: rows for fov, rows in read.items() if rows is not None and len(rows)}
+    movie = _Movie.join(entry, filled, files)
     links = resolve_links(movie.tracks)
     _report_links(movie, links, problems, repairs)
     problems.raise_if_any()
@@ -242,15 +244,18 @@ class _Movie:
             tracks=group_tracks(fov, rows.track_id, rows.t, rows.parent_track_id),
         )
 
-    def by_file(self, tracks: NDArray[np.int64]) -> Iterable[tuple[int, NDArray[np.int64]]]:
-        """Give the number of each field of view among `tracks`, and the lines where these begin."""
-        if not len(tracks):
-            return
+    @cached_property
+    def line(self) -> NDArray[np.int64]:
+        """Line of the file where each track begins."""
         line = np.full(len(self.tracks), np.iinfo(np.int64).max)
         np.minimum.at(line, self.tracks.of_row, self.rows.line)
+        return line
+
+    def by_file(self, tracks: NDArray[np.int64]) -> Iterable[tuple[int, NDArray[np.int64]]]:
+        """Give the number of each field of view among `tracks`, and the lines where these begin."""
         fov = self.tracks.fov[tracks]
         for number in np.unique(fov):
-            yield int(number), line[tracks[fov == number]]
+            yield int(number), self.line[tracks[fov == number]]
 
 
 def _report_links(movie: _Movie, links: Links, problems: Problems, repairs: Repairs) -> None:
@@ -267,7 +272,7 @@ def _report_links(movie: _Movie, links: Links, problems: Problems, repairs: Repa
         )
     for cycle in links.cycles:
         for fov, lines in movie.by_file(cycle):
-            ids = ", ".join(map(str, tracks.track_id[cycle]))
+            ids = _shown([str(number) for number in tracks.track_id[cycle]])
             problems.add(
                 f"{movie.paths[fov]}, {lines_text(lines)}",
                 f"the tracks {ids} descend from each other in a circle",
@@ -342,12 +347,12 @@ def _counts(entry: ExperimentConfig, movie: _Movie, forest: Forest) -> dict[str,
     conditions = [entry.condition_of_well[well] for well in wells]
 
     def grouped(labels: list[str]) -> dict[str, dict[str, int]]:
-        mask = {label: np.array([other == label for other in labels]) for label in labels}
-        return {
-            label: {"fovs": int(chosen.sum())}
-            | {what: int(values[chosen].sum()) for what, values in per_fov.items()}
-            for label, chosen in sorted(mask.items())
-        }
+        names, of_fov = np.unique(labels, return_inverse=True)
+        found: dict[str, dict[str, int]] = {str(name): {} for name in names}
+        for what, values in {"fovs": np.ones(n), **per_fov}.items():
+            for name, total in zip(found, np.bincount(of_fov, weights=values), strict=True):
+                found[name][what] = int(total)
+        return found
 
     return {what: int(values.sum()) for what, values in per_fov.items()} | {
         "fovs": n,

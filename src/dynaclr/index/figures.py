@@ -92,10 +92,18 @@ def _qc_figure(cells: _Cells, summary: dict[str, Any]) -> Figure:
     return figure
 
 
+def _legend_label(name: str, number: int, total: int) -> str | None:
+    """Label of a legend's entry: as many as there are colours, then one for the rest."""
+    if number < len(CATEGORICAL):
+        return name
+    return f"and {total - number} more" if number == len(CATEGORICAL) else None
+
+
 def _draw_cells(axis: Axes, cells: _Cells, color: dict[str, str]) -> None:
     hours = cells.hour_of_frame()
     for number, name in enumerate(cells.conditions):
-        axis.plot(hours, cells.per_frame(cells.condition == number), color=color[name], label=name)
+        label = _legend_label(name, number, len(cells.conditions))
+        axis.plot(hours, cells.per_frame(cells.condition == number), color=color[name], label=label)
     axis.set(title="Cells per frame", xlabel="time (hours)", ylabel="cells", ylim=(0, None))
     axis.legend()
 
@@ -106,13 +114,14 @@ def _draw_lengths(axis: Axes, cells: _Cells, color: dict[str, str]) -> None:
     edges = np.append(edges, edges[-1] + max(1, length.max() // 30))
     for number, name in enumerate(cells.conditions):
         chosen = length[condition == number]
+        label = f"{name}: median {np.median(chosen):.0f}"
         axis.hist(
             chosen,
             bins=edges,
             histtype="step",
             color=color[name],
             linewidth=1.4,
-            label=f"{name}: median {np.median(chosen):.0f}",
+            label=_legend_label(label, number, len(cells.conditions)),
         )
     axis.set(
         title=f"Track lengths (n = {len(length):,} tracks)",
@@ -268,7 +277,7 @@ def _composition_figure(batch: pa.RecordBatch) -> Figure:
     figure, (heat, bars) = plt.subplots(
         1,
         2,
-        figsize=(11, 1.6 + 0.24 * max(len(labels), 4)),
+        figsize=(11, 1.6 + 0.24 * min(max(len(labels), 4), 80)),
         width_ratios=(3, 1),
         sharey=True,
     )
@@ -285,7 +294,8 @@ def _composition_figure(batch: pa.RecordBatch) -> Figure:
     figure.colorbar(
         mesh, ax=heat, label="observations per bin", pad=0.01, ticks=ticks, format="{x:,.0f}"
     ).minorticks_off()
-    heat.set_yticks(np.arange(len(labels)), labels)
+    named = np.arange(0, len(labels), 1 + len(labels) // 80)
+    heat.set_yticks(named, [labels[i] for i in named])
     heat.set(
         title=f"When (bins of {edges[1] - edges[0]:g} h)",
         xlabel="time (hours post infection)",
@@ -293,7 +303,13 @@ def _composition_figure(batch: pa.RecordBatch) -> Figure:
     )
     left = np.zeros(len(labels))
     for (name, rows), shade in zip(sides.items(), CATEGORICAL, strict=False):
-        bars.barh(labels, rows, left=left, color=shade, label=f"{name} (n = {rows.sum():,})")
+        bars.barh(
+            np.arange(len(labels)),
+            rows,
+            left=left,
+            color=shade,
+            label=f"{name} (n = {rows.sum():,})",
+        )
         left += rows
     bars.set(title="On which side of the split", xlabel="observations")
     bars.locator_params(axis="x", nbins=4)

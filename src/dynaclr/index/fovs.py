@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +44,8 @@ class FovRuns:
         """Name a run for a message."""
         return f"experiment {self.experiment[run]}, field of view {self.fov[run]}"
 
-    def rows(self, of_run: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Spread a flag of each run over its rows."""
+    def rows(self, of_run: NDArray[Any]) -> NDArray[Any]:
+        """Spread a value of each run over its rows."""
         return np.repeat(of_run, self._size)
 
     def in_wells(self, wells: Mapping[str, Sequence[str]]) -> NDArray[np.bool_]:

@@ -277,7 +277,7 @@ class MultiExperimentIndex:
         names = sorted({marker for markers in of_fov for marker in markers})
         has_marker = np.array([[name in markers for name in names] for markers in of_fov])
         rows = np.arange(len(self)) if rows is None else np.asarray(rows, np.int64)
-        group = np.searchsorted(fovs.start, rows, side="right") - 1
+        group = fovs.rows(np.arange(len(fovs.start), dtype=np.int32))[rows]
         return MarkerPairs(rows, group, has_marker, names)
 
     def rows(self, split: str) -> NDArray[np.int64]:
@@ -392,9 +392,9 @@ class MultiExperimentIndex:
         self, rows: NDArray[np.int64], patch_size: tuple[int, int], shapes: ImageShapes | None
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         fovs = self._fovs
-        fov = np.searchsorted(fovs.start, rows, side="right") - 1
-        used = np.unique(fov)
-        extent = np.zeros((len(fovs.start), 2), np.int64)
+        fov = fovs.rows(np.arange(len(fovs.start), dtype=np.int32))[rows]
+        used = np.flatnonzero(np.bincount(fov, minlength=len(fovs.start)))
+        extent = np.zeros((len(fovs.start), 2), np.int32)
         extent[used] = fovs.extents(used, self.image_shapes if shapes is None else shapes)
         small = used[np.any(extent[used] < patch_size, axis=1)]
         if small.size:
