@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -28,13 +28,22 @@ _UNKNOWN = "#dddddd"
 _POINTS = {"s": 5, "linewidths": 0, "alpha": 0.7, "rasterized": True}
 
 
+class _Map(NamedTuple):
+    """Two coordinates of the shown observations, with what stands on their axes."""
+
+    title: str
+    axis_labels: tuple[str, str]
+    coordinates: np.ndarray
+
+
 def draw_embeddings(
     cohort: Cohort, task_labels: Mapping[str, np.ndarray], out_dir: Path, seed: int
 ) -> None:
-    """Write ``embedding_<variant>.png`` for each variant.
+    """Write ``embedding_<variant>.png`` for each variant, and ``embedding.png``.
 
-    All variants show the same observations, as many of each experiment. UMAP takes seconds a
-    variant, so it is drawn for the first seed of each kind.
+    The latter shows the first trained variant and the UMAP of one baseline of each kind below it.
+    All show the same observations, as many of each experiment. UMAP takes seconds a variant, so
+    it is drawn for the first seed of each kind only.
 
     Parameters
     ----------
@@ -46,33 +55,45 @@ def draw_embeddings(
         Decides the subsample and UMAP.
     """
     rows = balanced_subsample(cohort.obs["experiment"].to_numpy(), MAX_POINTS, seed)
+    shown = cohort.obs.iloc[rows]
+    colors = {
+        "experiment": shown["experiment"].to_numpy(dtype=object),
+        "condition": shown["condition"].to_numpy(dtype=object),
+        "hours": shown["hours"].to_numpy(dtype=float),
+        **{title: values[rows] for title, values in task_labels.items()},
+    }
     variants = ordered_variants(cohort.features)
-    with_umap = first_of_each_kind(variants) if len(rows) >= _MIN_FOR_UMAP else []
+    with_umap = first_of_each_kind(variants)
+    overview: list[_Map] = []
     for variant in variants:
         features = standardize(cohort.features[variant.name][rows])
-        coordinates, explained = principal_components(features)
-        maps = {"PC": coordinates}
-        if variant in with_umap:
-            maps["UMAP"] = umap_coordinates(features, seed)
-        colors = {
-            "experiment": cohort.obs["experiment"].to_numpy(dtype=object)[rows],
-            "condition": cohort.obs["condition"].to_numpy(dtype=object)[rows],
-            "hours": cohort.obs["hours"].to_numpy(dtype=float)[rows],
-            **{title: values[rows] for title, values in task_labels.items()},
-        }
-        _draw_one(variant, maps, explained, colors, out_dir / f"embedding_{variant.name}.png")
+        maps = [_principal_components(features, variant)]
+        if variant in with_umap and len(rows) >= _MIN_FOR_UMAP:
+            maps.append(_umap(features, variant, seed))
+        # Of the baselines the last map is enough: UMAP, or PCA where there is none.
+        overview += maps if variant == variants[0] else maps[-1:] * (variant in with_umap)
+        _draw(maps, colors, out_dir / f"embedding_{variant.name}.png")
+    _draw(overview, colors, out_dir / "embedding.png")
 
 
-def _draw_one(
-    variant: Variant,
-    maps: Mapping[str, np.ndarray],
-    explained: np.ndarray,
-    colors: Mapping[str, np.ndarray],
-    path: Path,
-) -> None:
+def _principal_components(features: np.ndarray, variant: Variant) -> _Map:
+    coordinates, explained = principal_components(features)
+    labels = [f"PC {n} ({share:.0%} of variance)" for n, share in enumerate(explained, 1)]
+    return _Map(variant.title, (labels[0], labels[1]), coordinates)
+
+
+def _umap(features: np.ndarray, variant: Variant, seed: int) -> _Map:
+    coordinates = umap_coordinates(features, seed)
+    return _Map(variant.title, ("UMAP 1 (no unit)", "UMAP 2 (no unit)"), coordinates)
+
+
+def _draw(maps: list[_Map], colors: Mapping[str, np.ndarray], path: Path) -> None:
+    """A grid of scatter plots: one row a map, one column a colouring, one key a column."""
     import matplotlib.pyplot as plt
 
-    n_points = len(next(iter(maps.values())))
+    n_points = len(maps[0].coordinates)
+    # Rows of one experiment lie together; drawn in order the last would cover the others.
+    order = np.random.default_rng(0).permutation(n_points)
     with figure_style():
         figure, axes = plt.subplots(
             len(maps),
@@ -80,27 +101,16 @@ def _draw_one(
             squeeze=False,
             figsize=(2.9 * len(colors), 2.7 * len(maps) + 1.1),
         )
-        # Rows of one experiment lie together; drawn in order the last would cover the others.
-        order = np.random.default_rng(0).permutation(n_points)
-        for row, (name, coordinates) in zip(axes, maps.items(), strict=True):
+        for row, one in zip(axes, maps, strict=True):
             for axis, values in zip(row, colors.values(), strict=True):
-                _scatter(axis, coordinates[order], values[order])
-                axis.set(xticks=[], yticks=[], xlabel=_axis_label(name, 0, explained))
-            row[0].set_ylabel(_axis_label(name, 1, explained))
+                _scatter(axis, one.coordinates[order], values[order])
+                axis.set(xticks=[], yticks=[], xlabel=one.axis_labels[0])
+            row[0].set_ylabel(f"{one.title}\n{one.axis_labels[1]}")
         for axis, title in zip(axes[0], colors, strict=True):
-            axis.set_title(title)
+            axis.set_title(f"{title}, n = {n_points:,}")
         for axis, values in zip(axes[-1], colors.values(), strict=True):
             _add_key(axis, values)
-        figure.suptitle(
-            f"{variant.title}: n = {n_points:,} observations", x=0.01, ha="left", fontsize=11
-        )
         save_figure(figure, path)
-
-
-def _axis_label(name: str, number: int, explained: np.ndarray) -> str:
-    if name != "PC":
-        return f"{name} {number + 1} (no unit)"
-    return f"PC {number + 1} ({explained[number]:.0%} of variance)"
 
 
 def _scatter(axis: Axes, coordinates: np.ndarray, values: np.ndarray) -> None:

@@ -75,7 +75,8 @@ def evaluate_model(
     out_dir : str or Path
         Gets ``metrics.csv``, ``differences.csv``, ``confusion.csv``, ``mixing.csv``,
         ``predictions.parquet``, ``classifiers.svg``, ``roc.svg``, ``confusion.svg``,
-        ``embedding_<variant>.png`` for each variant, and last ``headline.json``.
+        ``mixing.svg``, ``embedding.png``, ``embedding_<variant>.png`` for each variant, and
+        last ``headline.json``.
     n_bootstrap : int
         Resamples of lineages behind each interval.
     seed : int
@@ -105,6 +106,7 @@ def evaluate_model(
     out_dir = Path(out_dir)
     _write_tables(out_dir, model, scores, mixing)
     logger.info("figures")
+    figures.draw_mixing(mixing, out_dir / "mixing.svg")
     _draw(out_dir, cohort, tasks, selected, scores, seed)
     write_json(out_dir / "headline.json", headline)
     return headline

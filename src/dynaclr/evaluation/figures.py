@@ -1,4 +1,4 @@
-"""Figures of classifier scores: intervals beside baselines, ROC curves, confusion matrices."""
+"""Figures of scores: classifiers beside baselines, ROC curves, confusion matrices, mixing."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 # Baselines in quiet colours; what is judged stands out.
 _KIND_COLORS = {"trained": CATEGORICAL[0], "untrained": "#777777", "intensity": CATEGORICAL[1]}
 _MARKERS = "osD^vPX"
+_MIXING_TITLES = {
+    "ilisi": "iLISI (0 apart, 1 mixed)",
+    "experiment_accuracy": "Experiment classifier,\nmean recall",
+    "experiment_auroc": "Experiment classifier,\nAUROC",
+}
 _METRIC_TITLES = {"auroc": "AUROC", "average_precision": "Average precision"}
 
 
@@ -102,6 +107,53 @@ def draw_confusion(scores: Sequence[TaskScores], path: str | Path) -> None:
         return save_figure(figure, path)
 
 
+def draw_mixing(mixing: pd.DataFrame, path: str | Path) -> None:
+    """Measures of mixing by variant, each with the value that no relation at all would give.
+
+    Parameters
+    ----------
+    mixing : pandas.DataFrame
+        Columns variant, kind, metric, value, expected, n_rows, n_experiments, note.
+    path : str or Path
+    """
+    import matplotlib.pyplot as plt
+
+    with figure_style():
+        n_variants = mixing["variant"].nunique()
+        figure, axes = plt.subplots(
+            1, len(_MIXING_TITLES), figsize=(9.2, 1.3 + 0.32 * n_variants), sharey=True
+        )
+        for axis, (metric, title) in zip(axes, _MIXING_TITLES.items(), strict=True):
+            _draw_mixing_panel(axis, mixing[mixing["metric"] == metric], title)
+        axes[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        return save_figure(figure, path)
+
+
+def _draw_mixing_panel(axis: Axes, table: pd.DataFrame, title: str) -> None:
+    lines = table.set_index("variant")
+    variants = ordered_variants(lines.index)
+    for place, variant in enumerate(variants):
+        line = lines.loc[variant.name]
+        axis.plot([0, line["value"]], [place, place], color=kind_color(variant.kind), linewidth=1)
+        axis.plot(line["value"], place, "o", color=kind_color(variant.kind))
+        axis.plot(
+            line["expected"],
+            place,
+            "|",
+            color="#444444",
+            markersize=11,
+            markeredgewidth=1.5,
+            label=None if place else "no relation\nto experiment",
+        )
+    axis.set_yticks(range(len(variants)), [variant.title for variant in variants])
+    axis.set_ylim(len(variants) - 0.4, -0.6)
+    axis.set(xlim=(min(0.0, lines["value"].min()) - 0.03, 1.05), xlabel=title)
+    first = table.iloc[0]
+    axis.set_title(f"n = {first['n_rows']:,} in {first['n_experiments']} experiments", fontsize=8)
+    if table["value"].isna().all():
+        axis.text(0.5, 0.5, first["note"], transform=axis.transAxes, ha="center")
+
+
 def kind_color(kind: str) -> str:
     """Colour of a kind of variant, the same in every figure."""
     return _KIND_COLORS.get(kind, CATEGORICAL[2])
@@ -122,7 +174,7 @@ def _draw_intervals(axis: Axes, task: TaskScores, metric: str) -> None:
     chance = _chance(task, metric)
     axis.axvline(chance, color="#444444", linestyle="--", linewidth=1, label="chance")
     shown = table[table["experiment"].isin([scored.experiment for scored in sets])]
-    axis.set_xlim(np.fmin(chance, shown[["value", "low"]].min().min()) - 0.04, 1.02)
+    axis.set_xlim(np.fmin(chance, shown[["value", "low"]].min().min()) - 0.04, 1.09)
     axis.set_xlabel(f"{_METRIC_TITLES[metric]} (95 % interval over lineages)")
     if shown["value"].isna().all():
         text = "no value: see the notes of the table"
@@ -136,12 +188,13 @@ def _draw_interval(axis: Axes, line: pd.Series, place: float, marker: str) -> No
     ends = [line["low"], line["high"]]
     axis.plot(ends, [place, place], color=color, linewidth=2, solid_capstyle="butt")
     axis.plot(line["value"], place, marker, color=color)
+    right = np.fmax(line["high"], line["value"])
     axis.annotate(
         f"{line['value']:.2f}",
-        (line["value"], place),
-        (0, 4.5),
+        (right, place),
+        (4, 0),
         textcoords="offset points",
-        ha="center",
+        va="center",
         fontsize=7,
     )
 

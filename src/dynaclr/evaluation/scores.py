@@ -157,16 +157,21 @@ def classification_scores(
     -------
     dict of str to numpy.ndarray
         ``auroc``, ``average_precision``, ``balanced_accuracy`` and ``f1:<class>`` for each
-        class; arrays of shape (...).
+        class; arrays of shape (...). The first three are NaN under weights that lose a class:
+        a mean over fewer classes is another quantity.
     """
     against_rest = range(1, 2) if len(classes) == 2 else range(len(classes))
     ranks = [rank_scores(true == k, probability[:, k], weight) for k in against_rest]
     confusion = confusion_matrix(true, probability.argmax(axis=1), len(classes), weight)
     f1 = f1_per_class(confusion)
-    return {
+    complete = (confusion.sum(axis=-1)[..., np.unique(true)] > 0).all(axis=-1)
+    averages = {
         "auroc": _mean_of_finite([area for area, _ in ranks]),
         "average_precision": _mean_of_finite([average for _, average in ranks]),
         "balanced_accuracy": balanced_accuracy(confusion),
+    }
+    return {
+        **{name: np.where(complete, value, np.nan) for name, value in averages.items()},
         **{f"f1:{name}": f1[..., k] for k, name in enumerate(classes)},
     }
 

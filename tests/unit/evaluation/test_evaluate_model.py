@@ -1,0 +1,293 @@
+"""The whole evaluation on synthetic stores: tables, figures, headline, and what cannot be had."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import confusion_matrix, roc_auc_score
+
+from dynaclr.evaluation.classification import score_task
+from dynaclr.evaluation.evaluate import METRIC_COLUMNS
+from dynaclr.evaluation.figures import draw_classifiers, draw_confusion, draw_roc
+from dynaclr.evaluation.headline import summarize
+from dynaclr.evaluation.score_tables import ALL_TRAINING, CROSS_VALIDATED, HELD_OUT
+from dynaclr.evaluation.stores import Cohort, read_cohort
+from dynaclr.evaluation.tasks import select_task
+from dynaclr.evaluation.variants import ordered_variants, parse_variant
+from dynaclr.experiments import UserError
+from dynaclr.experiments.project import TaskConfig
+
+VARIANTS = ["seed0", "seed1", "seed0-untrained", "intensity"]
+
+
+@pytest.fixture(scope="module")
+def metrics(evaluated):
+    return pd.read_csv(evaluated / "metrics.csv", keep_default_na=False, na_values=[""])
+
+
+def chosen(table, **columns):
+    for name, value in columns.items():
+        table = table[table[name] == value]
+    return table
+
+
+def test_every_file_is_there(evaluated):
+    assert sorted(path.name for path in evaluated.iterdir()) == sorted(
+        [
+            *("metrics.csv", "differences.csv", "confusion.csv", "mixing.csv"),
+            *("predictions.parquet", "headline.json"),
+            *("classifiers.svg", "roc.svg", "confusion.svg", "mixing.svg", "embedding.png"),
+            *(f"embedding_{variant}.png" for variant in VARIANTS),
+        ]
+    )
+
+
+def test_every_variant_task_and_set_has_every_metric(metrics):
+    assert list(metrics) == METRIC_COLUMNS
+    names = ["auroc", "average_precision", "balanced_accuracy"]
+    places = {(CROSS_VALIDATED, ALL_TRAINING), (CROSS_VALIDATED, "a"), (CROSS_VALIDATED, "b")}
+    places.add((HELD_OUT, "c"))
+    for task, classes in (("responder", ["0", "1"]), ("state", ["infected", "late", "mock"])):
+        part = chosen(metrics, task=task)
+        expected = {
+            (variant, *place, metric)
+            for variant in VARIANTS
+            for place in places
+            for metric in [*names, *(f"f1:{name}" for name in classes)]
+        }
+        found = part[["variant", "estimate", "experiment", "metric"]].itertuples(index=False)
+        assert set(map(tuple, found)) == expected
+        assert len(part) == len(expected)
+    assert metrics["value"].notna().all()
+    assert (metrics["low"] <= metrics["value"] + 1e-9).all()
+    assert (metrics["value"] <= metrics["high"] + 1e-9).all()
+
+
+def test_trained_variants_beat_their_baselines_here(metrics):
+    held_out = chosen(metrics, task="responder", estimate=HELD_OUT, metric="auroc")
+    value = held_out.set_index("variant")["value"]
+    assert value[["seed0", "seed1"]].min() > 0.9
+    assert value[["seed0-untrained", "intensity"]].max() < 0.85
+
+
+def test_tables_agree_with_the_predictions(evaluated, metrics, synthetic):
+    predictions = pd.read_parquet(evaluated / "predictions.parquet")
+    assert set(predictions["experiment"]) == {"c"}
+    one = chosen(predictions, task="responder", variant="seed1")
+    positive = one[one["class"] == "1"]
+    truth = pd.read_csv(synthetic.labels["c"]["truth"])
+    joined = positive.merge(truth, on=["fov", "track_id", "t"], validate="one_to_one")
+    assert len(joined) == len(positive) == 108
+    assert (joined["label"] == joined["response"].astype(str)).all()
+    row = chosen(
+        metrics, task="responder", variant="seed1", estimate=HELD_OUT, metric="auroc"
+    ).iloc[0]
+    assert row["value"] == pytest.approx(
+        roc_auc_score(joined["response"], joined["probability"]), abs=1e-5
+    )
+    assert row["n_rows"] == len(joined)
+    assert row["n_positive"] == joined["response"].sum()
+    counts = chosen(
+        pd.read_csv(evaluated / "confusion.csv"),
+        task="responder",
+        variant="seed1",
+        estimate=HELD_OUT,
+    )
+    expected = confusion_matrix(joined["response"], joined["probability"] > 0.5)
+    assert counts["count"].tolist() == expected.ravel().tolist()
+
+
+def test_unlabelled_held_out_rows_are_predicted_too(evaluated):
+    state = chosen(pd.read_parquet(evaluated / "predictions.parquet"), task="state")
+    one = state[(state["variant"] == "seed0") & (state["class"] == "late")]
+    assert len(one) == 36 * 6
+    assert one["label"].notna().sum() == 36 * 6 / 3
+
+
+def test_differences_are_those_of_the_means_over_seeds(evaluated, metrics):
+    differences = pd.read_csv(evaluated / "differences.csv")
+    row = chosen(
+        differences, task="responder", estimate=HELD_OUT, metric="auroc", baseline="intensity"
+    ).iloc[0]
+    value = chosen(metrics, task="responder", estimate=HELD_OUT, metric="auroc").set_index(
+        "variant"
+    )["value"]
+    assert row["value"] == pytest.approx(
+        value[["seed0", "seed1"]].mean() - value["intensity"], abs=1e-5
+    )
+    assert row["low"] < row["value"] < row["high"]
+    assert row["n_seeds"] == 2
+
+
+def test_mixing_tells_baselines_with_a_batch_effect_apart(evaluated):
+    mixing = pd.read_csv(evaluated / "mixing.csv")
+    ilisi = chosen(mixing, metric="ilisi").set_index("variant")["value"]
+    assert ilisi["seed0"] > ilisi["intensity"]
+    assert (mixing["n_experiments"] == 3).all()
+
+
+def test_the_headline_is_one_sentence_with_its_numbers(evaluated, metrics):
+    headline = json.loads((evaluated / "headline.json").read_text())
+    value = chosen(metrics, task="responder", estimate=HELD_OUT, metric="auroc").set_index(
+        "variant"
+    )["value"]
+    assert headline["trained"]["per_seed"]["1"] == pytest.approx(value["seed1"], abs=1e-4)
+    assert headline["baselines"]["intensity"]["mean"] == pytest.approx(value["intensity"], abs=1e-4)
+    assert headline["text"].startswith(
+        f"Task responder on held-out c: AUROC {headline['trained']['mean']:.2f} (seeds: "
+    )
+    assert f"raw intensity {value['intensity']:.2f}" in headline["text"]
+    assert headline["text"].endswith("n = 108 observations of 6 lineages.")
+    assert "nan" not in headline["text"]
+
+
+def test_the_same_input_gives_the_same_bytes_whatever_the_order_of_rows(evaluated, make, tmp_path):
+    again = make.synthetic(tmp_path, shuffle=True)
+    make.evaluate(again, tmp_path / "out")
+    for path in sorted(evaluated.iterdir()):
+        assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def score(make, folder, task, change=lambda tables: None, held_out=("c",), train=("a", "b")):
+    """Scores of one variant on few cells, after `change` worked on the observations."""
+    tables = {name: make.observations(name, 12, 2, seed=n) for n, name in enumerate("abc")}
+    for table in tables.values():
+        table["response"] = table["track_id"] % 2
+    change(tables)
+    labels = {name: make.labels(folder, name, table) for name, table in tables.items()}
+    obs = pd.concat(tables.values(), ignore_index=True)
+    features = make.features(obs, 2.0, 0.0, 3, seed=0)
+    features[obs.get("lacks_feature", np.zeros(len(obs))) == 1, 2] = np.nan
+    cohort = Cohort(obs, {"seed0": features}, {"seed0": list("xyz")})
+    rows = select_task(obs, task, labels)
+    return score_task(cohort, task, rows, list(train), list(held_out), 20, 0)
+
+
+def test_a_held_out_experiment_with_one_class_gives_nan_and_the_reason(make, tmp_path):
+    def all_silent(tables):
+        tables["c"]["response"] = 0
+
+    scores = score(make, tmp_path, make.tasks[0], all_silent)
+    held_out = chosen(scores.tables.metrics, estimate=HELD_OUT).set_index("metric")
+    assert held_out["value"][["auroc", "average_precision", "balanced_accuracy"]].isna().all()
+    assert held_out["note"]["auroc"] == "all labelled observations are '0'"
+    assert np.isfinite(held_out["value"]["f1:0"])
+    headline = summarize([scores])
+    assert headline["trained"]["mean"] is None
+    assert "no AUROC (all labelled observations are '0')" in headline["text"]
+    json.dumps(headline, allow_nan=False)
+
+
+def test_training_labels_of_one_class_train_nothing_and_say_so(make, tmp_path):
+    def all_respond(tables):
+        tables["a"]["response"] = tables["b"]["response"] = 1
+
+    scores = score(make, tmp_path, make.tasks[0], all_respond)
+    metrics = scores.tables.metrics
+    assert len(metrics) == 4 * 3
+    assert metrics["value"].isna().all()
+    assert set(metrics["note"]) == {
+        "all labels of the training experiments are '1': nothing was trained"
+    }
+    assert len(scores.predictions) == 0
+    for draw in (draw_classifiers, draw_roc, draw_confusion):
+        draw([scores], tmp_path / "figure.svg")
+
+
+def test_a_class_not_seen_in_training_is_left_out_and_counted(make, tmp_path):
+    def strange(tables):
+        tables["c"].loc[0, "condition"] = "strange"
+        tables["c"].loc[0, "response"] = 0
+
+    scores = score(make, tmp_path, make.tasks[1], strange)
+    held_out = chosen(scores.tables.metrics, estimate=HELD_OUT)
+    assert held_out["note"].str.startswith("1 rows of 'strange', not seen in training, are").all()
+    assert set(held_out["n_rows"]) == {24 / 3 - 1}
+
+
+def test_missing_features_are_counted(make, tmp_path):
+    def lack(tables):
+        for table in tables.values():
+            table["lacks_feature"] = table["condition"] == "mock"
+
+    held_out = chosen(score(make, tmp_path, make.tasks[1], lack).tables.metrics, estimate=HELD_OUT)
+    assert held_out["value"].notna().all()
+    assert held_out["note"].str.contains("4 rows lack features, taken at the training mean").all()
+
+
+def test_a_class_in_one_lineage_has_no_cross_validation_but_held_out_scores(make, tmp_path):
+    def one_lineage(tables):
+        for table in tables.values():
+            table["response"] = 0
+        for name in "ac":
+            infected = tables[name]["condition"] == "infected"
+            first = tables[name].loc[infected, "lineage_id"].min()
+            tables[name]["response"] = (tables[name]["lineage_id"] == first).astype(int)
+
+    metrics = score(make, tmp_path, make.tasks[0], one_lineage).tables.metrics
+    validated = chosen(metrics, estimate=CROSS_VALIDATED)
+    assert validated["value"].isna().all()
+    assert validated["note"].str.contains("class '1' is in one group only").all()
+    assert chosen(metrics, estimate=HELD_OUT, metric="auroc")["value"].notna().all()
+
+
+def test_without_held_out_experiments_the_estimate_is_cross_validated(make, tmp_path):
+    headline = summarize([score(make, tmp_path, make.tasks[0], held_out=())])
+    assert headline["estimate"] == CROSS_VALIDATED
+    assert "left-out lineages of the training experiments" in headline["text"]
+
+
+def test_several_held_out_experiments_are_averaged(make, tmp_path):
+    scores = score(make, tmp_path, make.tasks[0], held_out=("b", "c"), train=("a",))
+    headline = summarize([scores])
+    values = chosen(scores.tables.metrics, estimate=HELD_OUT, metric="auroc")["value"]
+    assert len(values) == 2
+    assert headline["trained"]["mean"] == pytest.approx(values.mean(), abs=1e-4)
+    assert "held-out b and c" in headline["text"]
+
+
+def test_an_experiment_without_labels_is_scored_nan_with_the_reason(synthetic, make):
+    cohort = read_cohort({"seed0": synthetic.stores["seed0"]})
+    labels = {**synthetic.labels, "c": {}}
+    rows = select_task(cohort.obs, make.tasks[1], labels)
+    scores = score_task(cohort, make.tasks[1], rows, ["a", "b"], ["c"], 20, 0)
+    held_out = chosen(scores.tables.metrics, estimate=HELD_OUT)
+    assert held_out["value"].isna().all()
+    assert set(held_out["note"]) == {"no labelled observations; experiment c has no annotations"}
+
+
+@pytest.fixture
+def one_variant(synthetic):
+    return replace(synthetic, stores={"seed0": synthetic.stores["seed0"]})
+
+
+def test_no_task_still_gives_every_file(one_variant, make, tmp_path, evaluated):
+    headline = make.evaluate(one_variant, tmp_path / "out", tasks=[])
+    assert headline["text"] == "No evaluation task is configured."
+    found = {path.name for path in (tmp_path / "out").iterdir()}
+    others = {f"embedding_{variant}.png" for variant in VARIANTS[1:]}
+    assert found == {path.name for path in evaluated.iterdir()} - others
+    assert list(pd.read_csv(tmp_path / "out" / "metrics.csv")) == METRIC_COLUMNS
+
+
+def test_names_that_do_not_fit_are_told(one_variant, make, tmp_path):
+    with pytest.raises(UserError, match="no embedding store of experiment 'd' was given"):
+        make.evaluate(one_variant, tmp_path / "out", held_out_experiments=["d"])
+    with pytest.raises(UserError, match="b is both trained on and held out"):
+        make.evaluate(one_variant, tmp_path / "out", held_out_experiments=["b"])
+    wrong = TaskConfig(name="x", label="stat")
+    with pytest.raises(UserError, match=r"no column 'stat'. Did you mean 'state'\?"):
+        make.evaluate(one_variant, tmp_path / "out", tasks=[wrong])
+    assert not (tmp_path / "out").exists()
+
+
+def test_kinds_and_seeds_are_read_from_names():
+    assert parse_variant("seed12") == ("seed12", "trained", 12)
+    assert parse_variant("seed3-untrained") == ("seed3-untrained", "untrained", 3)
+    assert parse_variant("pixels-pca") == ("pixels-pca", "pixels-pca", None)
+    names = ["intensity", "pixels-pca", "seed10", "seed2-untrained", "seed2"]
+    assert [v.name for v in ordered_variants(names)] == [
+        *("seed2", "seed10", "seed2-untrained", "intensity", "pixels-pca")
+    ]
