@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from dynaclr.experiments import ExperimentRegistry, Plate, Problems, UserError
+from dynaclr.experiments import ExperimentConfig, ExperimentRegistry, Plate, Problems, UserError
 from dynaclr.experiments.files import read_json
 from dynaclr.experiments.registry import nearest, validate_entry
 from dynaclr.index.anchors import Anchors, border_shift
@@ -243,6 +243,14 @@ class MultiExperimentIndex:
         problems.raise_if_any()
         return ExperimentRegistry(entry for entry in entries if entry is not None)
 
+    def _entry(self, experiment: str) -> ExperimentConfig:
+        if experiment not in self.registry:
+            raise UserError(
+                f"index: the registry has no experiment {experiment}. "
+                f"{nearest(experiment, self.registry)}"
+            )
+        return self.registry[experiment]
+
     @cached_property
     def _fovs(self) -> FovRuns:
         return FovRuns(self)
@@ -254,7 +262,7 @@ class MultiExperimentIndex:
         for experiment, well in sorted(
             set(zip(self._fovs.experiment, self._fovs.well, strict=True))
         ):
-            entry = self.registry[experiment]
+            entry = self._entry(experiment)
             found.setdefault(experiment, {})[well] = [
                 marker for marker in entry.markers if entry.has_marker(marker, well)
             ]
@@ -415,7 +423,7 @@ class MultiExperimentIndex:
         return {
             (name, fov): position.shape[-2:]
             for name in self.experiments
-            for fov, position in Plate(self.registry[name].data_path).positions.items()
+            for fov, position in Plate(self._entry(name).data_path).positions.items()
         }
 
     def summary(self) -> pd.DataFrame:

@@ -345,7 +345,7 @@ def _whole(
     absent = np.isnan(values)
     lowest, limit = (-1 if optional else 0), (n_frames if name == "t" else TRACK_ID_LIMIT)
     with np.errstate(invalid="ignore"):
-        broken = ~absent & (np.floor(values) != values)
+        broken = ~absent & (values % 1 != 0)
         low = ~absent & ~broken & (values < lowest)
         high = ~absent & ~broken & (values >= limit)
     too_high = (

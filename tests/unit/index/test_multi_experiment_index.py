@@ -126,6 +126,9 @@ def test_sources_that_are_wrong(results, tmp_path):
     empty = [make_experiment(tmp_path, {"A/1/0": ""}, name) for name in "ab"]
     with pytest.raises(UserError, match="2 problems"):
         MultiExperimentIndex.from_registry(ExperimentRegistry(empty))
+    other = ExperimentRegistry(empty[1:])
+    with pytest.raises(UserError, match="registry has no experiment a"):
+        MultiExperimentIndex.from_parquet([results / "a"], other).markers  # noqa: B018
     with pytest.raises(UserError, match="entries are not known"):
         MultiExperimentIndex.from_parquet([results / "a"]).markers  # noqa: B018
 
