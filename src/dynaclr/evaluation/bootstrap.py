@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 LEVEL = 0.95
-# Resamples held at once: rows x this many weights stay small beside the features.
-_CHUNK = 64
+# Weights (rows x resamples) held at once.
+_MAX_WEIGHTS = 500_000
 
 
 class Interval(NamedTuple):
@@ -51,8 +51,9 @@ def cluster_bootstrap(
     n_clusters = int(codes.max()) + 1
     generator = np.random.default_rng(seed)
     chunks = []
-    for start in range(0, n_resamples, _CHUNK):
-        n_here = min(_CHUNK, n_resamples - start)
+    chunk = max(1, _MAX_WEIGHTS // len(codes))
+    for start in range(0, n_resamples, chunk):
+        n_here = min(chunk, n_resamples - start)
         counts = generator.multinomial(n_clusters, np.full(n_clusters, 1 / n_clusters), n_here)
         chunks.append(statistics(counts.astype(float)[:, codes]))
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}

@@ -83,9 +83,10 @@ def score_task(
     train = rows.labelled(train_experiments)
     fits = _fit_variants(cohort, rows, train, seed)
     sets = [
-        _validated_set(cohort, rows, train, experiment, fits)
-        for experiment in [ALL_TRAINING, *train_experiments]
-    ] + [_held_out_set(cohort, rows, experiment, fits) for experiment in held_out_experiments]
+        _validated_set(cohort, rows, train, ALL_TRAINING, train_experiments, fits),
+        *(_validated_set(cohort, rows, train, name, [name], fits) for name in train_experiments),
+        *(_held_out_set(cohort, rows, name, fits) for name in held_out_experiments),
+    ]
     variants = ordered_variants(cohort.features)
     tables = tabulate_scores(sets, variants, fits.classes, n_bootstrap, seed)
     predictions = _predictions(cohort, rows, held_out_experiments, fits.classifiers)
@@ -127,20 +128,19 @@ def _fit_variants(cohort: Cohort, rows: TaskRows, train: np.ndarray, seed: int) 
 
 
 def _validated_set(
-    cohort: Cohort, rows: TaskRows, train: np.ndarray, experiment: str, fits: _Fits
+    cohort: Cohort,
+    rows: TaskRows,
+    train: np.ndarray,
+    title: str,
+    experiments: list[str],
+    fits: _Fits,
 ) -> ScoredSet:
-    """Out-of-fold probabilities of one training experiment's rows, or of all of them."""
-    here = (rows.experiments[train] == experiment) | (experiment == ALL_TRAINING)
+    """Out-of-fold probabilities of the training rows of some experiments."""
+    here = np.isin(rows.experiments[train], experiments)
     probability = {variant: values[here] for variant, values in fits.validated.items()}
+    note = join_notes(fits.validation_problem, *(rows.notes.get(name, "") for name in experiments))
     return _scored_set(
-        cohort,
-        rows,
-        train[here],
-        CROSS_VALIDATED,
-        experiment,
-        probability,
-        fits.classes,
-        fits.validation_problem,
+        cohort, rows, train[here], (CROSS_VALIDATED, title), probability, fits.classes, note
     )
 
 
@@ -158,27 +158,27 @@ def _held_out_set(cohort: Cohort, rows: TaskRows, experiment: str, fits: _Fits) 
         variant: classifier.predict_proba(cohort.features[variant][rows.rows[here]])
         for variant, classifier in fits.classifiers.items()
     }
-    return _scored_set(cohort, rows, here, HELD_OUT, experiment, probability, fits.classes, note)
+    note = join_notes(note, rows.notes.get(experiment, ""))
+    return _scored_set(cohort, rows, here, (HELD_OUT, experiment), probability, fits.classes, note)
 
 
 def _scored_set(
     cohort: Cohort,
     rows: TaskRows,
     here: np.ndarray,
-    estimate: str,
-    experiment: str,
+    place: tuple[str, str],
     probability: dict[str, np.ndarray],
     classes: tuple[str, ...],
     note: str,
 ) -> ScoredSet:
     labels = rows.labels[here]
     return ScoredSet(
-        estimate=estimate,
-        experiment=experiment,
+        estimate=place[0],
+        experiment=place[1],
         true=np.searchsorted(np.array(classes, dtype=object), labels) if classes else labels,
         lineages=rows.lineages[here],
         probability=probability,
-        note=join_notes(note, rows.notes.get(experiment, "")),
+        note=note,
         n_filled={
             variant: int(np.isnan(features[rows.rows[here]]).any(axis=1).sum())
             for variant, features in cohort.features.items()

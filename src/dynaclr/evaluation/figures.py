@@ -12,11 +12,7 @@ from sklearn.metrics import roc_curve
 from dynaclr.evaluation.classification import TaskScores
 from dynaclr.evaluation.score_tables import HELD_OUT, ScoredSet
 from dynaclr.evaluation.scores import confusion_matrix
-from dynaclr.evaluation.variants import (
-    Variant,
-    kind_title,
-    ordered_variants,
-)
+from dynaclr.evaluation.variants import Variant, kind_title, ordered_variants
 from dynaclr.experiments.figures import CATEGORICAL, figure_style, save_figure
 
 if TYPE_CHECKING:
@@ -54,7 +50,7 @@ def draw_classifiers(scores: Sequence[TaskScores], path: str | Path) -> None:
                 _draw_intervals(axis, task, metric)
             _label_variants(row[0], task)
             row[0].set_title(f"{task.task.name}: {_METRIC_TITLES['auroc']}")
-            row[1].set_title(_METRIC_TITLES["average_precision"])
+            row[1].set_title(f"{_METRIC_TITLES['average_precision']}{_positive(task)}")
             row[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), title=_estimate(task))
         return save_figure(figure, path)
 
@@ -309,6 +305,12 @@ def _count(scored: ScoredSet) -> str:
 
 def _name(scored: ScoredSet) -> str:
     return scored.experiment.strip("()")
+
+
+def _positive(task: TaskScores) -> str:
+    if len(task.classes) != 2:
+        return " (mean over classes)" if task.classes else ""
+    return f" ({task.task.label} = {task.classes[1]})"
 
 
 def _estimate(task: TaskScores) -> str:

@@ -100,7 +100,7 @@ def _sentence(headline: dict[str, Any], note: str) -> str:
     place = (
         "held-out " + " and ".join(headline["experiments"])
         if held_out
-        else ("left-out lineages of the training experiments")
+        else "left-out lineages of the training experiments"
     )
     if trained["mean"] is None:
         return f"Task {headline['task']} on {place}: no AUROC ({note or 'no trained variant'})."
@@ -123,6 +123,6 @@ def _told_difference(difference: dict[str, Any] | None) -> str:
     if difference is None or difference["low"] is None:
         return ""
     return (
-        f" ({difference['value']:+.2f} to the better baseline, 95 % interval "
+        f" ({difference['value']:+.2f} to {kind_title(difference['baseline'])}, 95 % interval "
         f"{difference['low']:+.2f} to {difference['high']:+.2f})"
     )

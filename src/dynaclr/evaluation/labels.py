@@ -35,7 +35,7 @@ def join_labels(obs: pd.DataFrame, path: str | Path, column: str) -> JoinedLabel
     """Labels of `column` of a table for the observations of one experiment.
 
     A table with a column ``t`` labels observations; one without labels whole tracks. Rows with
-    an empty label are unknown and label nothing.
+    an empty label (or ``nan``) are unknown and label nothing.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def class_names(values: pd.Series, where: str) -> pd.Series:
     Parameters
     ----------
     values : pandas.Series
-        Text; empty or missing where unknown.
+        Text; empty or ``nan`` where unknown.
     where : str
         Named in the error.
 
@@ -116,7 +116,8 @@ def class_names(values: pd.Series, where: str) -> pd.Series:
         When the values are a measurement (not whole, or more than `MAX_CLASSES` of them).
     """
     text = values.str.strip()
-    text = text.mask(text.str.lower().isin(["", "nan", "na", "none"]))
+    # "None" and "NA" are kept: they may be the name of a class.
+    text = text.mask(text.str.lower().isin(["", "nan"]))
     numbers = pd.to_numeric(text, errors="coerce")
     if numbers.notna().any() and numbers.notna().sum() == text.notna().sum():
         if (numbers.dropna() % 1 != 0).any():
@@ -139,11 +140,14 @@ def _read_csv(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise UserError(f"{path}: no such label table. Correct the path in the experiment's entry.")
     try:
-        raw = pd.read_csv(path, dtype=str, skipinitialspace=True, skip_blank_lines=False)
+        raw = pd.read_csv(
+            path, dtype=str, keep_default_na=False, skipinitialspace=True, skip_blank_lines=False
+        )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as CSV ({error}). Mend the file.") from None
     # Blank lines are read and dropped, so that index + 2 stays the line in the file.
-    return raw.dropna(how="all")
+    raw = raw.fillna("")
+    return raw[(raw != "").any(axis=1)]
 
 
 def _whole_numbers(values: pd.Series, path: str | Path) -> pd.Series:

@@ -218,7 +218,7 @@ def fit_linear_classifier(
     )
     codes = _codes(labels, validation.classes)
     mean, scale = _scaling(features)
-    model = _logistic(len(validation.classes), validation.strength)
+    model = _logistic(len(validation.classes), features.shape[1], validation.strength)
     model.fit(_scaled(features, mean, scale), codes)
     names = feature_names if feature_names is not None else range(features.shape[1])
     classifier = LinearClassifier(
@@ -312,10 +312,11 @@ def _scaled(features: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.nda
     return np.nan_to_num((features - mean) / scale)
 
 
-def _logistic(n_classes: int, strength: float) -> LogisticRegression:
+def _logistic(n_classes: int, n_features: int, strength: float) -> LogisticRegression:
     # Newton steps on the d x d Hessian are several times faster than L-BFGS for many rows and
-    # converge to the last digits; with K classes the Hessian is K x d wide and L-BFGS wins.
-    solver = "newton-cholesky" if n_classes == 2 else "lbfgs"
+    # converge to the last digits; a wide Hessian (many features, K x d for classes) costs more.
+    narrow = n_classes == 2 and n_features <= 256
+    solver = "newton-cholesky" if narrow else "lbfgs"
     return LogisticRegression(
         C=strength, class_weight="balanced", solver=solver, max_iter=2000, tol=1e-5
     )
@@ -337,7 +338,7 @@ def _fold_probabilities(
     mean, scale = _scaling(features)
     features, others = _scaled(features, mean, scale), _scaled(others, mean, scale)
     for number, strength in enumerate(strengths):
-        model = _logistic(len(present), strength).fit(features, codes)
+        model = _logistic(len(present), features.shape[1], strength).fit(features, codes)
         probabilities[number][:, present] = model.predict_proba(others)
     return probabilities
 

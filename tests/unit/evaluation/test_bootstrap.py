@@ -56,6 +56,14 @@ def test_the_same_seed_gives_the_same_resamples_and_another_does_not():
     assert (first != cluster_bootstrap(mean_of(values), clusters, 130, 4)["mean"]).any()
 
 
+def test_resamples_do_not_depend_on_how_many_are_held_at_once(monkeypatch):
+    clusters, values = clustered_sample(0)
+    together = cluster_bootstrap(mean_of(values), clusters, 50, 3)["mean"]
+    monkeypatch.setattr("dynaclr.evaluation.bootstrap._MAX_WEIGHTS", 7 * len(values))
+    apart = cluster_bootstrap(mean_of(values), clusters, 50, 3)["mean"]
+    np.testing.assert_allclose(apart, together, rtol=1e-12)
+
+
 def test_a_paired_difference_is_narrower_than_the_two_intervals_say():
     clusters, values = clustered_sample(1)
     better = values + 0.1

@@ -178,6 +178,8 @@ def test_a_held_out_experiment_with_one_class_gives_nan_and_the_reason(make, tmp
     assert headline["trained"]["mean"] is None
     assert "no AUROC (all labelled observations are '0')" in headline["text"]
     json.dumps(headline, allow_nan=False)
+    for draw in (draw_classifiers, draw_roc, draw_confusion):
+        draw([scores], tmp_path / "figure.svg")
 
 
 def test_training_labels_of_one_class_train_nothing_and_say_so(make, tmp_path):

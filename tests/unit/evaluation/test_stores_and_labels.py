@@ -99,6 +99,7 @@ def test_labels_without_a_frame_hold_for_the_whole_track(tmp_path, observations)
         (["1.0000", "0", "1"], {"0", "1"}),
         (["True", "False", "True"], {"True", "False"}),
         (["2", "x", "1.0"], {"2", "x", "1.0"}),
+        (["None", "NA", "nan"], {"None", "NA"}),
     ],
 )
 def test_names_of_classes_do_not_depend_on_the_spelling_of_numbers(
