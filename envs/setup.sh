@@ -23,7 +23,7 @@ if [ -z "${UV_FIND_LINKS:-}" ]; then
 fi
 
 echo "Installing the pinned environment into $venv"
-"$uv" pip install --quiet --python "$venv" --constraint envs/lock.txt --group dev --editable '.[slurm]'
+"$uv" pip install --quiet --compile-bytecode --python "$venv" --constraint envs/lock.txt --group dev --editable '.[slurm]'
 
 # Beside a CPU build of torch the index's torchvision needs a little help; see the file.
 if ! "$venv/bin/python" -c 'import torchvision' 2>/dev/null; then

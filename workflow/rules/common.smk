@@ -20,11 +20,7 @@ from dynaclr.experiments.project import load_project, load_training
 
 def read_project():
     """The validated project; on a fault, one message and exit code 2 before any job runs."""
-    file = (
-        Path(workflow.configfiles[-1])
-        if workflow.configfiles
-        else Path("config/config.yaml")
-    )
+    file = Path(os.path.relpath(workflow.configfiles[-1]))
     try:
         # Jobs on other nodes read this file again; the first process has checked the disk for them.
         return load_project(dict(config), file, on_disk=workflow.is_main_process)

@@ -1,6 +1,14 @@
 # Intensity statistics of one experiment's pixels, for normalization and quality control.
 
 
+def pixels_of(experiment):
+    """An experiment's entry as far as statistics use it; tracks and facts do not count."""
+    unused = {"annotations", "truth", "simulation", "metadata"}
+    unused |= {"organelle", "microscope", "cell_type", "date", "moi"}
+    entry = registry[experiment].dump(exclude=unused) | {"tracks_path": "."}
+    return json.dumps(entry, sort_keys=True)
+
+
 rule statistics:
     input:
         lambda wildcards: simulation_of(wildcards.experiment),
@@ -20,10 +28,7 @@ rule statistics:
         "../../envs/environment.yaml"
     threads: 2
     params:
-        entry=lambda wildcards: entry_of(
-            wildcards.experiment, "tracks_path", "annotations", "truth", "simulation"
-        ),
-        tracks=lambda wildcards: registry[wildcards.experiment].dump()["tracks_path"],
+        entry=lambda wildcards: pixels_of(wildcards.experiment),
         plate=lambda wildcards: source_of(wildcards.experiment, plate_fingerprint),
         code=code_digest("experiments", "data/arrays.py", "data/statistics.py"),
     shell:

@@ -24,7 +24,7 @@ def main() -> None:
         format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
         datefmt="%H:%M:%S",
     )
-    for talkative in ("matplotlib", "numba", "fsspec", "asyncio", "zarr", "PIL"):
+    for talkative in ("matplotlib", "numba", "fsspec", "asyncio", "zarr", "PIL", "lightning"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
     started = time.monotonic()
     try:

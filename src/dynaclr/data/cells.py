@@ -213,17 +213,9 @@ def _normalizers(
                     "Run `dynaclr statistics` for it again."
                 )
             rows = groups[name, pool, marker]
-            frames = rows["t"].to_numpy() if normalization.level == "frame" else 0
+            frames = rows["t"].to_numpy() if normalization.level == "frame" else [0]
             center[number, frames, c] = rows[normalization.center].to_numpy()
-            spread[number, frames, c] = _safe_spread(rows, normalization, name, fov)
+            spread[number, frames, c] = rows[normalization.spread].to_numpy()
+            if not (spread[number, :, c] > 0).all():
+                log.warning("%s %s: %s is constant; it is not scaled", name, fov, marker)
     return center, spread
-
-
-def _safe_spread(
-    rows: pd.DataFrame, normalization: NormalizationConfig, name: str, fov: str
-) -> NDArray:
-    """Spread, or 1 where the image is constant: such pixels then normalize to 0."""
-    spread = rows[normalization.spread].to_numpy()
-    if not (spread > 0).all():
-        log.warning("%s %s: a constant image has no spread; left unscaled", name, fov)
-    return np.where(spread > 0, spread, 1.0)

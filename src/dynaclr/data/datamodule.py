@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning.pytorch import LightningDataModule
+from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -18,7 +19,12 @@ from dynaclr.data.dataset import Batch, EpochBatches, MultiExperimentTripletData
 from dynaclr.experiments import UserError
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.index.anchors import Anchors
-from dynaclr.sampling import FlexibleBatchSampler, PositiveSampler, offsets_in_frames
+from dynaclr.sampling import (
+    FlexibleBatchSampler,
+    PositiveSampler,
+    offset_weights,
+    offsets_in_frames,
+)
 from dynaclr.transforms import Normalize
 
 log = logging.getLogger(__name__)
@@ -129,7 +135,7 @@ class MultiExperimentDataModule(LightningDataModule):
 
     def _positive_sampler(self) -> PositiveSampler:
         codes, names = self.index.codes("experiment")
-        offsets = []
+        offsets: list[NDArray[np.int64]] = []
         for name in names:
             try:
                 minutes = self.index.registry[name].interval_minutes
@@ -139,8 +145,9 @@ class MultiExperimentDataModule(LightningDataModule):
         t, branch, branch_end = (
             self.index.column(column) for column in ("t", "branch", "branch_end")
         )
+        weights = [offset_weights(own, self.decay_rate) for own in offsets]
         return PositiveSampler(
-            t, branch, branch_end, codes, offsets, decay_rate=self.decay_rate, seed=self.seed
+            t, branch, branch_end, codes, offsets, weights=weights, seed=self.seed
         )
 
     def _dataset(

@@ -112,8 +112,13 @@ class Plate:
         """Fields of view by name (``row/column/fov``), in sorted order."""
         names = []
         for well in self._plate["wells"]:
-            images = _ngff_attributes(self.path / well["path"])["well"]["images"]
-            names += [f"{well['path']}/{image['path']}" for image in images]
+            attributes = _ngff_attributes(self.path / well["path"])
+            if "well" not in attributes:
+                raise UserError(
+                    f"{self.path}: well {well['path']} is listed but has no metadata. "
+                    "Copy the plate again."
+                )
+            names += [f"{well['path']}/{image['path']}" for image in attributes["well"]["images"]]
         return {name: _read_position(self.path / name, name) for name in sorted(names)}
 
     @property

@@ -6,6 +6,7 @@ computed on projections, everything after training uses features. Their widths a
 """
 
 from dynaclr.models.contrastive import ContrastiveEncoder, StemDepthToChannels
+from dynaclr.models.intensity import IntensityFeatures
 from dynaclr.models.small import SmallEncoder
 
-__all__ = ["ContrastiveEncoder", "SmallEncoder", "StemDepthToChannels"]
+__all__ = ["ContrastiveEncoder", "IntensityFeatures", "SmallEncoder", "StemDepthToChannels"]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from jsonargparse import Namespace
+from jsonargparse import ArgumentError
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.loggers import Logger
 
 from dynaclr.data import MultiExperimentDataModule
 from dynaclr.experiments import UserError
@@ -17,19 +20,29 @@ class TrainingCLI(LightningCLI):
 
     Parameters
     ----------
-    args : list of str, dict or Namespace
-        Command line arguments, or the content of a training configuration.
+    content : dict
+        Training configuration with the keys ``model``, ``data``, ``trainer``, ``seed_everything``.
+    callbacks : sequence of Callback
+        Added to those that the configuration names.
+    loggers : sequence of Logger
+        Likewise.
     **trainer_defaults
         Trainer arguments that hold unless the configuration says otherwise.
     """
 
     def __init__(
-        self, args: list[str] | dict[str, Any] | Namespace, **trainer_defaults: Any
+        self,
+        content: dict[str, Any],
+        callbacks: Sequence[Callback] = (),
+        loggers: Sequence[Logger] = (),
+        **trainer_defaults: Any,
     ) -> None:
+        self._callbacks = list(callbacks)
+        self._loggers = list(loggers)
         super().__init__(
             ContrastiveModule,
             MultiExperimentDataModule,
-            args=args,
+            args=content,
             run=False,
             save_config_callback=None,
             # The composed batches already know their replica; Lightning must not wrap them.
@@ -42,12 +55,27 @@ class TrainingCLI(LightningCLI):
         """Use one seed for weights, batches, positives and augmentation."""
         parser.link_arguments("seed_everything", "data.seed")
 
+    def parse_arguments(self, parser: Any, args: Any) -> None:
+        """Take the configuration from the content alone, never from the command line."""
+        self.config = parser.parse_object(args)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the trainer with this run's callbacks and loggers beside the configured ones."""
+        configured = self.config_init.trainer
+        logger = configured.logger
+        named = logger if isinstance(logger, list) else [logger]
+        return super().instantiate_trainer(
+            callbacks=[*(configured.callbacks or []), *self._callbacks],
+            logger=[*self._loggers, *(one for one in named if isinstance(one, Logger))],
+            **kwargs,
+        )
+
     def resolved(self) -> str:
         """Configuration as YAML, with every default filled in."""
         return self.parser.dump(self.config, skip_none=False)
 
 
-def build(content: dict[str, Any], where: str, **trainer_defaults: Any) -> TrainingCLI:
+def build(content: dict[str, Any], where: str, **options: Any) -> TrainingCLI:
     """Build model, data and trainer; faults of the configuration are told plainly.
 
     Parameters
@@ -56,18 +84,18 @@ def build(content: dict[str, Any], where: str, **trainer_defaults: Any) -> Train
         Training configuration.
     where : str
         What to call it in a message.
+    **options
+        Of `TrainingCLI`.
 
     Raises
     ------
     UserError
         When a key is unknown, missing or of the wrong type.
     """
-    from jsonargparse import ArgumentError
-
     try:
-        return TrainingCLI(content, **trainer_defaults)
-    except ArgumentError as error:
-        raise UserError(f"{where}: {error}. Correct this key; see config/README.md.") from None
+        return TrainingCLI(content, **options)
+    except (ArgumentError, TypeError, ValueError) as error:
+        raise UserError(f"{where}: {error}. Correct this key; see config/README.md.") from error
 
 
 def check_training(content: dict[str, Any], where: str) -> None:
@@ -78,7 +106,7 @@ def check_training(content: dict[str, Any], where: str) -> None:
     UserError
         When a key is unknown, missing or of the wrong type.
     """
-    build(with_data(content, "collection", "experiments", 0), where, logger=False)
+    build(with_data(content, "collection", "experiments", 0), where)
 
 
 def with_data(

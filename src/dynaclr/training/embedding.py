@@ -101,9 +101,9 @@ def _build_from(model_dir: Path) -> TrainingCLI:
     if not path.is_file():
         raise UserError(f"{path}: no such file. Train the model first.")
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    # Loggers and callbacks belong to the training; embedding wants none of them.
-    content["trainer"] = {"logger": False, "enable_checkpointing": False, "accelerator": "cpu"}
-    return build(content, str(path), enable_model_summary=False)
+    # The trainer belongs to the training, which may have run on other hardware.
+    content["trainer"] = {"logger": False, "accelerator": "cpu"}
+    return build(content, str(path))
 
 
 def _encoder(cli: TrainingCLI, model_dir: Path, variant: str) -> tuple[nn.Module, str | None]:

@@ -76,7 +76,7 @@ def train(
         with_data(training, str(collection), str(experiments), seed),
         "training configuration",
         callbacks=[history, checkpoint, EpochLine(log.info)],
-        logger=TensorBoardLogger(out_dir, name="tensorboard", version=""),
+        loggers=[TensorBoardLogger(out_dir, name="tensorboard", version="")],
         default_root_dir=str(work),
         enable_progress_bar=False,
         enable_model_summary=False,

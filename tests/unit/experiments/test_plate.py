@@ -34,6 +34,7 @@ def test_digest_is_of_content_not_of_place(project, tmp_path):
     [
         (lambda p: (p / ".zattrs").write_text("{"), "damaged metadata"),
         (lambda p: (p / ".zattrs").write_text("{}"), "no OME-Zarr plate"),
+        (lambda p: (p / "A/1/.zattrs").unlink(), "well A/1 is listed but has no metadata"),
         (lambda p: (p / "A/1/0/.zattrs").write_text("{}"), "A/1/0 lacks NGFF metadata"),
         (lambda p: (p / "A/1/0/0/.zarray").unlink(), "no Zarr array here"),
     ],

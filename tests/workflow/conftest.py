@@ -1,0 +1,92 @@
+"""Runs the real Snakemake on small projects in folders of their own."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+# The interpreter's own folder first: `dynaclr` and `snakemake` of this environment.
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+@dataclass
+class Workflow:
+    """A project folder on which Snakemake runs.
+
+    Attributes
+    ----------
+    folder : Path
+        Working folder; ``config.yaml`` and ``results`` lie in it.
+    """
+
+    folder: Path
+
+    def command(self, *arguments: str) -> list[str]:
+        """Command line of this project, with `arguments` added."""
+        fixed = ["--snakefile", str(REPOSITORY / "Snakefile"), "--configfile", "config.yaml"]
+        return ["snakemake", *fixed, "--cores", "2", *arguments]
+
+    def environment(self) -> dict[str, str]:
+        """Environment in which this interpreter's commands are found."""
+        return os.environ | {"PATH": PATH, "OMP_NUM_THREADS": "1"}
+
+    def run(self, *arguments: str, fails: bool = False) -> str:
+        """Run Snakemake and return what it said; it must succeed unless `fails`."""
+        done = subprocess.run(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=False,
+        )
+        said = done.stdout + done.stderr
+        assert (done.returncode != 0) == fails, said + self.logs()
+        return said
+
+    def jobs(self, *arguments: str) -> list[str]:
+        """Run and return the jobs that ran, each as ``rule wildcard=value ...``, sorted."""
+        return jobs_in(self.run(*arguments))
+
+    def logs(self) -> str:
+        """All log files, for the message of a failed test."""
+        files = sorted((self.folder / "logs").rglob("*.log"))
+        return "".join(f"\n--- {file}\n{file.read_text()[-3000:]}" for file in files)
+
+    @property
+    def config(self) -> dict:
+        """Content of the project's configuration."""
+        return yaml.safe_load((self.folder / "config.yaml").read_text())
+
+    @config.setter
+    def config(self, content: dict) -> None:
+        (self.folder / "config.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+
+    def json(self, path: str) -> dict:
+        """Content of a JSON product."""
+        return json.loads((self.folder / path).read_text())
+
+
+def jobs_in(said: str) -> list[str]:
+    """Jobs that Snakemake says it started, as ``rule wildcard=value ...``, sorted."""
+    blocks = re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", said, flags=re.MULTILINE)
+    jobs = []
+    for rule, details in blocks:
+        wildcards = re.search(r"^    wildcards: (.*)$", details, flags=re.MULTILINE)
+        values = re.findall(r"\w+=[^,\s]+", wildcards.group(1)) if wildcards else []
+        jobs.append(" ".join([rule, *values]))
+    return sorted(jobs)
+
+
+@pytest.fixture
+def workflow(tmp_path: Path) -> Workflow:
+    """A project folder without a configuration yet."""
+    return Workflow(tmp_path)

@@ -1,0 +1,249 @@
+"""What reruns after which change: the jobs that ran are compared exactly."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dynaclr.experiments import ExperimentConfig
+from dynaclr.experiments.files import digest_path
+from dynaclr.simulation import simulate
+from tests.workflow.conftest import Workflow, jobs_in
+
+NAMES = ("one", "two", "three", "four", "alone")
+
+TRAINING = {
+    "model": {
+        "encoder": {
+            "class_path": "dynaclr.models.SmallEncoder",
+            "init_args": {"in_channels": 1, "width": 8},
+        },
+        "learning_rate": 0.001,
+    },
+    "data": {
+        "patches": {"markers": ["phase"], "size": [24, 24]},
+        "tau_range": [0.5, 1.0],
+        "batch_size": 32,
+    },
+    "trainer": {"max_epochs": 1},
+}
+
+
+def entry_of(name: str, seed: int) -> dict:
+    """A small experiment, as its user would describe it."""
+    return {
+        "name": name,
+        "data_path": f"data/{name}/plate.zarr",
+        "tracks_path": f"data/{name}/tracks",
+        "truth": f"data/{name}/truth.csv",
+        "channels": [{"name": "Phase2D", "marker": "phase"}],
+        "condition_wells": {"mock": ["A/1"], "infected": ["B/1"]},
+        "interval_minutes": 30,
+        "start_hpi": 4,
+        "pixel_size_um": 0.6,
+    }
+
+
+def make_source(folder: Path, name: str, seed: int) -> None:
+    """Make plate, tracks and truth by simulation; the project knows nothing of that."""
+    entry = entry_of(name, seed) | {
+        "simulation": {"seed": seed, "frames": 8, "height": 96, "width": 96, "cells": 8}
+    }
+    simulate(ExperimentConfig.model_validate(entry, context={"base": folder}))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Path:
+    """A project of 4 experiments, 2 models and 1 evaluation-only experiment, run to its end."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "experiments").mkdir()
+    for seed, name in enumerate(NAMES):
+        make_source(folder, name, seed)
+        entry = {
+            key: f"../{value}" if key in ("data_path", "tracks_path", "truth") else value
+            for key, value in entry_of(name, seed).items()
+        }
+        (folder / "experiments" / f"{name}.yaml").write_text(yaml.safe_dump(entry))
+    (folder / "training.yaml").write_text(yaml.safe_dump(TRAINING))
+    project = Workflow(folder)
+    project.config = {
+        "experiments": ["experiments/*.yaml"],
+        "collections": {
+            "first": {"train": ["one", "two"], "validation": ["three"]},
+            "second": {"train": ["three", "four"], "validation": ["two"]},
+        },
+        "models": {
+            "a": {"collection": "first", "training": "training.yaml", "threads": 1},
+            "b": {"collection": "second", "training": "training.yaml", "threads": 1},
+        },
+        "evaluation": {
+            "experiments": ["alone"],
+            "tasks": [{"name": "response", "label": "responding", "source": "truth"}],
+            "bootstrap": 20,
+        },
+    }
+    ran = project.jobs()
+    assert ran == sorted(
+        [
+            *(f"{rule} experiment={n}" for n in NAMES for rule in ("index", "statistics")),
+            *(f"merge collection={name}" for name in ("first", "second")),
+            *of_model("a", ("one", "two", "three", "alone")),
+            *of_model("b", ("two", "three", "four", "alone")),
+            "figures",
+            "report",
+            "all",
+        ]
+    )
+    return folder
+
+
+def of_model(model: str, experiments: tuple[str, ...], trains: bool = True) -> list[str]:
+    """Jobs of a model from training to evaluation."""
+    embedded = [
+        job
+        for name in experiments
+        for job in (
+            f"embed model={model} seed=0 experiment={name}",
+            f"embed_intensity model={model} experiment={name}",
+        )
+    ]
+    return [*([f"train model={model} seed=0"] if trains else []), *embedded, f"evaluate model={model}"]
+
+
+REPORTED = ["figures", "report", "all"]
+
+
+@pytest.fixture
+def project(finished, tmp_path) -> Workflow:
+    """A copy of the finished project, time stamps and Snakemake's records included."""
+    shutil.copytree(finished, tmp_path / "project", symlinks=True)
+    return Workflow(tmp_path / "project")
+
+
+def digests(project: Workflow) -> dict[str, str]:
+    """Digest of every product."""
+    files = sorted((project.folder / "results").rglob("*"))
+    return {
+        str(file.relative_to(project.folder)): digest_path(file)
+        for file in files
+        if file.is_file() and file.name != ".snakemake_timestamp"
+    }
+
+
+def test_second_run_has_nothing_to_do(project):
+    assert "Nothing to be done" in project.run()
+
+
+def test_touched_inputs_rerun_nothing(project):
+    for folder in ("data", "experiments", "."):
+        for file in (project.folder / folder).rglob("*") if folder != "." else ():
+            if file.is_file():
+                file.touch()
+    for name in ("config.yaml", "training.yaml"):
+        (project.folder / name).touch()
+    assert "Nothing to be done" in project.run()
+
+
+@pytest.mark.slow
+def test_edited_tracks_rerun_their_experiment_and_its_models(project):
+    table = project.folder / "data/one/tracks/A/1/0/tracks.csv"
+    text = table.read_text().splitlines()
+    table.write_text("\n".join(text[:-1]) + "\n")
+    assert project.jobs() == sorted(
+        [
+            "index experiment=one",
+            "merge collection=first",
+            *of_model("a", ("one", "two", "three", "alone")),
+            *REPORTED,
+        ]
+    )
+    assert "Nothing to be done" in project.run()
+
+
+@pytest.mark.slow
+def test_new_evaluation_experiment_trains_nothing(project):
+    make_source(project.folder, "new", 9)
+    entry = yaml.safe_load((project.folder / "experiments/alone.yaml").read_text())
+    text = yaml.safe_dump(entry).replace("alone", "new")
+    (project.folder / "experiments/new.yaml").write_text(text)
+    config = project.config
+    config["evaluation"]["experiments"].append("new")
+    project.config = config
+    assert project.jobs() == sorted(
+        [
+            "index experiment=new",
+            "statistics experiment=new",
+            *of_model("a", ("new",), trains=False),
+            *of_model("b", ("new",), trains=False),
+            *REPORTED,
+        ]
+    )
+
+
+@pytest.mark.slow
+def test_changed_learning_rate_retrains_that_model_alone(project):
+    config = project.config
+    config["models"]["b"]["overrides"] = {"model.learning_rate": 0.002}
+    project.config = config
+    assert project.jobs() == sorted(
+        [*of_model("b", ("two", "three", "four", "alone")), *REPORTED]
+    )
+
+
+def test_rebuilt_identical_index_stops_the_wave(project):
+    before = digests(project)
+    table = project.folder / "data/one/tracks/A/1/0/tracks.csv"
+    head, *rows = table.read_text().splitlines()
+    table.write_text("\n".join([head, *reversed(rows)]) + "\n")
+    assert project.jobs("--until", "merge") == ["index experiment=one", "merge collection=first"]
+    assert "Nothing to be done" in project.run()
+    assert digests(project) == before
+
+
+def test_killed_run_leaves_nothing_that_is_taken_for_a_result(project):
+    reference = digests(project)
+    shutil.rmtree(project.folder / "results/models/a")
+    shutil.rmtree(project.folder / "results/embeddings/a")
+    running = subprocess.Popen(
+        project.command(),
+        cwd=project.folder,
+        env=project.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    kill_when_training(running, project.folder / "results/models/a/seed0")
+    assert not (project.folder / "results/models/a/seed0/best.ckpt").exists()
+    ran = jobs_in(project.run("--unlock") + project.run("--rerun-incomplete"))
+    assert ran == sorted([*of_model("a", ("one", "two", "three", "alone")), *REPORTED])
+    weights = "results/models/a/seed0/best.ckpt"
+    assert digests(project)[weights] == reference[weights]
+
+
+def kill_when_training(running: subprocess.Popen, folder: Path) -> None:
+    """Kill Snakemake and all of its jobs as soon as a training writes into its folder."""
+    deadline = time.monotonic() + 120
+    while not (folder / "tensorboard").is_dir() and time.monotonic() < deadline:
+        time.sleep(0.02)
+        assert running.poll() is None, "the run ended before it could be killed"
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+
+
+@pytest.mark.slow
+def test_edited_checkpoint_is_noticed(project):
+    checkpoint = project.folder / "results/models/a/seed0/best.ckpt"
+    time.sleep(1)
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-1] + b"x")
+    said = project.run("--dry-run")
+    assert [job for job in jobs_in(said) if job.startswith("embed ")] == sorted(
+        f"embed model=a seed=0 experiment={name}" for name in ("one", "two", "three", "alone")
+    )
+    failed = project.run("--keep-going", fails=True)
+    assert "embed" in failed
+    assert "was changed after it was trained" in project.logs()
