@@ -21,6 +21,8 @@ from dynaclr.losses._ranks import WholeBatch, whole_batch
 # Similarities held at once when the block size is left open. 2 MiB of float32 stay in the cache
 # of a CPU core, where larger tiles were slower; other devices want few and large steps.
 _CPU_TILE, _DEVICE_TILE = 2**19, 2**24
+# Matrix products with fewer columns than this run below their speed.
+_SMALLEST_BLOCK = 128
 
 
 class NTXentHCL(nn.Module):
@@ -197,7 +199,7 @@ class NTXentHCL(nn.Module):
 def _default_block(anchors: Tensor) -> int:
     """Choose how many keys to compare with all anchors at once."""
     tile = _CPU_TILE if anchors.device.type == "cpu" else _DEVICE_TILE
-    return max(1, tile // max(1, len(anchors)))
+    return max(_SMALLEST_BLOCK, tile // max(1, len(anchors)))
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ class Compose(nn.Module):
 
     Parameters
     ----------
-    *transforms : nn.Module
+    transforms : sequence of nn.Module
         Each with ``forward(x_BCZYX, generator=None)``.
 
     Examples
@@ -167,7 +167,7 @@ class Compose(nn.Module):
     Anchor and positive are augmented independently by two calls:
 
     >>> from dynaclr.transforms import Compose, RandomAffine, RandomFlip
-    >>> augment = Compose(RandomAffine(rotation=180, output_size=(8, 8)), RandomFlip())
+    >>> augment = Compose([RandomAffine(rotation=180, output_size=(8, 8)), RandomFlip()])
     >>> generator = torch.Generator().manual_seed(0)
     >>> patches = torch.randn(2, 1, 1, 12, 12)
     >>> anchor, positive = augment(patches, generator), augment(patches, generator)
@@ -177,7 +177,7 @@ class Compose(nn.Module):
     True
     """
 
-    def __init__(self, *transforms: nn.Module) -> None:
+    def __init__(self, transforms: Sequence[nn.Module]) -> None:
         super().__init__()
         self.transforms = nn.ModuleList(transforms)
 

@@ -35,13 +35,13 @@ TRANSFORMS = {
     "smooth": lambda p=1.0: RandomGaussianSmooth(sigma_z=(0.2, 1), p=p),
     "mask": lambda p=1.0: RandomMask((0.2, 0.6), (1, 3, 3), p=p),
     "channel-dropout": lambda p=0.5: ChannelDropout([0, 2], p=p),
-    "compose": lambda p=0.5: Compose(RandomFlip(p=p), RandomIntensityScale(p=p)),
+    "compose": lambda p=0.5: Compose([RandomFlip(p=p), RandomIntensityScale(p=p)]),
 }
 CROPPING = {
     "crop": lambda: RandomCrop((3, 8, 9)),
     "affine-crop": lambda: RandomAffine(30, output_size=(3, 8, 9)),
     "affine-3d-crop": lambda: RandomAffine(30, dimensions=3, output_size=(3, 8, 9)),
-    "compose-crop": lambda: Compose(RandomFlip(), CentreCrop((3, 8, 9)), RandomGamma()),
+    "compose-crop": lambda: Compose([RandomFlip(), CentreCrop((3, 8, 9)), RandomGamma()]),
 }
 every = pytest.mark.parametrize("make", TRANSFORMS.values(), ids=TRANSFORMS)
 cropping = pytest.mark.parametrize("make", CROPPING.values(), ids=CROPPING)
@@ -171,4 +171,4 @@ def test_compose_runs_in_order_on_one_generator():
     flip, noise = RandomFlip(), RandomGaussianNoise()
     generator = seeded()
     expected = noise(flip(x, generator), generator)
-    assert torch.equal(Compose(flip, noise)(x, seeded()), expected)
+    assert torch.equal(Compose([flip, noise])(x, seeded()), expected)
