@@ -22,6 +22,12 @@ FINE_GRAIN_UM = 1.8
 COARSE_GRAIN_UM = 3.4
 NETWORK_UM = 3.6
 WAVES = 48
+# The full response: how far puncta turn to one side and sink towards the nucleus (shares of the
+# way), and how far their share of the light is pulled to a common value.
+GATHERING = 0.6
+CONDENSATION = 0.85
+PUNCTA_SHARE = 0.6
+PUNCTA_PULL = 0.6
 # Amplitude of the outline's lobes of angular frequency 2, 3, 4 and 5.
 LOBES = (0.13, 0.07, 0.05, 0.03)
 
@@ -111,9 +117,12 @@ class Puncta:
 
     def places(self, change: float, hours: float) -> tuple[NDArray, NDArray]:
         """Direction and depth of each spot when the change has come so far (0 to 1)."""
-        angle = self.angle + 0.4 * np.sin(self.wander + 0.8 * hours)
-        toward = (self.side - angle + np.pi) % (2 * np.pi) - np.pi
-        return angle + 0.6 * change * toward, self.depth * (1.0 - 0.85 * change)
+        # The way to the gathering side is that from the spot's resting place: taken from where it
+        # swings to, it would flip when a spot passes the opposite side.
+        toward = (self.side - self.angle + np.pi) % (2 * np.pi) - np.pi
+        swing = 0.4 * np.sin(self.wander + 0.8 * hours)
+        angle = self.angle + swing + GATHERING * change * toward
+        return angle, self.depth * (1.0 - CONDENSATION * change)
 
 
 class Appearance:
@@ -191,7 +200,7 @@ class Appearance:
         # Weights whose squares sum to 1 keep the variance of the grain.
         grain = math.sqrt(1.0 - change) * fine + math.sqrt(change) * coarse
         visible = (1.0 - 0.7 * shape.nucleus) * (1.0 - 0.6 * shape.rounding)
-        places = shape.nucleus_center[:, None] + shape.nucleus_radius * self.nucleoli
+        places = shape.nucleus_center[:, None] + shape.turn(shape.nucleus_radius * self.nucleoli)
         nucleoli = shape.spots(*places, 0.6, np.ones(self.nucleoli.shape[1]))
         height = self.thickness * (0.45 + 0.55 * shape.dome) * (1.0 + 1.2 * shape.rounding)
         detail = 1.0 + self.grain_strength * grain * visible
@@ -208,7 +217,7 @@ class Appearance:
         """Network, haze and puncta; the response moves light between them, none in or out."""
         cytoplasm = shape.body * (1.0 - 0.9 * shape.nucleus) * (0.4 + 0.6 * shape.dome)
         ridges = np.exp(-((shape.field(self.network) / 0.45) ** 2))
-        share = self.puncta_share + (0.6 - self.puncta_share) * 0.6 * change
+        share = self.puncta_share + (PUNCTA_SHARE - self.puncta_share) * PUNCTA_PULL * change
         share *= 1.0 - 0.5 * shape.rounding
         rest = (1.0 - share) * (0.65 * _unit_sum(cytoplasm * ridges) + 0.35 * _unit_sum(cytoplasm))
         spots = _unit_sum(self._spots(shape, change) * (cytoplasm + 0.02 * shape.body))
@@ -243,7 +252,7 @@ class _Shape:
         self.body = _soft(self.radius * (1.0 - outline), 0.6)
         self.dome = np.sqrt(np.clip(1.0 - outline**2, 0.0, 1.0))
         self.nucleus_radius = self.radius * looks.nucleus_share * (1.0 - 0.3 * self.rounding)
-        self.nucleus_center = self._turn(looks.nucleus_offset * self.radius)
+        self.nucleus_center = self.turn(looks.nucleus_offset * self.radius)
         cy, cx = self.nucleus_center
         distance = np.sqrt((y[:, None] - cy) ** 2 + (x[None] - cx) ** 2).astype(np.float32)
         self.nucleus = _soft(self.nucleus_radius - distance, 0.6)
@@ -263,7 +272,7 @@ class _Shape:
             reach -= np.float32(strength * math.sin(turn)) * power.imag
         return distance / (np.float32(self.radius) * reach)
 
-    def _turn(self, yx: NDArray) -> NDArray:
+    def turn(self, yx: NDArray) -> NDArray:
         c, s = math.cos(self.angle), math.sin(self.angle)
         return np.array([c * yx[0] + s * yx[1], -s * yx[0] + c * yx[1]])
 

@@ -172,7 +172,8 @@ def _draw_wells(figure: SubFigure, entry: ExperimentConfig) -> None:
     width = frames[0].shape[-1] * entry.pixel_size_um
     figure.suptitle(
         f"{entry.name}: {len(wells)} wells at {entry.hours(t):.1f} h post infection; images "
-        f"{width:.0f} um wide, crops {CROP_UM:.0f} um; r is the true response; one grey scale a block",
+        f"{width:.0f} um wide, crops {CROP_UM:.0f} um; r is the true response; "
+        "one grey scale a block",
         x=0.01,
         ha="left",
         fontsize=10,

@@ -61,7 +61,8 @@ def simulate(
         Make it anew even if it is there. Without it, an identical entry's products are kept as they
         are, and those of an entry that has changed are an error.
     processes : int
-        Fields of view to simulate at the same time.
+        Fields of view to simulate at the same time. With more than one, a script that calls this
+        needs the usual ``if __name__ == "__main__"``.
     progress : callable, optional
         Called with (fields of view done, fields of view in all).
 
