@@ -1,4 +1,4 @@
-"""Rows sorted into pools, one for each (group, stratum) that occurs, and unions of such pools.
+"""Rows sorted into pools, one for each (group, stratum) that occurs, and sets of such pools.
 
 Sorting is all that is done with the rows: ``order`` lists row numbers by stratum, then group, then
 hour. A pool is a stretch of `order`; a stratum is a stretch of pools; and a stratum without one of
@@ -14,7 +14,7 @@ from dynaclr.sampling.columns import stable_order
 
 
 @dataclass(frozen=True, eq=False)
-class Union:
+class RowSets:
     """Several sets of rows, each one stretch of `Pools.order` with at most one hole.
 
     Attributes
@@ -41,9 +41,9 @@ class Union:
         raw = place - self.start[which]
         return raw - (raw >= self.hole[which] + self.hole_size[which]) * self.hole_size[which]
 
-    def join(self, other: "Union") -> "Union":
+    def join(self, other: "RowSets") -> "RowSets":
         """Return these sets followed by those of `other`."""
-        return Union(
+        return RowSets(
             *(
                 np.concatenate([getattr(self, name), getattr(other, name)])
                 for name in ("start", "size", "hole", "hole_size")
@@ -144,12 +144,12 @@ class Pools:
         skipped = np.searchsorted(self._lonely_key, key, side="right") - self._lonely_start[group]
         return rank + skipped
 
-    def as_union(self, pools: np.ndarray) -> Union:
+    def as_sets(self, pools: np.ndarray) -> RowSets:
         """Return each pool as a set of rows."""
         size = self.start[pools + 1] - self.start[pools]
-        return Union(self.start[pools], size, size, np.zeros_like(size))
+        return RowSets(self.start[pools], size, size, np.zeros_like(size))
 
-    def outside_group(self, group: np.ndarray, strata: np.ndarray) -> Union:
+    def outside_group(self, group: np.ndarray, strata: np.ndarray) -> RowSets:
         """Return the rows of each stratum without those of a group.
 
         Parameters
@@ -165,7 +165,7 @@ class Pools:
         start, end = self._row_of_stratum[strata], self._row_of_stratum[strata + 1]
         size = end - start - hole_size
         hole = np.where(hole_size > 0, self.start[own] - start, size)
-        return Union(start, size, hole, hole_size)
+        return RowSets(start, size, hole, hole_size)
 
     def pools_outside_group(self, group: int, strata: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the pools that make up each stratum without a group.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dynaclr.sampling.pools import Pools, Union
+from dynaclr.sampling.pools import Pools, RowSets
 from dynaclr.sampling.randomness import hash64, permute
 
 # Slack in hours for the ends of a window: hours are sums of frame intervals, so that a row that
@@ -46,16 +46,19 @@ class HourTable:
         self._key = pool * hours.size + self._hour
         self._start = np.r_[begins, hour.size]
         present = np.unique(pools.group[pool] * hours.size + self._hour)
-        group, self._hours_by_group = np.divmod(present, hours.size)
+        group, code = np.divmod(present, hours.size)
+        self._hours_by_group = hours[code]
         self._group_start = np.searchsorted(group, np.arange(pools.n_groups + 1))
 
     def of_group(self, group: int) -> np.ndarray:
-        """Return the codes of the distinct hours of a group."""
+        """Return the distinct hours of a group, ascending."""
         return self._hours_by_group[self._group_start[group] : self._group_start[group + 1]]
 
-    def at(self, place: np.ndarray) -> np.ndarray:
-        """Return the hour codes of places in the sorted rows."""
-        return self._hour[np.searchsorted(self._start, place, side="right") - 1]
+    def count_outside(self, place: np.ndarray, focal: float, half_width: float) -> int:
+        """Return how many places in the sorted rows lie outside a window."""
+        first, end = self.around(focal, np.float64(half_width))
+        code = self._hour[np.searchsorted(self._start, place, side="right") - 1]
+        return int(np.count_nonzero((code < first) | (code >= end)))
 
     def rows_between(
         self, pools: np.ndarray, first: np.ndarray, end: np.ndarray
@@ -186,11 +189,16 @@ class Draws:
     rank: np.ndarray
     count: np.ndarray
 
+    @classmethod
+    def of(cls, which: np.ndarray, rank: np.ndarray, n_sets: int) -> "Draws":
+        """Make draws, counting those of each set."""
+        return cls(which, rank, np.bincount(which, minlength=n_sets))
+
 
 def draw_focal_and_global(
     table: HourTable,
     segments: Segments,
-    sets: Union,
+    sets: RowSets,
     hours: tuple[np.ndarray, np.ndarray],
     focal: Draws,
     everywhere: Draws,

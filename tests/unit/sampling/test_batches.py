@@ -249,6 +249,33 @@ def test_rows_from_all_hours_come_from_all_hours():
     assert counts.max() < 1.4 * counts.mean()
 
 
+def test_a_window_holds_the_frames_on_its_very_ends():
+    frame = np.tile(np.arange(31), 20)
+    columns = pd.DataFrame({"hours": 3.1 + frame * 10 / 60})
+    sampler = make(
+        columns, 140, batch_group_by=None, stratify_by=None, temporal_enrichment=True,
+        temporal_window_hours=0.5, temporal_global_fraction=0.0,
+    )  # fmt: skip
+    middle = [
+        batch
+        for epoch in range(10)
+        for batch in describe_epoch(sampler, epoch)
+        if 3.6 < batch.focal_hour < 7.6
+    ]
+    for batch in middle:
+        focal = round((batch.focal_hour - 3.1) * 6)
+        assert set(frame[batch.rows] - focal) == set(range(-3, 4))
+    assert len(middle) > 10
+
+
+def test_leaks_do_not_depend_on_how_many_are_laid_out_at_a_time(monkeypatch):
+    rng = np.random.default_rng(0)
+    columns = pd.DataFrame({"experiment": rng.integers(0, 4, 500), "condition": 0})
+    expected = make(columns, 20, leaky=0.4).global_batch(0, 20)
+    monkeypatch.setattr("dynaclr.sampling.leaks._BLOCK", 16)
+    np.testing.assert_array_equal(make(columns, 20, leaky=0.4).global_batch(0, 20), expected)
+
+
 def test_leaked_rows_come_from_other_groups_in_proportion_to_their_rows():
     columns = pd.DataFrame({"experiment": np.repeat(["a", "b", "c"], [1000, 3000, 6000])})
     sampler = make(columns, 100, stratify_by=None, leaky=0.4)
@@ -352,6 +379,8 @@ def test_a_state_moves_to_another_number_of_replicas_but_not_to_other_data():
         make(columns[1:], 8).load_state_dict(state)
     with pytest.raises(ValueError, match="global_batch_size 8 \\(now 16\\)"):
         make(columns, 8, num_replicas=2).load_state_dict(state)
+    with pytest.raises(ValueError, match="under other conditions: composition"):
+        make(columns.assign(condition=["x", "y"] * 25), 8).load_state_dict(state)
 
 
 def test_several_columns_make_groups_of_tuples():
