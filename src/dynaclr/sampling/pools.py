@@ -86,7 +86,7 @@ class Pools:
         n_hours: int = 1,
     ) -> None:
         n_cells = n_groups * n_strata
-        cell_type = np.uint16 if n_cells <= 1 << 16 else np.int64
+        cell_type = np.uint16 if n_cells < 1 << 16 else np.int64
         cell = stratum.astype(cell_type) * cell_type(n_groups) + group.astype(cell_type)
         self.order, cell = _sort_rows(cell, n_cells, hour, n_hours)
         begins = np.flatnonzero(np.r_[True, cell[1:] != cell[:-1]])

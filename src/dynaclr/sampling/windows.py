@@ -5,6 +5,7 @@ rest from all hours, without drawing a row twice. Both are done for many sets of
 cost depends on the draws, the pools involved and the logarithm of the number of distinct hours.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +13,9 @@ import numpy as np
 from dynaclr.sampling.pools import Pools, RowSets
 from dynaclr.sampling.randomness import hash64, permute
 
-# Slack in hours for the ends of a window: hours are sums of frame intervals, so that a row that
-# lies exactly on the end of a window may miss it by a rounding error.
-_SLACK = 1e-9
+# Slack in hours for the ends of a window: hours are multiples of frame intervals, so that a row
+# on the very end of a window may miss it by a rounding error, in single precision by up to 1e-5.
+_SLACK = 1e-5
 
 
 class HourTable:
@@ -223,37 +224,47 @@ def draw_focal_and_global(
         Places in ``Pools.order``, one for each draw. Both together hold any two rows of a set
         equally often, give or take one, if the set has fewer rows than draws; no row twice if not.
     """
-    begin, stop = table.rows_between(
-        segments.pool, hours[0][segments.which], hours[1][segments.which]
-    )
-    window_end = np.cumsum(stop - begin)
-    window_start = (window_end - stop + begin)[segments.first]
-    in_window = np.add.reduceat(stop - begin, segments.first)
+    in_window, place_in_window = _lay_out_windows(table, segments, *hours)
 
-    # A set with fewer rows than focal draws has been through a whole number of times; `left` rows
-    # are one draw behind the others and come first among the draws from all hours.
-    left = sets.size - focal.count % sets.size
-    n_focal = focal.which.size
-    cycled = np.where(everywhere.rank < left[everywhere.which], 0, left[everywhere.which])
-    size = np.where(cycled == 0, left[everywhere.which], sets.size[everywhere.which])
+    # The focal draws go through a set that is smaller than their number a whole number of times and
+    # then through part of it. The other rows are one draw behind; the draws from all hours begin
+    # with these.
+    part = focal.count % sets.size
+    behind = (sets.size - part)[everywhere.which]
+    is_behind = everywhere.rank < behind
+    size = np.where(is_behind, behind, sets.size[everywhere.which])
+    rank = np.where(is_behind, everywhere.rank, (everywhere.rank - behind) % size)
     indices = permute(
-        np.r_[focal.rank % in_window[focal.which], (everywhere.rank - cycled) % size],
+        np.r_[focal.rank % in_window[focal.which], rank],
         np.r_[in_window[focal.which], size],
         np.r_[hash64(key, 2 * focal.which), hash64(key, 2 * everywhere.which + 1)],
     )
-    index = window_start[focal.which] + indices[:n_focal]
-    segment = np.searchsorted(window_end, index, side="right")
-    focal_places = stop[segment] - window_end[segment] + index
+    focal_places = place_in_window(focal.which, indices[: focal.which.size])
+    position = indices[focal.which.size :]
 
-    position = indices[n_focal:]
-    drawn = (
-        focal.rank >= focal.count[focal.which] // sets.size[focal.which] * sets.size[focal.which]
-    )
-    taken_from = focal.which[drawn]
-    taken = sets.position(taken_from, focal_places[drawn])
-    skipped = _skip_taken(sets.size, everywhere.which, position, taken_from, taken)
-    position = np.where(cycled == 0, skipped, position)
+    ahead = focal.rank >= (focal.count - part)[focal.which]
+    taken_from = focal.which[ahead]
+    taken = sets.position(taken_from, focal_places[ahead])
+    free = _skip_taken(sets.size, everywhere.which, position, taken_from, taken)
+    position = np.where(is_behind, free, position)
     return focal_places, sets.place(everywhere.which, position)
+
+
+def _lay_out_windows(
+    table: HourTable, segments: Segments, first: np.ndarray, end: np.ndarray
+) -> tuple[np.ndarray, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
+    """Return the rows in each set's window, and a function from (set, index) to their places."""
+    begin, stop = table.rows_between(segments.pool, first[segments.which], end[segments.which])
+    size = stop - begin
+    total = np.cumsum(size)
+    before = (total - size)[segments.first]
+
+    def place(which: np.ndarray, index: np.ndarray) -> np.ndarray:
+        counted = before[which] + index
+        segment = np.searchsorted(total, counted, side="right")
+        return stop[segment] - total[segment] + counted
+
+    return np.add.reduceat(size, segments.first), place
 
 
 def _skip_taken(

@@ -250,22 +250,21 @@ def test_rows_from_all_hours_come_from_all_hours():
 
 
 def test_a_window_holds_the_frames_on_its_very_ends():
+    # Frames every 7 minutes, 3 of them to either side: not exact in floating point.
     frame = np.tile(np.arange(31), 20)
-    columns = pd.DataFrame({"hours": 3.1 + frame * 10 / 60})
+    columns = pd.DataFrame({"hours": 4.3 + frame * (7 / 60)})
     sampler = make(
         columns, 140, batch_group_by=None, stratify_by=None, temporal_enrichment=True,
-        temporal_window_hours=0.5, temporal_global_fraction=0.0,
+        temporal_window_hours=21 / 60, temporal_global_fraction=0.0,
     )  # fmt: skip
-    middle = [
-        batch
-        for epoch in range(10)
-        for batch in describe_epoch(sampler, epoch)
-        if 3.6 < batch.focal_hour < 7.6
-    ]
-    for batch in middle:
-        focal = round((batch.focal_hour - 3.1) * 6)
-        assert set(frame[batch.rows] - focal) == set(range(-3, 4))
-    assert len(middle) > 10
+    seen = set()
+    for epoch in range(20):
+        for batch in describe_epoch(sampler, epoch):
+            focal = round((batch.focal_hour - 4.3) * 60 / 7)
+            if 3 <= focal <= 27:
+                assert set(frame[batch.rows] - focal) == set(range(-3, 4))
+                seen.add(focal)
+    assert len(seen) > 20
 
 
 def test_leaks_do_not_depend_on_how_many_are_laid_out_at_a_time(monkeypatch):

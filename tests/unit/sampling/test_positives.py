@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lineages import Forest, random_forest
+from sampling_forests import Forest, random_forest
 from scipy.stats import chisquare
 
 from dynaclr.sampling import ColumnPositiveSampler, PositiveSampler, offset_weights
