@@ -92,7 +92,7 @@ class PositiveSampler:
         self._branch = _integers(branch, "branch", self._t.size)
         self._branch_end = _integers(branch_end, "branch_end", self._t.size)
         self._experiment = _integers(experiment, "experiment", self._t.size)
-        self._candidates = None if candidates is None else np.asarray(candidates, dtype=bool)
+        self._candidates = None if candidates is None else _mask(candidates, self._t.size)
         self._seed = int(seed)
         self._set_offsets(offsets, weights)
         self._check_branches()
@@ -103,14 +103,13 @@ class PositiveSampler:
     def _set_offsets(
         self, offsets: Sequence[np.ndarray], weights: Sequence[np.ndarray] | None
     ) -> None:
-        if self._t.size and not 0 <= self._experiment.min() <= self._experiment.max() < len(
-            offsets
-        ):
+        lowest, highest = self._experiment.min(initial=0), self._experiment.max(initial=0)
+        if lowest < 0 or highest >= len(offsets):
             raise ValueError(
-                f"experiment holds codes from {self._experiment.min()} to "
-                f"{self._experiment.max()}, but offsets are given for {len(offsets)} experiments."
+                f"experiment holds codes from {lowest} to {highest}, but offsets are given for "
+                f"{len(offsets)} experiments."
             )
-        shape = len(offsets), max((len(own) for own in offsets), default=1)
+        shape = len(offsets), max(len(own) for own in offsets)
         # Shorter lists are filled up with offsets of no weight. The nearest offset comes first,
         # since it is the one that most rows have.
         self._offsets = np.zeros(shape, dtype=np.int64)
@@ -317,7 +316,7 @@ class ColumnPositiveSampler:
         n_rows = len(columns[names[0]])
         self._code, labels = encode_together(columns, names, n_rows, "columns")
         self._candidates = (
-            np.ones(n_rows, dtype=bool) if candidates is None else np.asarray(candidates, bool)
+            np.ones(n_rows, dtype=bool) if candidates is None else _mask(candidates, n_rows)
         )
         self._seed = int(seed)
         rows = np.flatnonzero(self._candidates)
@@ -390,6 +389,16 @@ def _integers(values: np.ndarray, name: str, n_rows: int | None = None) -> np.nd
         raise ValueError(f"{name} has the shape {values.shape}, not {expected}.")
     # Mixed with signed integers, NumPy would turn unsigned 64-bit ones into floats.
     return values.astype(np.int64) if values.dtype == np.uint64 else values
+
+
+def _mask(values: np.ndarray, n_rows: int) -> np.ndarray:
+    values = np.asarray(values)
+    if values.dtype != bool or values.shape != (n_rows,):
+        raise ValueError(
+            f"candidates must be a mask of {n_rows} rows, not {values.dtype} of shape "
+            f"{values.shape}."
+        )
+    return values
 
 
 def _check_offsets(offsets: np.ndarray, code: int) -> np.ndarray:

@@ -254,7 +254,7 @@ def test_a_window_holds_the_frames_on_its_very_ends():
     frame = np.tile(np.arange(31), 20)
     columns = pd.DataFrame({"hours": 4.3 + frame * (7 / 60)})
     sampler = make(
-        columns, 140, batch_group_by=None, stratify_by=None, temporal_enrichment=True,
+        columns, 100, batch_group_by=None, stratify_by=None, temporal_enrichment=True,
         temporal_window_hours=21 / 60, temporal_global_fraction=0.0,
     )  # fmt: skip
     seen = set()

@@ -165,6 +165,9 @@ def test_many_rows_and_few_rows_are_looked_up_alike():
         ({"offsets": [np.array([2, 2])]}, ValueError, r"offsets\[0\] must hold distinct"),
         ({"offsets": [np.array([0, 1])]}, ValueError, r"offsets\[0\] holds 0 among others"),
         ({"offsets": [np.array([0.5])]}, TypeError, r"offsets\[0\] must hold integers"),
+        ({"offsets": []}, ValueError, "for 0 experiments"),
+        ({"candidates": np.array([True])}, ValueError, "candidates must be a mask of 2 rows"),
+        ({"candidates": np.array([0, 1])}, ValueError, "candidates must be a mask of 2 rows"),
         ({"weights": [np.array([0.0])]}, ValueError, r"weights\[0\] must hold one positive"),
         ({"branch_end": np.array([1, 2**62])}, ValueError, "exceed 64 bits"),
         (
