@@ -1,6 +1,7 @@
 """Fixtures that all tests share."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -23,3 +24,64 @@ def shared_data() -> Path:
             pytest.fail(f"{path} is missing; CI tests on the real data")
         pytest.skip("the real data sets of the project's own checkout are not here")
     return path
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A small merged collection of simulated experiments on disk.
+
+    Attributes
+    ----------
+    experiments : Path
+        Per-experiment results: index and statistics.
+    folder : Path
+        The merged collection: ``one`` and ``two`` train, ``three`` validates.
+    """
+
+    experiments: Path
+    folder: Path
+
+
+@pytest.fixture(scope="session")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
+    """Three simulated experiments that differ in interval, pixel size and NGFF version."""
+    from dynaclr.data import compute_statistics
+    from dynaclr.experiments import ExperimentConfig
+    from dynaclr.index import build_index, merge_indexes
+    from dynaclr.simulation import simulate
+
+    root = tmp_path_factory.mktemp("collection")
+    facts = {"one": (30, 0.6, "0.4"), "two": (15, 0.5, "0.5"), "three": (30, 0.6, "0.4")}
+    for seed, (name, (interval, pixel, ngff)) in enumerate(facts.items()):
+        entry = ExperimentConfig(
+            name=name,
+            data_path=root / name / "plate.zarr",
+            tracks_path=root / name / "tracks",
+            truth=root / name / "truth.csv",
+            channels=[
+                {"name": "Phase2D", "marker": "phase"},
+                {"name": "GFP", "marker": "reporter", "wells": ["A/1"]},
+            ],
+            condition_wells={"mock": ["A/1"], "infected": ["B/1"]},
+            interval_minutes=interval,
+            start_hpi=4,
+            pixel_size_um=pixel,
+            simulation={
+                "seed": seed,
+                "frames": 8,
+                "height": 96,
+                "width": 96,
+                "cells": 8,
+                "ngff": ngff,
+            },
+        )
+        simulate(entry)
+        build_index(entry, root / "results" / name)
+        compute_statistics(entry, root / "results" / name)
+    merge_indexes(
+        [root / "results" / name for name in facts],
+        root / "merged",
+        train=["one", "two"],
+        validation=["three"],
+    )
+    return Collection(root / "results", root / "merged")

@@ -112,7 +112,8 @@ def of_model(model: str, experiments: tuple[str, ...], trains: bool = True) -> l
             f"embed_intensity model={model} experiment={name}",
         )
     ]
-    return [*([f"train model={model} seed=0"] if trains else []), *embedded, f"evaluate model={model}"]
+    trained = [f"train model={model} seed=0"] if trains else []
+    return [*trained, *embedded, f"evaluate model={model}"]
 
 
 REPORTED = ["figures", "report", "all"]
@@ -190,9 +191,7 @@ def test_changed_learning_rate_retrains_that_model_alone(project):
     config = project.config
     config["models"]["b"]["overrides"] = {"model.learning_rate": 0.002}
     project.config = config
-    assert project.jobs() == sorted(
-        [*of_model("b", ("two", "three", "four", "alone")), *REPORTED]
-    )
+    assert project.jobs() == sorted([*of_model("b", ("two", "three", "four", "alone")), *REPORTED])
 
 
 def test_rebuilt_identical_index_stops_the_wave(project):

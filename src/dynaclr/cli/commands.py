@@ -8,6 +8,18 @@ from __future__ import annotations
 from pathlib import Path
 
 
+def _quiet_lightning() -> None:
+    """Keep Lightning to its warnings: what it says of itself hides what the stage says."""
+    import logging
+    import warnings
+
+    import lightning.pytorch
+
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module=lightning.pytorch.__name__)
+
+
 def check(config: str = "config/config.yaml") -> None:
     """Check a project's configuration, its experiments on disk and its training files.
 
@@ -17,6 +29,7 @@ def check(config: str = "config/config.yaml") -> None:
     from dynaclr.experiments.project import load_project, load_training
     from dynaclr.training import check_training
 
+    _quiet_lightning()
     project = load_project(config)
     for model in project.models.values():
         check_training(load_training(model.training, model.overrides), str(model.training))
@@ -35,6 +48,7 @@ def check_training(training: str) -> None:
     from dynaclr.experiments.project import load_training
     from dynaclr.training import check_training as run
 
+    _quiet_lightning()
     run(load_training(training), "training configuration")
 
 
@@ -69,6 +83,82 @@ def simulate(entry: str, out: Path, processes: int = 1) -> None:
     summary = run(experiment, overwrite=True, processes=processes)
     overview_figure(experiment, out / "simulation.png")
     write_json(out / "simulation.json", summary)
+
+
+def import_ctc(
+    folder: Path,
+    out: Path,
+    interval_minutes: float,
+    sequence: str = "01",
+    channel: str = "Phase",
+    name: str | None = None,
+    condition: str = "untreated",
+    start_hpi: float = 0.0,
+    pixel_size_um: float | None = None,
+    labels: Path | None = None,
+) -> None:
+    """Turn a Cell Tracking Challenge sequence into a plate, tracks and a ready entry.
+
+    Args:
+        folder: Folder that holds <sequence>/tNNN.tif and <sequence>_GT/TRA.
+        out: Folder to make: plate.zarr, tracks, experiment.yaml, annotations.csv.
+        interval_minutes: Minutes from one frame to the next.
+        sequence: Number of the sequence.
+        channel: Name of the channel in the plate.
+        name: Name of the experiment; default: the name of `out`.
+        condition: Condition of the cells.
+        start_hpi: Hours post infection (or perturbation) at frame 0.
+        pixel_size_um: Pixel size in micrometres, if it is known.
+        labels: CSV of labels with track_id and t.
+    """
+    from dynaclr.experiments.importing import ImportOptions
+    from dynaclr.experiments.importing import import_ctc as run
+
+    options = ImportOptions(
+        interval_minutes,
+        name=name,
+        start_hpi=start_hpi,
+        condition=condition,
+        pixel_size_um=pixel_size_um,
+    )
+    run(folder, out, options, sequence=sequence, channel=channel, labels=labels)
+
+
+def import_stacks(
+    channels: dict[str, Path],
+    tracks: Path,
+    out: Path,
+    interval_minutes: float,
+    name: str | None = None,
+    condition: str = "untreated",
+    start_hpi: float = 0.0,
+    pixel_size_um: float | None = None,
+    labels: Path | None = None,
+) -> None:
+    """Turn TIFF stacks (T, Y, X), one a channel, and a tracks CSV into a plate and a ready entry.
+
+    Args:
+        channels: Channel name to TIFF stack, as {Phase: phase.tif, GFP: gfp.tif}.
+        tracks: Tracking table (CSV, Ultrack's columns).
+        out: Folder to make: plate.zarr, tracks, experiment.yaml, annotations.csv.
+        interval_minutes: Minutes from one frame to the next.
+        name: Name of the experiment; default: the name of `out`.
+        condition: Condition of the cells.
+        start_hpi: Hours post infection (or perturbation) at frame 0.
+        pixel_size_um: Pixel size in micrometres, if it is known.
+        labels: CSV of labels with track_id and t.
+    """
+    from dynaclr.experiments.importing import ImportOptions
+    from dynaclr.experiments.importing import import_stacks as run
+
+    options = ImportOptions(
+        interval_minutes,
+        name=name,
+        start_hpi=start_hpi,
+        condition=condition,
+        pixel_size_um=pixel_size_um,
+    )
+    run(channels, tracks, out, options, labels=labels)
 
 
 def index(entry: str, out: Path) -> None:
@@ -149,6 +239,7 @@ def train(
     from dynaclr.experiments.project import load_training
     from dynaclr.training import train as run
 
+    _quiet_lightning()
     run(load_training(training), collection, experiments, seed, out, threads)
 
 
@@ -177,6 +268,7 @@ def embed(
     from dynaclr.experiments import UserError
     from dynaclr.training import embed as run
 
+    _quiet_lightning()
     named = {"trained": trained, "untrained": untrained, "intensity": intensity}
     out = {variant: path for variant, path in named.items() if path is not None}
     if not out:
@@ -212,15 +304,59 @@ def evaluate(plan: str, embeddings: Path, out: Path) -> None:
     )
 
 
+def train_linear_classifier(
+    embeddings: Path,
+    experiments: list[str],
+    task: str,
+    out: Path,
+    config: Path = Path("config/config.yaml"),
+) -> None:
+    """Train a linear classifier of one task on embeddings and save it as arrays and JSON.
+
+    Args:
+        embeddings: Folder that holds <experiment>.zarr.
+        experiments: Experiments to train on.
+        task: Name of the task in the project configuration.
+        out: Folder for the classifier.
+        config: Project configuration: its tasks, and the label tables of its experiments.
+    """
+    from dynaclr.evaluation import train_linear_classifier as run
+    from dynaclr.experiments.project import load_project
+
+    project = load_project(config)
+    stores = {name: embeddings / f"{name}.zarr" for name in experiments}
+    run(stores, project.labels(experiments), project.task(task), out)
+
+
+def apply_linear_classifier(
+    classifier: Path, embeddings: Path, experiments: list[str], out: Path
+) -> None:
+    """Predict the classes of all observations of experiments.
+
+    Args:
+        classifier: Folder of a classifier.
+        embeddings: Folder that holds <experiment>.zarr.
+        experiments: Experiments to predict.
+        out: Table to write (.parquet or .csv).
+    """
+    from dynaclr.evaluation import apply_linear_classifier as run
+
+    run(classifier, {name: embeddings / f"{name}.zarr" for name in experiments}, out)
+
+
 COMMANDS = {
     "check": check,
     "check-training": check_training,
     "schema": schema,
     "simulate": simulate,
+    "import-ctc": import_ctc,
+    "import-stacks": import_stacks,
     "index": index,
     "statistics": statistics,
     "merge": merge,
     "train": train,
     "embed": embed,
     "evaluate": evaluate,
+    "train-linear-classifier": train_linear_classifier,
+    "apply-linear-classifier": apply_linear_classifier,
 }

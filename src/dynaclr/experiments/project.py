@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -141,6 +142,36 @@ class Project:
     def experiments_of(self, model: str) -> list[str]:
         """Experiments that are embedded with `model`: its collection's and the held-out ones."""
         return sorted({*self.collection_of(model).experiments, *self.evaluation.experiments})
+
+    def task(self, name: str) -> TaskConfig:
+        """Evaluation task by name.
+
+        Raises
+        ------
+        UserError
+            When there is no such task.
+        """
+        for task in self.evaluation.tasks:
+            if task.name == name:
+                return task
+        known = [task.name for task in self.evaluation.tasks]
+        raise UserError(f"evaluation.tasks: no task {name!r}. {nearest(name, known)}")
+
+    def labels(self, experiments: Iterable[str]) -> dict[str, dict[str, Path | None]]:
+        """Label tables of experiments: name to the paths of ``annotations`` and ``truth``.
+
+        Raises
+        ------
+        UserError
+            When an experiment is not in the project.
+        """
+        tables: dict[str, dict[str, Path | None]] = {}
+        for name in experiments:
+            if name not in self.registry:
+                raise UserError(f"no experiment {name!r}. {nearest(name, list(self.registry))}")
+            entry = self.registry[name]
+            tables[name] = {"annotations": entry.annotations, "truth": entry.truth}
+        return tables
 
 
 def load_project(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -113,5 +114,7 @@ def with_data(
     content: dict[str, Any], collection: str, experiments: str, seed: int
 ) -> dict[str, Any]:
     """Training configuration with the data that it shall be used on, and the seed."""
-    data = content.get("data", {}) | {"collection": collection, "experiments": experiments}
-    return content | {"data": data, "seed_everything": seed}
+    # The parser changes what it is given.
+    content = copy.deepcopy(content)
+    content.setdefault("data", {}).update(collection=collection, experiments=experiments)
+    return content | {"seed_everything": seed}

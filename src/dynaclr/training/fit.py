@@ -82,6 +82,7 @@ def train(
         enable_model_summary=False,
         deterministic="warn",
         num_sanity_val_steps=0,
+        log_every_n_steps=1,
     )
     if resume.is_file():
         log.info("resuming from %s", resume)
@@ -95,7 +96,7 @@ def train(
         provenance = inputs | {"seed": seed, "threads": threads} | environment()
         write_text(out_dir / "config.yaml", cli.resolved())
         _write_products(out_dir, work, history, checkpoint, provenance)
-        shutil.rmtree(work)
+        shutil.rmtree(work.parent)
 
 
 def _inputs(collection: Path, experiments: Path) -> dict[str, Any]:
@@ -166,6 +167,7 @@ def _publish(source: Path, target: Path) -> dict[str, Any]:
         "global_step": whole["global_step"],
         "pytorch-lightning_version": version("lightning"),
     }
-    with atomic_path(target) as temporary:
-        torch.save(kept, temporary)
+    # Given a path, torch writes its name into the file; given a stream, the bytes are the same.
+    with atomic_path(target) as temporary, temporary.open("wb") as stream:
+        torch.save(kept, stream)
     return kept

@@ -16,10 +16,15 @@ from dynaclr.experiments.files import (
 )
 
 
-def interrupt(path, old):
-    with pytest.raises(KeyboardInterrupt), atomic_path(path) as temporary:
+def write_half(path):
+    with atomic_path(path) as temporary:
         temporary.write_text("half")
         raise KeyboardInterrupt
+
+
+def interrupt(path, old):
+    with pytest.raises(KeyboardInterrupt):
+        write_half(path)
     assert (path.read_text() if old else path.exists()) == (old or False)
     assert [file.name for file in path.parent.iterdir()] == ([path.name] if old else [])
 

@@ -12,9 +12,7 @@ from dynaclr.experiments.files import seal
 
 @pytest.fixture
 def entry(project, tmp_path):
-    return ExperimentConfig.model_validate(
-        project["experiments"][0], context={"base": tmp_path}
-    )
+    return ExperimentConfig.model_validate(project["experiments"][0], context={"base": tmp_path})
 
 
 def test_tracks_fingerprint_follows_content(entry):

@@ -1,0 +1,182 @@
+"""Batches of a collection: composition, pixels, normalization, reproducibility."""
+
+import numpy as np
+import pytest
+import torch
+from iohub.ngff import open_ome_zarr
+from lightning.pytorch import Trainer
+
+from dynaclr.data import (
+    MultiExperimentDataModule,
+    NormalizationConfig,
+    PatchConfig,
+    SamplingConfig,
+    read_statistics,
+)
+from dynaclr.experiments import UserError
+from dynaclr.transforms import CentreCrop, RandomGaussianNoise
+
+
+def make(collection, **options) -> MultiExperimentDataModule:
+    """A data module that is set up, with small patches unless told otherwise."""
+    settings = {
+        "patches": PatchConfig(("phase", "reporter"), (24, 24)),
+        "batch_size": 16,
+        "tau_range": (0.5, 1.0),
+    }
+    module = MultiExperimentDataModule(
+        collection.folder, collection.experiments, **(settings | options)
+    )
+    module.setup()
+    return module
+
+
+def rows_of(batches) -> list[tuple[list[int], list[int]]]:
+    return [(b["anchor"]["row"].tolist(), b["positive"]["row"].tolist()) for b in batches]
+
+
+def test_batches_are_of_one_experiment_and_balanced(collection):
+    module = make(collection)
+    experiment, _ = module.index.codes("experiment")
+    condition, _ = module.index.codes("condition")
+    seen = set()
+    for batch in module.train_dataloader():
+        rows = batch["anchor"]["row"].numpy()
+        assert len(set(experiment[rows])) == 1
+        assert abs(int((condition[rows] == 0).sum()) - 8) <= 1
+        seen |= set(rows.tolist())
+    assert set(module.index.rows("validation")).isdisjoint(seen)
+
+
+def test_positive_is_the_same_cell_or_its_descendant_later(collection):
+    module = make(collection)
+    column = module.index.column
+    hours, branch, end = column("hours"), column("branch"), column("branch_end")
+    for batch in module.train_dataloader():
+        anchor, positive = (batch[view]["row"].numpy() for view in ("anchor", "positive"))
+        later = hours[positive] - hours[anchor]
+        assert (later >= 0.5 - 1e-4).all()
+        assert (later <= 1.0 + 1e-4).all()
+        assert (branch[anchor] <= branch[positive]).all()
+        assert (branch[positive] < end[anchor]).all()
+
+
+def test_pixels_are_those_of_the_plate_normalized(collection):
+    module = make(collection)
+    batch = next(iter(module.train_dataloader()))
+    raw = {view: batch[view]["patch"].clone() for view in ("anchor", "positive")}
+    module.on_after_batch_transfer(batch, 0)
+    cells = module.index.tracks
+    table = read_statistics(collection.experiments, ["one", "two"])
+    table = table[table["level"] == "fov"].set_index(["experiment", "fov", "marker"])
+    for view in ("anchor", "positive"):
+        for number, row in enumerate(batch[view]["row"].tolist()):
+            cell = cells.iloc[row]
+            entry = module.index.registry[cell["experiment"]]
+            with open_ome_zarr(entry.data_path, mode="r") as plate:
+                frame = np.asarray(plate[cell["fov"]]["0"][cell["t"], :, 0])
+            y, x = (
+                int(np.clip(np.floor(cell[axis] + 0.5) - 12, 0, 96 - 24)) for axis in ("y", "x")
+            )
+            wanted = frame[:, y : y + 24, x : x + 24].astype(np.float32)
+            phase = table.loc[(cell["experiment"], cell["fov"], "phase")]
+            np.testing.assert_array_equal(raw[view][number, 0, 0], wanted[0])
+            np.testing.assert_allclose(
+                batch[view]["patch"][number, 0, 0],
+                (wanted[0] - np.float32(phase["median"])) / np.float32(phase["std"]),
+                rtol=1e-5,
+                atol=1e-5,
+            )
+            if cell["well"] == "B/1":
+                assert (batch[view]["patch"][number, 1] == 0).all(), "the marker is absent there"
+            else:
+                np.testing.assert_array_equal(raw[view][number, 1, 0], wanted[1])
+
+
+def test_same_batches_for_any_number_of_workers(collection):
+    alone = rows_of(make(collection).train_dataloader())
+    assert rows_of(make(collection, num_workers=2).train_dataloader()) == alone
+
+
+def test_epochs_differ_and_validation_does_not(collection):
+    module = make(collection)
+    train, validation = module.train_dataloader(), module.val_dataloader()
+    first = rows_of(train), rows_of(validation)
+    for loader in (train, validation):
+        loader.batch_sampler.sampler.set_epoch(1)
+    second = rows_of(train), rows_of(validation)
+    assert first[0] != second[0]
+    assert first[1] == second[1]
+    for loader in (train, validation):
+        loader.batch_sampler.sampler.set_epoch(0)
+    assert (rows_of(train), rows_of(validation)) == first
+
+
+def test_physical_size_is_the_same_in_every_experiment(collection):
+    patches = PatchConfig(("phase",), (20, 20), reference_pixel_size_um=0.6)
+    module = make(collection, patches=patches)
+    sizes = {source.size for source in module._datasets["train"].reader._reader.sources}
+    assert sizes == {(20, 20), (24, 24)}, "0.6 um and 0.5 um a pixel"
+    for batch in module.train_dataloader():
+        assert batch["anchor"]["patch"].shape[1:] == (1, 1, 20, 20)
+
+
+def test_augmentation_is_of_training_only_and_reproducible(collection):
+    module = make(
+        collection,
+        extraction_size=(32, 32),
+        augmentations=[RandomGaussianNoise(std=(0.5, 0.5), p=1.0), CentreCrop((24, 24))],
+    )
+    module.trainer = Trainer(logger=False, accelerator="cpu", enable_progress_bar=False)
+
+    module.trainer.training = True
+    first, second = (
+        module.on_after_batch_transfer(next(iter(module.train_dataloader())), 0) for _ in range(2)
+    )
+    assert torch.equal(first["anchor"]["patch"], second["anchor"]["patch"])
+    assert not torch.equal(first["anchor"]["patch"], first["positive"]["patch"])
+    assert first["anchor"]["patch"].shape[-2:] == (24, 24)
+    module.trainer.validating = True
+    batch = module.on_after_batch_transfer(next(iter(module.val_dataloader())), 0)
+    plain = make(collection)
+    wanted = plain.on_after_batch_transfer(next(iter(plain.val_dataloader())), 0)
+    assert torch.equal(batch["anchor"]["patch"], wanted["anchor"]["patch"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tau_range": (0.1, 0.2)}, r"experiment \w+: .*interval"),
+        ({"patches": PatchConfig(("nucleus",), (24, 24))}, "marker 'nucleus': no experiment"),
+        ({"patches": PatchConfig(("phase",), (200, 24))}, "a patch needs 200 x 24"),
+        ({"patches": PatchConfig(("phase",), (24, 24), depth=3)}, "has 1 z planes, 3 are asked"),
+        ({"tau_range": (30.0, 40.0)}, "no train cell has a positive 30 to 40 hours later"),
+    ],
+)
+def test_what_does_not_fit_is_told(collection, options, message):
+    with pytest.raises(UserError, match=message):
+        make(collection, **options)
+
+
+def test_unknown_sampling_column_is_told(collection):
+    module = make(collection, sampling=SamplingConfig(stratify_by="conditon"))
+    with pytest.raises(UserError, match="conditon"):
+        module.train_dataloader()
+
+
+@pytest.mark.parametrize("level", ["frame", "fov", "experiment"])
+def test_normalization_levels_use_their_own_statistics(collection, level):
+    module = make(collection, normalization=NormalizationConfig(level, "mean", "std"))
+    anchor = next(iter(module.train_dataloader()))["anchor"]
+    cells = module.index.tracks.iloc[anchor["row"].numpy()]
+    table = read_statistics(collection.experiments, ["one", "two"])
+    table = table[(table["level"] == level) & (table["marker"] == "phase")]
+    for number, (_, cell) in enumerate(cells.iterrows()):
+        rows = table[table["experiment"] == cell["experiment"]]
+        if level != "experiment":
+            rows = rows[rows["fov"] == cell["fov"]]
+        if level == "frame":
+            rows = rows[rows["t"] == cell["t"]]
+        (mean,), (std,) = rows["mean"], rows["std"]
+        assert anchor["center"][number, 0] == np.float32(mean)
+        assert anchor["spread"][number, 0] == np.float32(std)

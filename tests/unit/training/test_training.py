@@ -1,0 +1,185 @@
+"""Training and embedding on a small collection, from configuration to stores."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from dynaclr.experiments import UserError
+from dynaclr.experiments.files import digest_path, read_json, read_seal
+from dynaclr.training import check_training, embed, train
+
+CONFIGURATION = {
+    "model": {
+        "encoder": {
+            "class_path": "dynaclr.models.SmallEncoder",
+            "init_args": {"in_channels": 2, "width": 8},
+        },
+        "loss": {"class_path": "dynaclr.losses.NTXentHCL", "init_args": {"temperature": 0.2}},
+    },
+    "data": {
+        "patches": {"markers": ["phase", "reporter"], "size": [24, 24]},
+        "extraction_size": [34, 34],
+        "augmentations": [
+            {
+                "class_path": "dynaclr.transforms.RandomAffine",
+                "init_args": {"rotation": 180, "output_size": [24, 24]},
+            }
+        ],
+        "tau_range": [0.5, 1.0],
+        "batch_size": 16,
+    },
+    "trainer": {"max_epochs": 3},
+}
+
+
+@pytest.fixture(scope="module")
+def model(collection, tmp_path_factory) -> Path:
+    """Folder of a model trained for three epochs."""
+    folder = tmp_path_factory.mktemp("model") / "small" / "seed0"
+    train(CONFIGURATION, collection.folder, collection.experiments, 0, folder, threads=1)
+    return folder
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def test_products_are_complete_and_say_where_they_come_from(model, collection):
+    names = {path.name for path in model.iterdir()}
+    assert names >= {
+        "best.ckpt",
+        "best.ckpt.digest",
+        "last.ckpt",
+        "config.yaml",
+        "metrics.csv",
+        "curves.svg",
+        "provenance.json",
+        "tensorboard",
+    }
+    assert ".work" not in names, "what an unfinished run needs is gone when it is finished"
+    provenance = read_json(model / "provenance.json")
+    assert provenance["checkpoint"] == digest_path(model / "best.ckpt")
+    assert provenance["index"] == read_seal(collection.folder / "index.arrow")
+    assert set(provenance["statistics"]) == {"one", "two", "three"}
+    assert provenance["packages"]["torch"] == torch.__version__
+    config = yaml.safe_load((model / "config.yaml").read_text())
+    assert config["data"]["decay_rate"] == 2.0, "defaults are filled in"
+    assert str(Path.home()) not in (model / "best.ckpt").read_bytes().decode("latin-1")
+
+
+def test_history_has_every_epoch(model):
+    history = pd.read_csv(model / "metrics.csv")
+    assert history["epoch"].tolist() == [0, 1, 2]
+    for metric in ("loss", "alignment", "uniformity", "effective_rank"):
+        for stage in ("train", "val"):
+            assert history[f"{metric}/{stage}"].notna().all()
+    assert list((model / "tensorboard").glob("events*"))
+
+
+def test_same_seed_gives_the_same_bytes_and_another_does_not(model, collection, tmp_path):
+    for seed in (0, 1):
+        folder = tmp_path / "small" / f"seed{seed}"
+        train(CONFIGURATION, collection.folder, collection.experiments, seed, folder, threads=1)
+        same = digest_path(folder / "best.ckpt") == digest_path(model / "best.ckpt")
+        assert same == (seed == 0)
+    again = (tmp_path / "small" / "seed0" / "metrics.csv").read_text()
+    assert again == (model / "metrics.csv").read_text()
+
+
+def test_killed_training_goes_on_to_the_same_weights(model, collection, tmp_path):
+    folder = tmp_path / "small" / "seed0"
+    command = [
+        *(str(Path(sys.executable).with_name("dynaclr")), "train", "--seed", "0"),
+        *("--training", json.dumps(CONFIGURATION), "--threads", "1"),
+        *("--collection", str(collection.folder), "--experiments", str(collection.experiments)),
+        *("--out", str(folder)),
+    ]
+    running = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not list(folder.glob(".work/*/last.ckpt")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+        assert running.poll() is None, "it ended before it could be killed"
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    assert not (folder / "best.ckpt").exists()
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "resuming from" in done.stderr
+    for name, weight in weights_of(model).items():
+        assert torch.equal(weights_of(folder)[name], weight), name
+    assert (folder / "metrics.csv").read_text() == (model / "metrics.csv").read_text()
+
+
+def embedded(model, collection, out, variant="trained", experiment="three", **options):
+    embed(model, collection.experiments / experiment, {variant: out}, threads=1, **options)
+    return ad.read_zarr(out)
+
+
+def test_every_observation_is_embedded_and_joins_back(model, collection, tmp_path):
+    for name in ("one", "two", "three"):
+        store = embedded(model, collection, tmp_path / f"{name}.zarr", experiment=name)
+        cells = pd.read_parquet(collection.experiments / name / "cells.parquet")
+        keys = ["experiment", "fov", "track_id", "t"]
+        pd.testing.assert_frame_equal(
+            store.obs[keys].astype(str).reset_index(drop=True), cells[keys].astype(str)
+        )
+        assert store.X.shape == (len(cells), 64)
+        assert store.X.dtype == np.float32
+        assert store.obsm["X_projections"].shape == (len(cells), 32)
+        assert np.isfinite(store.X).all()
+        assert store.obs_names.is_unique
+        provenance = json.loads(store.uns["dynaclr"])
+        assert provenance["checkpoint"] == read_seal(model / "best.ckpt")
+        assert provenance["index"] == read_seal(collection.experiments / name / "cells.parquet")
+
+
+def test_embedding_is_the_same_to_the_bit_and_for_any_batch_size(model, collection, tmp_path):
+    first = embedded(model, collection, tmp_path / "a.zarr")
+    assert (embedded(model, collection, tmp_path / "b.zarr").X == first.X).all()
+    assert read_seal(tmp_path / "a.zarr") == read_seal(tmp_path / "b.zarr")
+    other = embedded(model, collection, tmp_path / "c.zarr", batch_size=7)
+    np.testing.assert_allclose(other.X, first.X, atol=1e-5)
+
+
+def test_baselines_share_rows_but_not_features(model, collection, tmp_path):
+    trained = embedded(model, collection, tmp_path / "t.zarr")
+    untrained = embedded(model, collection, tmp_path / "u.zarr", "untrained")
+    intensity = embedded(model, collection, tmp_path / "i.zarr", "intensity")
+    assert list(trained.obs_names) == list(untrained.obs_names) == list(intensity.obs_names)
+    assert not np.allclose(trained.X, untrained.X)
+    assert intensity.X.shape[1] == 18, "nine statistics of each of two channels"
+
+
+def test_changed_checkpoint_is_refused(model, collection, tmp_path):
+    folder = tmp_path / "seed0"
+    shutil.copytree(model, folder)
+    content = (folder / "best.ckpt").read_bytes()
+    (folder / "best.ckpt").write_bytes(content[:-1] + b"x")
+    with pytest.raises(UserError, match=r"best.ckpt: was changed after it was trained"):
+        embedded(folder, collection, tmp_path / "x.zarr")
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [
+        ("model", "learning_rat", 1, "learning_rat"),
+        ("data", "batch_size", "many", "batch_size"),
+        ("trainer", "max_epoch", 1, "max_epoch"),
+        ("model", "encoder", {"class_path": "dynaclr.models.NoEncoder"}, "NoEncoder"),
+    ],
+)
+def test_broken_training_configuration_is_told(section, key, value, message):
+    broken = CONFIGURATION | {section: CONFIGURATION[section] | {key: value}}
+    with pytest.raises(UserError, match=rf"(?s)my.yaml: .*{message}"):
+        check_training(broken, "my.yaml")
