@@ -2,34 +2,6 @@
 # trained encoder must beat: the encoder that the seed started from, and intensity statistics.
 
 
-def variants_of(model):
-    """The trained seeds of a model, and their baselines, as folders of results/embeddings."""
-    trained = [f"seed{seed}" for seed in models[model].seeds]
-    return [*trained, *(f"{variant}-untrained" for variant in trained), "intensity"]
-
-
-def embeddings_of(model):
-    """Digests of all stores that a model is judged by."""
-    return [
-        f"results/embeddings/{model}/{variant}/{experiment}.zarr.digest"
-        for variant in variants_of(model)
-        for experiment in project.experiments_of(model)
-    ]
-
-
-def embedding_inputs(model, seed, experiment):
-    return [
-        f"results/models/{model}/seed{seed}/best.ckpt.digest",
-        f"results/models/{model}/seed{seed}/config.yaml",
-        *experiment_files(
-            [experiment],
-            "cells.parquet.digest",
-            "summary.json",
-            "statistics.parquet.digest",
-        ),
-    ]
-
-
 embedding_code = code_digest(
     "experiments", "index", "transforms", "models", "data", "training"
 )

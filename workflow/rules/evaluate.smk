@@ -1,29 +1,6 @@
 # Every model judged on held-out experiments, beside its baselines.
 
 
-def labels_of(model):
-    """Label tables of the experiments that a model is judged with, relative to here."""
-    entries = {name: registry[name].dump() for name in project.experiments_of(model)}
-    return {
-        name: {key: entry[key] for key in ("annotations", "truth") if key in entry}
-        for name, entry in entries.items()
-    }
-
-
-def evaluation_of(model):
-    """All that `dynaclr evaluate` needs to know besides the stores, as JSON text."""
-    chosen = project.evaluation
-    plan = {
-        "variants": variants_of(model),
-        "train": project.collection_of(model).train,
-        "held_out": chosen.experiments or project.collection_of(model).validation,
-        "labels": labels_of(model),
-        "tasks": [task.model_dump(mode="json") for task in chosen.tasks],
-        "bootstrap": chosen.bootstrap,
-    }
-    return json.dumps(plan, sort_keys=True)
-
-
 rule evaluate:
     input:
         lambda wildcards: embeddings_of(wildcards.model),

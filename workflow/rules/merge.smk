@@ -1,18 +1,6 @@
 # One lineage index a collection.
 
 
-def merge_options(collection):
-    """Flags that say how a collection is split."""
-    chosen = collections[collection]
-    options = ["--train", json.dumps(chosen.train)]
-    if chosen.validation:
-        options += ["--validation", json.dumps(chosen.validation)]
-    else:
-        options += ["--validation_fov_fraction", str(chosen.validation_fov_fraction)]
-        options += ["--seed", str(chosen.seed)]
-    return shlex.join(options)
-
-
 rule merge:
     input:
         lambda wildcards: experiment_files(

@@ -1,12 +1,6 @@
 # Experiments with known truth, for those entries that have a `simulation` block.
 
 
-def plate_is_lost(experiment):
-    """Whether a plate that was simulated is gone, so that it must be made again."""
-    made = Path(simulation_of(experiment)).exists()
-    return "lost" if made and not registry[experiment].data_path.exists() else ""
-
-
 rule simulate:
     output:
         summary="results/experiments/{experiment}/simulation.json",

@@ -1,14 +1,6 @@
 # Intensity statistics of one experiment's pixels, for normalization and quality control.
 
 
-def pixels_of(experiment):
-    """An experiment's entry as far as statistics use it; tracks and facts do not count."""
-    unused = {"annotations", "truth", "simulation", "metadata"}
-    unused |= {"organelle", "microscope", "cell_type", "date", "moi"}
-    entry = registry[experiment].dump(exclude=unused) | {"tracks_path": "."}
-    return json.dumps(entry, sort_keys=True)
-
-
 rule statistics:
     input:
         lambda wildcards: simulation_of(wildcards.experiment),

@@ -1,16 +1,6 @@
 # One training a model and seed.
 
 
-def training_of(model):
-    """A model's training configuration, its overrides applied, as JSON text."""
-    chosen = models[model]
-    return json.dumps(load_training(chosen.training, chosen.overrides), sort_keys=True)
-
-
-def collection_of(model):
-    return f"results/collections/{models[model].collection}"
-
-
 rule train:
     input:
         lambda wildcards: f"{collection_of(wildcards.model)}/index.arrow.digest",
