@@ -219,6 +219,27 @@ def test_focal_rows_lie_in_the_window_or_in_the_smallest_that_holds_enough(
         assert (batch.widened, batch.outside_window) == (widened, outside)
 
 
+def test_no_leaked_row_comes_twice_whichever_group_is_left_out():
+    columns = pd.DataFrame(
+        {"experiment": np.repeat(["a", "b", "c"], 30), "hours": np.tile(np.arange(30) / 3, 3)}
+    )
+    sampler = make(
+        columns, 60, stratify_by=None, leaky=0.8, temporal_enrichment=True,
+        temporal_global_fraction=0.5,
+    )  # fmt: skip
+    for epoch in range(5):
+        for batch in describe_epoch(sampler, epoch):
+            assert np.unique(batch.rows).size == 60
+
+
+def test_no_replica_is_dealt_more_of_a_stratum_in_the_long_run():
+    # Three rows of each stratum for two replicas: one of them gets two.
+    columns = pd.DataFrame({"experiment": "a", "condition": ["x", "y"] * 1500})
+    sampler = make(columns, 3, num_replicas=2)
+    of_first = np.concatenate([sampler.replica_batch(0, step) for step in range(len(sampler))])
+    assert np.mean(of_first % 2) == pytest.approx(0.5, abs=0.03)
+
+
 def test_focal_hours_take_turns_among_the_hours_of_the_group():
     hours = np.tile(np.arange(20) * 0.5, 40)
     columns = pd.DataFrame({"experiment": np.repeat(["a", "b"], 400), "hours": hours})

@@ -89,7 +89,7 @@ def one_lineage_each(n: int, length: int, missing: tuple[int, ...] = ()) -> tupl
     return np.tile(frames, n), branch, branch + 1, np.zeros(branch.size, dtype=int)
 
 
-@pytest.mark.parametrize("missing", [(), (2, 5)])
+@pytest.mark.parametrize("missing", [(), (2, 3)])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_offsets_are_drawn_by_their_weights_among_those_that_exist(missing, sign):
     n, offsets = 20_000, sign * np.array([1, 2, 3, 4, 5, 6])
