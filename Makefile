@@ -1,25 +1,27 @@
 # make demo   the whole workflow on simulated experiments, to results/report.html
-# make test   the tests
+# make test   the tests; VENV and PYTHON choose another environment folder and interpreter
 
 .PHONY: demo test test-all lint clean
 SHELL := /bin/bash
-ACTIVATE := source .venv/bin/activate
+VENV ?= .venv
+READY := $(VENV)/.complete
+ACTIVATE := source $(VENV)/bin/activate
 
-demo: .venv/.complete
-	$(ACTIVATE) && snakemake --cores all
+demo: $(READY)
+	$(ACTIVATE) && snakemake --profile workflow/profiles/local
 
-test: .venv/.complete
-	$(ACTIVATE) && pytest -m "not slow"
+test: $(READY)
+	$(ACTIVATE) && pytest -m "not slow" --numprocesses 2 --dist loadfile
 
-test-all: .venv/.complete
-	$(ACTIVATE) && pytest
+test-all: $(READY)
+	$(ACTIVATE) && pytest --numprocesses 2 --dist loadfile
 
-lint: .venv/.complete
+lint: $(READY)
 	$(ACTIVATE) && ruff check . && ruff format --check . && snakefmt --check Snakefile workflow \
 		&& snakemake --lint && lint-imports
 
-.venv/.complete: envs/lock.txt envs/setup.sh pyproject.toml
-	bash envs/setup.sh .venv
+$(READY): envs/lock.txt envs/setup.sh envs/torchvision_cpu.py pyproject.toml
+	bash envs/setup.sh $(VENV)
 
 clean:
 	rm -rf results logs data/demo .snakemake

@@ -5,6 +5,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=${1:-.venv}
 python=${PYTHON:-python3}
+"$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || {
+    echo "Python 3.11, 3.12 or 3.13 is needed; $python is $("$python" --version). Set PYTHON." >&2
+    exit 2
+}
 
 if command -v uv >/dev/null; then
     uv=uv
@@ -17,8 +21,9 @@ fi
 
 # A folder of wheels in pip's settings may hold a CPU build of torch: uv does not look there itself.
 if [ -z "${UV_FIND_LINKS:-}" ]; then
-    UV_FIND_LINKS=$("$python" -m pip config get global.find-links 2>/dev/null ||
-        printf '%s' "${PIP_FIND_LINKS:-}")
+    UV_FIND_LINKS=${PIP_FIND_LINKS:-$("$python" -m pip config get global.find-links 2>/dev/null || true)}
+    # pip separates folders by white space, uv by commas.
+    UV_FIND_LINKS=$(echo $UV_FIND_LINKS | tr ' ' ',')
     export UV_FIND_LINKS
 fi
 

@@ -92,9 +92,10 @@ def finished(tmp_path_factory) -> Path:
         [
             *(f"{rule} experiment={n}" for n in NAMES for rule in ("index", "statistics")),
             *(f"merge collection={name}" for name in ("first", "second")),
-            *of_model("a", ("one", "two", "three", "alone")),
-            *of_model("b", ("two", "three", "four", "alone")),
-            "figures",
+            *of_model("a", OF_A),
+            *of_model("b", OF_B),
+            *intensities_of("a", OF_A),
+            *intensities_of("b", OF_B),
             "report",
             "all",
         ]
@@ -104,19 +105,19 @@ def finished(tmp_path_factory) -> Path:
 
 def of_model(model: str, experiments: tuple[str, ...], trains: bool = True) -> list[str]:
     """Jobs of a model from training to evaluation."""
-    embedded = [
-        job
-        for name in experiments
-        for job in (
-            f"embed model={model} seed=0 experiment={name}",
-            f"embed_intensity model={model} experiment={name}",
-        )
-    ]
+    embedded = [f"embed model={model} seed=0 experiment={name}" for name in experiments]
     trained = [f"train model={model} seed=0"] if trains else []
     return [*trained, *embedded, f"evaluate model={model}"]
 
 
-REPORTED = ["figures", "report", "all"]
+def intensities_of(model: str, experiments: tuple[str, ...]) -> list[str]:
+    """Jobs of the baseline that no training touches."""
+    return [f"embed_intensity model={model} experiment={name}" for name in experiments]
+
+
+OF_A = ("one", "two", "three", "alone")
+OF_B = ("two", "three", "four", "alone")
+REPORTED = ["report", "all"]
 
 
 @pytest.fixture
@@ -141,8 +142,8 @@ def test_second_run_has_nothing_to_do(project):
 
 
 def test_touched_inputs_rerun_nothing(project):
-    for folder in ("data", "experiments", "."):
-        for file in (project.folder / folder).rglob("*") if folder != "." else ():
+    for folder in ("data", "experiments"):
+        for file in (project.folder / folder).rglob("*"):
             if file.is_file():
                 file.touch()
     for name in ("config.yaml", "training.yaml"):
@@ -159,7 +160,8 @@ def test_edited_tracks_rerun_their_experiment_and_its_models(project):
         [
             "index experiment=one",
             "merge collection=first",
-            *of_model("a", ("one", "two", "three", "alone")),
+            *of_model("a", OF_A),
+            *intensities_of("a", ("one",)),
             *REPORTED,
         ]
     )
@@ -181,6 +183,8 @@ def test_new_evaluation_experiment_trains_nothing(project):
             "statistics experiment=new",
             *of_model("a", ("new",), trains=False),
             *of_model("b", ("new",), trains=False),
+            *intensities_of("a", ("new",)),
+            *intensities_of("b", ("new",)),
             *REPORTED,
         ]
     )
@@ -191,7 +195,7 @@ def test_changed_learning_rate_retrains_that_model_alone(project):
     config = project.config
     config["models"]["b"]["overrides"] = {"model.learning_rate": 0.002}
     project.config = config
-    assert project.jobs() == sorted([*of_model("b", ("two", "three", "four", "alone")), *REPORTED])
+    assert project.jobs() == sorted([*of_model("b", OF_B), *REPORTED])
 
 
 def test_rebuilt_identical_index_stops_the_wave(project):
@@ -206,8 +210,9 @@ def test_rebuilt_identical_index_stops_the_wave(project):
 
 def test_killed_run_leaves_nothing_that_is_taken_for_a_result(project):
     reference = digests(project)
-    shutil.rmtree(project.folder / "results/models/a")
-    shutil.rmtree(project.folder / "results/embeddings/a")
+    retrained = project.config
+    retrained["models"]["a"]["overrides"] = {"model.weight_decay": 0.02, "trainer.max_epochs": 3}
+    project.config = retrained
     running = subprocess.Popen(
         project.command(),
         cwd=project.folder,
@@ -218,16 +223,21 @@ def test_killed_run_leaves_nothing_that_is_taken_for_a_result(project):
     )
     kill_when_training(running, project.folder / "results/models/a/seed0")
     assert not (project.folder / "results/models/a/seed0/best.ckpt").exists()
-    ran = jobs_in(project.run("--unlock") + project.run("--rerun-incomplete"))
-    assert ran == sorted([*of_model("a", ("one", "two", "three", "alone")), *REPORTED])
-    weights = "results/models/a/seed0/best.ckpt"
-    assert digests(project)[weights] == reference[weights]
+    said = project.run("--unlock") + project.run("--rerun-incomplete")
+    assert jobs_in(said) == sorted([*of_model("a", OF_A), *REPORTED])
+    assert "resuming from" in (project.folder / "logs/train/a.seed0.log").read_text()
+    assert (project.folder / "results/models/a/seed0/metrics.csv").read_text().count("\n") == 4
+    after = digests(project)
+    assert after.keys() == reference.keys(), "nothing is missing, nothing half made is left"
+    untouched = [path for path in reference if "/a/" not in path and "report.html" not in path]
+    assert [path for path in untouched if after[path] != reference[path]] == []
+    assert "Nothing to be done" in project.run()
 
 
 def kill_when_training(running: subprocess.Popen, folder: Path) -> None:
-    """Kill Snakemake and all of its jobs as soon as a training writes into its folder."""
-    deadline = time.monotonic() + 120
-    while not (folder / "tensorboard").is_dir() and time.monotonic() < deadline:
+    """Kill Snakemake and all of its jobs when a training has finished its first epoch."""
+    deadline = time.monotonic() + 180
+    while not list(folder.glob(".work/*/last.ckpt")) and time.monotonic() < deadline:
         time.sleep(0.02)
         assert running.poll() is None, "the run ended before it could be killed"
     os.killpg(running.pid, signal.SIGKILL)
@@ -241,8 +251,8 @@ def test_edited_checkpoint_is_noticed(project):
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1] + b"x")
     said = project.run("--dry-run")
     assert [job for job in jobs_in(said) if job.startswith("embed ")] == sorted(
-        f"embed model=a seed=0 experiment={name}" for name in ("one", "two", "three", "alone")
+        f"embed model=a seed=0 experiment={name}" for name in OF_A
     )
     failed = project.run("--keep-going", fails=True)
     assert "embed" in failed
-    assert "was changed after it was trained" in project.logs()
+    assert "was changed after it was made" in project.logs()

@@ -4,10 +4,12 @@ import json
 import os
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
 from dynaclr.experiments import UserError
+from dynaclr.experiments.files import digest_path, digest_text
 from dynaclr.experiments.fingerprint import (
     altered,
     code_digest,
@@ -29,8 +31,48 @@ def read_project():
         sys.exit(2)
 
 
+def check_trainings():
+    """Build every model's training configuration once, before any job runs.
+
+    That takes seconds, so a configuration that was found sound is remembered.
+    """
+    for name in models:
+        training = training_of(name)
+        sound = Path(".snakemake/dynaclr") / digest_text(
+            training + code_digest("training", "data")
+        )
+        if sound.exists():
+            continue
+        command = ["dynaclr", "check-training", "--training", training]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            told = done.stderr.replace(
+                "training configuration", f"models.{name}.training", 1
+            )
+            print(told, file=sys.stderr)
+            sys.exit(2)
+        sound.parent.mkdir(parents=True, exist_ok=True)
+        sound.touch()
+
+
+def forget_lost_simulations():
+    """Let a simulation whose plate is gone be made again."""
+    for name, entry in registry.items():
+        summary = Path(f"results/experiments/{name}/simulation.json")
+        if entry.simulation and summary.exists() and not entry.data_path.exists():
+            print(
+                f"{entry.data_path} is gone; it will be simulated again.",
+                file=sys.stderr,
+            )
+            summary.unlink()
+
+
 project = read_project()
 registry, models, collections = project.registry, project.models, project.collections
+
+
+if workflow.is_main_process:
+    forget_lost_simulations()
 
 
 wildcard_constraints:
@@ -57,14 +99,13 @@ def source_of(experiment, fingerprint):
     return "" if simulation_of(experiment) else fingerprint(registry[experiment])
 
 
+def altered_of(*products):
+    """Digests of those products that were changed by hand since they were made."""
+    return "".join(altered(product) for group in products for product in group)
+
+
 def experiment_files(names, *files):
     return [f"results/experiments/{name}/{file}" for name in names for file in files]
-
-
-def plate_is_lost(experiment):
-    """Whether a plate that was simulated is gone, so that it must be made again."""
-    made = Path(simulation_of(experiment)).exists()
-    return "lost" if made and not registry[experiment].data_path.exists() else ""
 
 
 def pixels_of(experiment):
@@ -112,17 +153,24 @@ def embeddings_of(model):
     ]
 
 
-def embedding_inputs(model, seed, experiment):
-    return [
-        f"results/models/{model}/seed{seed}/best.ckpt.digest",
-        f"results/models/{model}/seed{seed}/config.yaml",
-        *experiment_files(
-            [experiment],
-            "cells.parquet.digest",
-            "summary.json",
-            "statistics.parquet.digest",
-        ),
-    ]
+def model_files(model, seed, *files):
+    return [f"results/models/{model}/seed{seed}/{file}" for file in files]
+
+
+def patch_sources(experiment):
+    """What the patches of an experiment and their normalization depend on."""
+    return experiment_files(
+        [experiment],
+        "cells.parquet.digest",
+        "summary.json",
+        "statistics.parquet.digest",
+    )
+
+
+def altered_patches(experiment):
+    return altered_of(
+        experiment_files([experiment], "cells.parquet", "statistics.parquet")
+    )
 
 
 def labels_of(model):
@@ -159,8 +207,84 @@ def print_headlines():
             )
 
 
-def report_command():
-    """Snakemake's report of what this invocation made, with this invocation's configuration."""
-    return shlex.join(
-        ["--configfile", *(os.path.relpath(file) for file in workflow.configfiles)]
+def report_command(wildcards, input):
+    """The inner Snakemake's arguments, so that it sees the same workflow and configuration.
+
+    A function of input is no reason to run again: where the workflow lies does not matter.
+    """
+    files = [os.path.relpath(file) for file in workflow.configfiles]
+    snakefile = os.path.relpath(workflow.main_snakefile)
+    return shlex.join(["--snakefile", snakefile, "--configfile", *files])
+
+
+def patches_of(model):
+    """What of a model's training configuration says how patches are cut and normalized."""
+    chosen = models[model]
+    data = load_training(chosen.training, chosen.overrides)["data"]
+    flags = ["--patches", json.dumps(data["patches"], sort_keys=True)]
+    if data.get("normalization"):
+        flags += ["--normalization", json.dumps(data["normalization"], sort_keys=True)]
+    return shlex.join(flags)
+
+
+def figures_of_models():
+    """Every figure of training and evaluation."""
+    evaluated = (
+        "classifiers.svg",
+        "roc.svg",
+        "confusion.svg",
+        "mixing.svg",
+        "embedding.png",
     )
+    curves = [
+        file
+        for m in models
+        for s in models[m].seeds
+        for file in model_files(m, s, "curves.svg")
+    ]
+    return curves + [
+        f"results/evaluation/{m}/{file}" for m in models for file in evaluated
+    ]
+
+
+# Everything that a training needs but pixels' statistics and pictures.
+training_code = code_digest(
+    "experiments",
+    "index",
+    "sampling",
+    "transforms",
+    "models",
+    "losses",
+    "data",
+    "training",
+    without=(
+        "figures.py",
+        "embedding.py",
+        "statistics.py",
+        "importing.py",
+        "plate_writing.py",
+        "simulation_config.py",
+    ),
+)
+embedding_code = code_digest(
+    "experiments",
+    "transforms",
+    "models",
+    "data",
+    "training",
+    without=(
+        "figures.py",
+        "fit.py",
+        "statistics.py",
+        "importing.py",
+        "plate_writing.py",
+        "simulation_config.py",
+        "callbacks.py",
+        "monitors.py",
+        "dataset.py",
+    ),
+)
+
+
+if workflow.is_main_process:
+    check_trainings()

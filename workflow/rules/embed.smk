@@ -2,16 +2,12 @@
 # trained encoder must beat: the encoder that the seed started from, and intensity statistics.
 
 
-embedding_code = code_digest(
-    "experiments", "index", "transforms", "models", "data", "training"
-)
-
-
 rule embed:
     input:
-        lambda wildcards: embedding_inputs(
-            wildcards.model, wildcards.seed, wildcards.experiment
+        lambda wildcards: model_files(
+            wildcards.model, wildcards.seed, "best.ckpt.digest", "config.yaml"
         ),
+        lambda wildcards: patch_sources(wildcards.experiment),
     output:
         trained=directory("results/embeddings/{model}/seed{seed}/{experiment}.zarr"),
         trained_digest="results/embeddings/{model}/seed{seed}/{experiment}.zarr.digest",
@@ -27,21 +23,21 @@ rule embed:
         "../../envs/environment.yaml"
     threads: lambda wildcards: models[wildcards.model].threads
     params:
-        altered=lambda wildcards: altered(
-            f"results/models/{wildcards.model}/seed{wildcards.seed}/best.ckpt"
-        ),
+        altered=lambda wildcards: altered_of(
+            model_files(wildcards.model, wildcards.seed, "best.ckpt")
+        )
+        + altered_patches(wildcards.experiment),
+        threads=lambda wildcards: models[wildcards.model].threads,
         code=embedding_code,
     shell:
         "dynaclr embed --model results/models/{wildcards.model}/seed{wildcards.seed}"
-        " --experiment results/experiments/{wildcards.experiment} --threads {threads}"
-        " --trained {output.trained} --untrained {output.untrained} > {log} 2>&1"
+        " --experiment results/experiments/{wildcards.experiment} --threads {params.threads}"
+        " --out {output.trained} --untrained {output.untrained} > {log} 2>&1"
 
 
 rule embed_intensity:
     input:
-        lambda wildcards: embedding_inputs(
-            wildcards.model, models[wildcards.model].seeds[0], wildcards.experiment
-        ),
+        lambda wildcards: patch_sources(wildcards.experiment),
     output:
         store=directory("results/embeddings/{model}/intensity/{experiment}.zarr"),
         digest="results/embeddings/{model}/intensity/{experiment}.zarr.digest",
@@ -49,11 +45,10 @@ rule embed_intensity:
         "logs/embed/{model}.intensity.{experiment}.log",
     conda:
         "../../envs/environment.yaml"
-    threads: lambda wildcards: models[wildcards.model].threads
     params:
-        seed=lambda wildcards: models[wildcards.model].seeds[0],
+        patches=lambda wildcards: patches_of(wildcards.model),
+        altered=lambda wildcards: altered_patches(wildcards.experiment),
         code=embedding_code,
     shell:
-        "dynaclr embed --model results/models/{wildcards.model}/seed{params.seed}"
-        " --experiment results/experiments/{wildcards.experiment} --threads {threads}"
-        " --intensity {output.store} > {log} 2>&1"
+        "dynaclr embed-intensity {params.patches} --out {output.store}"
+        " --experiment results/experiments/{wildcards.experiment} > {log} 2>&1"

@@ -4,8 +4,15 @@
 rule evaluate:
     input:
         lambda wildcards: embeddings_of(wildcards.model),
+        lambda wildcards: [
+            simulation
+            for name in project.experiments_of(wildcards.model)
+            if (simulation := simulation_of(name))
+        ],
     output:
         metrics="results/evaluation/{model}/metrics.csv",
+        differences="results/evaluation/{model}/differences.csv",
+        confusions="results/evaluation/{model}/confusion.csv",
         mixing="results/evaluation/{model}/mixing.csv",
         predictions="results/evaluation/{model}/predictions.parquet",
         headline="results/evaluation/{model}/headline.json",

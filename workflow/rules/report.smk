@@ -3,20 +3,10 @@
 
 rule figures:
     input:
-        [f"results/experiments/{name}/qc.svg" for name in registry],
-        [f"results/experiments/{name}/intensity.svg" for name in registry],
-        [
-            f"results/experiments/{name}/simulation.png"
-            for name in registry
-            if simulation_of(name)
-        ],
+        experiment_files(registry, "qc.svg", "intensity.svg"),
+        experiment_files(filter(simulation_of, registry), "simulation.png"),
         [f"results/collections/{name}/composition.svg" for name in collections],
-        [
-            f"results/models/{name}/seed{seed}/curves.svg"
-            for name in models
-            for seed in models[name].seeds
-        ],
-        [f"results/evaluation/{name}/classifiers.svg" for name in models],
+        figures_of_models(),
 
 
 rule report:
@@ -30,9 +20,8 @@ rule report:
     conda:
         "../../envs/environment.yaml"
     params:
-        snakefile=os.path.relpath(workflow.main_snakefile),
-        configuration=report_command(),
+        arguments=report_command,
+        captions=digest_path(Path(workflow.basedir) / "workflow/report"),
     shell:
         # The inner Snakemake only reads; the lock is held by the outer one.
-        "snakemake figures --snakefile {params.snakefile:q} {params.configuration}"
-        " --report {output} --nolock > {log} 2>&1"
+        "snakemake figures {params.arguments} --report {output} --nolock > {log} 2>&1"

@@ -17,7 +17,6 @@ rule simulate:
         "../../envs/environment.yaml"
     params:
         entry=lambda wildcards: entry_of(wildcards.experiment),
-        lost=lambda wildcards: plate_is_lost(wildcards.experiment),
         code=code_digest("experiments", "simulation"),
     shell:
         "dynaclr simulate --entry {params.entry:q} --out results/experiments/{wildcards.experiment}"

@@ -34,17 +34,9 @@ rule train:
         altered=lambda wildcards: altered(
             f"{collection_of(wildcards.model)}/index.arrow"
         ),
-        code=code_digest(
-            "experiments",
-            "index",
-            "sampling",
-            "transforms",
-            "models",
-            "losses",
-            "data",
-            "training",
-        ),
+        threads=lambda wildcards: models[wildcards.model].threads,
+        code=training_code,
     shell:
         "dynaclr train --training {params.training:q} --collection {params.collection}"
-        " --experiments results/experiments --seed {wildcards.seed} --threads {threads}"
+        " --experiments results/experiments --seed {wildcards.seed} --threads {params.threads}"
         " --out results/models/{wildcards.model}/seed{wildcards.seed} 2>&1 | tee {log}"

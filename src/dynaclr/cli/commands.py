@@ -246,34 +246,51 @@ def train(
 def embed(
     model: Path,
     experiment: Path,
-    trained: Path | None = None,
+    out: Path,
     untrained: Path | None = None,
-    intensity: Path | None = None,
     batch_size: int = 512,
     threads: int = 2,
     device: str = "auto",
 ) -> None:
-    """Embed every observation of an experiment; each store that is named is written.
+    """Embed every observation of an experiment with a trained model.
 
     Args:
         model: Folder of a trained model.
         experiment: Folder of an experiment's results.
-        trained: AnnData zarr store for the trained encoder.
+        out: AnnData zarr store to write.
         untrained: Store for the encoder with the weights it started from, a baseline.
-        intensity: Store for intensity statistics of the same patches, a baseline.
         batch_size: Patches of a batch.
         threads: CPU threads.
         device: Torch device; auto takes a GPU when there is one.
     """
-    from dynaclr.experiments import UserError
     from dynaclr.training import embed as run
 
     _quiet_lightning()
-    named = {"trained": trained, "untrained": untrained, "intensity": intensity}
-    out = {variant: path for variant, path in named.items() if path is not None}
-    if not out:
-        raise UserError("embed: nothing to write. Name a store: --trained results/x.zarr")
-    run(model, experiment, out, batch_size, threads, device)
+    run(model, experiment, out, untrained, batch_size, threads, device)
+
+
+def embed_intensity(
+    patches: str, experiment: Path, out: Path, normalization: str = "{}", batch_size: int = 512
+) -> None:
+    """Write intensity statistics of every observation as an embedding, the baseline.
+
+    Args:
+        patches: YAML or JSON text as in a training configuration: markers, size, depth, ...
+        experiment: Folder of an experiment's results.
+        out: AnnData zarr store to write.
+        normalization: YAML or JSON text as in a training configuration.
+        batch_size: Patches of a batch.
+    """
+    from dynaclr.data import NormalizationConfig, PatchConfig
+    from dynaclr.experiments.project import load_training
+    from dynaclr.training import embed_intensity as run
+
+    cut = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in load_training(patches).items()
+    }
+    statistics = NormalizationConfig(**load_training(normalization))
+    run(PatchConfig(**cut), statistics, experiment, out, batch_size)
 
 
 def evaluate(plan: str, embeddings: Path, out: Path) -> None:
@@ -356,6 +373,7 @@ COMMANDS = {
     "merge": merge,
     "train": train,
     "embed": embed,
+    "embed-intensity": embed_intensity,
     "evaluate": evaluate,
     "train-linear-classifier": train_linear_classifier,
     "apply-linear-classifier": apply_linear_classifier,

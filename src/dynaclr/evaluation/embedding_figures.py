@@ -39,11 +39,9 @@ class _Map(NamedTuple):
 def draw_embeddings(
     cohort: Cohort, task_labels: Mapping[str, np.ndarray], out_dir: Path, seed: int
 ) -> None:
-    """Write ``embedding_<variant>.png`` for each variant, and ``embedding.png``.
+    """Write ``embedding.png``: the first trained variant, and one baseline of each kind below it.
 
-    The latter shows the first trained variant and the UMAP of one baseline of each kind below it.
-    All show the same observations, as many of each experiment. UMAP takes seconds a variant, so
-    it is drawn for the first seed of each kind only.
+    All show the same observations, as many of each experiment.
 
     Parameters
     ----------
@@ -63,17 +61,15 @@ def draw_embeddings(
         **{title: values[rows] for title, values in task_labels.items()},
     }
     variants = ordered_variants(cohort.features)
-    with_umap = first_of_each_kind(variants)
-    overview: list[_Map] = []
-    for variant in variants:
+    maps: list[_Map] = []
+    for variant in first_of_each_kind(variants):
         features = standardize(cohort.features[variant.name][rows])
-        maps = [_principal_components(features, variant)]
-        if variant in with_umap and len(rows) >= _MIN_FOR_UMAP:
+        # Of the baselines one map is enough: UMAP, or PCA where there is none.
+        if variant == variants[0] or len(rows) < _MIN_FOR_UMAP:
+            maps.append(_principal_components(features, variant))
+        if len(rows) >= _MIN_FOR_UMAP:
             maps.append(_umap(features, variant, seed))
-        # Of the baselines the last map is enough: UMAP, or PCA where there is none.
-        overview += maps if variant == variants[0] else maps[-1:] * (variant in with_umap)
-        _draw(maps, colors, out_dir / f"embedding_{variant.name}.png")
-    _draw(overview, colors, out_dir / "embedding.png")
+    _draw(maps, colors, out_dir / "embedding.png")
 
 
 def _principal_components(features: np.ndarray, variant: Variant) -> _Map:

@@ -75,8 +75,7 @@ def evaluate_model(
     out_dir : str or Path
         Gets ``metrics.csv``, ``differences.csv``, ``confusion.csv``, ``mixing.csv``,
         ``predictions.parquet``, ``classifiers.svg``, ``roc.svg``, ``confusion.svg``,
-        ``mixing.svg``, ``embedding.png``, ``embedding_<variant>.png`` for each variant, and
-        last ``headline.json``.
+        ``mixing.svg``, ``embedding.png`` and last ``headline.json``.
     n_bootstrap : int
         Resamples of lineages behind each interval.
     seed : int

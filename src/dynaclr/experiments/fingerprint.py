@@ -51,14 +51,32 @@ def altered(product: str | Path) -> str:
     return "" if digest == read_seal(product) else digest
 
 
+def verified_digest(product: str | Path) -> str:
+    """Digest of a finished product, held against the one that was written when it was made.
+
+    Raises
+    ------
+    UserError
+        When the product was changed since, or was never finished.
+    """
+    digest = digest_path(product)
+    if digest != read_seal(product):
+        raise UserError(
+            f"{product}: was changed after it was made. Delete it to make it again, or restore it."
+        )
+    return digest
+
+
 @cache
-def code_digest(*parts: str) -> str:
+def code_digest(*parts: str, without: tuple[str, ...] = ()) -> str:
     """Digest of some of this package's code; comments, docstrings and layout do not count.
 
     Parameters
     ----------
     *parts : str
         Rooms (``"index"``) or files (``"data/arrays.py"``) of the package.
+    without : tuple of str
+        Names of files that do not count: those that draw figures, for example.
 
     Raises
     ------
@@ -71,7 +89,11 @@ def code_digest(*parts: str) -> str:
         files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
         if not files or not files[0].is_file():
             raise UserError(f"{part}: the package has no such part. Correct the rule's `code`.")
-        lines += [f"{file.relative_to(_PACKAGE)} {_meaning(file)}" for file in files]
+        lines += [
+            f"{file.relative_to(_PACKAGE)} {_meaning(file)}"
+            for file in files
+            if file.name not in without
+        ]
     return digest_text("\n".join(lines))[:16]
 
 

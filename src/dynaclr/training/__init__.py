@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "cli": ["TrainingCLI", "check_training"],
-        "embedding": ["embed"],
+        "embedding": ["embed", "embed_intensity"],
         "fit": ["train"],
         "modules": ["ContrastiveModule"],
     },

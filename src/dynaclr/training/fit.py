@@ -17,11 +17,11 @@ from dynaclr.experiments.files import (
     atomic_path,
     digest_json,
     read_json,
-    read_seal,
     seal,
     write_json,
     write_text,
 )
+from dynaclr.experiments.fingerprint import code_digest, verified_digest
 from dynaclr.training.callbacks import EpochLine, MetricsHistory
 from dynaclr.training.cli import build, with_data
 from dynaclr.training.figures import save_curves
@@ -68,7 +68,7 @@ def train(
     """
     torch.set_num_threads(threads)
     inputs = _inputs(collection, experiments)
-    work = _work_folder(out_dir, digest_json([training, inputs, seed, threads]))
+    work = _work_folder(out_dir, digest_json([training, inputs, seed, threads, _code()]))
     history = MetricsHistory()
     checkpoint = _checkpointing(work)
     resume = work / "last.ckpt"
@@ -103,11 +103,17 @@ def _inputs(collection: Path, experiments: Path) -> dict[str, Any]:
     """Digests of everything that a training reads but pixels."""
     names = [entry["name"] for entry in read_json(collection / "registry.json")]
     return {
-        "index": read_seal(collection / "index.arrow"),
+        "index": verified_digest(collection / "index.arrow"),
         "statistics": {
-            name: read_seal(experiments / name / "statistics.parquet") for name in names
+            name: verified_digest(experiments / name / "statistics.parquet") for name in names
         },
     }
+
+
+def _code() -> str:
+    """Digest of the code that decides what an epoch does: half a run is of no other code."""
+    rooms = ("index", "sampling", "transforms", "models", "losses", "data", "training")
+    return code_digest(*rooms, without=("figures.py", "embedding.py", "statistics.py"))
 
 
 def _work_folder(out_dir: Path, key: str) -> Path:

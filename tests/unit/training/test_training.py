@@ -16,9 +16,10 @@ import pytest
 import torch
 import yaml
 
+from dynaclr.data import NormalizationConfig, PatchConfig
 from dynaclr.experiments import UserError
 from dynaclr.experiments.files import digest_path, read_json, read_seal
-from dynaclr.training import check_training, embed, train
+from dynaclr.training import check_training, embed, embed_intensity, train
 
 CONFIGURATION = {
     "model": {
@@ -121,8 +122,8 @@ def test_killed_training_goes_on_to_the_same_weights(model, collection, tmp_path
     assert (folder / "metrics.csv").read_text() == (model / "metrics.csv").read_text()
 
 
-def embedded(model, collection, out, variant="trained", experiment="three", **options):
-    embed(model, collection.experiments / experiment, {variant: out}, threads=1, **options)
+def embedded(model, collection, out, experiment="three", **options):
+    embed(model, collection.experiments / experiment, out, threads=1, **options)
     return ad.read_zarr(out)
 
 
@@ -141,7 +142,7 @@ def test_every_observation_is_embedded_and_joins_back(model, collection, tmp_pat
         assert store.obs_names.is_unique
         provenance = json.loads(store.uns["dynaclr"])
         assert provenance["checkpoint"] == read_seal(model / "best.ckpt")
-        assert provenance["index"] == read_seal(collection.experiments / name / "cells.parquet")
+        assert provenance["cells"] == read_seal(collection.experiments / name / "cells.parquet")
 
 
 def test_embedding_is_the_same_to_the_bit_and_for_any_batch_size(model, collection, tmp_path):
@@ -153,9 +154,15 @@ def test_embedding_is_the_same_to_the_bit_and_for_any_batch_size(model, collecti
 
 
 def test_baselines_share_rows_but_not_features(model, collection, tmp_path):
-    trained = embedded(model, collection, tmp_path / "t.zarr")
-    untrained = embedded(model, collection, tmp_path / "u.zarr", "untrained")
-    intensity = embedded(model, collection, tmp_path / "i.zarr", "intensity")
+    trained = embedded(model, collection, tmp_path / "t.zarr", untrained_out=tmp_path / "u.zarr")
+    untrained = ad.read_zarr(tmp_path / "u.zarr")
+    embed_intensity(
+        PatchConfig(("phase", "reporter"), (24, 24)),
+        NormalizationConfig(),
+        collection.experiments / "three",
+        tmp_path / "i.zarr",
+    )
+    intensity = ad.read_zarr(tmp_path / "i.zarr")
     assert list(trained.obs_names) == list(untrained.obs_names) == list(intensity.obs_names)
     assert not np.allclose(trained.X, untrained.X)
     assert intensity.X.shape[1] == 18, "nine statistics of each of two channels"
@@ -166,8 +173,17 @@ def test_changed_checkpoint_is_refused(model, collection, tmp_path):
     shutil.copytree(model, folder)
     content = (folder / "best.ckpt").read_bytes()
     (folder / "best.ckpt").write_bytes(content[:-1] + b"x")
-    with pytest.raises(UserError, match=r"best.ckpt: was changed after it was trained"):
+    with pytest.raises(UserError, match=r"best.ckpt: was changed after it was made"):
         embedded(folder, collection, tmp_path / "x.zarr")
+
+
+@pytest.mark.parametrize("table", ["cells.parquet", "statistics.parquet"])
+def test_changed_table_is_refused(model, collection, tmp_path, table):
+    shutil.copytree(collection.experiments, tmp_path / "results")
+    path = tmp_path / "results" / "three" / table
+    path.write_bytes(path.read_bytes() + b"x")
+    with pytest.raises(UserError, match=rf"{table}: was changed after it was made"):
+        embed(model, tmp_path / "results" / "three", tmp_path / "x.zarr")
 
 
 @pytest.mark.parametrize(

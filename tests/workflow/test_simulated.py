@@ -1,0 +1,82 @@
+"""A project whose experiments are simulated: what reruns when the simulation changes."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.workflow.conftest import Workflow
+from tests.workflow.test_reruns import TRAINING
+
+NAMES = ("one", "two", "three")
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory) -> Path:
+    """The project, run up to its merged index and its statistics."""
+    folder = tmp_path_factory.mktemp("simulated")
+    (folder / "training.yaml").write_text(yaml.safe_dump(TRAINING))
+    project = Workflow(folder)
+    project.config = {
+        "experiments": [
+            {
+                "name": name,
+                "data_path": f"data/{name}/plate.zarr",
+                "tracks_path": f"data/{name}/tracks",
+                "truth": f"data/{name}/truth.csv",
+                "channels": [{"name": "Phase2D", "marker": "phase"}],
+                "condition_wells": {"mock": ["A/1"], "infected": ["B/1"]},
+                "interval_minutes": 30,
+                "start_hpi": 4,
+                "pixel_size_um": 0.6,
+                "simulation": {"seed": i, "frames": 6, "height": 64, "width": 64, "cells": 5},
+            }
+            for i, name in enumerate(NAMES)
+        ],
+        "collections": {"all": {"train": ["one", "two"], "validation": ["three"]}},
+        "models": {"m": {"collection": "all", "training": "training.yaml", "threads": 1}},
+        "evaluation": {"tasks": [{"name": "r", "label": "responding", "source": "truth"}]},
+    }
+    made = [f"{rule} experiment={n}" for n in NAMES for rule in ("index", "simulate", "statistics")]
+    assert project.jobs(*UP_TO) == sorted([*made, "merge collection=all"])
+    assert project.jobs(*UP_TO) == []
+    return folder
+
+
+UP_TO = ("--until", "merge", "statistics")
+
+
+@pytest.fixture
+def project(indexed, tmp_path) -> Workflow:
+    """A copy of the project."""
+    shutil.copytree(indexed, tmp_path / "project", symlinks=True)
+    return Workflow(tmp_path / "project")
+
+
+def change(project: Workflow, **values: object) -> None:
+    """Change simulation parameters of the first experiment."""
+    config = project.config
+    config["experiments"][0]["simulation"].update(values)
+    project.config = config
+
+
+def test_lost_plate_is_simulated_again_once(project):
+    shutil.rmtree(project.folder / "data/one/plate.zarr")
+    assert "simulate experiment=one" in project.jobs(*UP_TO)
+    assert project.jobs(*UP_TO) == []
+
+
+@pytest.mark.slow
+def test_interrupted_change_is_not_forgotten(project):
+    change(project, gain=3.0)
+    assert project.jobs("--until", "simulate") == ["simulate experiment=one"]
+    assert {"index experiment=one", "statistics experiment=one"} <= set(project.jobs(*UP_TO))
+
+
+@pytest.mark.slow
+def test_changed_truth_alone_reaches_the_evaluation(project):
+    project.run()
+    change(project, responding_above=0.5)
+    project.run(*UP_TO)
+    assert project.jobs() == ["all", "evaluate model=m", "report"]
