@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -23,7 +24,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` when the block succeeds.
 
     Works for files and for folders. When the block fails, what it wrote is removed and what
-    stood at `path` before stays.
+    stood at `path` before stays. A process killed at any moment leaves a whole product at `path`,
+    the old or the new one, or none; hidden temporaries that it left beside `path` are removed by
+    the next write of the same product. A product has one writer at a time.
 
     Parameters
     ----------
@@ -37,17 +40,47 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
+    for leftover in _leftovers(path):
+        _remove(leftover)
+    temporary = _hidden(path)
     try:
         yield temporary
-        if path.is_dir():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
+        _replace(temporary, path)
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def _hidden(path: Path) -> Path:
+    return path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
+
+
+def _leftovers(path: Path) -> list[Path]:
+    """Temporaries that a killed process left beside `path`, and temporaries of those."""
+    stem, suffix, number = re.escape(path.stem), re.escape(path.suffix), r"\.[0-9a-f]{8}"
+    name = re.compile(rf"(\.{stem}{number}|\.\.{stem}{number}{number}){suffix}")
+    return [path.parent / other for other in os.listdir(path.parent) if name.fullmatch(other)]
+
+
+def _replace(new: Path, path: Path) -> None:
+    """Rename `new` to `path`; a folder there is renamed aside first, and removed last."""
+    if not path.is_dir():
+        os.replace(new, path)
+        return
+    old = _hidden(path)
+    os.rename(path, old)
+    try:
+        os.replace(new, path)
+    except BaseException:
+        os.rename(old, path)
+        raise
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:

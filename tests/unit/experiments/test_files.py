@@ -1,6 +1,8 @@
 """Products are written whole or not at all, and known by their content."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -42,6 +44,87 @@ def test_folder_replaces_folder_whole(tmp_path):
             temporary.mkdir()
             (temporary / content).write_text(content)
     assert [f.name for f in (tmp_path / "deep" / "store.zarr").iterdir()] == ["second"]
+
+
+def test_a_folder_stays_when_nothing_was_written_in_its_place(tmp_path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "old").touch()
+    with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "store"):
+        pass
+    assert [f.relative_to(tmp_path).as_posix() for f in sorted(tmp_path.rglob("*"))] == [
+        "store",
+        "store/old",
+    ]
+
+
+# Replaces a folder again and again, killed at its first, second, ... change of the file system.
+KILLED = """
+import os, sys
+from pathlib import Path
+from dynaclr.experiments.files import atomic_path
+
+path = Path(sys.argv[1])
+CHANGES = ("os.rename", "os.remove", "os.rmdir")
+
+def write(content):
+    with atomic_path(path) as temporary:
+        temporary.mkdir()
+        for number in range(3):
+            (temporary / f"{content}{number}").touch()
+
+def die_at(step):
+    seen = 0
+    def hook(event, arguments):
+        nonlocal seen
+        seen += event in CHANGES
+        if seen > step:
+            os._exit(9)
+    sys.addaudithook(hook)
+
+for step in range(100):
+    write("old")
+    assert len(os.listdir(path.parent)) == 1, "leftovers of the killed writer"
+    child = os.fork()
+    if child == 0:
+        die_at(step)
+        write("new")
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    names = sorted(os.listdir(path)) if path.exists() else []
+    print("".join(names) or "nothing")
+    if code == 0:
+        break
+"""
+
+
+def test_a_writer_killed_at_any_moment_leaves_no_half_product(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path / "x" / "store.zarr")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    states = done.stdout.split()
+    assert states[0] == "old0old1old2"
+    assert states[-1] == "new0new1new2"
+    assert len(states) >= 5
+    assert set(states) <= {"old0old1old2", "nothing", "new0new1new2"}
+
+
+def test_only_leftovers_of_the_same_product_are_removed(tmp_path):
+    for name in (".a.0123abcd.csv", ".a.89abcdef.csv", "..a.0123abcd.89abcdef.csv"):
+        (tmp_path / name).touch()
+    others = {
+        *(".a.0123abcd", ".a.0123abcd.json", ".b.0123abcd.csv", ".a.0123abc.csv"),
+        *("..a.0123abcd.csv", ".a.0123abcd.89abcdef.csv"),
+        *(".a.0123abcg.csv", "a.0123abcd.csv", ".a.b.0123abcd.csv", ".a.0123abcd.csv.digest"),
+    }
+    for name in others:
+        (tmp_path / name).touch()
+    with atomic_path(tmp_path / "a.csv") as temporary:
+        temporary.touch()
+    assert {file.name for file in tmp_path.iterdir()} == others | {"a.csv"}
 
 
 def test_json_is_the_same_bytes_for_the_same_content(tmp_path):
