@@ -6,29 +6,43 @@ import glob
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from dynaclr.experiments.config import ConfigModel, ConfigPath, ExperimentConfig, Name
 from dynaclr.experiments.errors import Problems, UserError
 from dynaclr.experiments.registry import (
     ExperimentRegistry,
-    check_on_disk,
+    check_all_on_disk,
     nearest,
+    parse_yaml,
     read_entries,
     read_yaml,
     validate,
     validate_entry,
 )
 
+Value = TypeVar("Value")
+
+
+def _check_distinct(values: list[Value]) -> list[Value]:
+    twice = sorted({str(value) for value in values if values.count(value) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(twice)} stands twice; name each one once")
+    return values
+
+
+Distinct = Annotated[list[Value], AfterValidator(_check_distinct)]
+# Lightning takes no larger one.
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
 
 class CollectionConfig(ConfigModel):
     """Experiments that are merged into one index, and what of them validates a training."""
 
-    train: list[str] = Field(min_length=1, description="Experiments to train on.")
-    validation: list[str] = Field(
+    train: Distinct[str] = Field(min_length=1, description="Experiments to train on.")
+    validation: Distinct[str] = Field(
         default_factory=list, description="Experiments kept whole for validation."
     )
     validation_fov_fraction: float | None = Field(
@@ -37,7 +51,7 @@ class CollectionConfig(ConfigModel):
         lt=1,
         description="Instead: the share of each training experiment's fields of view.",
     )
-    seed: int = Field(0, description="Seed that chooses the validation fields of view.")
+    seed: int = Field(0, ge=0, description="Seed that chooses the validation fields of view.")
 
     @model_validator(mode="after")
     def _has_one_kind_of_validation(self) -> CollectionConfig:
@@ -70,7 +84,7 @@ class ModelConfig(ConfigModel):
         description="Values that replace some of the training configuration, by dotted key.",
         examples=[{"model.learning_rate": 0.0003}],
     )
-    seeds: list[int] = Field([0], min_length=1, description="One training for each seed.")
+    seeds: Distinct[Seed] = Field([0], min_length=1, description="One training for each seed.")
     threads: int = Field(2, ge=1, description="CPU threads of a training and of its embeddings.")
 
 
@@ -95,11 +109,19 @@ class TaskConfig(ConfigModel):
 class EvaluationConfig(ConfigModel):
     """How every model is judged."""
 
-    experiments: list[str] = Field(
+    experiments: Distinct[str] = Field(
         default_factory=list, description="Held-out experiments: embedded and scored only."
     )
     tasks: list[TaskConfig] = Field(default_factory=list, description="Classifiers to score.")
     bootstrap: int = Field(1000, ge=10, description="Resamples of lineages behind each interval.")
+
+    @model_validator(mode="after")
+    def _task_names_are_distinct(self) -> EvaluationConfig:
+        try:
+            _check_distinct([task.name for task in self.tasks])
+        except ValueError as error:
+            raise ValueError(f"tasks: {error}") from None
+        return self
 
 
 class ProjectConfig(ConfigModel):
@@ -208,15 +230,19 @@ def load_project(
     entries = _all_entries(content.get("experiments"), folder, where, problems)
     entry_faults = len(problems.found)
     # Entries were validated with their own file's name; what stays is held against the model.
-    rest = {**content, "experiments": ["-"] if content.get("experiments") else []}
+    rest = dict(content)
+    if isinstance(content.get("experiments"), list):
+        rest["experiments"] = ["-"] if content["experiments"] else []
     config = validate(ProjectConfig, rest, folder, where, problems)
     if config is None:
         problems.raise_if_any()
     names = _unique(entries, problems)
     # The name of an entry that cannot be read is not known, so no reference can be called wrong.
     _check_references(config, None if entry_faults else names, where, problems)
-    for entry in entries if on_disk else ():
-        check_on_disk(entry, f"experiment {entry.name}", problems)
+    _check_held_out(config, where, problems)
+    _check_trainings(config, where, problems)
+    if on_disk:
+        check_all_on_disk(entries, problems)
     problems.raise_if_any()
     registry = ExperimentRegistry(entries)
     return Project(registry, config.collections, config.models, config.evaluation)
@@ -235,23 +261,45 @@ def load_training(source: str | Path, overrides: dict[str, Any] | None = None) -
     Raises
     ------
     UserError
-        When the file cannot be read, or is no mapping.
+        When the file cannot be read, or is no mapping, or an override leads through a value.
     """
     problems = Problems()
+    content = _read_training(source, problems)
+    if content is not None:
+        _override(content, overrides or {}, f"{source}: overrides", problems)
+    problems.raise_if_any()
+    return content
+
+
+def _read_training(source: str | Path, problems: Problems) -> Any:
+    faults = len(problems.found)
     if str(source).lstrip().startswith("{"):
-        content = yaml.safe_load(str(source))
+        content = parse_yaml(str(source), "the given text", problems)
     else:
         content = read_yaml(Path(source), problems)
-    if not problems.found and not isinstance(content, dict):
+    if len(problems.found) == faults and not isinstance(content, dict):
         problems.add(source, "is no mapping of keys", "See config/README.md")
-    problems.raise_if_any()
-    for dotted, value in (overrides or {}).items():
+    return content if isinstance(content, dict) else None
+
+
+def _override(
+    content: dict[str, Any], overrides: dict[str, Any], where: str, problems: Problems
+) -> None:
+    """Set values by dotted key in place; a key that leads through a value is a fault."""
+    for dotted, value in overrides.items():
         *parents, last = dotted.split(".")
-        place = content
-        for parent in parents:
+        place: Any = content
+        for number, parent in enumerate(parents, 1):
             place = place.setdefault(parent, {})
-        place[last] = value
-    return content
+            if not isinstance(place, dict):
+                problems.add(
+                    f"{where}: {dotted}",
+                    f"{'.'.join(parents[:number])} is {place!r}, not a section with keys",
+                    f"Override {'.'.join(parents[:number])} as a whole, or correct the key",
+                )
+                break
+        else:
+            place[last] = value
 
 
 def _all_entries(
@@ -298,10 +346,6 @@ def _check_references(
     for name, model in config.models.items():
         known = list(config.collections)
         check(f"models.{name}.collection", [model.collection], "collection", known)
-        if not model.training.is_file():
-            problems.add(
-                f"{where}: models.{name}.training", f"{model.training} is no file", "Correct it"
-            )
     held_out = config.evaluation.experiments
     check("evaluation.experiments", held_out, "experiment", names)
     for name, collection in config.collections.items():
@@ -311,3 +355,32 @@ def _check_references(
                 f"{seen} is held out but collection {name!r} trains on it",
                 "Leave it in one of them",
             )
+
+
+def _check_held_out(config: ProjectConfig, where: str, problems: Problems) -> None:
+    """A task is scored on held-out experiments, so every model needs some."""
+    if not config.evaluation.tasks or config.evaluation.experiments:
+        return
+    for name in sorted({model.collection for model in config.models.values()}):
+        if name in config.collections and not config.collections[name].validation:
+            problems.add(
+                f"{where}: evaluation.experiments",
+                f"there are tasks but nothing is held out to score them on: collection {name!r} "
+                "validates by fields of view",
+                "Name held-out experiments, or remove `evaluation.tasks`",
+            )
+
+
+def _check_trainings(config: ProjectConfig, where: str, problems: Problems) -> None:
+    """Every training file must be readable and have the sections that are overridden."""
+    unreadable: set[Path] = set()
+    for name, model in config.models.items():
+        path, place = model.training, f"{where}: models.{name}"
+        if not path.is_file():
+            problems.add(f"{place}.training", f"{path} is no file", "Correct it")
+        elif path not in unreadable:
+            content = _read_training(path, problems)
+            if content is None:
+                unreadable.add(path)
+            else:
+                _override(content, model.overrides, f"{place}.overrides", problems)

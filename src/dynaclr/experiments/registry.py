@@ -91,8 +91,7 @@ class ExperimentRegistry(Mapping[str, ExperimentConfig]):
             With all faults of all experiments.
         """
         problems = Problems()
-        for experiment in self.values():
-            check_on_disk(experiment, f"experiment {experiment.name}", problems)
+        check_all_on_disk(self.values(), problems)
         problems.raise_if_any()
 
 
@@ -108,7 +107,9 @@ def load_entry(source: str | Path) -> ExperimentConfig:
     """
     problems = Problems()
     if str(source).lstrip().startswith("{"):
-        entry = validate_entry(yaml.safe_load(str(source)), Path.cwd(), "entry", problems)
+        content = parse_yaml(str(source), "entry", problems)
+        problems.raise_if_any()
+        entry = validate_entry(content, Path.cwd(), "entry", problems)
         entries = [entry] if entry else []
     else:
         entries = read_entries(Path(source), problems)
@@ -133,19 +134,38 @@ def read_entries(path: Path, problems: Problems) -> list[ExperimentConfig]:
 def read_yaml(path: Path, problems: Problems) -> Any:
     """Content of a YAML file, or None with a fault added."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         problems.add(path, "no such file", "Correct the path, or write the file")
         return None
-    except yaml.YAMLError as error:
-        place = f"line {error.problem_mark.line + 1}" if hasattr(error, "problem_mark") else "?"
-        problems.add(
-            path, f"not valid YAML at {place}: {getattr(error, 'problem', error)}", "Mend it"
-        )
+    except IsADirectoryError:
+        problems.add(path, "is a folder", f"Name a YAML file in it: {path / '*.yaml'}")
         return None
-    if content is None:
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        problems.add(path, f"is no UTF-8 text at line {line}", "Save it with the encoding UTF-8")
+        return None
+    except OSError as error:
+        problems.add(path, f"cannot be read ({error.strerror})", "Correct the path or its rights")
+        return None
+    faults = len(problems.found)
+    content = parse_yaml(text, path, problems)
+    if content is None and len(problems.found) == faults:
         problems.add(path, "the file is empty", "Fill it in, or remove it from the list")
     return content
+
+
+def parse_yaml(text: str, where: object, problems: Problems) -> Any:
+    """Content of YAML or JSON text, or None with a fault added."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" at line {mark.line + 1}" if mark else ""
+        problems.add(where, f"not valid YAML{place}: {getattr(error, 'problem', error)}", "Mend it")
+    except ValueError as error:  # A date that is in no calendar.
+        problems.add(where, f"not valid YAML: {error}", "Mend it")
+    return None
 
 
 def validate_entry(
@@ -184,6 +204,9 @@ def _readable(fault: Any, model: Any, where: str) -> tuple[str, str, str]:
     if fault["type"] == "value_error":
         what, _, fix = str(fault["ctx"]["error"]).partition("; ")
         return place, what, (fix[:1].upper() + fix[1:]) or "Correct it"
+    if fault["type"] == "list_type" and isinstance(fault["input"], str):
+        fix = f"Write it as a list: [{fault['input']}]"
+        return place, f"must be a list (given: {fault['input']!r})", fix
     given = fault["input"] if not isinstance(fault["input"], dict) else "a mapping"
     message = fault["msg"][:1].lower() + fault["msg"][1:]
     return place, f"{message} (given: {given!r})", "Correct the value"
@@ -223,13 +246,19 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"Did you mean {close[0]!r}? Known: {listed}" if close else f"Known: {listed}"
 
 
-def check_on_disk(experiment: ExperimentConfig, where: str, problems: Problems) -> None:
-    """Hold one entry against its plate and folders, collecting faults.
+def check_all_on_disk(experiments: Iterable[ExperimentConfig], problems: Problems) -> None:
+    """Hold entries against their plates and folders, collecting faults.
 
-    A simulated experiment that is not made yet has nothing to be held against.
+    Simulated experiments are left out: what is on disk, if anything, may be of an earlier entry
+    and is made anew from this one.
     """
-    if experiment.simulation is not None and not experiment.data_path.exists():
-        return
+    for experiment in experiments:
+        if experiment.simulation is None:
+            check_on_disk(experiment, f"experiment {experiment.name}", problems)
+
+
+def check_on_disk(experiment: ExperimentConfig, where: str, problems: Problems) -> None:
+    """Hold one entry against its plate and folders, collecting faults."""
     _check_plate(experiment, where, problems)
     if not os.path.isdir(experiment.tracks_path):
         problems.add(

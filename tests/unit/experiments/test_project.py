@@ -2,11 +2,13 @@
 
 import copy
 import shutil
+import subprocess
+import sys
 
 import pytest
 import yaml
 
-from dynaclr.experiments import UserError
+from dynaclr.experiments import UserError, load_entry
 from dynaclr.experiments.project import load_project, load_training
 
 
@@ -96,7 +98,93 @@ def missing_training(content, folder):
     (folder / "training.yaml").unlink()
 
 
+def text_for_list(content, folder):
+    content["experiments"] = "experiments/*.yaml"
+
+
+def folder_for_file(content, folder):
+    (folder / "entries").mkdir()
+    content["experiments"] = ["entries"]
+
+
+def latin_1_training(content, folder):
+    (folder / "training.yaml").write_bytes("model: {}\n# Größe\n".encode("latin-1"))
+
+
+def broken_training(content, folder):
+    (folder / "training.yaml").write_text("model: {}\ndata: [a\n")
+    content["models"]["again"] = content["models"]["small"]
+
+
+def training_without_keys(content, folder):
+    (folder / "training.yaml").write_text("- model\n")
+
+
+def override_through_number(content, folder):
+    (folder / "training.yaml").write_text("model: {learning_rate: 0.1}\n")
+    content["models"]["small"]["overrides"] = {"model.learning_rate.x": 1}
+
+
+def override_through_list(content, folder):
+    (folder / "training.yaml").write_text("data: {augmentations: [flip]}\n")
+    content["models"]["small"]["overrides"] = {"data.augmentations.0.p": 1}
+
+
+def override_through_nothing(content, folder):
+    (folder / "training.yaml").write_text("trainer:\n")
+    content["models"]["small"]["overrides"] = {"trainer.max_epochs": 1}
+
+
+def negative_seed(content, folder):
+    content["models"]["small"]["seeds"] = [0, -1]
+
+
+def too_large_seed(content, folder):
+    content["models"]["small"]["seeds"] = [2**32]
+
+
+def seed_twice(content, folder):
+    content["models"]["small"]["seeds"] = [1, 0, 1]
+
+
+def trained_on_twice(content, folder):
+    content["collections"]["both"]["train"] = ["one", "one"]
+
+
+def validated_twice(content, folder):
+    content["collections"]["both"]["validation"] = ["two", "two"]
+
+
+def held_out_twice(content, folder):
+    content["evaluation"]["experiments"] = ["three", "three"]
+
+
+def task_twice(content, folder):
+    content["evaluation"]["tasks"] *= 2
+
+
+def nothing_held_out(content, folder):
+    content["evaluation"]["experiments"] = []
+    content["collections"]["both"] = {"train": ["one"], "validation_fov_fraction": 0.5}
+
+
 BROKEN = {
+    text_for_list: ("experiments: must be a list", "[experiments/*.yaml]"),
+    folder_for_file: ("entries: is a folder", "entries/*.yaml"),
+    latin_1_training: ("training.yaml", "no UTF-8 text at line 2", "Save it"),
+    broken_training: ("training.yaml: not valid YAML at line 3", "Mend it"),
+    training_without_keys: ("training.yaml: is no mapping", "config/README.md"),
+    override_through_number: ("models.small.overrides", "model.learning_rate is 0.1", "correct"),
+    override_through_list: ("models.small.overrides", "data.augmentations is ['flip']", "correct"),
+    override_through_nothing: ("models.small.overrides", "trainer is None", "correct the key"),
+    negative_seed: ("models.small.seeds.1", "greater than or equal to 0", "-1", "Correct"),
+    too_large_seed: ("models.small.seeds.0", "less than 4294967296", "Correct"),
+    seed_twice: ("models.small.seeds", "1 stands twice", "Name each one once"),
+    trained_on_twice: ("collections.both.train", "one stands twice", "Name each one once"),
+    validated_twice: ("collections.both.validation", "two stands twice", "Name each one once"),
+    held_out_twice: ("evaluation.experiments", "three stands twice", "Name each one once"),
+    task_twice: ("evaluation: tasks", "task stands twice", "Name each one once"),
+    nothing_held_out: ("evaluation.experiments", "nothing is held out", "'both'", "Name held-out"),
     missing_plate: ("one", "data_path", "no such plate", "Correct `data_path`"),
     unknown_channel: ("one", "channels", "no channel 'GPF'", "Did you mean 'GFP'?"),
     typo_in_key: ("one", "intervall_minutes: unknown key", "Did you mean 'interval_minutes'?"),
@@ -135,6 +223,41 @@ def test_several_faults_are_told_at_once(project, save, tmp_path):
         load_project(save(project))
     for part in ("intervall_minutes", "experiment two", "both train and validation"):
         assert part in str(error.value)
+
+
+@pytest.mark.parametrize("change", [unknown_channel, unknown_well, missing_tracks, missing_plate])
+def test_simulated_experiment_is_not_held_against_what_it_replaces(change, project, save, tmp_path):
+    project["experiments"][0]["simulation"] = {"seed": 1}
+    change(project, tmp_path)
+    loaded = load_project(save(project))
+    loaded.registry.check()
+
+
+def test_folder_as_configuration_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"is a folder. Name a YAML file in it"):
+        load_project(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{name: a", r"not valid YAML at line 1"),
+        ("{date: 2024-13-45}", r"not valid YAML: month must be in 1..12"),
+        ("{name: \x00}", r"not valid YAML: unacceptable character"),
+    ],
+)
+@pytest.mark.parametrize("load", [load_entry, load_training])
+def test_broken_text_is_told(load, text, message):
+    with pytest.raises(UserError, match=message):
+        load(text)
+
+
+def test_training_files_are_read_without_torch(project, save):
+    script = (
+        "import sys; from dynaclr.experiments.project import load_project; "
+        "load_project(sys.argv[1]); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script, str(save(project))], check=True)
 
 
 def test_broken_yaml_names_file_and_line(tmp_path):
