@@ -69,7 +69,8 @@ def simulate(
     Returns
     -------
     dict
-        Counts of what was made, JSON-able.
+        Counts of what was made and, under ``content``, the digest of each product as it lies on
+        disk, pixels included; JSON-able. Equal summaries, equal experiments.
 
     Raises
     ------
@@ -85,7 +86,7 @@ def simulate(
         made = {key: stack.enter_context(atomic_path(path)) for key, path in products.items()}
         results = _write_plate(entry, config, made["data_path"], processes, progress)
         _write_tables(results, made)
-        summary = _summary(entry, config, results)
+        summary = _summary(entry, config, results) | {"content": _content(made)}
         # Written before anything is renamed into place, so that a run killed in between leaves
         # nothing unknown: each product is then an old or a new one.
         write_json(provenance_path(entry), _provenance(entry, made, summary))
@@ -155,7 +156,19 @@ def _claim(entry: ExperimentConfig, overwrite: bool) -> dict[str, Any] | None:
         key in present and _digest(key, path) == provenance["products"][key][0]
         for key, path in _products(entry).items()
     )
-    return provenance["summary"] if complete else None
+    if not complete or "content" not in provenance["summary"]:
+        return None
+    if provenance["summary"]["content"] != _content(present):
+        raise UserError(
+            f"{entry.data_path}: pixels were changed since they were simulated. "
+            "Allow the plate to be overwritten, or remove it."
+        )
+    return provenance["summary"]
+
+
+def _content(paths: dict[str, Path]) -> dict[str, str]:
+    """Digests of everything in each product."""
+    return {key: digest_path(path) for key, path in paths.items()}
 
 
 def _digest(key: str, path: Path) -> str:

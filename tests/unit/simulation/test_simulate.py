@@ -148,6 +148,46 @@ def test_what_is_there_and_unchanged_is_kept(made):
     assert (entry.data_path / ".zattrs").stat().st_mtime_ns == before
 
 
+def test_summary_tells_the_content_of_every_product(made, tmp_path):
+    entry, summary = made
+    assert summary["content"] == dict(zip(KEYS, digests(entry), strict=True))
+    assert simulate(entry_at(tmp_path)) == summary
+    assert str(tmp_path.parent) not in json.dumps(summary)
+
+
+@pytest.mark.parametrize(
+    ("change", "changed"),
+    [
+        ({"gain": 2.0}, {"data_path"}),
+        ({"tracking_error_um": 1.5}, {"tracks_path"}),
+        ({"rise_hours": 9.0}, {"data_path", "truth"}),
+        ({"responding_above": 0.02}, {"truth"}),
+    ],
+)
+def test_summary_tells_what_a_parameter_changes(made, tmp_path, change, changed):
+    content = simulate(entry_at(tmp_path, simulation=change))["content"]
+    before = made[1]["content"]
+    assert {key for key in KEYS if content[key] != before[key]} == changed
+
+
+def test_pixels_changed_by_hand_are_not_passed_off_as_simulated(made, tmp_path):
+    simulate(entry := entry_at(tmp_path))
+    files = [f for f in (entry.data_path / "A/1/0/0").rglob("*") if f.is_file()]
+    chunk = max(files, key=lambda file: file.stat().st_size)
+    chunk.write_bytes(chunk.read_bytes()[:-1])
+    with pytest.raises(UserError, match=r"plate\.zarr: pixels were changed"):
+        simulate(entry)
+    assert simulate(entry, overwrite=True) == made[1]
+
+
+def test_products_of_unknown_content_are_made_anew(made, tmp_path):
+    simulate(entry := entry_at(tmp_path))
+    provenance = json.loads(provenance_path(entry).read_text())
+    del provenance["summary"]["content"]
+    provenance_path(entry).write_text(json.dumps(provenance))
+    assert simulate(entry) == made[1]
+
+
 def test_a_changed_entry_needs_leave_to_overwrite(tmp_path):
     simulate(entry_at(tmp_path))
     changed = entry_at(tmp_path, simulation={"seed": 9})
