@@ -128,12 +128,14 @@ def project(finished, tmp_path) -> Workflow:
 
 
 def digests(project: Workflow) -> dict[str, str]:
-    """Digest of every product."""
+    """Digest of every product; TensorBoard names its files by time and process."""
     files = sorted((project.folder / "results").rglob("*"))
     return {
         str(file.relative_to(project.folder)): digest_path(file)
         for file in files
-        if file.is_file() and file.name != ".snakemake_timestamp"
+        if file.is_file()
+        and file.name != ".snakemake_timestamp"
+        and file.parent.name != "tensorboard"
     }
 
 
