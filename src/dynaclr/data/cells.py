@@ -80,7 +80,8 @@ class CellReader:
     Raises
     ------
     UserError
-        When no experiment has a marker, an image is smaller than a patch, or statistics lack.
+        When no experiment has any of the markers, an image is smaller than a patch, or statistics
+        lack.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class CellReader:
         self.patches = patches
         self._source, places = _sources_of(index)
         experiments = [registry[name] for name, _ in places]
-        _check_markers(patches.markers, registry)
+        _tell_absent_markers(patches.markers, registry)
         sources = _patch_sources(places, registry, patches)
         self._reader = PatchReader(sources, patches.depth, cache_bytes)
         self._center, self._spread = _normalizers(
@@ -156,7 +157,14 @@ def _sources_of(
     return source.astype(np.int32), places
 
 
-def _check_markers(markers: tuple[str, ...], registry: Mapping[str, ExperimentConfig]) -> None:
+def check_markers(markers: tuple[str, ...], registry: Mapping[str, ExperimentConfig]) -> None:
+    """Every marker must be in some experiment; one that some experiments lack is zeros there.
+
+    Raises
+    ------
+    UserError
+        When no experiment has a marker.
+    """
     known = {marker for entry in registry.values() for marker in entry.markers}
     for marker in markers:
         if marker not in known:
@@ -164,6 +172,21 @@ def _check_markers(markers: tuple[str, ...], registry: Mapping[str, ExperimentCo
                 f"marker {marker!r}: no experiment of {', '.join(registry)} has it. "
                 f"Known markers: {', '.join(sorted(known))}. Correct `data.patches.markers`."
             )
+
+
+def _tell_absent_markers(
+    markers: tuple[str, ...], registry: Mapping[str, ExperimentConfig]
+) -> None:
+    for name, entry in registry.items():
+        absent = [marker for marker in markers if marker not in entry.markers]
+        if len(absent) == len(markers):
+            raise UserError(
+                f"experiment {name}: has none of the markers {', '.join(markers)}, only "
+                f"{', '.join(entry.markers)}. Correct `marker` under its `channels`, or leave the "
+                "experiment out."
+            )
+        if absent:
+            log.warning("experiment %s: no %s; filled with zeros", name, ", ".join(absent))
 
 
 def _patch_sources(
