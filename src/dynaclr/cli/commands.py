@@ -26,13 +26,21 @@ def check(config: str = "config/config.yaml") -> None:
     Args:
         config: The project configuration (YAML).
     """
+    from dynaclr.experiments import Problems, UserError
     from dynaclr.experiments.project import load_project, load_training
     from dynaclr.training import check_training
 
     _quiet_lightning()
-    project = load_project(config)
-    for model in project.models.values():
-        check_training(load_training(model.training, model.overrides), str(model.training))
+    project, problems = load_project(config), Problems()
+    for name, model in project.models.items():
+        where = str(model.training) + (f" (model {name})" if model.overrides else "")
+        try:
+            check_training(load_training(model.training, model.overrides), where)
+        except UserError as error:
+            problems.found.append(str(error))
+    # Models that share a file share its faults.
+    problems.found = list(dict.fromkeys(problems.found))
+    problems.raise_if_any()
     print(
         f"{config}: {len(project.registry)} experiments, {len(project.collections)} collections, "
         f"{len(project.models)} models: no fault found"

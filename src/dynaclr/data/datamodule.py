@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import DataLoader
 
-from dynaclr.data.cells import CellReader, NormalizationConfig, PatchConfig
+from dynaclr.data.cells import CellReader, NormalizationConfig, PatchConfig, check_markers
 from dynaclr.data.dataset import Batch, EpochBatches, MultiExperimentTripletDataset, as_is
 from dynaclr.experiments import UserError
 from dynaclr.index import MultiExperimentIndex
@@ -88,6 +88,11 @@ class MultiExperimentDataModule(LightningDataModule):
         Most megabytes of decoded chunks kept in each reading process.
     seed : int
         Seed of batches, positives and augmentation.
+
+    Raises
+    ------
+    ValueError
+        When a number is outside its range.
     """
 
     def __init__(
@@ -121,10 +126,49 @@ class MultiExperimentDataModule(LightningDataModule):
         self.cache_mb = cache_mb
         self.seed = seed
         self._normalize = Normalize()
+        self._check_ranges()
+
+    def _check_ranges(self) -> None:
+        size, depth, markers = self.patches.size, self.patches.depth, list(self.patches.markers)
+        extraction, (first, last), sampling = self.extraction_size, self.tau_range, self.sampling
+        share, window = sampling.temporal_global_fraction, sampling.temporal_window_hours
+        requirements = [
+            (self.batch_size >= 1, f"batch_size is {self.batch_size}; it must be 1 or more"),
+            (self.num_workers >= 0, f"num_workers is {self.num_workers}; it must be 0 or more"),
+            (self.cache_mb >= 0, f"cache_mb is {self.cache_mb}; it must be 0 or more"),
+            (
+                0 < len(markers) == len(set(markers)),
+                f"patches.markers is {markers}; it must name distinct markers",
+            ),
+            (min(size) >= 1, f"patches.size is {list(size)}; both extents must be 1 or more"),
+            (depth >= 1, f"patches.depth is {depth}; it must be 1 or more"),
+            (
+                all(cut >= kept for cut, kept in zip(extraction, size, strict=True)),
+                f"extraction_size is {list(extraction)}, smaller than patches.size {list(size)}",
+            ),
+            (
+                0 <= first <= last < float("inf"),
+                f"tau_range is {[first, last]}; it must ascend, from 0 or more hours",
+            ),
+            (self.decay_rate >= 0, f"decay_rate is {self.decay_rate}; it must be 0 or more"),
+            (
+                0 <= sampling.leaky <= 1,
+                f"sampling.leaky is {sampling.leaky}; it must be from 0 to 1",
+            ),
+            (
+                0 <= share <= 1,
+                f"sampling.temporal_global_fraction is {share}; it must be from 0 to 1",
+            ),
+            (window >= 0, f"sampling.temporal_window_hours is {window}; it must be 0 or more"),
+        ]
+        faults = [f"data.{message}" for holds, message in requirements if not holds]
+        if faults:
+            raise ValueError("; ".join(faults))
 
     def setup(self, stage: str | None = None) -> None:
         """Open the index and find the valid anchors of both splits."""
         self.index = MultiExperimentIndex.from_merged(self.collection / "index.arrow")
+        check_markers(self.patches.markers, self.index.registry)
         statistics = read_statistics(self.experiments, self.index.experiments)
         self._positives = self._positive_sampler()
         self._anchors: dict[str, Anchors] = {}

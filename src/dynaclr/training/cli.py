@@ -10,9 +10,10 @@ from jsonargparse import ArgumentError
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from dynaclr.data import MultiExperimentDataModule
-from dynaclr.experiments import UserError
+from dynaclr.experiments import Problems, UserError
 from dynaclr.training.modules import ContrastiveModule
 
 
@@ -91,12 +92,40 @@ def build(content: dict[str, Any], where: str, **options: Any) -> TrainingCLI:
     Raises
     ------
     UserError
-        When a key is unknown, missing or of the wrong type.
+        When a key is unknown, missing, of the wrong type or out of range, when the machine lacks
+        what the trainer asks for, or when the encoder does not take such patches.
     """
     try:
-        return TrainingCLI(content, **options)
-    except (ArgumentError, TypeError, ValueError) as error:
-        raise UserError(f"{where}: {error}. Correct this key; see config/README.md.") from error
+        cli = TrainingCLI(content, **options)
+    except (ArgumentError, ImportError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{where}: {str(error).rstrip('. ')}. Correct this key; see config/README.md."
+        ) from error
+    except MisconfigurationException as error:
+        raise UserError(
+            f"{where}: trainer: {str(error).strip()} Correct `accelerator` and `devices` for this "
+            "machine; `accelerator: auto` takes a GPU where there is one."
+        ) from error
+    _check_encoder(cli, where)
+    return cli
+
+
+def _check_encoder(cli: TrainingCLI, where: str) -> None:
+    """An encoder that tells the shape of its patches must be given such patches."""
+    patches, problems = cli.datamodule.patches, Problems()
+    given = {
+        "in_channels": (len(patches.markers), "data.patches.markers"),
+        "in_stack_depth": (patches.depth, "data.patches.depth"),
+    }
+    for argument, (number, key) in given.items():
+        expected = getattr(cli.model.encoder, argument, number)
+        if expected != number:
+            problems.add(
+                f"{where}: model.encoder",
+                f"{argument} is {expected} but {key} gives {number}",
+                "Make them equal",
+            )
+    problems.raise_if_any()
 
 
 def check_training(content: dict[str, Any], where: str) -> None:
@@ -105,8 +134,10 @@ def check_training(content: dict[str, Any], where: str) -> None:
     Raises
     ------
     UserError
-        When a key is unknown, missing or of the wrong type.
+        As `build`.
     """
+    if not isinstance(content.get("data", {}), dict):
+        raise UserError(f"{where}: data is no section of keys. See config/README.md.")
     build(with_data(content, "collection", "experiments", 0), where)
 
 

@@ -8,6 +8,7 @@ import sys
 import pytest
 import yaml
 
+from dynaclr.cli.commands import check
 from dynaclr.experiments import UserError, load_entry
 from dynaclr.experiments.project import load_project, load_training
 
@@ -272,3 +273,13 @@ def test_overrides_replace_nested_values(tmp_path):
     path.write_text("model:\n  learning_rate: 1\n  other: 2\n")
     content = load_training(path, {"model.learning_rate": 5, "data.batch_size": 3})
     assert content == {"model": {"learning_rate": 5, "other": 2}, "data": {"batch_size": 3}}
+
+
+def test_check_tells_the_training_faults_of_all_models_at_once(project, save, tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.yaml").write_text(f"model: {{{name}_key: 1}}\n")
+        for model in (name, f"{name}_again"):
+            project["models"][model] = {"collection": "both", "training": f"{name}.yaml"}
+    del project["models"]["small"]
+    with pytest.raises(UserError, match=r"(?s)2 problems.*first_key.*second_key"):
+        check(str(save(project)))

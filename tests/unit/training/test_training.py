@@ -44,6 +44,8 @@ CONFIGURATION = {
     "trainer": {"max_epochs": 3},
 }
 
+PATCHES = CONFIGURATION["data"]["patches"]
+
 
 @pytest.fixture(scope="module")
 def model(collection, tmp_path_factory) -> Path:
@@ -168,6 +170,26 @@ def test_baselines_share_rows_but_not_features(model, collection, tmp_path):
     assert intensity.X.shape[1] == 18, "nine statistics of each of two channels"
 
 
+def test_absent_marker_is_embedded_as_zeros(model, collection, tmp_path):
+    whole = embedded(model, collection, tmp_path / "whole.zarr")
+    folder = tmp_path / "three"
+    shutil.copytree(collection.experiments / "three", folder)
+    summary = read_json(folder / "summary.json")
+    summary["entry"]["channels"] = [{"name": "Phase2D", "marker": "phase"}]
+    (folder / "summary.json").write_text(json.dumps(summary))
+    embed(model, folder, tmp_path / "phase.zarr", threads=1)
+    phase = ad.read_zarr(tmp_path / "phase.zarr")
+    assert list(phase.obs_names) == list(whole.obs_names)
+    # The well without the reporter was zero-filled before, too.
+    same = np.isclose(phase.X, whole.X, atol=1e-5).all(axis=1)
+    np.testing.assert_array_equal(same, whole.obs["well"] == "B/1")
+
+    summary["entry"]["channels"][0]["marker"] = "nucleus"
+    (folder / "summary.json").write_text(json.dumps(summary))
+    with pytest.raises(UserError, match=r"three: has none of the markers phase, reporter"):
+        embed(model, folder, tmp_path / "none.zarr", threads=1)
+
+
 def test_changed_checkpoint_is_refused(model, collection, tmp_path):
     folder = tmp_path / "seed0"
     shutil.copytree(model, folder)
@@ -193,6 +215,24 @@ def test_changed_table_is_refused(model, collection, tmp_path, table):
         ("data", "batch_size", "many", "batch_size"),
         ("trainer", "max_epoch", 1, "max_epoch"),
         ("model", "encoder", {"class_path": "dynaclr.models.NoEncoder"}, "NoEncoder"),
+        ("data", "batch_size", 0, "data.batch_size is 0"),
+        ("data", "num_workers", -1, "data.num_workers is -1"),
+        ("data", "cache_mb", -1, "data.cache_mb is -1"),
+        ("data", "decay_rate", -1, "data.decay_rate is -1"),
+        ("data", "tau_range", [2.0, 0.5], r"data.tau_range is \[2.0, 0.5\]"),
+        ("data", "tau_range", [-1.0, 0.5], r"data.tau_range is \[-1.0, 0.5\]"),
+        ("data", "extraction_size", [34, 23], r"extraction_size is \[34, 23\], smaller"),
+        ("data", "patches", PATCHES | {"size": [24, 0]}, r"patches.size is \[24, 0\]"),
+        ("data", "patches", PATCHES | {"depth": 0}, "patches.depth is 0"),
+        ("data", "patches", PATCHES | {"markers": []}, r"patches.markers is \[\]"),
+        ("data", "patches", PATCHES | {"markers": ["phase"] * 2}, "must name distinct markers"),
+        ("data", "sampling", {"leaky": 1.1}, "sampling.leaky is 1.1"),
+        ("data", "sampling", {"temporal_global_fraction": -0.1}, "global_fraction is -0.1"),
+        ("data", "sampling", {"temporal_window_hours": -2}, "window_hours is -2"),
+        ("data", "patches", PATCHES | {"markers": ["phase"]}, "in_channels is 2 .*gives 1"),
+        ("data", "patches", PATCHES | {"depth": 3}, "in_stack_depth is 1 .*gives 3"),
+        ("trainer", "devices", 0, "trainer: .*Correct `accelerator` and `devices`"),
+        ("trainer", "accelerator", "tpu", "torch_xla.*Correct this key"),
     ],
 )
 def test_broken_training_configuration_is_told(section, key, value, message):
