@@ -10,6 +10,11 @@ from tests.workflow.conftest import Workflow
 from tests.workflow.test_reruns import TRAINING
 
 NAMES = ("one", "two", "three")
+# Every infected cell responds, and quickly: the truth depends on where the line is drawn.
+SIMULATION = {
+    **{"frames": 6, "height": 64, "width": 64, "cells": 5},
+    **{"infected_fraction": 1.0, "responder_fraction": 1.0, "onset_hours": 4.0, "rise_hours": 1.5},
+}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +35,7 @@ def indexed(tmp_path_factory) -> Path:
                 "interval_minutes": 30,
                 "start_hpi": 4,
                 "pixel_size_um": 0.6,
-                "simulation": {"seed": i, "frames": 6, "height": 64, "width": 64, "cells": 5},
+                "simulation": SIMULATION | {"seed": i},
             }
             for i, name in enumerate(NAMES)
         ],
@@ -77,6 +82,8 @@ def test_interrupted_change_is_not_forgotten(project):
 @pytest.mark.slow
 def test_changed_truth_alone_reaches_the_evaluation(project):
     project.run()
-    change(project, responding_above=0.5)
+    truth = (project.folder / "data/one/truth.csv").read_text()
+    change(project, responding_above=0.9)
     project.run(*UP_TO)
+    assert (project.folder / "data/one/truth.csv").read_text() != truth
     assert project.jobs() == ["all", "evaluate model=m", "report"]

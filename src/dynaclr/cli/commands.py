@@ -20,19 +20,19 @@ def _quiet_lightning() -> None:
     warnings.filterwarnings("ignore", module=lightning.pytorch.__name__)
 
 
-def check(config: str = "config/config.yaml") -> None:
+def check(project: Path = Path("config/config.yaml")) -> None:
     """Check a project's configuration, its experiments on disk and its training files.
 
     Args:
-        config: The project configuration (YAML).
+        project: The project configuration (YAML).
     """
     from dynaclr.experiments import Problems, UserError
     from dynaclr.experiments.project import load_project, load_training
     from dynaclr.training import check_training
 
     _quiet_lightning()
-    project, problems = load_project(config), Problems()
-    for name, model in project.models.items():
+    loaded, problems = load_project(project), Problems()
+    for name, model in loaded.models.items():
         where = str(model.training) + (f" (model {name})" if model.overrides else "")
         try:
             check_training(load_training(model.training, model.overrides), where)
@@ -42,8 +42,8 @@ def check(config: str = "config/config.yaml") -> None:
     problems.found = list(dict.fromkeys(problems.found))
     problems.raise_if_any()
     print(
-        f"{config}: {len(project.registry)} experiments, {len(project.collections)} collections, "
-        f"{len(project.models)} models: no fault found"
+        f"{project}: {len(loaded.registry)} experiments, {len(loaded.collections)} collections, "
+        f"{len(loaded.models)} models: no fault found"
     )
 
 
@@ -334,7 +334,7 @@ def train_linear_classifier(
     experiments: list[str],
     task: str,
     out: Path,
-    config: Path = Path("config/config.yaml"),
+    project: Path = Path("config/config.yaml"),
 ) -> None:
     """Train a linear classifier of one task on embeddings and save it as arrays and JSON.
 
@@ -343,14 +343,14 @@ def train_linear_classifier(
         experiments: Experiments to train on.
         task: Name of the task in the project configuration.
         out: Folder for the classifier.
-        config: Project configuration: its tasks, and the label tables of its experiments.
+        project: Project configuration: its tasks, and the label tables of its experiments.
     """
     from dynaclr.evaluation import train_linear_classifier as run
     from dynaclr.experiments.project import load_project
 
-    project = load_project(config)
+    loaded = load_project(project)
     stores = {name: embeddings / f"{name}.zarr" for name in experiments}
-    run(stores, project.labels(experiments), project.task(task), out)
+    run(stores, loaded.labels(experiments), loaded.task(task), out)
 
 
 def apply_linear_classifier(

@@ -31,7 +31,7 @@ def main() -> None:
         format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
         datefmt="%H:%M:%S",
     )
-    for talkative in ("matplotlib", "numba", "fsspec", "asyncio", "zarr", "PIL", "lightning"):
+    for talkative in ("matplotlib", "numba", "fsspec", "asyncio", "zarr", "PIL", "numexpr"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
     started = time.monotonic()
     if arguments[:1] == ["run"]:

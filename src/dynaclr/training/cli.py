@@ -138,7 +138,11 @@ def check_training(content: dict[str, Any], where: str) -> None:
     """
     if not isinstance(content.get("data", {}), dict):
         raise UserError(f"{where}: data is no section of keys. See config/README.md.")
-    build(with_data(content, "collection", "experiments", 0), where)
+    content = with_data(content, "collection", "experiments", 0)
+    if isinstance(content.get("trainer"), dict):
+        # The machine that checks is seldom the one that trains.
+        content["trainer"] |= {"accelerator": "cpu", "devices": 1, "num_nodes": 1}
+    build(content, where)
 
 
 def with_data(

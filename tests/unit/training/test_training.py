@@ -231,7 +231,6 @@ def test_changed_table_is_refused(model, collection, tmp_path, table):
         ("data", "sampling", {"temporal_window_hours": -2}, "window_hours is -2"),
         ("data", "patches", PATCHES | {"markers": ["phase"]}, "in_channels is 2 .*gives 1"),
         ("data", "patches", PATCHES | {"depth": 3}, "in_stack_depth is 1 .*gives 3"),
-        ("trainer", "devices", 0, "trainer: .*Correct `accelerator` and `devices`"),
         ("trainer", "accelerator", "tpu", "torch_xla.*Correct this key"),
     ],
 )
@@ -239,3 +238,10 @@ def test_broken_training_configuration_is_told(section, key, value, message):
     broken = CONFIGURATION | {section: CONFIGURATION[section] | {key: value}}
     with pytest.raises(UserError, match=rf"(?s)my.yaml: .*{message}"):
         check_training(broken, "my.yaml")
+
+
+def test_missing_hardware_is_told_by_the_training_not_by_the_check(collection, tmp_path):
+    wanting = CONFIGURATION | {"trainer": {"max_epochs": 1, "devices": 0}}
+    check_training(wanting, "my.yaml")
+    with pytest.raises(UserError, match=r"trainer: .*Correct `accelerator`"):
+        train(wanting, collection.folder, collection.experiments, 0, tmp_path / "m" / "seed0")

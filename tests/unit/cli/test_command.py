@@ -1,0 +1,117 @@
+"""The `dynaclr` command as a person uses it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from tests.unit.experiments.conftest import write_experiment
+
+from dynaclr.cli.commands import COMMANDS
+
+COMMAND = str(Path(sys.executable).with_name("dynaclr"))
+
+
+def run(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [COMMAND, *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def project(tmp_path) -> dict:
+    """Content of a sound project in ``tmp_path``."""
+    training = {
+        "model": {"encoder": {"class_path": "dynaclr.models.SmallEncoder"}},
+        "data": {"patches": {"markers": ["phase", "reporter"], "size": [16, 16]}},
+    }
+    (tmp_path / "training.yaml").write_text(yaml.safe_dump(training))
+    return {
+        "experiments": [write_experiment(tmp_path, name) for name in ("one", "two")],
+        "collections": {"both": {"train": ["one"], "validation": ["two"]}},
+        "models": {"small": {"collection": "both", "training": "training.yaml"}},
+        "evaluation": {"tasks": [{"name": "kind", "label": "kind"}]},
+    }
+
+
+def save(project: dict, folder: Path) -> str:
+    (folder / "mine.yaml").write_text(yaml.safe_dump(project))
+    return "mine.yaml"
+
+
+def test_help_lists_every_command():
+    said = run("--help").stdout
+    for name in COMMANDS:
+        assert name in said
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_argument_of_every_command_is_described(name):
+    function = COMMANDS[name]
+    arguments = [a for a in function.__annotations__ if a != "return"]
+    for argument in arguments:
+        assert f"        {argument}: " in function.__doc__, argument
+        assert argument != "config", "the parser keeps this name for itself"
+
+
+def test_check_reads_the_file_that_is_named(project, tmp_path):
+    done = run("check", "--project", save(project, tmp_path), folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "2 experiments, 1 collections, 1 models: no fault found" in done.stdout
+    done = run("check", "--project", "absent.yaml", folder=tmp_path)
+    assert done.returncode == 2
+    assert "absent.yaml: no such file" in done.stderr
+
+
+def test_user_error_is_one_message_and_code_2(tmp_path):
+    done = run("index", "--entry", "absent.yaml", "--out", "x", folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.strip() == (
+        "dynaclr: absent.yaml: no such file. Correct the path, or write the file"
+    )
+    shown = run("--debug", "index", "--entry", "absent.yaml", "--out", "x", folder=tmp_path)
+    assert "Traceback" in shown.stderr
+
+
+def test_linear_classifier_from_the_command_line(project, tmp_path):
+    rng = np.random.default_rng(0)
+    for entry in project["experiments"]:
+        rows = [(f"{w}/1/0", track, t) for w in "AB" for track in range(20) for t in range(3)]
+        obs = pd.DataFrame(rows, columns=["fov", "track_id", "t"]).assign(experiment=entry["name"])
+        obs["lineage_id"] = obs.groupby(["fov", "track_id"]).ngroup()
+        obs["condition"] = np.where(obs["fov"].str.startswith("A"), "mock", "infected")
+        obs["well"], obs["hours"] = obs["fov"].str[:3], obs["t"] / 2
+        obs.index = [f"{f}/{k}/{t}" for f, k, t in rows]
+        kind = obs["track_id"] % 2
+        features = rng.normal(size=(len(obs), 4)) + 2.0 * kind.to_numpy()[:, None]
+        ad.AnnData(X=features.astype(np.float32), obs=obs).write_zarr(
+            tmp_path / "embedded" / f"{entry['name']}.zarr"
+        )
+        labels = obs[["fov", "track_id", "t"]].assign(kind=np.where(kind == 1, "odd", "even"))
+        labels.to_csv(tmp_path / f"{entry['name']}.csv", index=False)
+        entry["annotations"] = f"{entry['name']}.csv"
+    done = run(
+        *(
+            "train-linear-classifier",
+            "--project",
+            save(project, tmp_path),
+            "--embeddings",
+            "embedded",
+        ),
+        *("--experiments", "[one]", "--task", "kind", "--out", "classifier"),
+        folder=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    done = run(
+        *("apply-linear-classifier", "--classifier", "classifier", "--embeddings", "embedded"),
+        *("--experiments", "[two]", "--out", "predictions.csv"),
+        folder=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    predicted = pd.read_csv(tmp_path / "predictions.csv")
+    wanted = np.where(predicted["track_id"] % 2 == 1, "odd", "even")
+    assert (predicted["predicted"] == wanted).mean() > 0.95
