@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import anndata as ad
@@ -76,7 +77,7 @@ def test_products_are_complete_and_say_where_they_come_from(model, collection):
     assert provenance["checkpoint"] == digest_path(model / "best.ckpt")
     assert provenance["index"] == read_seal(collection.folder / "index.arrow")
     assert set(provenance["statistics"]) == {"one", "two", "three"}
-    assert provenance["packages"]["torch"] == torch.__version__
+    assert provenance["packages"]["torch"] == version("torch")
     config = yaml.safe_load((model / "config.yaml").read_text())
     assert config["data"]["decay_rate"] == 2.0, "defaults are filled in"
     assert str(Path.home()) not in (model / "best.ckpt").read_bytes().decode("latin-1")
@@ -231,7 +232,6 @@ def test_changed_table_is_refused(model, collection, tmp_path, table):
         ("data", "sampling", {"temporal_window_hours": -2}, "window_hours is -2"),
         ("data", "patches", PATCHES | {"markers": ["phase"]}, "in_channels is 2 .*gives 1"),
         ("data", "patches", PATCHES | {"depth": 3}, "in_stack_depth is 1 .*gives 3"),
-        ("trainer", "accelerator", "tpu", "torch_xla.*Correct this key"),
     ],
 )
 def test_broken_training_configuration_is_told(section, key, value, message):
