@@ -67,7 +67,7 @@ def figure_style() -> Iterator[None]:
         yield
 
 
-def save_figure(figure: Figure, path: str | Path) -> None:
+def save_figure(figure: Figure, path: str | Path, dpi: float | None = None) -> None:
     """Write a figure whole or not at all, without a date in it, and close it.
 
     Parameters
@@ -76,6 +76,8 @@ def save_figure(figure: Figure, path: str | Path) -> None:
         What to write.
     path : str or Path
         Its suffix (``.svg``, ``.png``, ``.pdf``) says the format.
+    dpi : float, optional
+        Pixels an inch of a raster image; default: the project's.
     """
     import matplotlib.pyplot as plt
 
@@ -84,7 +86,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     if path.suffix == ".pdf":
         metadata = {"CreationDate": None}
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, metadata=metadata)
+        figure.savefig(temporary, metadata=metadata, **({"dpi": dpi} if dpi else {}))
         if path.suffix == ".png":
             _shrink(temporary)
     plt.close(figure)

@@ -51,7 +51,8 @@ def overview_figure(entry: ExperimentConfig, path: str | Path) -> None:
         parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
         _draw_wells(parts[0], entry)
         _draw_stories(parts[1:], entry, stories)
-        save_figure(figure, path)
+        # Images of noise hardly compress; Snakemake compares files by content up to 1 MB only.
+        save_figure(figure, path, dpi=115)
 
 
 @dataclass(frozen=True)
