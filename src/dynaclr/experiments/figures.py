@@ -86,7 +86,7 @@ def save_figure(figure: Figure, path: str | Path, dpi: float | None = None) -> N
     if path.suffix == ".pdf":
         metadata = {"CreationDate": None}
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, metadata=metadata, **({"dpi": dpi} if dpi else {}))
+        figure.savefig(temporary, metadata=metadata, dpi=dpi or plt.rcParams["savefig.dpi"])
         if path.suffix == ".png":
             _shrink(temporary)
     plt.close(figure)
