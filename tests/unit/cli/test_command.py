@@ -1,5 +1,6 @@
 """The `dynaclr` command as a person uses it."""
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -54,7 +55,7 @@ def test_every_argument_of_every_command_is_described(name):
     function = COMMANDS[name]
     arguments = [a for a in function.__annotations__ if a != "return"]
     for argument in arguments:
-        assert f"        {argument}: " in function.__doc__, argument
+        assert f"\n    {argument}: " in inspect.getdoc(function), argument
         assert argument != "config", "the parser keeps this name for itself"
 
 
