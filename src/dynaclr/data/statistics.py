@@ -178,7 +178,8 @@ def statistics_table(entry: ExperimentConfig, threads: int = 2) -> pd.DataFrame:
             for marker, tally, row in _position_rows(entry, position, pool):
                 rows.append(row)
                 if row["level"] == "fov":
-                    pooled[marker].append(tally)
+                    # Of continuous pixels a sample goes on: memory grows with fields, not frames.
+                    pooled[marker].append(tally.thinned())
             log.info("%s: field of view %d of %d counted", entry.name, number, len(positions))
     for channel in entry.channels:
         if pooled[channel.marker]:
