@@ -282,6 +282,23 @@ def test_overview_is_drawn_the_same_each_time(made, tmp_path):
     assert (tmp_path / "one.png").stat().st_size > 50_000
 
 
+def test_overview_stays_below_a_megabyte_even_of_pure_noise(tmp_path):
+    entry = entry_at(
+        tmp_path,
+        simulation={"height": 320, "width": 320},
+        channels=[{"name": m, "marker": m} for m in ("phase", "reporter", "nucleus")],
+        condition_wells={"mock": ["A/1", "A/2"], "infected": ["B/1"], "drug": ["C/1"]},
+    )
+    simulate(entry)
+    rng = np.random.default_rng(0)
+    for position in Plate(entry.data_path).positions.values():
+        store = {"driver": "file", "path": str(position.levels[0].path)}
+        array = ts.open({"driver": "zarr", "kvstore": store}).result()
+        array[...] = rng.integers(0, 4000, array.shape, dtype=np.uint16)
+    overview_figure(entry, tmp_path / "noise.png")
+    assert 300_000 < (tmp_path / "noise.png").stat().st_size < 900_000
+
+
 def test_overview_needs_the_truth(made, tmp_path):
     with pytest.raises(UserError, match="no `truth`"):
         overview_figure(made[0].model_copy(update={"truth": None}), tmp_path / "x.png")
