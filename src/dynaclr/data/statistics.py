@@ -1,14 +1,17 @@
 """Intensity statistics of a plate: per field of view and frame, per field of view, per experiment.
 
-All come from one pass over the pixels, frame by frame. Pixels of 8 or 16 bits are counted into
-histograms, from which every statistic follows exactly and which add up over frames. Other dtypes
-are exact per frame; pooled over frames, their percentiles come from an evenly spaced sample of
-the pixels (mean, std, minimum and maximum stay exact).
+All come from one pass over the pixels, chunk by chunk. Pixels of 8 or 16 bits are counted into
+histograms, from which every statistic follows exactly and which add up over chunks and frames. Of
+other dtypes a frame is exact up to `_EXACT_PER_FRAME` pixels; beyond that, and pooled over frames,
+percentiles come from an evenly spaced sample of the pixels (mean, std, minimum and maximum stay
+exact).
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
+import math
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import tensorstore as ts
 from numpy.typing import NDArray
 
 from dynaclr.data.arrays import context, open_array
@@ -29,6 +33,9 @@ PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 LEVELS = ("frame", "fov", "experiment")
 STATISTICS = ("mean", "std", "median", "iqr", *(f"p{q}" for q in PERCENTILES), "min", "max")
 _SAMPLE_PER_FRAME = 16_384
+_EXACT_PER_FRAME = 1 << 24
+# Pixels of one channel that a thread holds at a time, unless a single chunk has more.
+_BLOCK = 1 << 22
 
 
 @dataclass
@@ -54,7 +61,7 @@ class Tally:
 
     @classmethod
     def of(cls, pixels: NDArray) -> Tally:
-        """Count the pixels of one frame of one channel."""
+        """Count the pixels of an array of any shape."""
         flat = pixels.ravel()
         if flat.dtype in (np.uint8, np.uint16):
             histogram = np.bincount(flat)
@@ -148,7 +155,8 @@ def compute_statistics(entry: ExperimentConfig, out_dir: str | Path, threads: in
         intensities in the plate's own units; ``t`` is -1 where a row pools over frames, ``fov``
         is empty where it pools over fields of view) and ``intensity.svg``.
     threads : int
-        Frames read and counted at the same time.
+        Frames (or groups of frames that share their chunks) counted at the same time. Each thread
+        holds one block of chunks, never a whole stack or movie.
 
     Raises
     ------
@@ -197,20 +205,22 @@ def _position_rows(
         channel for channel in entry.channels if entry.has_marker(channel.marker, position.well)
     ]
     numbers = [position.channels.index(channel.name) for channel in channels]
+    frames_of_chunk = array.chunk_layout.read_chunk.shape[0]
 
-    def tally_frame(t: int) -> list[Tally]:
+    def tally_frames(first: int) -> list[list[Tally]]:
+        frames = range(first, min(first + frames_of_chunk, position.shape[0]))
         try:
-            frame_CZYX = array[t, numbers].read().result()
+            return _tallies(array, frames, numbers)
         except ValueError as error:
             raise UserError(
-                f"{position.path}: cannot read frame {t} of field of view {position.name} "
+                f"{position.path}: cannot read frame {first} of field of view {position.name} "
                 f"({error}). Copy the plate again, or exclude this field of view."
             ) from None
-        return [Tally.of(pixels) for pixels in frame_CZYX]
 
     kept: list[list[Tally]] = [[] for _ in channels]
     place = {"well": position.well, "fov": position.name}
-    for t, tallies in enumerate(pool.map(tally_frame, range(position.shape[0]))):
+    groups = pool.map(tally_frames, range(0, position.shape[0], frames_of_chunk))
+    for t, tallies in enumerate(itertools.chain.from_iterable(groups)):
         for number, (channel, tally) in enumerate(zip(channels, tallies, strict=True)):
             where = place | {"t": t, "level": "frame"}
             yield channel.marker, tally, _row(entry, channel.name, channel.marker, where, tally)
@@ -219,6 +229,32 @@ def _position_rows(
         tally = Tally.sum(tallies)
         where = place | {"t": -1, "level": "fov"}
         yield channel.marker, tally, _row(entry, channel.name, channel.marker, where, tally)
+
+
+def _tallies(array: ts.TensorStore, frames: range, channels: list[int]) -> list[list[Tally]]:
+    """Count frames that share their chunks: one tally a frame and channel."""
+    parts: list[list[list[Tally]]] = [[[] for _ in channels] for _ in frames]
+    large = math.prod(array.shape[2:]) > _EXACT_PER_FRAME
+    for block in _blocks(array):
+        pixels_TCZYX = array[(slice(frames.start, frames.stop), channels, *block)].read().result()
+        for frame, frame_CZYX in zip(parts, pixels_TCZYX, strict=True):
+            for channel, pixels_ZYX in zip(frame, frame_CZYX, strict=True):
+                tally = Tally.of(pixels_ZYX)
+                channel.append(tally.thinned() if large else tally)
+    return [[Tally.sum(channel) for channel in frame] for frame in parts]
+
+
+def _blocks(array: ts.TensorStore) -> Iterator[tuple[slice, slice, slice]]:
+    """Boxes in z, y and x that cover a frame: whole chunks, as many as `_BLOCK` pixels allow."""
+    shape = array.shape[2:]
+    sides = list(array.chunk_layout.read_chunk.shape[2:])
+    for axis in (2, 1, 0):
+        chunks = max(1, _BLOCK // math.prod(sides))
+        sides[axis] *= min(chunks, -(-shape[axis] // sides[axis]))
+    ranges = [range(0, length, side) for length, side in zip(shape, sides, strict=True)]
+    for start in itertools.product(*ranges):
+        ends = (min(a + side, n) for a, side, n in zip(start, sides, shape, strict=True))
+        yield tuple(map(slice, start, ends))
 
 
 def _row(

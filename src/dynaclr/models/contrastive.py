@@ -3,7 +3,6 @@
 from torch import Tensor, nn
 
 from dynaclr.models._patches import check_patches
-from dynaclr.models._timm import import_timm
 
 
 class StemDepthToChannels(nn.Module):
@@ -117,12 +116,12 @@ class ContrastiveEncoder(nn.Module):
         drop_path_rate: float = 0.0,
         pretrained: bool = False,
     ) -> None:
+        import timm  # slow to import, and not needed by the other encoders
+
         super().__init__()
         # Not all families know the option, so it is passed only when it says something.
         options = {"drop_path_rate": drop_path_rate} if drop_path_rate else {}
-        encoder = import_timm().create_model(
-            backbone, pretrained=pretrained, num_classes=0, **options
-        )
+        encoder = timm.create_model(backbone, pretrained=pretrained, num_classes=0, **options)
         stem_channels = _remove_first_convolution(encoder, backbone)
         self.backbone = backbone
         self.in_channels = in_channels

@@ -3,13 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
+import tensorstore as ts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from iohub.ngff import open_ome_zarr
 
+from dynaclr.data import statistics
+from dynaclr.data.arrays import context, open_array
 from dynaclr.data.statistics import PERCENTILES, Tally, compute_statistics, statistics_table
-from dynaclr.experiments import ExperimentConfig, UserError
+from dynaclr.experiments import ExperimentConfig, Plate, Position, UserError
 from dynaclr.experiments.plate_writing import PlateLayout, new_plate
 
 
@@ -126,6 +129,51 @@ def test_table_equals_numpy_on_every_level(experiment):
     counts = table.groupby(["marker", "level"], observed=True).size()
     assert counts["phase"].to_dict() == {"frame": 8, "fov": 2, "experiment": 1}
     assert counts["reporter"].to_dict() == {"frame": 4, "fov": 1, "experiment": 1}
+
+
+def test_frames_of_many_blocks_add_up_to_the_same_bytes(experiment, monkeypatch):
+    whole = statistics_table(experiment)
+    monkeypatch.setattr(statistics, "_BLOCK", 300)
+    boxes = list(statistics._blocks(open_array(first_position(experiment), context())))
+    assert len(boxes) > 2
+    pd.testing.assert_frame_equal(statistics_table(experiment), whole, check_exact=True)
+
+
+@pytest.mark.parametrize("block", [1, 70, 1 << 20])
+def test_blocks_cover_a_frame_once_in_whole_chunks(block, experiment, monkeypatch):
+    monkeypatch.setattr(statistics, "_BLOCK", block)
+    array = open_array(first_position(experiment), context())
+    seen = np.zeros(array.shape[2:], int)
+    for box in statistics._blocks(array):
+        seen[box] += 1
+        chunk = array.chunk_layout.read_chunk.shape[2:]
+        assert all(side.start % length == 0 for side, length in zip(box, chunk, strict=True))
+    assert (seen == 1).all()
+
+
+def first_position(experiment: ExperimentConfig) -> Position:
+    return Plate(experiment.data_path).positions["B/1/0"]
+
+
+def test_float_frames_beyond_the_bound_are_sampled(tmp_path, monkeypatch):
+    monkeypatch.setattr(statistics, "_BLOCK", 1 << 15)
+    pixels = np.random.default_rng(0).normal(100, 10, (3, 256, 256)).astype(np.float32)
+    spec = {"driver": "zarr", "kvstore": {"driver": "file", "path": str(tmp_path / "a")}}
+    array = ts.open(
+        spec, create=True, dtype=ts.float32, shape=(1, 1, 3, 256, 256), chunk_layout=CHUNKS
+    ).result()
+    array[0, 0] = pixels
+    exact = statistics._tallies(array, range(1), [0])[0][0].statistics()
+    assert_row(exact, pixels)
+    monkeypatch.setattr(statistics, "_EXACT_PER_FRAME", 1000)
+    sampled = statistics._tallies(array, range(1), [0])[0][0]
+    assert sampled.values.size < pixels.size / 2
+    for name in ("mean", "std", "min", "max"):
+        assert sampled.statistics()[name] == pytest.approx(exact[name], rel=1e-6)
+    assert sampled.quantile(0.5) == pytest.approx(exact["median"], abs=0.02)
+
+
+CHUNKS = ts.ChunkLayout(chunk_shape=(1, 1, 1, 128, 256))
 
 
 def test_same_bytes_for_any_number_of_threads(experiment, tmp_path):

@@ -1,11 +1,11 @@
 """ContrastiveEncoder: shapes, published parameter names, backbones, errors."""
 
 import pytest
+import timm
 import torch
 from torch import nn
 
 from dynaclr.models import ContrastiveEncoder, StemDepthToChannels
-from dynaclr.models._timm import import_timm
 
 
 def small(**options):
@@ -75,7 +75,7 @@ def test_parameter_names_are_the_published_ones():
     [("convnext_atto", "stem.0", "head.fc"), ("resnet18", "conv1", "fc")],
 )
 def test_backbone_lacks_only_its_first_convolution_and_classifier(backbone, first, classifier):
-    whole = import_timm().create_model(backbone).state_dict()
+    whole = timm.create_model(backbone).state_dict()
     encoder = small(backbone=backbone).encoder.state_dict()
     assert set(whole) - set(encoder) == {
         name for name in whole if name.startswith((f"{first}.", f"{classifier}."))
