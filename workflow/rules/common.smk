@@ -214,7 +214,14 @@ def report_command(wildcards, input):
     """
     files = [os.path.relpath(file) for file in workflow.configfiles]
     snakefile = os.path.relpath(workflow.main_snakefile)
-    return shlex.join(["--snakefile", snakefile, "--configfile", *files])
+    values = [
+        f"{key}={json.dumps(value)}"
+        for key, value in workflow.config_settings.config.items()
+    ]
+    return shlex.join(
+        ["--snakefile", snakefile, "--configfile", *files]
+        + (["--config", *values] if values else [])
+    )
 
 
 def patches_of(model):
