@@ -1,12 +1,15 @@
 """The schemas that editors use are those of the models."""
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
 
 from dynaclr.experiments import ExperimentConfig
-from dynaclr.experiments.project import ProjectConfig
+from dynaclr.experiments.project import ProjectConfig, load_project
+
+CONFIG = Path(__file__).resolve().parents[3] / "config"
 
 
 @pytest.mark.parametrize(
@@ -45,3 +48,15 @@ def test_demo_configuration_points_editors_to_the_schema(repository):
     first_lines = (repository / "config/config.yaml").read_text().splitlines()[:3]
     assert any("schemas/config.schema.json" in line for line in first_lines)
     assert yaml.safe_load((repository / "config/config.yaml").read_text())["models"]
+
+
+@pytest.mark.parametrize(
+    "file", sorted(CONFIG.rglob("*.yaml"), key=str), ids=lambda file: str(file.relative_to(CONFIG))
+)
+def test_every_project_that_is_offered_is_sound(file):
+    if "models" not in yaml.safe_load(file.read_text()):
+        assert file.parent.name in ("experiments", "training"), "part of a project"
+        return
+    project = load_project(file, on_disk=False)
+    assert project.evaluation.tasks
+    assert project.models
