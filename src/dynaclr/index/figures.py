@@ -231,7 +231,7 @@ def _draw_wells(axis: Axes, summary: dict[str, Any], cells: _Cells, color: dict[
         title=f"Fields of view (n = {len(per_fov):,})",
         xlabel="well",
         ylabel="observations of a field of view",
-        ylim=(0, None),
+        ylim=(0, 1.08 * max(count["rows"] for count in per_fov.values())),
     )
 
 
