@@ -34,6 +34,7 @@ LEVELS = ("frame", "fov", "experiment")
 STATISTICS = ("mean", "std", "median", "iqr", *(f"p{q}" for q in PERCENTILES), "min", "max")
 _SAMPLE_PER_FRAME = 16_384
 _EXACT_PER_FRAME = 1 << 24
+_PIECE = 1 << 18
 # Pixels of one channel that a thread holds at a time, unless a single chunk has more.
 _BLOCK = 1 << 22
 
@@ -64,7 +65,11 @@ class Tally:
         """Count the pixels of an array of any shape."""
         flat = pixels.ravel()
         if flat.dtype in (np.uint8, np.uint16):
-            histogram = np.bincount(flat)
+            # Piece by piece, since bincount makes eight bytes of every pixel it is given.
+            histogram = np.zeros(np.iinfo(flat.dtype).max + 1, dtype=np.int64)
+            for start in range(0, flat.size, _PIECE):
+                counted = np.bincount(flat[start : start + _PIECE])
+                histogram[: counted.size] += counted
             values = np.flatnonzero(histogram)
             counts = histogram[values]
             n_nan = 0
@@ -235,12 +240,16 @@ def _tallies(array: ts.TensorStore, frames: range, channels: list[int]) -> list[
     """Count frames that share their chunks: one tally a frame and channel."""
     parts: list[list[list[Tally]]] = [[[] for _ in channels] for _ in frames]
     large = math.prod(array.shape[2:]) > _EXACT_PER_FRAME
-    for block in _blocks(array):
-        pixels_TCZYX = array[(slice(frames.start, frames.stop), channels, *block)].read().result()
+    sharing: dict[int, list[int]] = {}
+    for place, channel in enumerate(channels):
+        sharing.setdefault(channel // array.chunk_layout.read_chunk.shape[1], []).append(place)
+    for block, places in itertools.product(_blocks(array), sharing.values()):
+        box = (slice(frames.start, frames.stop), [channels[place] for place in places], *block)
+        pixels_TCZYX = array[box].read().result()
         for frame, frame_CZYX in zip(parts, pixels_TCZYX, strict=True):
-            for channel, pixels_ZYX in zip(frame, frame_CZYX, strict=True):
+            for place, pixels_ZYX in zip(places, frame_CZYX, strict=True):
                 tally = Tally.of(pixels_ZYX)
-                channel.append(tally.thinned() if large else tally)
+                frame[place].append(tally.thinned() if large else tally)
     return [[Tally.sum(channel) for channel in frame] for frame in parts]
 
 

@@ -173,6 +173,20 @@ def test_float_frames_beyond_the_bound_are_sampled(tmp_path, monkeypatch):
     assert sampled.quantile(0.5) == pytest.approx(exact["median"], abs=0.02)
 
 
+def test_chunks_of_several_channels_and_frames_are_told_apart(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 4000, (4, 3, 2, 20, 20), dtype=np.uint16)
+    spec = {"driver": "zarr", "kvstore": {"driver": "file", "path": str(tmp_path / "a")}}
+    layout = ts.ChunkLayout(chunk_shape=(2, 2, 1, 8, 20))
+    array = ts.open(
+        spec, create=True, dtype=ts.uint16, shape=pixels.shape, chunk_layout=layout
+    ).result()
+    array[...] = pixels
+    tallies = statistics._tallies(array, range(2, 4), [2, 0])
+    for frame, t in zip(tallies, (2, 3), strict=True):
+        for tally, channel in zip(frame, (2, 0), strict=True):
+            assert_row(tally.statistics(), pixels[t, channel])
+
+
 CHUNKS = ts.ChunkLayout(chunk_shape=(1, 1, 1, 128, 256))
 
 
