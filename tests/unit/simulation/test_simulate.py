@@ -296,7 +296,8 @@ def test_overview_stays_below_a_megabyte_even_of_pure_noise(tmp_path):
         array = ts.open({"driver": "zarr", "kvstore": store}).result()
         array[...] = rng.integers(0, 4000, array.shape, dtype=np.uint16)
     overview_figure(entry, tmp_path / "noise.png")
-    assert 300_000 < (tmp_path / "noise.png").stat().st_size < 900_000
+    # Snakemake compares files of up to a million bytes by content.
+    assert 300_000 < (tmp_path / "noise.png").stat().st_size < 1_000_000
 
 
 def test_overview_needs_the_truth(made, tmp_path):
