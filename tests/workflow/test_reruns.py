@@ -94,6 +94,7 @@ def finished(tmp_path_factory) -> Path:
             *(f"merge collection={name}" for name in ("first", "second")),
             *of_model("a", OF_A),
             *of_model("b", OF_B),
+            *(f"inspect_batches model={model}" for model in ("a", "b")),
             *intensities_of("a", OF_A),
             *intensities_of("b", OF_B),
             "report",
@@ -162,6 +163,7 @@ def test_edited_tracks_rerun_their_experiment_and_its_models(project):
         [
             "index experiment=one",
             "merge collection=first",
+            "inspect_batches model=a",
             *of_model("a", OF_A),
             *intensities_of("a", ("one",)),
             *REPORTED,

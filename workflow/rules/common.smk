@@ -249,9 +249,23 @@ def figures_of_models():
         for s in models[m].seeds
         for file in model_files(m, s, "curves.svg")
     ]
-    return curves + [
-        f"results/evaluation/{m}/{file}" for m in models for file in evaluated
+    batches = [
+        f"results/models/{m}/{file}"
+        for m in models
+        for file in ("batches.png", "batch_pairs.png")
     ]
+    return (
+        batches
+        + curves
+        + [f"results/evaluation/{m}/{file}" for m in models for file in evaluated]
+    )
+
+
+def batches_of(model):
+    """The part of a model's training configuration that says how its batches are made."""
+    chosen = models[model]
+    data = load_training(chosen.training, chosen.overrides)["data"]
+    return json.dumps(data, sort_keys=True)
 
 
 # Everything that a training needs but pixels' statistics and pictures.
@@ -267,6 +281,8 @@ training_code = code_digest(
     without=(
         "figures.py",
         "embedding.py",
+        "inspection.py",
+        "inspection_figures.py",
         "statistics.py",
         "importing.py",
         "plate_writing.py",
@@ -289,6 +305,8 @@ embedding_code = code_digest(
         "callbacks.py",
         "monitors.py",
         "dataset.py",
+        "inspection.py",
+        "inspection_figures.py",
     ),
 )
 

@@ -226,6 +226,33 @@ def merge(
     )
 
 
+def inspect_batches(
+    training: str,
+    collection: Path,
+    experiments: Path,
+    out: Path,
+    seed: int = 0,
+    epoch: int = 0,
+    max_steps: int = 1000,
+) -> None:
+    """Show what the batches of a training configuration hold, before anything is trained.
+
+    Args:
+        training: The training configuration (YAML file, or YAML or JSON text).
+        collection: Folder of the merged collection.
+        experiments: Folder that holds <experiment>/statistics.parquet.
+        out: Folder for batches.csv, batches.png and batch_pairs.png.
+        seed: Seed of the training.
+        epoch: Which epoch.
+        max_steps: Longer epochs are audited up to this step.
+    """
+    from dynaclr.experiments.project import load_training
+    from dynaclr.training import inspect_batches as run
+
+    _quiet_lightning()
+    run(load_training(training), collection, experiments, seed, out, epoch, max_steps)
+
+
 def train(
     training: str,
     collection: Path,
@@ -379,6 +406,7 @@ COMMANDS = {
     "index": index,
     "statistics": statistics,
     "merge": merge,
+    "inspect-batches": inspect_batches,
     "train": train,
     "embed": embed,
     "embed-intensity": embed_intensity,

@@ -76,6 +76,8 @@ class CellReader:
     normalization : NormalizationConfig
     cache_bytes : int
         Most bytes of decoded chunks to keep in this process.
+    extraction_size : tuple of int, optional
+        Extent (y, x) that is read around each patch, a margin for augmentation; default: none.
 
     Raises
     ------
@@ -92,12 +94,14 @@ class CellReader:
         patches: PatchConfig,
         normalization: NormalizationConfig,
         cache_bytes: int = 256 << 20,
+        extraction_size: tuple[int, int] | None = None,
     ) -> None:
         self.patches = patches
+        self.extraction_size = extraction_size or patches.size
         self._source, places = _sources_of(index)
         experiments = [registry[name] for name, _ in places]
         _tell_absent_markers(patches.markers, registry)
-        sources = _patch_sources(places, registry, patches)
+        sources = _patch_sources(places, registry, patches, self.extraction_size)
         self._reader = PatchReader(sources, patches.depth, cache_bytes)
         self._center, self._spread = _normalizers(
             places, experiments, patches.markers, statistics, normalization
@@ -110,8 +114,8 @@ class CellReader:
         Returns
         -------
         dict
-            ``patch`` (B, C, Z, Y, X) float32 as stored in the plate, and ``center``, ``spread``
-            (B, C) float32 to normalize it with.
+            ``patch`` (B, C, Z, Y, X) float32 of the extraction size, as stored in the plate, and
+            ``center``, ``spread`` (B, C) float32 to normalize it with.
         """
         source, t = self._source[rows], self._t[rows]
         crops = self._reader.read(source, t, self._y[rows], self._x[rows])
@@ -124,15 +128,15 @@ class CellReader:
 
     def _stack(self, crops: list[NDArray[np.float32]]) -> Tensor:
         """Bring crops of several native sizes to the common size, in their order."""
-        shape = (len(crops), len(self.patches.markers), self.patches.depth, *self.patches.size)
+        shape = (len(crops), len(self.patches.markers), self.patches.depth, *self.extraction_size)
         patch_BCZYX = torch.empty(shape)
         by_size: dict[tuple[int, ...], list[int]] = {}
         for number, crop in enumerate(crops):
             by_size.setdefault(crop.shape[-2:], []).append(number)
         for size, numbers in by_size.items():
             native_BCZYX = torch.from_numpy(np.stack([crops[number] for number in numbers]))
-            if size != tuple(self.patches.size):
-                native_BCZYX = _resample(native_BCZYX, self.patches.size)
+            if size != tuple(self.extraction_size):
+                native_BCZYX = _resample(native_BCZYX, self.extraction_size)
             patch_BCZYX[numbers] = native_BCZYX
         return patch_BCZYX
 
@@ -193,6 +197,7 @@ def _patch_sources(
     places: list[tuple[str, str]],
     registry: Mapping[str, ExperimentConfig],
     patches: PatchConfig,
+    extraction_size: tuple[int, int],
 ) -> list[PatchSource]:
     plates = {name: Plate(registry[name].data_path) for name in dict(places)}
     sources = []
@@ -206,9 +211,12 @@ def _patch_sources(
         )
         pixel = entry.pixel_size_um or position.pixel_size_um
         scale = (patches.reference_pixel_size_um or pixel) / pixel
-        size = (round(patches.size[0] * scale), round(patches.size[1] * scale))
+        size = tuple(round(extent * scale) for extent in patches.size)
+        margin = tuple(
+            round(whole * scale) - kept for whole, kept in zip(extraction_size, size, strict=True)
+        )
         start = depth_window(position.shape[2], patches.depth, f"{position.path}: {fov}")
-        sources.append(PatchSource(position, channels, size, start))
+        sources.append(PatchSource(position, channels, size, start, margin))
     return sources
 
 

@@ -195,7 +195,7 @@ class MultiExperimentDataModule(LightningDataModule):
         )
 
     def _dataset(
-        self, split: str, statistics: pd.DataFrame, size: tuple[int, ...]
+        self, split: str, statistics: pd.DataFrame, size: tuple[int, int]
     ) -> MultiExperimentTripletDataset:
         anchors = self.index.valid_anchors(split=split, has_positive=self._positives.has_positive)
         self._anchors[split] = anchors
@@ -205,14 +205,14 @@ class MultiExperimentDataModule(LightningDataModule):
                 f"{self.tau_range[1]:g} hours later. Widen `data.tau_range`."
             )
         log.info("%s: %d anchors; left out: %s", split, len(anchors), anchors.left_out)
-        cut = PatchConfig(**{**asdict(self.patches), "size": tuple(size)})
         reader = CellReader(
             self.index,
             self.index.registry,
             statistics,
-            cut,
+            self.patches,
             self.normalization,
             self.cache_mb << 20,
+            size,
         )
         columns = {"lineage_id": self.index.column("lineage_id")}
         return MultiExperimentTripletDataset(reader, anchors.rows, self._positives.sample, columns)
@@ -259,15 +259,27 @@ class MultiExperimentDataModule(LightningDataModule):
             item = batch[view]
             x_BCZYX = self._normalize(item["patch"], item["center"], item["spread"])
             if self.trainer is not None and self.trainer.training:
-                x_BCZYX = self._augment(x_BCZYX, number)
+                x_BCZYX = self.augment(
+                    x_BCZYX, number, self.trainer.global_step, self.trainer.global_rank
+                )
             item["patch"] = x_BCZYX
         return batch
 
-    def _augment(self, x_BCZYX: torch.Tensor, view: int) -> torch.Tensor:
-        """Augment; the draw follows from seed, step, process and view alone."""
-        sequence = np.random.SeedSequence(
-            (self.seed, self.trainer.global_step, self.trainer.global_rank, view)
-        )
+    def augment(
+        self, x_BCZYX: torch.Tensor, view: int, step: int = 0, rank: int = 0
+    ) -> torch.Tensor:
+        """Augment normalized patches as training does.
+
+        Parameters
+        ----------
+        x_BCZYX : Tensor
+            Patches of `extraction_size`, normalized.
+        view : int
+            0 for anchors, 1 for positives.
+        step, rank : int
+            Step of the training and process; with the seed and the view they decide the draw.
+        """
+        sequence = np.random.SeedSequence((self.seed, step, rank, view))
         generator = torch.Generator(device=x_BCZYX.device)
         generator.manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
         for transform in self.augmentations:

@@ -32,12 +32,16 @@ class PatchSource:
         Extent (y, x) of a patch, in pixels of this field of view.
     z_start : int
         First plane of the patch's depth window.
+    margin : tuple of int
+        Pixels (y, x) read beyond `size`, half of them on either side. Where they lie outside the
+        image they are its mirror image, so that a margin never moves a patch.
     """
 
     position: Position
     channels: tuple[int, ...]
     size: tuple[int, int]
     z_start: int = 0
+    margin: tuple[int, int] = (0, 0)
 
 
 def depth_window(n_planes: int, depth: int, where: str) -> int:
@@ -116,7 +120,8 @@ class PatchReader:
         Returns
         -------
         list of NDArray, each (C, Z, Y, X), float32
-            In the order asked for; absent markers are zero. Y and X are the source's own size.
+            In the order asked for; absent markers are zero. Y and X are the source's own size and
+            margin.
 
         Raises
         ------
@@ -124,30 +129,38 @@ class PatchReader:
             When a chunk is missing its data or is damaged, naming field of view and frame.
         """
         pending = [
-            (self.sources[s], frame, self._start(int(s), int(frame), cy, cx))
+            (self.sources[s], frame, *self._start(int(s), int(frame), (cy, cx)))
             for s, frame, cy, cx in zip(source, t, y, x, strict=True)
         ]
         return [self._finish(*item) for item in pending]
 
-    def _start(self, number: int, t: int, y: float, x: float) -> ts.Future | None:
+    def _start(
+        self, number: int, t: int, center: tuple[float, float]
+    ) -> tuple[ts.Future | None, list[tuple[int, int]]]:
+        """Begin to read a patch; also tell what lies outside the image, before and after."""
         source = self.sources[number]
+        inside, outside = [], []
+        for axis, extent in enumerate(source.position.shape[-2:]):
+            size, margin = source.size[axis], source.margin[axis]
+            first = int(patch_origin(center[axis], size, extent)) - margin // 2
+            last = first + size + margin
+            inside.append(slice(max(first, 0), min(last, extent)))
+            outside.append((max(-first, 0), max(last - extent, 0)))
         present = [channel for channel in source.channels if channel >= 0]
         if not present:
-            return None
-        _, _, _, n_y, n_x = source.position.shape
-        y0 = int(patch_origin(y, source.size[0], n_y))
-        x0 = int(patch_origin(x, source.size[1], n_x))
-        window = self._array(number)[
-            t,
-            present,
-            source.z_start : source.z_start + self.depth,
-            y0 : y0 + source.size[0],
-            x0 : x0 + source.size[1],
-        ]
-        return window.read()
+            return None, outside
+        planes = slice(source.z_start, source.z_start + self.depth)
+        return self._array(number)[(t, present, planes, *inside)].read(), outside
 
-    def _finish(self, source: PatchSource, t: int, future: ts.Future | None) -> NDArray[np.float32]:
-        patch_CZYX = np.zeros((len(source.channels), self.depth, *source.size), dtype=np.float32)
+    def _finish(
+        self,
+        source: PatchSource,
+        t: int,
+        future: ts.Future | None,
+        outside: list[tuple[int, int]],
+    ) -> NDArray[np.float32]:
+        sides = [size + margin for size, margin in zip(source.size, source.margin, strict=True)]
+        patch_CZYX = np.zeros((len(source.channels), self.depth, *sides), dtype=np.float32)
         if future is None:
             return patch_CZYX
         try:
@@ -157,6 +170,8 @@ class PatchReader:
                 f"{source.position.path}: cannot read frame {t} of field of view "
                 f"{source.position.name} ({error}). Copy the plate again, or exclude this field."
             ) from None
+        if np.any(outside):
+            pixels = np.pad(pixels, [(0, 0), (0, 0), *outside], mode="reflect")
         patch_CZYX[[c >= 0 for c in source.channels]] = pixels
         return patch_CZYX
 

@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "cli": ["TrainingCLI", "check_training"],
         "embedding": ["embed", "embed_intensity"],
         "fit": ["train"],
+        "inspection": ["audit_batches", "inspect_batches"],
         "modules": ["ContrastiveModule"],
     },
 )

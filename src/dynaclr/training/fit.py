@@ -30,6 +30,13 @@ from dynaclr.training.provenance import environment
 log = logging.getLogger(__name__)
 
 _MONITOR = "loss/val"
+_NO_PART_OF_TRAINING = (
+    "figures.py",
+    "embedding.py",
+    "inspection.py",
+    "inspection_figures.py",
+    "statistics.py",
+)
 
 
 def train(
@@ -113,7 +120,7 @@ def _inputs(collection: Path, experiments: Path) -> dict[str, Any]:
 def _code() -> str:
     """Digest of the code that decides what an epoch does: half a run is of no other code."""
     rooms = ("index", "sampling", "transforms", "models", "losses", "data", "training")
-    return code_digest(*rooms, without=("figures.py", "embedding.py", "statistics.py"))
+    return code_digest(*rooms, without=_NO_PART_OF_TRAINING)
 
 
 def _work_folder(out_dir: Path, key: str) -> Path:

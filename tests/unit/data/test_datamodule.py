@@ -180,3 +180,14 @@ def test_normalization_levels_use_their_own_statistics(collection, level):
         (mean,), (std,) = rows["mean"], rows["std"]
         assert anchor["center"][number, 0] == np.float32(mean)
         assert anchor["spread"][number, 0] == np.float32(std)
+
+
+def test_a_margin_for_augmentation_moves_no_training_patch(collection):
+    # A cell at the border is where validation and embedding see it, not pushed out of the patch.
+    plain = make(collection).train_dataloader().dataset
+    with_margin = make(collection, extraction_size=(60, 60)).train_dataloader().dataset
+    rows = plain.anchors
+    expected = plain.reader.read(rows)["patch"]
+    found = with_margin.reader.read(rows)["patch"]
+    assert found.shape[-2:] == (60, 60)
+    torch.testing.assert_close(found[..., 18:42, 18:42], expected, rtol=0, atol=0)

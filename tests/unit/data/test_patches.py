@@ -40,9 +40,9 @@ def plate_path(request, tmp_path_factory):
     return path
 
 
-def reader_of(path, channels=(2, 0), size=(12, 10), depth=2, z_start=1, **options):
+def reader_of(path, channels=(2, 0), size=(12, 10), depth=2, z_start=1, margin=(0, 0), **options):
     positions = Plate(path).positions.values()
-    sources = [PatchSource(position, channels, size, z_start) for position in positions]
+    sources = [PatchSource(position, channels, size, z_start, margin) for position in positions]
     return PatchReader(sources, depth, **options)
 
 
@@ -58,6 +58,23 @@ def test_patches_equal_iohub_slices_to_the_bit(plate_path):
             wanted = np.asarray(array[t[number]])[[2, 0], 1:3, y0 : y0 + 12, x0 : x0 + 10]
             np.testing.assert_array_equal(patch, wanted)
             assert patch.dtype == np.float32
+
+
+def test_a_margin_moves_no_patch_and_mirrors_what_lies_outside(plate_path):
+    rng = np.random.default_rng(2)
+    places = [rng.integers(0, 2, 40), rng.integers(0, 4, 40), *rng.uniform(-2, 48, (2, 40))]
+    bare = reader_of(plate_path).read(*places)
+    wide = reader_of(plate_path, margin=(9, 40)).read(*places)
+    with open_ome_zarr(plate_path, mode="r") as plate:
+        for number, (inner, outer) in enumerate(zip(bare, wide, strict=True)):
+            assert outer.shape == (2, 2, 12 + 9, 10 + 40)
+            np.testing.assert_array_equal(outer[:, :, 4:16, 20:30], inner)
+            s, t, y, x = (place[number] for place in places)
+            stack = np.asarray(plate[f"A/1/{s}"]["0"][t])[[2, 0], 1:3]
+            mirrored = np.pad(stack, [(0, 0), (0, 0), (60, 60), (60, 60)], mode="reflect")
+            y0 = int(patch_origin(y, 12, 48)) - 4 + 60
+            x0 = int(patch_origin(x, 10, 40)) - 20 + 60
+            np.testing.assert_array_equal(outer, mirrored[:, :, y0 : y0 + 21, x0 : x0 + 50])
 
 
 def test_order_and_batch_do_not_change_a_patch(plate_path):

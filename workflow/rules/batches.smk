@@ -1,0 +1,48 @@
+# What a model's batches hold, before and whether or not it is trained.
+
+
+rule inspect_batches:
+    input:
+        lambda wildcards: f"{collection_of(wildcards.model)}/index.arrow.digest",
+        lambda wildcards: f"{collection_of(wildcards.model)}/registry.json",
+        lambda wildcards: experiment_files(
+            project.collection_of(wildcards.model).experiments,
+            "statistics.parquet.digest",
+        ),
+    output:
+        table="results/models/{model}/batches.csv",
+        batches=report(
+            "results/models/{model}/batches.png",
+            category="3 Training",
+            subcategory="{model}",
+            labels={"figure": "batches", "seed": "first"},
+            caption="../report/batches.rst",
+        ),
+        pairs=report(
+            "results/models/{model}/batch_pairs.png",
+            category="3 Training",
+            subcategory="{model}",
+            labels={"figure": "pairs", "seed": "first"},
+            caption="../report/batch_pairs.rst",
+        ),
+    log:
+        "logs/inspect_batches/{model}.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        data=lambda wildcards: batches_of(wildcards.model),
+        # A function of input is no reason to run again: model and trainer do not matter here.
+        training=lambda wildcards, input: training_of(wildcards.model),
+        collection=lambda wildcards: collection_of(wildcards.model),
+        seed=lambda wildcards: models[wildcards.model].seeds[0],
+        altered=lambda wildcards: altered(
+            f"{collection_of(wildcards.model)}/index.arrow"
+        ),
+        code=[
+            training_code,
+            code_digest("training/inspection.py", "training/inspection_figures.py"),
+        ],
+    shell:
+        "dynaclr inspect-batches --training {params.training:q}"
+        " --collection {params.collection} --experiments results/experiments"
+        " --seed {params.seed} --out results/models/{wildcards.model} > {log} 2>&1"
