@@ -1,0 +1,20 @@
+"""The benchmarks run; what they measure is looked at by people."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent
+
+
+@pytest.mark.slow
+def test_sampling_benchmark_measures_everything_that_its_table_holds():
+    command = [sys.executable, FOLDER / "sampling.py", "--rows", "3000", "6000", "--steps", "3"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    measured = [line.split("  ")[0].strip() for line in done.stdout.splitlines()]
+    table = (FOLDER / "README.md").read_text()
+    assert len(measured) == 10
+    for name in measured:
+        assert f"| {name} |" in table
