@@ -79,6 +79,11 @@ class CellReader:
     extraction_size : tuple of int, optional
         Extent (y, x) that is read around each patch, a margin for augmentation; default: none.
 
+    Attributes
+    ----------
+    patch_sizes, image_shapes : dict of (experiment, fov) to (height, width)
+        In pixels of the image, without the margin for augmentation.
+
     Raises
     ------
     UserError
@@ -102,6 +107,12 @@ class CellReader:
         experiments = [registry[name] for name, _ in places]
         _tell_absent_markers(patches.markers, registry)
         sources = _patch_sources(places, registry, patches, self.extraction_size)
+        self.patch_sizes = {
+            place: source.size for place, source in zip(places, sources, strict=True)
+        }
+        self.image_shapes = {
+            place: source.position.shape[-2:] for place, source in zip(places, sources, strict=True)
+        }
         self._reader = PatchReader(sources, patches.depth, cache_bytes)
         self._center, self._spread = _normalizers(
             places, experiments, patches.markers, statistics, normalization

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +22,7 @@ from dynaclr.experiments import UserError
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.index.anchors import Anchors
 from dynaclr.sampling import (
+    FixedEpochBatchSampler,
     FlexibleBatchSampler,
     PositiveSampler,
     offset_weights,
@@ -44,6 +47,8 @@ class SamplingConfig:
         A batch holds equal shares of this column's values.
     leaky
         Share of rows from other groups.
+    group_weights
+        Weight of every group: its share of the batches. Default: by its rows.
     temporal_enrichment, temporal_window_hours, temporal_global_fraction
         Whether a batch centres on a focal hour, how wide the window is, and the share of rows
         from all hours.
@@ -52,6 +57,7 @@ class SamplingConfig:
     batch_group_by: str | list[str] | None = "experiment"
     stratify_by: str | list[str] | None = "condition"
     leaky: float = 0.0
+    group_weights: dict[str, float] | None = None
     temporal_enrichment: bool = False
     temporal_window_hours: float = 2.0
     temporal_global_fraction: float = 0.3
@@ -76,9 +82,16 @@ class MultiExperimentDataModule(LightningDataModule):
         margin for rotation and shift; the last augmentation must crop it. Default: no margin.
     normalization : NormalizationConfig
     tau_range : tuple of float
-        Hours from an anchor to its positive; ``[0, 0]`` takes the same observation twice.
+        Hours from an anchor to its positive; ``[0, 0]`` takes the same observation twice, and
+        negative hours take an earlier observation of the cell or of an ancestor.
     decay_rate : float
         How fast the probability of an offset falls over `tau_range`.
+    query : str, optional
+        Expression of `pandas.DataFrame.query` over the index's columns; observations that do not
+        fulfil it are neither anchor nor positive.
+    max_border_shift : int, optional
+        Observations whose patch would have to move by more than this many pixels of the image to
+        lie inside it are neither anchor nor positive. Default: patches move as far as they must.
     sampling : SamplingConfig
     batch_size : int
         Anchors of a batch, per process.
@@ -93,6 +106,12 @@ class MultiExperimentDataModule(LightningDataModule):
     ------
     ValueError
         When a number is outside its range.
+
+    Notes
+    -----
+    Batches are composed for the trainer's world size and rank. With several processes Lightning
+    must not wrap them once more: give it ``Trainer(use_distributed_sampler=False)``, as `dynaclr
+    train` does.
     """
 
     def __init__(
@@ -105,6 +124,8 @@ class MultiExperimentDataModule(LightningDataModule):
         normalization: NormalizationConfig = NormalizationConfig(),  # noqa: B008 (frozen)
         tau_range: tuple[float, float] = (0.5, 2.0),
         decay_rate: float = 2.0,
+        query: str | None = None,
+        max_border_shift: int | None = None,
         sampling: SamplingConfig = SamplingConfig(),
         batch_size: int = 256,
         num_workers: int = 0,
@@ -120,6 +141,8 @@ class MultiExperimentDataModule(LightningDataModule):
         self.normalization = normalization
         self.tau_range = tuple(tau_range)
         self.decay_rate = decay_rate
+        self.query = query
+        self.max_border_shift = max_border_shift
         self.sampling = sampling
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -147,8 +170,12 @@ class MultiExperimentDataModule(LightningDataModule):
                 f"extraction_size is {list(extraction)}, smaller than patches.size {list(size)}",
             ),
             (
-                0 <= first <= last < float("inf"),
-                f"tau_range is {[first, last]}; it must ascend, from 0 or more hours",
+                -math.inf < first <= last < math.inf,
+                f"tau_range is {[first, last]}; it must be two finite numbers that ascend",
+            ),
+            (
+                self.max_border_shift is None or self.max_border_shift >= 0,
+                f"max_border_shift is {self.max_border_shift}; it must be 0 or more",
             ),
             (self.decay_rate >= 0, f"decay_rate is {self.decay_rate}; it must be 0 or more"),
             (
@@ -170,14 +197,43 @@ class MultiExperimentDataModule(LightningDataModule):
         self.index = MultiExperimentIndex.from_merged(self.collection / "index.arrow")
         check_markers(self.patches.markers, self.index.registry)
         statistics = read_statistics(self.experiments, self.index.experiments)
-        self._positives = self._positive_sampler()
+        sizes = {"train": self.extraction_size, "validation": self.patches.size}
+        readers = {split: self._reader(statistics, size) for split, size in sizes.items()}
+        selected = self._selected(readers["train"])
+        self._positives = self._positive_sampler(selected)
         self._anchors: dict[str, Anchors] = {}
         self._datasets = {
-            "train": self._dataset("train", statistics, self.extraction_size),
-            "validation": self._dataset("validation", statistics, self.patches.size),
+            split: self._dataset(split, reader, selected) for split, reader in readers.items()
         }
 
-    def _positive_sampler(self) -> PositiveSampler:
+    def _reader(self, statistics: pd.DataFrame, extraction_size: tuple[int, int]) -> CellReader:
+        return CellReader(
+            self.index,
+            self.index.registry,
+            statistics,
+            self.patches,
+            self.normalization,
+            self.cache_mb << 20,
+            extraction_size,
+        )
+
+    def _selected(self, reader: CellReader) -> NDArray[np.bool_]:
+        """Which observations may be anchor or positive."""
+        border = {}
+        if self.max_border_shift is not None:
+            border = {
+                "patch_size": reader.patch_sizes,
+                "image_shapes": reader.image_shapes,
+                "max_border_shift": self.max_border_shift,
+            }
+        anchors = self.index.valid_anchors(query=self.query, **border)
+        if anchors.left_out:
+            log.info("%d observations; left out: %s", len(anchors), anchors.left_out)
+        selected = np.zeros(len(self.index), bool)
+        selected[anchors.rows] = True
+        return selected
+
+    def _positive_sampler(self, selected: NDArray[np.bool_]) -> PositiveSampler:
         codes, names = self.index.codes("experiment")
         offsets: list[NDArray[np.int64]] = []
         for name in names:
@@ -191,29 +247,30 @@ class MultiExperimentDataModule(LightningDataModule):
         )
         weights = [offset_weights(own, self.decay_rate) for own in offsets]
         return PositiveSampler(
-            t, branch, branch_end, codes, offsets, weights=weights, seed=self.seed
+            t,
+            branch,
+            branch_end,
+            codes,
+            offsets,
+            weights=weights,
+            candidates=None if selected.all() else selected,
+            seed=self.seed,
         )
 
     def _dataset(
-        self, split: str, statistics: pd.DataFrame, size: tuple[int, int]
+        self, split: str, reader: CellReader, selected: NDArray[np.bool_]
     ) -> MultiExperimentTripletDataset:
-        anchors = self.index.valid_anchors(split=split, has_positive=self._positives.has_positive)
+        anchors = self.index.valid_anchors(
+            split=split, has_positive=self._positives.has_positive & selected
+        )
         self._anchors[split] = anchors
         if len(anchors) == 0:
             raise UserError(
                 f"{self.collection}: no {split} cell has a positive {self.tau_range[0]:g} to "
-                f"{self.tau_range[1]:g} hours later. Widen `data.tau_range`."
+                f"{self.tau_range[1]:g} hours later. Widen `data.tau_range`, or what `data.query` "
+                "and `data.max_border_shift` let through."
             )
         log.info("%s: %d anchors; left out: %s", split, len(anchors), anchors.left_out)
-        reader = CellReader(
-            self.index,
-            self.index.registry,
-            statistics,
-            self.patches,
-            self.normalization,
-            self.cache_mb << 20,
-            size,
-        )
         columns = {"lineage_id": self.index.column("lineage_id")}
         return MultiExperimentTripletDataset(reader, anchors.rows, self._positives.sample, columns)
 
@@ -222,15 +279,26 @@ class MultiExperimentDataModule(LightningDataModule):
         anchors = self._anchors[split]
         columns = {"hours", *_names(self.sampling.batch_group_by)}
         columns |= set(_names(self.sampling.stratify_by))
-        sampler = FlexibleBatchSampler(
-            anchors.frame(sorted(columns)),
-            self.batch_size,
-            **asdict(self.sampling),
-            num_replicas=self.trainer.world_size if self.trainer else 1,
-            rank=self.trainer.global_rank if self.trainer else 0,
-            seed=self.seed,
-        )
-        return EpochBatches(sampler, len(anchors), fixed=split != "train")
+        kind = FlexibleBatchSampler if split == "train" else FixedEpochBatchSampler
+        try:
+            sampler = kind(
+                anchors.frame(sorted(columns)),
+                self.batch_size,
+                **self._options(split),
+                num_replicas=self.trainer.world_size if self.trainer else 1,
+                rank=self.trainer.global_rank if self.trainer else 0,
+                seed=self.seed,
+            )
+        except ValueError as error:
+            raise UserError(f"data.sampling: {error}") from None
+        return EpochBatches(sampler, len(anchors))
+
+    def _options(self, split: str) -> dict[str, Any]:
+        options = asdict(self.sampling)
+        if split != "train":
+            # Experiments that only validate have no weight in training.
+            options["group_weights"] = None
+        return options
 
     def train_dataloader(self) -> DataLoader:
         """Batches of training anchors."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 
 from dynaclr.data.cells import CellReader
+from dynaclr.sampling import FlexibleBatchSampler
 
 Batch = dict[str, Any]
 
@@ -91,37 +92,29 @@ def as_is(batch: Batch) -> Batch:
 class EpochBatches(Sampler[list[int]]):
     """Batches of a batch sampler, each position stamped with the epoch it is drawn in.
 
+    Workers outlive an epoch and hear nothing but positions, so these carry the epoch to them.
+
     Parameters
     ----------
-    batches : Sampler of list of int
-        Yields lists of positions; has ``set_epoch``.
+    batches : FlexibleBatchSampler
+        Yields lists of positions of its `epoch`.
     n : int
         Number of positions, the stamp's unit.
-    fixed : bool
-        Stay in epoch 0, so that every epoch has the same batches (validation).
     """
 
-    def __init__(self, batches: Any, n: int, fixed: bool = False) -> None:
+    def __init__(self, batches: FlexibleBatchSampler, n: int) -> None:
         self.batches = batches
         self.n = n
-        self.fixed = fixed
-        self.epoch = 0
 
     @property
-    def sampler(self) -> EpochBatches:
+    def sampler(self) -> FlexibleBatchSampler:
         """The object whose ``set_epoch`` Lightning calls at the start of an epoch."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration draws."""
-        if not self.fixed:
-            self.epoch = epoch
-            self.batches.set_epoch(epoch)
+        return self.batches
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[list[int]]:
-        stamp = self.epoch * self.n
+        stamp = self.batches.epoch * self.n
         for positions in self.batches:
             yield [stamp + position for position in positions]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dynaclr.data.arrays import context, open_array
 from dynaclr.experiments import Position, UserError
+from dynaclr.index import pixel_of
 
 # Open arrays are kept, the least recently used closed first: a plate may have 10,000 of them.
 _OPEN_ARRAYS = 256
@@ -60,7 +61,7 @@ def depth_window(n_planes: int, depth: int, where: str) -> int:
     return (n_planes - depth) // 2
 
 
-def patch_origin(center: NDArray, size: int, extent: int) -> NDArray[np.int64]:
+def patch_origin(center: NDArray, size: int, extent: int) -> NDArray[np.int32]:
     """First pixel of patches around `center`, moved inward where they would leave the image.
 
     Parameters
@@ -70,8 +71,7 @@ def patch_origin(center: NDArray, size: int, extent: int) -> NDArray[np.int64]:
     size, extent : int
         Extent of the patch and of the image along that axis, in pixels.
     """
-    start = np.floor(np.asarray(center, dtype=np.float64) + 0.5).astype(np.int64) - size // 2
-    return np.clip(start, 0, extent - size)
+    return np.clip(pixel_of(center) - size // 2, 0, extent - size)
 
 
 class PatchReader:

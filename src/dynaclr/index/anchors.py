@@ -20,7 +20,7 @@ def pixel_of(position: ArrayLike) -> NDArray[np.int32]:
     return np.floor(np.asarray(position, np.float64) + 0.5).astype(np.int32)
 
 
-def border_shift(position: ArrayLike, patch: int, extent: ArrayLike) -> NDArray[np.int32]:
+def border_shift(position: ArrayLike, patch: ArrayLike, extent: ArrayLike) -> NDArray[np.int32]:
     """Smallest move along one axis that brings a patch inside the image.
 
     The patch of a position covers the pixels from ``pixel_of(position) - patch // 2`` on, `patch`
@@ -30,7 +30,7 @@ def border_shift(position: ArrayLike, patch: int, extent: ArrayLike) -> NDArray[
     ----------
     position : array_like of float, shape (N,)
         In pixels.
-    patch : int
+    patch : array_like of int, shape (N,) or ()
         Size of the patch in pixels, at most `extent`.
     extent : array_like of int, shape (N,) or ()
         Size of the image in pixels.
@@ -40,6 +40,7 @@ def border_shift(position: ArrayLike, patch: int, extent: ArrayLike) -> NDArray[
     ndarray of int32, shape (N,)
         In pixels; 0 where the patch is inside.
     """
+    patch = np.asarray(patch, np.int32)
     start = pixel_of(position) - patch // 2
     beyond = np.asarray(extent, np.int32) - patch - start
     return np.maximum(-start, 0) + np.minimum(beyond, 0)

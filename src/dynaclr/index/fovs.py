@@ -14,7 +14,8 @@ from dynaclr.experiments.registry import nearest
 if TYPE_CHECKING:
     from dynaclr.index.multi import MultiExperimentIndex
 
-ImageShapes = Mapping[tuple[str, str], tuple[int, int]]
+# Height and width by (experiment, field of view).
+FovExtents = Mapping[tuple[str, str], tuple[int, int]]
 
 
 class FovRuns:
@@ -73,15 +74,17 @@ class FovRuns:
                     problems.add(where, f"no {what} {name}", nearest(name, known))
         problems.raise_if_any()
 
-    def extents(self, runs: NDArray[np.int64], shapes: ImageShapes) -> list[tuple[int, int]]:
-        """Height and width of runs' images."""
+    def extents(
+        self, runs: NDArray[np.int64], given: FovExtents, what: str
+    ) -> list[tuple[int, int]]:
+        """Height and width for each of the runs, from the argument that is called `what`."""
         keys = [(self.experiment[run], self.fov[run]) for run in runs]
         missing = [
-            f"{experiment} {fov}" for experiment, fov in keys if (experiment, fov) not in shapes
+            f"{experiment} {fov}" for experiment, fov in keys if (experiment, fov) not in given
         ]
         if missing:
             raise UserError(
-                f"image_shapes: nothing for {', '.join(missing[:5])}. "
+                f"{what}: nothing for {', '.join(missing[:5])}. "
                 "Give a height and width for each field of view."
             )
-        return [shapes[key] for key in keys]
+        return [given[key] for key in keys]

@@ -19,7 +19,7 @@ from dynaclr.experiments.registry import nearest, validate_entry
 from dynaclr.index.anchors import Anchors, border_shift
 from dynaclr.index.build import CELLS, index_experiment
 from dynaclr.index.columns import SPLIT
-from dynaclr.index.fovs import FovRuns, ImageShapes
+from dynaclr.index.fovs import FovExtents, FovRuns
 from dynaclr.index.markers import MarkerPairs
 from dynaclr.index.merge import INDEX, REGISTRY, collate
 
@@ -314,9 +314,9 @@ class MultiExperimentIndex:
         exclude_fovs: Mapping[str, Sequence[str]] | None = None,
         query: str | None = None,
         has_positive: NDArray[np.bool_] | None = None,
-        patch_size: tuple[int, int] | None = None,
+        patch_size: tuple[int, int] | FovExtents | None = None,
         max_border_shift: int | None = None,
-        image_shapes: ImageShapes | None = None,
+        image_shapes: FovExtents | None = None,
     ) -> Anchors:
         """Select the rows that pass every filter, and fit their patches into the image.
 
@@ -331,7 +331,7 @@ class MultiExperimentIndex:
             Expression of `pandas.DataFrame.query` over the columns.
         has_positive : ndarray of bool, shape (N,), optional
             Rows for which a positive exists.
-        patch_size : tuple of int, optional
+        patch_size : tuple of int, or mapping of (experiment, fov) to (height, width), optional
             Height and width of the patch in pixels of the image; by default borders are not looked
             at.
         max_border_shift : int, optional
@@ -397,24 +397,32 @@ class MultiExperimentIndex:
         return passes
 
     def _shifts(
-        self, rows: NDArray[np.int64], patch_size: tuple[int, int], shapes: ImageShapes | None
+        self,
+        rows: NDArray[np.int64],
+        patch_size: tuple[int, int] | FovExtents,
+        shapes: FovExtents | None,
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         fovs = self._fovs
         fov = fovs.rows(np.arange(len(fovs.start), dtype=np.int32))[rows]
         used = np.flatnonzero(np.bincount(fov, minlength=len(fovs.start)))
-        extent = np.zeros((len(fovs.start), 2), np.int32)
-        extent[used] = fovs.extents(used, self.image_shapes if shapes is None else shapes)
-        small = used[np.any(extent[used] < patch_size, axis=1)]
+        image, patch = np.zeros((2, len(fovs.start), 2), np.int32)
+        image[used] = fovs.extents(
+            used, self.image_shapes if shapes is None else shapes, "image_shapes"
+        )
+        by_fov = isinstance(patch_size, Mapping)
+        patch[used] = fovs.extents(used, patch_size, "patch_size") if by_fov else patch_size
+        small = used[np.any(image[used] < patch[used], axis=1)]
         if small.size:
-            name, height, width = fovs.title(small[0]), *extent[small[0]]
+            first = small[0]
             raise UserError(
-                f"{name}: the image of {height} x {width} pixels is smaller than the patch of "
-                f"{patch_size[0]} x {patch_size[1]}. Use a smaller patch, or leave it out."
+                f"{fovs.title(first)}: the image of {image[first, 0]} x {image[first, 1]} pixels "
+                f"is smaller than the patch of {patch[first, 0]} x {patch[first, 1]}. Use a "
+                "smaller patch, or leave it out."
             )
         y, x = self.column("y")[rows], self.column("x")[rows]
         return (
-            border_shift(y, patch_size[0], extent[fov, 0]),
-            border_shift(x, patch_size[1], extent[fov, 1]),
+            border_shift(y, patch[fov, 0], image[fov, 0]),
+            border_shift(x, patch[fov, 1], image[fov, 1]),
         )
 
     @cached_property

@@ -61,6 +61,51 @@ def test_positive_is_the_same_cell_or_its_descendant_later(collection):
         assert (branch[positive] < end[anchor]).all()
 
 
+def test_negative_offsets_take_the_cell_or_its_ancestor_earlier(collection):
+    module = make(collection, tau_range=(-1.0, -0.5))
+    column = module.index.column
+    hours, branch, end = column("hours"), column("branch"), column("branch_end")
+    for batch in module.train_dataloader():
+        anchor, positive = (batch[view]["row"].numpy() for view in ("anchor", "positive"))
+        earlier = hours[anchor] - hours[positive]
+        assert (earlier >= 0.5 - 1e-4).all()
+        assert (earlier <= 1.0 + 1e-4).all()
+        assert (branch[positive] <= branch[anchor]).all()
+        assert (branch[anchor] < end[positive]).all()
+
+
+def test_what_a_query_leaves_out_is_neither_anchor_nor_positive(collection):
+    module = make(collection, query="generation == 0 and t != 3")
+    generation, t = module.index.column("generation"), module.index.column("t")
+    assert generation.max() > 0
+    for loader in (module.train_dataloader(), module.val_dataloader()):
+        for batch in loader:
+            for view in ("anchor", "positive"):
+                rows = batch[view]["row"].numpy()
+                assert (generation[rows] == 0).all()
+                assert (t[rows] != 3).all()
+    with pytest.raises(UserError, match=r"no train cell has a positive .*`data.query`"):
+        make(collection, query="t < 0")
+
+
+@pytest.mark.parametrize("limit", [0, 4])
+def test_cells_whose_patch_would_move_too_far_are_neither_anchor_nor_positive(collection, limit):
+    # 24 pixels of 0.6 um are 29 of 0.5 um: the border is wider in the finer experiment.
+    patches = PatchConfig(("phase",), (24, 24), reference_pixel_size_um=0.6)
+    module = make(collection, patches=patches, max_border_shift=limit)
+    cells = module.index.tracks
+    size = np.where(cells["experiment"] == "two", 29, 24)
+    near = np.zeros(len(cells), bool)
+    for axis in ("y", "x"):
+        first = np.floor(cells[axis].to_numpy() + 0.5) - size // 2
+        near |= (first < -limit) | (first + size > 96 + limit)
+    assert 0 < near.sum() < len(cells)
+    for split in ("train", "validation"):
+        dataset = module._datasets[split]
+        assert not near[dataset.anchors].any()
+        assert not near[dataset.positives(dataset.anchors, 0)].any()
+
+
 def test_pixels_are_those_of_the_plate_normalized(collection):
     module = make(collection)
     batch = next(iter(module.train_dataloader()))
@@ -158,10 +203,26 @@ def test_what_does_not_fit_is_told(collection, options, message):
         make(collection, **options)
 
 
-def test_unknown_sampling_column_is_told(collection):
-    module = make(collection, sampling=SamplingConfig(stratify_by="conditon"))
-    with pytest.raises(UserError, match="conditon"):
+@pytest.mark.parametrize(
+    ("sampling", "message"),
+    [
+        (SamplingConfig(stratify_by="conditon"), "conditon"),
+        (SamplingConfig(group_weights={"one": 1}), "data.sampling: .*has no group 'two'"),
+        (SamplingConfig(group_weights={"one": 1, "two": -1}), "data.sampling: .*'two' is -1"),
+    ],
+)
+def test_sampling_that_does_not_fit_the_index_is_told(collection, sampling, message):
+    module = make(collection, sampling=sampling)
+    with pytest.raises(UserError, match=message):
         module.train_dataloader()
+
+
+def test_weights_decide_how_many_batches_an_experiment_leads(collection):
+    module = make(collection, sampling=SamplingConfig(group_weights={"one": 3, "two": 1}))
+    sampler = module.train_dataloader().batch_sampler.batches
+    led = [sampler.describe(0, step).group for step in range(len(sampler))]
+    assert abs(led.count("one") - 0.75 * len(led)) < 1
+    assert len(module.val_dataloader()) > 0
 
 
 @pytest.mark.parametrize("level", ["frame", "fov", "experiment"])

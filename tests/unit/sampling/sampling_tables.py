@@ -43,7 +43,7 @@ def _as_keys(codes: np.ndarray, kind: str, rng: np.random.Generator) -> Any:
 
 
 @st.composite
-def tables(draw: st.DrawFn, max_rows: int = 1500) -> Table:
+def tables(draw: st.DrawFn, max_rows: int = 5000) -> Table:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     n_rows = draw(st.one_of(st.integers(1, 60), st.integers(1, max_rows)))
     group = _skewed_codes(rng, n_rows, draw(st.integers(1, 30)))
@@ -61,7 +61,7 @@ def tables(draw: st.DrawFn, max_rows: int = 1500) -> Table:
 
 @st.composite
 def options(draw: st.DrawFn, enriched: bool | None = None) -> dict[str, Any]:
-    """All options but the sizes."""
+    """All options but the sizes; `weighted` stands for weights of whatever groups there are."""
     chosen = {
         "leaky": draw(st.sampled_from([0.0, 0.1, 0.2, 0.5, 1.0])),
         "temporal_enrichment": draw(st.booleans()) if enriched is None else enriched,
@@ -69,6 +69,7 @@ def options(draw: st.DrawFn, enriched: bool | None = None) -> dict[str, Any]:
         "temporal_global_fraction": draw(st.sampled_from([0.0, 0.3, 0.5, 1.0])),
         "seed": draw(st.integers(-5, 2**40)),
     }
+    chosen["weighted"] = draw(st.sampled_from([False, False, True]))
     chosen["batch_group_by"] = draw(st.sampled_from(["experiment", "experiment", None]))
     chosen["stratify_by"] = draw(
         st.sampled_from(["condition", "condition", None, ["condition", "hours"]])

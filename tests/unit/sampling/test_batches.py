@@ -23,15 +23,27 @@ sizes = st.one_of(st.integers(1, 12), st.integers(1, 100))
 PARTS_OF_GROUP = ("primary", "focal", "global")
 
 
-def make(table: Table | pd.DataFrame, batch_size: int, **chosen: Any) -> FlexibleBatchSampler:
+def make(
+    table: Table | pd.DataFrame, batch_size: int, weighted: bool = False, **chosen: Any
+) -> FlexibleBatchSampler:
     columns = table.columns if isinstance(table, Table) else table
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # leaks with a single group
+        if weighted:
+            groups = FlexibleBatchSampler(columns, batch_size, **chosen).groups
+            chosen["group_weights"] = {group: 1 + 2 * (i % 3) for i, group in enumerate(groups)}
         return FlexibleBatchSampler(columns, batch_size, **chosen)
 
 
-def describe_epoch(sampler: FlexibleBatchSampler, epoch: int = 0) -> list[BatchDescription]:
-    return [sampler.describe(epoch, step) for step in range(len(sampler))]
+def enough_rows(batch_size: int, table: Table) -> int:
+    """At least so many rows a batch that going through a whole epoch is quick."""
+    return max(batch_size, len(table.columns) // 200)
+
+
+def describe_epoch(
+    sampler: FlexibleBatchSampler, epoch: int = 0, most: int | None = None
+) -> list[BatchDescription]:
+    return [sampler.describe(epoch, step) for step in range(len(sampler))[:most]]
 
 
 def codes_of(labels: tuple, of_rows: np.ndarray) -> np.ndarray:
@@ -57,7 +69,7 @@ def pools_of(sampler: FlexibleBatchSampler, table: Table, chosen: dict) -> tuple
 @few
 @given(tables(), sizes, options(), st.data())
 def test_a_batch_is_a_pure_function_of_seed_epoch_and_step(table, batch_size, chosen, data):
-    sampler = make(table, batch_size, **chosen)
+    sampler = make(table, enough_rows(batch_size, table), **chosen)
     epoch, step = data.draw(st.integers(0, 99)), data.draw(st.integers(0, len(sampler) - 1))
     expected = sampler.global_batch(epoch, step)
     sampler.set_epoch(epoch)
@@ -67,7 +79,7 @@ def test_a_batch_is_a_pure_function_of_seed_epoch_and_step(table, batch_size, ch
     for name in ("experiment", "condition"):
         if isinstance(recoded[name].dtype, pd.CategoricalDtype):
             recoded[name] = recoded[name].cat.reorder_categories(recoded[name].cat.categories[::-1])
-    again = make(recoded, batch_size, **chosen)
+    again = make(recoded, sampler.batch_size, **chosen)
     np.testing.assert_array_equal(again.global_batch(epoch, step), expected)
     np.testing.assert_array_equal(
         pickle.loads(pickle.dumps(sampler)).global_batch(epoch, step), expected
@@ -127,7 +139,7 @@ def assert_balanced_shares(batch: BatchDescription, num_replicas: int) -> None:
 @few
 @given(tables(), sizes, options())
 def test_every_part_has_exact_quotas_whose_remainders_rotate(table, batch_size, chosen):
-    sampler = make(table, batch_size, **chosen)
+    sampler = make(table, enough_rows(batch_size, table), **chosen)
     group, stratum = pools_of(sampler, table, chosen)
     over_epoch: dict[tuple, np.ndarray] = {}
     for batch in describe_epoch(sampler):
@@ -151,7 +163,7 @@ def test_every_part_has_exact_quotas_whose_remainders_rotate(table, batch_size, 
 @few
 @given(tables(), sizes, options(enriched=False), st.integers(0, 5))
 def test_draws_of_a_pool_differ_by_at_most_one_over_an_epoch(table, batch_size, chosen, epoch):
-    sampler = make(table, batch_size, **chosen)
+    sampler = make(table, enough_rows(batch_size, table), **chosen)
     group, stratum = pools_of(sampler, table, chosen)
     drawn = np.zeros(len(table.columns), dtype=int)
     for step in range(len(sampler)):
@@ -166,7 +178,7 @@ def test_draws_of_a_pool_differ_by_at_most_one_over_an_epoch(table, batch_size, 
 def test_no_row_comes_twice_while_its_pool_lasts(table, batch_size, chosen):
     sampler = make(table, batch_size, **chosen)
     group, stratum = pools_of(sampler, table, chosen)
-    for batch in describe_epoch(sampler, 1)[:12]:
+    for batch in describe_epoch(sampler, 1, most=12):
         leader = sampler.groups.index(batch.group)
         drawn = np.bincount(batch.rows, minlength=group.size)
         for own in (True, False):
@@ -194,7 +206,7 @@ def test_focal_rows_lie_in_the_window_or_in_the_smallest_that_holds_enough(
     group, stratum = pools_of(sampler, table, chosen)
     n_leaked = round(chosen["leaky"] * batch_size) if len(sampler.groups) > 1 else 0
     global_fraction = chosen["temporal_global_fraction"]
-    for batch in describe_epoch(sampler, 2)[:12]:
+    for batch in describe_epoch(sampler, 2, most=12):
         leader = sampler.groups.index(batch.group)
         distance = np.abs(table.hours - batch.focal_hour)
         assert distance[group == leader].min() == 0

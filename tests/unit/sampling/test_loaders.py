@@ -36,7 +36,7 @@ def unchanged(batch: torch.Tensor) -> torch.Tensor:
     return batch
 
 
-def batch_sampler() -> FlexibleBatchSampler:
+def batch_sampler(num_replicas: int = 1, rank: int = 0) -> FlexibleBatchSampler:
     rng = np.random.default_rng(0)
     columns = pd.DataFrame(
         {
@@ -45,7 +45,10 @@ def batch_sampler() -> FlexibleBatchSampler:
             "hours": rng.integers(0, 40, N_ROWS) / 2,
         }
     )
-    return FlexibleBatchSampler(columns, 32, leaky=0.25, temporal_enrichment=True, seed=3)
+    return FlexibleBatchSampler(
+        columns, 32 // num_replicas, leaky=0.25, temporal_enrichment=True, seed=3,
+        num_replicas=num_replicas, rank=rank,
+    )  # fmt: skip
 
 
 def loaded(loader: DataLoader) -> list:
@@ -58,7 +61,7 @@ def load(sampler: FlexibleBatchSampler, num_workers: int, kind: type = DataLoade
 
 def test_any_number_of_workers_gives_the_same_rows_and_positives():
     expected = {}
-    for num_workers in (0, 1, 3):
+    for num_workers in (0, 1, 3, 4):
         sampler = batch_sampler()
         loader = load(sampler, num_workers)
         assert len(loader) == len(sampler)
@@ -67,6 +70,16 @@ def test_any_number_of_workers_gives_the_same_rows_and_positives():
             loader.batch_sampler.sampler.set_epoch(epoch)
             assert expected.setdefault(epoch, got := loaded(loader)) == got
     assert expected[0] != expected[1]
+
+
+def test_any_number_of_replicas_gives_the_same_pairs_of_rows_and_positives():
+    expected = [sorted(zip(*batch, strict=True)) for batch in loaded(load(batch_sampler(), 0))]
+    for n in (2, 4):
+        shares = [loaded(load(batch_sampler(n, rank), 0)) for rank in range(n)]
+        for step, whole in enumerate(expected):
+            pairs = [zip(*share[step], strict=True) for share in shares]
+            assert sorted(pair for own in pairs for pair in own) == whole
+        assert {len(share) for share in shares} == {len(expected)}
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
