@@ -32,6 +32,11 @@ class ContrastiveModule(LightningModule):
         Of AdamW, for weights alone: norms and biases have none.
     warmup_fraction : float
         Share of all steps that warms up.
+
+    Notes
+    -----
+    With several processes a loss that can gather (`NTXentHCL`) contrasts each row with those of
+    all processes: value and gradients are those of one process with the whole batch.
     """
 
     def __init__(
@@ -51,6 +56,11 @@ class ContrastiveModule(LightningModule):
         self.weight_decay = weight_decay
         self.warmup_fraction = warmup_fraction
 
+    def setup(self, stage: str) -> None:
+        """Let the loss see the rows of all processes."""
+        if self.trainer.world_size > 1 and hasattr(self.loss, "gather"):
+            self.loss.gather = self.loss.averaged_gradients = True
+
     def forward(self, x_BCZYX: Tensor) -> tuple[Tensor, Tensor]:
         """Features (B, D) and projections (B, P) of normalized patches."""
         return self.encoder(x_BCZYX)
@@ -68,7 +78,9 @@ class ContrastiveModule(LightningModule):
         patches = torch.cat([anchor["patch"], positive["patch"]])
         features, projections = self(patches)
         n = len(anchor["patch"])
-        labels = torch.arange(n, device=projections.device).repeat(2)
+        # Pairs are numbered apart on every process: gathered, equal labels would be positives.
+        first_pair = self.global_rank * n
+        labels = torch.arange(first_pair, first_pair + n, device=projections.device).repeat(2)
         lineages = None
         if self.exclude_lineage:
             lineages = torch.cat([anchor["lineage_id"], positive["lineage_id"]])

@@ -244,6 +244,16 @@ def test_no_leaked_row_comes_twice_whichever_group_is_left_out():
             assert np.unique(batch.rows).size == 60
 
 
+@pytest.mark.parametrize("enriched", [False, True])
+def test_no_stratum_keeps_the_odd_row_over_epochs(enriched):
+    # One step an epoch of five rows for two strata: which of them has three changes.
+    columns = pd.DataFrame({"experiment": "a", "condition": ["x", "y"] * 2, "hours": 0.0})
+    sampler = make(columns, 5, temporal_enrichment=enriched, temporal_global_fraction=0.0)
+    of_first = [np.count_nonzero(sampler.global_batch(epoch, 0) % 2 == 0) for epoch in range(200)]
+    assert set(of_first) == {2, 3}
+    assert np.mean(of_first) == pytest.approx(2.5, abs=0.15)
+
+
 def test_no_replica_is_dealt_more_of_a_stratum_in_the_long_run():
     # Three rows of each stratum for two replicas: one of them gets two.
     columns = pd.DataFrame({"experiment": "a", "condition": ["x", "y"] * 1500})

@@ -1,4 +1,4 @@
-"""A callback that writes down every row that a process trains or validates on."""
+"""A callback that writes down what a process trains and validates on."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 
 class RowRecorder(Callback):
-    """Adds a line for each batch to ``<folder>/<rank>.jsonl``."""
+    """Adds a line for each batch to ``<folder>/<rank>.jsonl``: rows, and the loss in training."""
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
 
-    def _record(self, trainer: Trainer, stage: str, batch: Any, step: int) -> None:
+    def _record(self, trainer: Trainer, stage: str, batch: Any, step: int, outputs: Any) -> None:
         line = {
             "stage": stage,
             "epoch": trainer.current_epoch,
             "step": step,
             "rows": [batch[view]["row"].tolist() for view in ("anchor", "positive")],
+            "loss": float(outputs["loss"] if stage == "train" else outputs),
             "backend": torch.distributed.is_initialized() and torch.distributed.get_backend(),
         }
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -31,9 +32,9 @@ class RowRecorder(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, step: int
     ) -> None:
-        self._record(trainer, "train", batch, step)
+        self._record(trainer, "train", batch, step, outputs)
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, step: int
     ) -> None:
-        self._record(trainer, "validation", batch, step)
+        self._record(trainer, "validation", batch, step, outputs)

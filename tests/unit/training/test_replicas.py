@@ -1,4 +1,4 @@
-"""Two processes that train together draw what one process with twice the batch draws."""
+"""Two processes that train together do what one process with twice the batch does."""
 
 import json
 import os
@@ -7,9 +7,12 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+import torch
 
-BATCH = 8
+BATCH, EPOCHS = 8, 6
 
 
 def record(collection, folder: Path, devices: int, batch_size: int, workers: int) -> list[list]:
@@ -29,7 +32,7 @@ def record(collection, folder: Path, devices: int, batch_size: int, workers: int
             "num_workers": workers,
         },
         "trainer": {
-            "max_epochs": 2,
+            "max_epochs": EPOCHS,
             "accelerator": "cpu",
             "devices": devices,
             "strategy": "ddp" if devices > 1 else "auto",
@@ -65,26 +68,54 @@ def pairs_by_step(ranks: list[list]) -> dict[tuple, list]:
     return {key: sorted(pairs) for key, pairs in found.items()}
 
 
+@pytest.fixture(scope="module")
+def alone(collection, tmp_path_factory) -> tuple[Path, list[list]]:
+    folder = tmp_path_factory.mktemp("alone")
+    return folder, record(collection, folder, 1, 2 * BATCH, workers=0)
+
+
+@pytest.fixture(scope="module")
+def together(collection, tmp_path_factory) -> tuple[Path, list[list]]:
+    folder = tmp_path_factory.mktemp("together")
+    return folder, record(collection, folder, 2, BATCH, workers=1)
+
+
 @pytest.mark.slow
-def test_two_processes_draw_what_one_draws_with_twice_the_batch(collection, tmp_path):
-    alone = record(collection, tmp_path / "alone", 1, 2 * BATCH, workers=0)
-    ranks = record(collection, tmp_path / "together", 2, BATCH, workers=1)
-    assert [{line["backend"] for line in lines} for lines in alone + ranks] == [
-        {False},
-        {"gloo"},
-        {"gloo"},
-    ]
-    assert len(ranks[0]) == len(ranks[1]) == len(alone[0])
+def test_two_processes_draw_what_one_draws_with_twice_the_batch(alone, together):
+    (_, single), (_, ranks) = alone, together
+    backends = [{line["backend"] for line in lines} for lines in single + ranks]
+    assert backends == [{False}, {"gloo"}, {"gloo"}]
+    assert len(ranks[0]) == len(ranks[1]) == len(single[0])
     for lines in ranks:
         assert {len(rows) for line in lines for rows in line["rows"]} == {BATCH}
-    together, expected = pairs_by_step(ranks), pairs_by_step(alone)
-    assert together == expected
-    steps = {(stage, epoch) for stage, epoch, _ in expected}
-    assert steps == {(stage, epoch) for stage in ("train", "validation") for epoch in (0, 1)}
-    by_epoch = [
-        {stage: {key[2]: pairs for key, pairs in expected.items() if key[:2] == (stage, epoch)}
-         for stage in ("train", "validation")}
-        for epoch in (0, 1)
-    ]  # fmt: skip
-    assert by_epoch[0]["train"] != by_epoch[1]["train"]
-    assert by_epoch[0]["validation"] == by_epoch[1]["validation"]
+    drawn = pairs_by_step(single)
+    assert pairs_by_step(ranks) == drawn
+    by_epoch = {
+        stage: [
+            [pairs for key, pairs in drawn.items() if key[:2] == (stage, epoch)]
+            for epoch in range(EPOCHS)
+        ]
+        for stage in ("train", "validation")
+    }
+    assert by_epoch["train"][0] != by_epoch["train"][1]
+    assert len(by_epoch["validation"][0]) > 0
+    assert all(epoch == by_epoch["validation"][0] for epoch in by_epoch["validation"])
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_learns_with_twice_the_batch(alone, together):
+    (one, single), (two, ranks) = alone, together
+    expected = [line["loss"] for line in single[0] if line["stage"] == "train"]
+    assert len(expected) >= 50
+    for lines in ranks:
+        losses = [line["loss"] for line in lines if line["stage"] == "train"]
+        np.testing.assert_allclose(losses, expected, rtol=1e-3)
+    history = [pd.read_csv(folder / "model/seed0/metrics.csv") for folder in (one, two)]
+    for stage in ("train", "val"):
+        np.testing.assert_allclose(history[1][f"loss/{stage}"], history[0][f"loss/{stage}"], 1e-3)
+    weights = [
+        torch.load(folder / "model/seed0/last.ckpt", weights_only=True)["state_dict"]
+        for folder in (one, two)
+    ]
+    for name, expected_weight in weights[0].items():
+        torch.testing.assert_close(weights[1][name], expected_weight, rtol=1e-2, atol=1e-3)
