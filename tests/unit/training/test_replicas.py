@@ -109,13 +109,13 @@ def test_two_processes_learn_what_one_learns_with_twice_the_batch(alone, togethe
     assert len(expected) >= 50
     for lines in ranks:
         losses = [line["loss"] for line in lines if line["stage"] == "train"]
-        np.testing.assert_allclose(losses, expected, rtol=1e-3)
+        np.testing.assert_allclose(losses, expected, rtol=1e-4)
     history = [pd.read_csv(folder / "model/seed0/metrics.csv") for folder in (one, two)]
     for stage in ("train", "val"):
-        np.testing.assert_allclose(history[1][f"loss/{stage}"], history[0][f"loss/{stage}"], 1e-3)
+        np.testing.assert_allclose(history[1][f"loss/{stage}"], history[0][f"loss/{stage}"], 1e-4)
     weights = [
         torch.load(folder / "model/seed0/last.ckpt", weights_only=True)["state_dict"]
         for folder in (one, two)
     ]
     for name, expected_weight in weights[0].items():
-        torch.testing.assert_close(weights[1][name], expected_weight, rtol=1e-2, atol=1e-3)
+        torch.testing.assert_close(weights[1][name], expected_weight, rtol=1e-3, atol=1e-5)
