@@ -260,8 +260,11 @@ def train(
     out: Path,
     seed: int = 0,
     threads: int = 2,
+    save_minutes: float = 5.0,
 ) -> None:
-    """Train a model; started again after a kill, it goes on where it was.
+    """Train a model; stopped or killed and started again, it goes on where it was.
+
+    SIGTERM and SIGUSR1 save the run and end it with exit code 75.
 
     Args:
         training: The training configuration (YAML file, or YAML or JSON text).
@@ -270,12 +273,13 @@ def train(
         out: Folder for checkpoints, history, configuration and provenance.
         seed: Seed of everything random.
         threads: CPU threads.
+        save_minutes: Minutes after which a run is saved within an epoch.
     """
     from dynaclr.experiments.project import load_training
     from dynaclr.training import train as run
 
     _quiet_lightning()
-    run(load_training(training), collection, experiments, seed, out, threads)
+    run(load_training(training), collection, experiments, seed, out, threads, save_minutes)
 
 
 def embed(

@@ -12,7 +12,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "SamplingConfig",
             "read_statistics",
         ],
-        "dataset": ["EpochBatches", "MultiExperimentTripletDataset"],
+        "dataset": ["MultiExperimentTripletDataset"],
+        "loading": ["ResumableLoader"],
         "statistics": ["compute_statistics"],
     },
 )

@@ -14,10 +14,10 @@ import torch
 from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 from torch import nn
-from torch.utils.data import DataLoader
 
 from dynaclr.data.cells import CellReader, NormalizationConfig, PatchConfig, check_markers
-from dynaclr.data.dataset import Batch, EpochBatches, MultiExperimentTripletDataset, as_is
+from dynaclr.data.dataset import Batch, MultiExperimentTripletDataset
+from dynaclr.data.loading import ResumableLoader
 from dynaclr.experiments import UserError
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.index.anchors import Anchors
@@ -149,6 +149,8 @@ class MultiExperimentDataModule(LightningDataModule):
         self.cache_mb = cache_mb
         self.seed = seed
         self._normalize = Normalize()
+        self._train_loader: ResumableLoader | None = None
+        self._place: dict[str, int] = {}
         self._check_ranges()
 
     def _check_ranges(self) -> None:
@@ -274,14 +276,14 @@ class MultiExperimentDataModule(LightningDataModule):
         columns = {"lineage_id": self.index.column("lineage_id")}
         return MultiExperimentTripletDataset(reader, anchors.rows, self._positives.sample, columns)
 
-    def batches(self, split: str) -> EpochBatches:
+    def batches(self, split: str) -> FlexibleBatchSampler:
         """Compose the batches of a split, for this process's place among the replicas."""
         anchors = self._anchors[split]
         columns = {"hours", *_names(self.sampling.batch_group_by)}
         columns |= set(_names(self.sampling.stratify_by))
         kind = FlexibleBatchSampler if split == "train" else FixedEpochBatchSampler
         try:
-            sampler = kind(
+            return kind(
                 anchors.frame(sorted(columns)),
                 self.batch_size,
                 **self._options(split),
@@ -291,7 +293,6 @@ class MultiExperimentDataModule(LightningDataModule):
             )
         except ValueError as error:
             raise UserError(f"data.sampling: {error}") from None
-        return EpochBatches(sampler, len(anchors))
 
     def _options(self, split: str) -> dict[str, Any]:
         options = asdict(self.sampling)
@@ -300,26 +301,29 @@ class MultiExperimentDataModule(LightningDataModule):
             options["group_weights"] = None
         return options
 
-    def train_dataloader(self) -> DataLoader:
-        """Batches of training anchors."""
-        return self._loader("train")
+    def train_dataloader(self) -> ResumableLoader:
+        """Batches of training anchors, from the place that a checkpoint left off at."""
+        self._train_loader = self._loader("train")
+        if self._place:
+            self._train_loader.load_state_dict(self._place)
+        return self._train_loader
 
-    def val_dataloader(self) -> DataLoader:
+    def state_dict(self) -> dict[str, int]:
+        """Place in the epoch, for a checkpoint."""
+        return self._train_loader.state_dict() if self._train_loader else {}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Take over the place in the epoch; the training loader will start there."""
+        # Lightning would hand it to the loader itself, but not if a schedule has asked for the
+        # number of steps before.
+        self._place = state_dict
+
+    def val_dataloader(self) -> ResumableLoader:
         """Batches of validation anchors, the same ones every epoch."""
         return self._loader("validation")
 
-    def _loader(self, split: str) -> DataLoader:
-        # Threads of tensorstore do not survive a fork, so workers start afresh and then stay.
-        workers = self.num_workers > 0
-        return DataLoader(
-            self._datasets[split],
-            batch_sampler=self.batches(split),
-            collate_fn=as_is,
-            num_workers=self.num_workers,
-            persistent_workers=workers,
-            multiprocessing_context="spawn" if workers else None,
-            pin_memory=torch.cuda.is_available(),
-        )
+    def _loader(self, split: str) -> ResumableLoader:
+        return ResumableLoader(self._datasets[split], self.batches(split), self.num_workers)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Normalize and, in training, augment on the device that trains."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from dynaclr.data.cells import CellReader
-from dynaclr.sampling import FlexibleBatchSampler
 
 Batch = dict[str, Any]
 
@@ -20,7 +19,8 @@ class MultiExperimentTripletDataset(Dataset[Batch]):
     """Anchors with a positive each; whole batches are read at once.
 
     The dataset holds no state that changes: which positive an anchor gets follows from its key,
-    which carries the epoch (`EpochBatches`). So any number of workers gives the same batches.
+    which carries the epoch (`dynaclr.data.loading`). So any number of workers gives the same
+    batches.
 
     Parameters
     ----------
@@ -82,39 +82,3 @@ class MultiExperimentTripletDataset(Dataset[Batch]):
     def _view(self, read: dict[str, torch.Tensor], rows: NDArray[np.int64]) -> Batch:
         carried = {name: torch.from_numpy(values[rows]) for name, values in self.columns.items()}
         return read | carried | {"row": torch.from_numpy(rows)}
-
-
-def as_is(batch: Batch) -> Batch:
-    """Collate function for batches that are already whole; a plain function, so it pickles."""
-    return batch
-
-
-class EpochBatches(Sampler[list[int]]):
-    """Batches of a batch sampler, each position stamped with the epoch it is drawn in.
-
-    Workers outlive an epoch and hear nothing but positions, so these carry the epoch to them.
-
-    Parameters
-    ----------
-    batches : FlexibleBatchSampler
-        Yields lists of positions of its `epoch`.
-    n : int
-        Number of positions, the stamp's unit.
-    """
-
-    def __init__(self, batches: FlexibleBatchSampler, n: int) -> None:
-        self.batches = batches
-        self.n = n
-
-    @property
-    def sampler(self) -> FlexibleBatchSampler:
-        """The object whose ``set_epoch`` Lightning calls at the start of an epoch."""
-        return self.batches
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        stamp = self.batches.epoch * self.n
-        for positions in self.batches:
-            yield [stamp + position for position in positions]

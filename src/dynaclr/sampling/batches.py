@@ -286,6 +286,11 @@ class FlexibleBatchSampler(Sampler[list[int]]):
         return self._epoch
 
     @property
+    def resume_step(self) -> int:
+        """The step at which the next iteration starts: 0, unless a state was just restored."""
+        return self._resume_step
+
+    @property
     def sampler(self) -> "FlexibleBatchSampler":
         """The object itself: Lightning looks for `set_epoch` on a batch sampler's `sampler`."""
         return self

@@ -22,7 +22,7 @@ from dynaclr.experiments.files import (
     write_text,
 )
 from dynaclr.experiments.fingerprint import code_digest, verified_digest
-from dynaclr.training.callbacks import EpochLine, MetricsHistory
+from dynaclr.training.callbacks import EpochLine, MetricsHistory, ResumePoints, StepSeed
 from dynaclr.training.cli import build, with_data
 from dynaclr.training.figures import save_curves
 from dynaclr.training.provenance import environment
@@ -46,11 +46,12 @@ def train(
     seed: int,
     out_dir: Path,
     threads: int = 2,
+    save_minutes: float = 5.0,
 ) -> None:
     """Train a model and write its checkpoints, history, configuration and provenance.
 
-    A run that was killed goes on from its last finished epoch when it is started again with the
-    same configuration, data and seed.
+    A run that was stopped or killed goes on from where it was last saved when it is started again
+    with the same configuration, data and seed. The result is the same to the bit.
 
     Parameters
     ----------
@@ -67,11 +68,15 @@ def train(
         ``provenance.json`` and, while it trains already, the folder ``tensorboard``.
     threads : int
         CPU threads of torch; part of what makes results the same to the last bit.
+    save_minutes : float
+        Minutes after which a run is saved within an epoch; the end of an epoch always is.
 
     Raises
     ------
     UserError
         When the configuration or the data do not fit.
+    SystemExit
+        With `os.EX_TEMPFAIL`, after SIGTERM or SIGUSR1.
     """
     torch.set_num_threads(threads)
     inputs = _inputs(collection, experiments)
@@ -82,7 +87,13 @@ def train(
     cli = build(
         with_data(training, str(collection), str(experiments), seed),
         "training configuration",
-        callbacks=[history, checkpoint, EpochLine(log.info)],
+        callbacks=[
+            history,
+            checkpoint,
+            EpochLine(log.info, history),
+            StepSeed(seed),
+            ResumePoints(resume, save_minutes, log.info),
+        ],
         loggers=[TensorBoardLogger(out_dir, name="tensorboard", version="")],
         default_root_dir=str(work),
         enable_progress_bar=False,

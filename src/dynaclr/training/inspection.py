@@ -92,9 +92,7 @@ def inspect_batches(
     datamodule = build(content, "training configuration").datamodule
     datamodule.setup()
     loader = datamodule.train_dataloader()
-    audit = audit_batches(
-        loader.batch_sampler.batches, loader.dataset, datamodule.index, epoch, max_steps
-    )
+    audit = audit_batches(loader.batches, loader.dataset, datamodule.index, epoch, max_steps)
     out_dir = Path(out_dir)
     with atomic_path(out_dir / "batches.csv") as temporary:
         audit.steps.to_csv(temporary, index=False, float_format="%.6g")

@@ -65,15 +65,15 @@ class ContrastiveModule(LightningModule):
         """Features (B, D) and projections (B, P) of normalized patches."""
         return self.encoder(x_BCZYX)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of one batch, logged with the health of its embedding."""
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Loss of one batch, with the health of its embedding."""
         return self._step(batch, "train")
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of one batch of validation data."""
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Loss of one batch of validation data, with the health of its embedding."""
         return self._step(batch, "val")
 
-    def _step(self, batch: Batch, stage: str) -> Tensor:
+    def _step(self, batch: Batch, stage: str) -> dict[str, Tensor]:
         anchor, positive = batch["anchor"], batch["positive"]
         patches = torch.cat([anchor["patch"], positive["patch"]])
         features, projections = self(patches)
@@ -87,19 +87,19 @@ class ContrastiveModule(LightningModule):
         loss = self.loss(projections, labels, lineages)
         first, second = projections.detach().float().split(n)
         monitored = {
-            "loss": loss.detach(),
+            "loss": loss,
             "alignment": alignment(first, second),
             "uniformity": uniformity(first),
             "effective_rank": effective_rank(features.detach().float()),
         }
         self.log_dict(
-            {f"{name}/{stage}": value for name, value in monitored.items()},
+            {f"{name}/{stage}": value.detach() for name, value in monitored.items()},
             on_step=False,
             on_epoch=True,
             batch_size=n,
             sync_dist=True,
         )
-        return loss
+        return monitored
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with the warm-up and cosine schedule, stepped every batch."""

@@ -148,12 +148,12 @@ def test_epochs_differ_and_validation_does_not(collection):
     train, validation = module.train_dataloader(), module.val_dataloader()
     first = rows_of(train), rows_of(validation)
     for loader in (train, validation):
-        loader.batch_sampler.sampler.set_epoch(1)
+        loader.batches.set_epoch(1)
     second = rows_of(train), rows_of(validation)
     assert first[0] != second[0]
     assert first[1] == second[1]
     for loader in (train, validation):
-        loader.batch_sampler.sampler.set_epoch(0)
+        loader.batches.set_epoch(0)
     assert (rows_of(train), rows_of(validation)) == first
 
 
@@ -219,7 +219,7 @@ def test_sampling_that_does_not_fit_the_index_is_told(collection, sampling, mess
 
 def test_weights_decide_how_many_batches_an_experiment_leads(collection):
     module = make(collection, sampling=SamplingConfig(group_weights={"one": 3, "two": 1}))
-    sampler = module.train_dataloader().batch_sampler.batches
+    sampler = module.train_dataloader().batches
     led = [sampler.describe(0, step).group for step in range(len(sampler))]
     assert abs(led.count("one") - 0.75 * len(led)) < 1
     assert len(module.val_dataloader()) > 0

@@ -22,7 +22,7 @@ class RowRecorder(Callback):
             "epoch": trainer.current_epoch,
             "step": step,
             "rows": [batch[view]["row"].tolist() for view in ("anchor", "positive")],
-            "loss": float(outputs["loss"] if stage == "train" else outputs),
+            "loss": float(outputs["loss"]),
             "backend": torch.distributed.is_initialized() and torch.distributed.get_backend(),
         }
         self.folder.mkdir(parents=True, exist_ok=True)

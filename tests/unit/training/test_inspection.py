@@ -47,7 +47,7 @@ def module(request, collection) -> MultiExperimentDataModule:
 
 def audit_of(module, epoch=0, **options):
     loader = module.train_dataloader()
-    sampler = loader.batch_sampler.batches
+    sampler = loader.batches
     return audit_batches(sampler, loader.dataset, module.index, epoch, **options)
 
 
@@ -55,7 +55,7 @@ def audit_of(module, epoch=0, **options):
 def test_audit_tells_the_rows_that_the_loader_gives(module, epoch):
     audit = audit_of(module, epoch)
     loader, index = module.train_dataloader(), module.index
-    loader.batch_sampler.sampler.set_epoch(epoch)
+    loader.batches.set_epoch(epoch)
     hours, lineage = index.column("hours"), index.column("lineage_id")
     tracks = index.tracks
     batches = list(loader)

@@ -102,27 +102,70 @@ def test_same_seed_gives_the_same_bytes_and_another_does_not(model, collection, 
     assert again == (model / "metrics.csv").read_text()
 
 
+def interrupt(command: list[str], folder: Path, points: list[tuple[int, int]]) -> None:
+    """Start a training again and again, each time ended by a signal after so many more saves."""
+    for number, saves in points:
+        running = subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        deadline, last = time.monotonic() + 120, newest(folder)
+        while saves and time.monotonic() < deadline:
+            assert running.poll() is None, running.stderr.read()
+            if (now := newest(folder)) != last:
+                saves, last = saves - 1, now
+            time.sleep(0.001)
+        os.killpg(running.pid, number)
+        _, told = running.communicate(timeout=60)
+        if number != signal.SIGKILL:
+            assert running.returncode == os.EX_TEMPFAIL, told
+            assert f"stopped by {signal.Signals(number).name}; started again" in told
+        assert not (folder / "best.ckpt").exists()
+
+
+def newest(folder: Path) -> list[int]:
+    """Time of the last save, if there is one."""
+    return [path.stat().st_mtime_ns for path in folder.glob(".work/*/last.ckpt")]
+
+
+def train_command(training: dict, collection, folder: Path, save_minutes: float) -> list[str]:
+    return [
+        *(str(Path(sys.executable).with_name("dynaclr")), "train", "--seed", "0"),
+        *("--training", json.dumps(training), "--threads", "1"),
+        *("--collection", str(collection.folder), "--experiments", str(collection.experiments)),
+        *("--out", str(folder), "--save_minutes", str(save_minutes)),
+    ]
+
+
+def assert_same_result(folder: Path, model: Path) -> None:
+    expected, found = weights_of(model), weights_of(folder)
+    for name, weight in expected.items():
+        assert torch.equal(found[name], weight), name
+    assert (folder / "metrics.csv").read_text() == (model / "metrics.csv").read_text()
+    assert digest_path(folder / "best.ckpt") == digest_path(model / "best.ckpt")
+
+
 def test_killed_training_goes_on_to_the_same_weights(model, collection, tmp_path):
     folder = tmp_path / "small" / "seed0"
-    command = [
-        *(str(Path(sys.executable).with_name("dynaclr")), "train", "--seed", "0"),
-        *("--training", json.dumps(CONFIGURATION), "--threads", "1"),
-        *("--collection", str(collection.folder), "--experiments", str(collection.experiments)),
-        *("--out", str(folder)),
-    ]
-    running = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 120
-    while not list(folder.glob(".work/*/last.ckpt")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-        assert running.poll() is None, "it ended before it could be killed"
-    os.killpg(running.pid, signal.SIGKILL)
-    running.wait()
-    assert not (folder / "best.ckpt").exists()
+    command = train_command(CONFIGURATION, collection, folder, save_minutes=5)
+    interrupt(command, folder, [(signal.SIGKILL, 1)])
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "resuming from" in done.stderr
-    for name, weight in weights_of(model).items():
-        assert torch.equal(weights_of(folder)[name], weight), name
-    assert (folder / "metrics.csv").read_text() == (model / "metrics.csv").read_text()
+    assert_same_result(folder, model)
+
+
+@pytest.mark.slow
+def test_training_stopped_anywhere_goes_on_to_the_same_weights(model, collection, tmp_path):
+    folder = tmp_path / "small" / "seed0"
+    # Another number of workers, which changes nothing either; saved after every step.
+    training = CONFIGURATION | {"data": CONFIGURATION["data"] | {"num_workers": 1}}
+    command = train_command(training, collection, folder, save_minutes=0)
+    seed = time.time_ns()
+    print(f"random points from seed {seed}")
+    rng = np.random.default_rng(seed)
+    signals = [signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1, signal.SIGKILL]
+    interrupt(command, folder, [(number, rng.integers(1, 7)) for number in signals])
+    subprocess.run(command, check=True)
+    assert_same_result(folder, model)
 
 
 def embedded(model, collection, out, experiment="three", **options):
