@@ -25,11 +25,11 @@ rule train:
         ),
     log:
         "logs/train/{model}.seed{seed}.log",
+    # A training that a scheduler stops saves itself first; started again, it goes on from there.
+    retries: 2
     conda:
         "../../envs/environment.yaml"
     threads: lambda wildcards: models[wildcards.model].threads
-    # A training that a scheduler stops saves itself first; started again, it goes on from there.
-    retries: 2
     params:
         training=lambda wildcards: training_of(wildcards.model),
         collection=lambda wildcards: collection_of(wildcards.model),
