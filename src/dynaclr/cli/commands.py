@@ -275,11 +275,16 @@ def train(
         threads: CPU threads.
         save_minutes: Minutes after which a run is saved within an epoch.
     """
+    import sys
+
     from dynaclr.experiments.project import load_training
     from dynaclr.training import train as run
+    from dynaclr.training.launch import launch
 
     _quiet_lightning()
-    run(load_training(training), collection, experiments, seed, out, threads, save_minutes)
+    content = load_training(training)
+    launch(content, sys.argv[1:])
+    run(content, collection, experiments, seed, out, threads, save_minutes)
 
 
 def embed(

@@ -102,12 +102,17 @@ def build(content: dict[str, Any], where: str, **options: Any) -> TrainingCLI:
             f"{where}: {str(error).rstrip('. ')}. Correct this key; see config/README.md."
         ) from error
     except MisconfigurationException as error:
-        raise UserError(
-            f"{where}: trainer: {str(error).strip()} Correct `accelerator` and `devices` for this "
-            "machine; `accelerator: auto` takes a GPU where there is one."
-        ) from error
+        raise lacking_hardware(error, where) from error
     _check_encoder(cli, where)
     return cli
+
+
+def lacking_hardware(error: MisconfigurationException, where: str) -> UserError:
+    """What to tell a user whose trainer asks for what the machine lacks."""
+    return UserError(
+        f"{where}: trainer: {str(error).strip()} Correct `accelerator` and `devices` for this "
+        "machine; `accelerator: auto` takes a GPU where there is one."
+    )
 
 
 def _check_encoder(cli: TrainingCLI, where: str) -> None:

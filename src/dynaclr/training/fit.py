@@ -25,6 +25,7 @@ from dynaclr.experiments.fingerprint import code_digest, verified_digest
 from dynaclr.training.callbacks import EpochLine, MetricsHistory, ResumePoints, StepSeed
 from dynaclr.training.cli import build, with_data
 from dynaclr.training.figures import save_curves
+from dynaclr.training.launch import environment_plugins
 from dynaclr.training.provenance import environment
 
 log = logging.getLogger(__name__)
@@ -98,6 +99,7 @@ def train(
         default_root_dir=str(work),
         enable_progress_bar=False,
         enable_model_summary=False,
+        plugins=environment_plugins(),
         deterministic="warn",
         num_sanity_val_steps=0,
         log_every_n_steps=1,

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -15,8 +17,8 @@ import torch
 BATCH, EPOCHS = 8, 6
 
 
-def record(collection, folder: Path, devices: int, batch_size: int, workers: int) -> list[list]:
-    """Train in a new process and return what each of its ranks wrote down."""
+def command_of(collection, folder: Path, devices: int, batch_size: int, workers: int) -> list[str]:
+    """Train, and write down every row, as one process or as several."""
     training = {
         "model": {
             "encoder": {
@@ -35,7 +37,6 @@ def record(collection, folder: Path, devices: int, batch_size: int, workers: int
             "max_epochs": EPOCHS,
             "accelerator": "cpu",
             "devices": devices,
-            "strategy": "ddp" if devices > 1 else "auto",
             "callbacks": [
                 {
                     "class_path": "row_recorder.RowRecorder",
@@ -44,16 +45,29 @@ def record(collection, folder: Path, devices: int, batch_size: int, workers: int
             ],
         },
     }
-    command = [
+    return [
         *(str(Path(sys.executable).with_name("dynaclr")), "train", "--seed", "0"),
-        *("--training", json.dumps(training), "--threads", "1"),
+        *("--training", json.dumps(training), "--threads", "1", "--save_minutes", "0"),
         *("--collection", str(collection.folder), "--experiments", str(collection.experiments)),
         *("--out", str(folder / "model" / "seed0")),
     ]
-    # Only this machine's own interface: a test must not need a network.
-    env = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "GLOO_SOCKET_IFNAME": "lo"}
-    done = subprocess.run(command, env=env, capture_output=True, text=True)
+
+
+# Only this machine's own interface: a test must not need a network.
+ENVIRONMENT = os.environ | {
+    "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
+    "GLOO_SOCKET_IFNAME": "lo",
+}
+
+
+def record(collection, folder: Path, devices: int, batch_size: int, workers: int) -> list[list]:
+    """Train in new processes and return what each of them wrote down."""
+    command = command_of(collection, folder, devices, batch_size, workers)
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    told = "torchrun starts a process for each" if devices > 1 else "trained in this process"
+    assert told in done.stderr
+    assert done.stderr.count("epoch 1 of") == 1, "one process speaks for all"
     files = [folder / "rows" / f"{rank}.jsonl" for rank in range(devices)]
     return [[json.loads(line) for line in path.read_text().splitlines()] for path in files]
 
@@ -119,3 +133,31 @@ def test_two_processes_learn_what_one_learns_with_twice_the_batch(alone, togethe
     ]
     for name, expected_weight in weights[0].items():
         torch.testing.assert_close(weights[1][name], expected_weight, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGUSR1])
+def test_processes_stop_together_and_go_on_to_the_same_weights(
+    collection, together, tmp_path, stop
+):
+    command = command_of(collection, tmp_path, 2, BATCH, workers=0)
+    running = subprocess.Popen(
+        command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("model/seed0/.work/*/last.ckpt")):
+        assert running.poll() is None, running.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    # To torchrun alone, which hands it on.
+    os.kill(running.pid, stop)
+    _, told = running.communicate(timeout=60)
+    assert running.returncode != 0
+    assert f"stopped by {stop.name}; started again" in told
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "resuming from" in done.stderr
+    expected = together[0] / "model/seed0"
+    assert (tmp_path / "model/seed0/metrics.csv").read_text() == (
+        expected / "metrics.csv"
+    ).read_text()
