@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-# Relative slack for comparing hours with multiples of a frame interval: 3 frames of 10 minutes are
-# half an hour although 3 * 10 / 60 need not equal 0.5 in floating point.
+# Relative slack for comparing hours with multiples of a frame interval: 4.1 hours are 246 frames of
+# a minute although 4.1 * 60 is just below 246 in floating point.
 _SLACK = 1e-9
 
 

@@ -16,7 +16,7 @@ from dynaclr.sampling import offset_weights, offsets_in_frames
     [
         ((0.5, 2.0), 10, range(3, 13)),
         ((0.5, 2.0), 60, [1, 2]),
-        ((0.3, 0.9), 6, range(3, 10)),  # 0.3 * 60 / 6 is not 3 in floating point
+        ((4.0, 4.1), 1, range(240, 247)),  # 4.1 * 60 is just below 246 in floating point
         ((0.0, 0.5), 15, [1, 2]),
         ((-2.0, -0.5), 30, [-4, -3, -2, -1]),
         ((-0.5, 0.5), 30, [-1, 1]),
