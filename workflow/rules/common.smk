@@ -17,7 +17,8 @@ from dynaclr.experiments.fingerprint import (
     plate_fingerprint,
     tracks_fingerprint,
 )
-from dynaclr.experiments.project import load_project, load_training
+from dynaclr.experiments.project import load_project
+from dynaclr.experiments.training_config import load_training
 
 
 def read_project():

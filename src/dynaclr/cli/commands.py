@@ -27,7 +27,8 @@ def check(project: Path = Path("config/config.yaml")) -> None:
         project: The project configuration (YAML).
     """
     from dynaclr.experiments import Problems, UserError
-    from dynaclr.experiments.project import load_project, load_training
+    from dynaclr.experiments.project import load_project
+    from dynaclr.experiments.training_config import load_training
     from dynaclr.training import check_training
 
     _quiet_lightning()
@@ -53,7 +54,7 @@ def check_training(training: str) -> None:
     Args:
         training: The training configuration (YAML file, or YAML or JSON text).
     """
-    from dynaclr.experiments.project import load_training
+    from dynaclr.experiments.training_config import load_training
     from dynaclr.training import check_training as run
 
     _quiet_lightning()
@@ -246,7 +247,7 @@ def inspect_batches(
         epoch: Which epoch.
         max_steps: Longer epochs are audited up to this step.
     """
-    from dynaclr.experiments.project import load_training
+    from dynaclr.experiments.training_config import load_training
     from dynaclr.training import inspect_batches as run
 
     _quiet_lightning()
@@ -277,7 +278,7 @@ def train(
     """
     import sys
 
-    from dynaclr.experiments.project import load_training
+    from dynaclr.experiments.training_config import load_training
     from dynaclr.training import train as run
     from dynaclr.training.launch import launch
 
@@ -326,7 +327,7 @@ def embed_intensity(
         batch_size: Patches of a batch.
     """
     from dynaclr.data import NormalizationConfig, PatchConfig
-    from dynaclr.experiments.project import load_training
+    from dynaclr.experiments.training_config import load_training
     from dynaclr.training import embed_intensity as run
 
     cut = {
@@ -346,7 +347,8 @@ def evaluate(plan: str, embeddings: Path, out: Path) -> None:
         out: Folder for tables and figures.
     """
     from dynaclr.evaluation import evaluate_model
-    from dynaclr.experiments.project import TaskConfig, load_training
+    from dynaclr.experiments.project import TaskConfig
+    from dynaclr.experiments.training_config import load_training
 
     chosen = load_training(plan)
     stores = {

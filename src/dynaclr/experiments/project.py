@@ -16,12 +16,12 @@ from dynaclr.experiments.registry import (
     ExperimentRegistry,
     check_all_on_disk,
     nearest,
-    parse_yaml,
     read_entries,
     read_yaml,
     validate,
     validate_entry,
 )
+from dynaclr.experiments.training_config import override, read_training
 
 Value = TypeVar("Value")
 
@@ -248,60 +248,6 @@ def load_project(
     return Project(registry, config.collections, config.models, config.evaluation)
 
 
-def load_training(source: str | Path, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Read a training configuration and replace some of its values.
-
-    Parameters
-    ----------
-    source : str or Path
-        A YAML file, or YAML or JSON text.
-    overrides : dict, optional
-        New values by dotted key, ``{"model.learning_rate": 0.0003}``.
-
-    Raises
-    ------
-    UserError
-        When the file cannot be read, or is no mapping, or an override leads through a value.
-    """
-    problems = Problems()
-    content = _read_training(source, problems)
-    if content is not None:
-        _override(content, overrides or {}, f"{source}: overrides", problems)
-    problems.raise_if_any()
-    return content
-
-
-def _read_training(source: str | Path, problems: Problems) -> Any:
-    faults = len(problems.found)
-    if str(source).lstrip().startswith("{"):
-        content = parse_yaml(str(source), "the given text", problems)
-    else:
-        content = read_yaml(Path(source), problems)
-    if len(problems.found) == faults and not isinstance(content, dict):
-        problems.add(source, "is no mapping of keys", "See config/README.md")
-    return content if isinstance(content, dict) else None
-
-
-def _override(
-    content: dict[str, Any], overrides: dict[str, Any], where: str, problems: Problems
-) -> None:
-    """Set values by dotted key in place; a key that leads through a value is a fault."""
-    for dotted, value in overrides.items():
-        *parents, last = dotted.split(".")
-        place: Any = content
-        for number, parent in enumerate(parents, 1):
-            place = place.setdefault(parent, {})
-            if not isinstance(place, dict):
-                problems.add(
-                    f"{where}: {dotted}",
-                    f"{'.'.join(parents[:number])} is {place!r}, not a section with keys",
-                    f"Override {'.'.join(parents[:number])} as a whole, or correct the key",
-                )
-                break
-        else:
-            place[last] = value
-
-
 def _all_entries(
     items: Any, folder: Path, where: str, problems: Problems
 ) -> list[ExperimentConfig]:
@@ -379,8 +325,8 @@ def _check_trainings(config: ProjectConfig, where: str, problems: Problems) -> N
         if not path.is_file():
             problems.add(f"{place}.training", f"{path} is no file", "Correct it")
         elif path not in unreadable:
-            content = _read_training(path, problems)
+            content = read_training(path, problems)
             if content is None:
                 unreadable.add(path)
             else:
-                _override(content, model.overrides, f"{place}.overrides", problems)
+                override(content, model.overrides, f"{place}.overrides", problems)

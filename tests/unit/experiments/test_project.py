@@ -10,7 +10,8 @@ import yaml
 
 from dynaclr.cli.commands import check
 from dynaclr.experiments import UserError, load_entry
-from dynaclr.experiments.project import load_project, load_training
+from dynaclr.experiments.project import load_project
+from dynaclr.experiments.training_config import load_training
 
 
 def test_sound_project_loads(project, save):

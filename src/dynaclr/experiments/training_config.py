@@ -1,0 +1,124 @@
+"""Training configurations as mappings: read, inherited from one another, and overridden."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dynaclr.experiments.errors import Problems
+from dynaclr.experiments.registry import parse_yaml, read_yaml
+
+INHERITS = "inherits"
+
+
+def load_training(source: str | Path, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Read a training configuration and replace some of its values.
+
+    Parameters
+    ----------
+    source : str or Path
+        A YAML file, or YAML or JSON text. Its key ``inherits`` names a file, or several, that it
+        changes: paths relative to the file itself, later ones winning over earlier ones.
+    overrides : dict, optional
+        New values by dotted key, ``{"model.learning_rate": 0.0003}``.
+
+    Raises
+    ------
+    UserError
+        When a file cannot be read, is no mapping or inherits from itself, or an override leads
+        through a value.
+    """
+    problems = Problems()
+    content = read_training(source, problems)
+    if content is not None:
+        override(content, overrides or {}, f"{source}: overrides", problems)
+    problems.raise_if_any()
+    return content
+
+
+def read_training(
+    source: str | Path, problems: Problems, heirs: tuple[Path, ...] = ()
+) -> dict[str, Any] | None:
+    """Content of a file or text with what it inherits, or None with a fault added.
+
+    Parameters
+    ----------
+    source : str or Path
+    problems : Problems
+    heirs : tuple of Path
+        Files that inherit from this one, the first of them first.
+    """
+    faults = len(problems.found)
+    if str(source).lstrip().startswith("{"):
+        folder = Path.cwd()
+        content = parse_yaml(str(source), "the given text", problems)
+    else:
+        source = Path(source)
+        folder, heirs = source.parent, (*heirs, source.resolve())
+        content = read_yaml(source, problems)
+    if len(problems.found) == faults and not isinstance(content, dict):
+        problems.add(source, "is no mapping of keys", "See config/README.md")
+    if not isinstance(content, dict):
+        return None
+    return _inherit(content, folder, source, problems, heirs)
+
+
+def _inherit(
+    content: dict[str, Any],
+    folder: Path,
+    source: str | Path,
+    problems: Problems,
+    heirs: tuple[Path, ...],
+) -> dict[str, Any] | None:
+    named = content.pop(INHERITS, [])
+    names = [named] if isinstance(named, str) else named
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        problems.add(f"{source}: {INHERITS}", f"is {named!r}", "Name a file, or a list of files")
+        return None
+    merged: dict[str, Any] = {}
+    for name in names:
+        path = folder / name
+        if path.resolve() in heirs:
+            problems.add(f"{source}: {INHERITS}", f"{path} inherits from this file", "Remove one")
+            return None
+        parent = read_training(path, problems, heirs)
+        if parent is None:
+            return None
+        merged = merge(merged, parent)
+    return merge(merged, content)
+
+
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Change a configuration: sections are merged, everything else is replaced.
+
+    A section that names another class replaces the old one whole: its arguments are not those of
+    the new class.
+    """
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        sections = isinstance(old, dict) and isinstance(value, dict)
+        if sections and value.get("class_path") in (None, old.get("class_path")):
+            value = merge(old, value)
+        merged[key] = value
+    return merged
+
+
+def override(
+    content: dict[str, Any], overrides: dict[str, Any], where: str, problems: Problems
+) -> None:
+    """Set values by dotted key in place; a key that leads through a value is a fault."""
+    for dotted, value in overrides.items():
+        *parents, last = dotted.split(".")
+        place: Any = content
+        for number, parent in enumerate(parents, 1):
+            place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                problems.add(
+                    f"{where}: {dotted}",
+                    f"{'.'.join(parents[:number])} is {place!r}, not a section with keys",
+                    f"Override {'.'.join(parents[:number])} as a whole, or correct the key",
+                )
+                break
+        else:
+            place[last] = value

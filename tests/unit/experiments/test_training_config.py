@@ -1,0 +1,76 @@
+"""Training files that inherit from others."""
+
+import pytest
+import yaml
+
+from dynaclr.experiments import UserError
+from dynaclr.experiments.training_config import load_training, merge
+
+BASE = {
+    "model": {
+        "encoder": {"class_path": "dynaclr.models.SmallEncoder", "init_args": {"width": 8}},
+        "learning_rate": 0.1,
+    },
+    "data": {"augmentations": [1, 2], "batch_size": 4},
+}
+
+
+@pytest.fixture
+def save(tmp_path):
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base/base.yaml").write_text(yaml.safe_dump(BASE))
+
+    def write(name, content):
+        (tmp_path / name).write_text(yaml.safe_dump(content))
+        return tmp_path / name
+
+    return write
+
+
+def test_sections_are_merged_and_lists_replaced(save):
+    changes = {
+        "inherits": "base/base.yaml",
+        "model": {"encoder": {"init_args": {"width": 16}}},
+        "data": {"augmentations": [3]},
+        "trainer": {"max_epochs": 2},
+    }
+    found = load_training(save("child.yaml", changes))
+    assert found["model"]["encoder"] == {
+        "class_path": "dynaclr.models.SmallEncoder",
+        "init_args": {"width": 16},
+    }
+    assert found["model"]["learning_rate"] == 0.1
+    assert found["data"] == {"augmentations": [3], "batch_size": 4}
+    assert found["trainer"] == {"max_epochs": 2}
+    assert "inherits" not in found
+
+
+def test_another_class_brings_its_own_arguments(save):
+    encoder = {"class_path": "dynaclr.models.ContrastiveEncoder", "init_args": {"in_channels": 1}}
+    child = save("child.yaml", {"inherits": "base/base.yaml", "model": {"encoder": encoder}})
+    assert load_training(child)["model"] == {"encoder": encoder, "learning_rate": 0.1}
+
+
+def test_files_inherit_over_generations_and_later_ones_win(save):
+    save("second.yaml", {"inherits": ["base/base.yaml"], "data": {"batch_size": 5}})
+    save("other.yaml", {"data": {"batch_size": 6, "seed": 1}})
+    child = save("child.yaml", {"inherits": ["second.yaml", "other.yaml"], "data": {"seed": 2}})
+    found = load_training(child, {"data.batch_size": 7})
+    assert found["data"] == {"augmentations": [1, 2], "batch_size": 7, "seed": 2}
+    assert found["model"] == BASE["model"]
+
+
+def test_faults_name_the_file_that_inherits(save):
+    save("a.yaml", {"inherits": "b.yaml"})
+    with pytest.raises(UserError, match=r"a.yaml: inherits: .*b.yaml inherits from this file"):
+        load_training(save("b.yaml", {"inherits": "a.yaml"}))
+    with pytest.raises(UserError, match=r"missing.yaml: no such file"):
+        load_training(save("c.yaml", {"inherits": "missing.yaml"}))
+    with pytest.raises(UserError, match=r"d.yaml: inherits: is 3. Name a file"):
+        load_training(save("d.yaml", {"inherits": 3}))
+
+
+def test_merging_changes_neither_part():
+    base, changes = {"a": {"b": 1}}, {"a": {"c": 2}}
+    assert merge(base, changes) == {"a": {"b": 1, "c": 2}}
+    assert (base, changes) == ({"a": {"b": 1}}, {"a": {"c": 2}})
