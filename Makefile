@@ -1,7 +1,8 @@
 # make demo   the whole workflow on simulated experiments, to results/report.html
 # make test   the tests; VENV and PYTHON choose another environment folder and interpreter
+# make conformance   encoders against the public VisCy models, which need Python 3.12 or later
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all conformance lint clean
 SHELL := /bin/bash
 VENV ?= .venv
 READY := $(VENV)/.complete
@@ -15,6 +16,11 @@ test: $(READY)
 
 test-all: $(READY)
 	$(ACTIVATE) && pytest --numprocesses 2 --dist loadfile
+
+# In a folder of their own and without what they depend on, they leave the environment as it is.
+conformance: $(READY)
+	$(ACTIVATE) && uv pip install --quiet --no-deps --target $(VENV)/viscy \
+		--requirements envs/viscy.txt && pytest tests/conformance
 
 lint: $(READY)
 	$(ACTIVATE) && ruff check . && ruff format --check . && snakefmt --check Snakefile workflow \

@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "experiments": ["ExperimentConfig", "ExperimentRegistry"],
         "index": ["MultiExperimentIndex"],
         "losses": ["NTXentHCL"],
-        "models": ["ContrastiveEncoder"],
+        "models": ["ContrastiveEncoder", "ResNet3dEncoder"],
         "sampling": ["FlexibleBatchSampler"],
         "training": ["ContrastiveModule"],
         "transforms": ["ChannelDropout"],

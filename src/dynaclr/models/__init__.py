@@ -7,6 +7,13 @@ computed on projections, everything after training uses features. Their widths a
 
 from dynaclr.models.contrastive import ContrastiveEncoder, StemDepthToChannels
 from dynaclr.models.intensity import IntensityFeatures
+from dynaclr.models.resnet3d import ResNet3dEncoder
 from dynaclr.models.small import SmallEncoder
 
-__all__ = ["ContrastiveEncoder", "IntensityFeatures", "SmallEncoder", "StemDepthToChannels"]
+__all__ = [
+    "ContrastiveEncoder",
+    "IntensityFeatures",
+    "ResNet3dEncoder",
+    "SmallEncoder",
+    "StemDepthToChannels",
+]
