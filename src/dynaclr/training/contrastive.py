@@ -1,21 +1,33 @@
-"""Lightning modules: what one optimisation step does."""
+"""Contrastive learning of an encoder."""
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from pathlib import Path
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from dynaclr.losses import NTXentHCL
-from dynaclr.training.monitors import alignment, effective_rank, uniformity
+from dynaclr.training.base import Batch, TrainedModule
+from dynaclr.training.heads import (
+    AuxiliaryHead,
+    AuxiliaryHeads,
+    check_classes,
+    feature_dim_of,
+    labels_of,
+)
+from dynaclr.training.monitors import (
+    alignment,
+    effective_rank,
+    same_lineage_negatives,
+    similarity_margins,
+    uniformity,
+)
+from dynaclr.training.schedule import CosineSchedule
+from dynaclr.training.weights import load_encoder
 
-Batch = dict[str, Any]
 
-
-class ContrastiveModule(LightningModule):
+class ContrastiveModule(TrainedModule):
     """Contrastive learning of an encoder from anchor and positive patches.
 
     Parameters
@@ -24,6 +36,7 @@ class ContrastiveModule(LightningModule):
         Maps patches (B, C, Z, Y, X) to features (B, D) and projections (B, P).
     loss : nn.Module
         Called with projections (2B, P), labels (2B,) and lineages (2B,); default `NTXentHCL`.
+        All of `dynaclr.losses` with this call will do.
     exclude_lineage : bool
         Pass lineages to the loss, so that cells of the anchor's own lineage are no negatives.
     learning_rate : float
@@ -32,6 +45,21 @@ class ContrastiveModule(LightningModule):
         Of AdamW, for weights alone: norms and biases have none.
     warmup_fraction : float
         Share of all steps that warms up.
+    schedules : dict of str to CosineSchedule
+        Attributes of the loss (``temperature``, ``beta``) that change from epoch to epoch.
+        Validation always uses their end, so that its losses can be compared over epochs.
+    auxiliary_heads : dict of str to AuxiliaryHead
+        Linear classifiers on the features of both views, each named after the column of the batch
+        (see `data.carry`) that it learns; their weighted cross entropy is added to the loss.
+    freeze_backbone : bool
+        Train nothing of the encoder but its ``projection``; the rest stays in evaluation mode.
+    encoder_checkpoint : Path
+        Model whose encoder this one starts from.
+
+    Raises
+    ------
+    ValueError
+        When an option does not fit loss or encoder.
 
     Notes
     -----
@@ -47,19 +75,44 @@ class ContrastiveModule(LightningModule):
         learning_rate: float = 1e-3,
         weight_decay: float = 0.01,
         warmup_fraction: float = 0.1,
+        schedules: dict[str, CosineSchedule] | None = None,
+        auxiliary_heads: dict[str, AuxiliaryHead] | None = None,
+        freeze_backbone: bool = False,
+        encoder_checkpoint: Path | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(learning_rate, weight_decay, warmup_fraction)
         self.encoder = encoder
         self.loss = loss if loss is not None else NTXentHCL()
         self.exclude_lineage = exclude_lineage
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.warmup_fraction = warmup_fraction
+        self.schedules = schedules or {}
+        self._check_schedules()
+        self.auxiliary = None
+        if auxiliary_heads:
+            self.auxiliary = AuxiliaryHeads(feature_dim_of(encoder), auxiliary_heads)
+        if encoder_checkpoint is not None:
+            load_encoder(encoder, encoder_checkpoint)
+        if freeze_backbone:
+            if not isinstance(getattr(encoder, "projection", None), nn.Module):
+                raise ValueError(
+                    f"freeze_backbone: encoder {type(encoder).__name__} has no part `projection` "
+                    "that could still be trained"
+                )
+            self.keep_frozen(encoder, but=encoder.projection)
+
+    def _check_schedules(self) -> None:
+        for name, schedule in self.schedules.items():
+            if not isinstance(getattr(self.loss, name, None), int | float):
+                raise ValueError(f"schedules: {type(self.loss).__name__} has no number {name!r}")
+            # A loss refuses what is outside its range: now, not in some later epoch.
+            for value in (schedule.start, schedule.end):
+                setattr(self.loss, name, value)
 
     def setup(self, stage: str) -> None:
-        """Let the loss see the rows of all processes."""
-        if self.trainer.world_size > 1 and hasattr(self.loss, "gather"):
-            self.loss.gather = self.loss.averaged_gradients = True
+        """Let the loss see the rows of all processes; compare the heads with the data."""
+        self.gather_in(self.loss)
+        if self.auxiliary is not None:
+            for name, head in self.auxiliary.options.items():
+                check_classes(self.trainer.datamodule, name, head.num_classes)
 
     def forward(self, x_BCZYX: Tensor) -> tuple[Tensor, Tensor]:
         """Features (B, D) and projections (B, P) of normalized patches."""
@@ -75,61 +128,56 @@ class ContrastiveModule(LightningModule):
 
     def _step(self, batch: Batch, stage: str) -> dict[str, Tensor]:
         anchor, positive = batch["anchor"], batch["positive"]
-        patches = torch.cat([anchor["patch"], positive["patch"]])
-        features, projections = self(patches)
+        features, projections = self(torch.cat([anchor["patch"], positive["patch"]]))
         n = len(anchor["patch"])
-        # Pairs are numbered apart on every process: gathered, equal labels would be positives.
-        first_pair = self.global_rank * n
-        labels = torch.arange(first_pair, first_pair + n, device=projections.device).repeat(2)
+        scheduled = self._apply_schedules(stage)
         lineages = None
         if self.exclude_lineage:
             lineages = torch.cat([anchor["lineage_id"], positive["lineage_id"]])
-        loss = self.loss(projections, labels, lineages)
-        first, second = projections.detach().float().split(n)
-        monitored = {
-            "loss": loss,
-            "alignment": alignment(first, second),
-            "uniformity": uniformity(first),
-            "effective_rank": effective_rank(features.detach().float()),
-        }
-        self.log_dict(
-            {f"{name}/{stage}": value.detach() for name, value in monitored.items()},
-            on_step=False,
-            on_epoch=True,
-            batch_size=n,
-            sync_dist=True,
-        )
+        loss = self.loss(projections, self.pair_numbers(n).repeat(2), lineages)
+        monitored = {"loss": loss} | _health(features, projections, anchor.get("lineage_id"))
+        if self.auxiliary is not None:
+            monitored |= {
+                "loss": loss + self._auxiliary_loss(batch, features, stage),
+                "contrastive_loss": loss.detach(),
+            }
+        self.log_epoch(monitored | scheduled, stage, n)
         return monitored
 
-    def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW with the warm-up and cosine schedule, stepped every batch."""
-        decayed = [p for p in self.parameters() if p.requires_grad and p.ndim > 1]
-        rest = [p for p in self.parameters() if p.requires_grad and p.ndim <= 1]
-        optimizer = torch.optim.AdamW(
-            [{"params": decayed}, {"params": rest, "weight_decay": 0.0}],
-            lr=self.learning_rate,
-            weight_decay=self.weight_decay,
-        )
-        total = int(self.trainer.estimated_stepping_batches)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, WarmupCosine(round(self.warmup_fraction * total), total)
-        )
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+    def _apply_schedules(self, stage: str) -> dict[str, float]:
+        """Set what follows a schedule; every step, for a resumed epoch has no start."""
+        values = {
+            name: schedule.at(self.current_epoch, self.trainer.max_epochs)
+            if stage == "train"
+            else schedule.end
+            for name, schedule in self.schedules.items()
         }
+        for name, value in values.items():
+            setattr(self.loss, name, value)
+        return values if stage == "train" else {}
+
+    def _auxiliary_loss(self, batch: Batch, features: Tensor, stage: str) -> Tensor:
+        labels = {
+            name: torch.cat([labels_of(batch[view], name) for view in ("anchor", "positive")])
+            for name in self.auxiliary.options
+        }
+        loss, monitored = self.auxiliary(features, labels)
+        for values, n_labelled in monitored:
+            self.log_epoch(values, stage, n_labelled)
+        return loss
 
 
-class WarmupCosine:
-    """Factor of the learning rate at a step: linear warm-up, then half a cosine down to zero."""
-
-    def __init__(self, warmup: int, total: int) -> None:
-        self.warmup = warmup
-        self.total = total
-
-    def __call__(self, step: int) -> float:
-        """Factor at `step`, counted from 0."""
-        if step < self.warmup:
-            return (step + 1) / self.warmup
-        progress = (step - self.warmup) / max(self.total - self.warmup, 1)
-        return 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+def _health(features: Tensor, projections: Tensor, lineages: Tensor | None) -> dict[str, Tensor]:
+    """Monitors of features and projections (2B, ...) of pairs with these lineages (B,)."""
+    first, second = projections.detach().float().chunk(2)
+    mean_margin, hardest_margin = similarity_margins(first, second, lineages)
+    monitored = {
+        "alignment": alignment(first, second),
+        "uniformity": uniformity(first),
+        "effective_rank": effective_rank(features.detach().float()),
+        "similarity_margin": mean_margin,
+        "hardest_margin": hardest_margin,
+    }
+    if lineages is not None:
+        monitored["same_lineage_negatives"] = same_lineage_negatives(lineages)
+    return monitored
