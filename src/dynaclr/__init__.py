@@ -15,7 +15,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "losses": ["NTXentHCL"],
         "models": ["ContrastiveEncoder", "ResNet3dEncoder"],
         "sampling": ["FlexibleBatchSampler"],
-        "training": ["ContrastiveModule"],
+        "training": ["ClassificationModule", "ContrastiveModule", "MultiModalContrastiveModule"],
         "transforms": ["ChannelDropout"],
     },
 )

@@ -113,6 +113,7 @@ class CellReader:
         self.image_shapes = {
             place: source.position.shape[-2:] for place, source in zip(places, sources, strict=True)
         }
+        self._present = np.array([source.channels for source in sources]) >= 0
         self._reader = PatchReader(sources, patches.depth, cache_bytes)
         self._center, self._spread = _normalizers(
             places, experiments, patches.markers, statistics, normalization
@@ -126,7 +127,8 @@ class CellReader:
         -------
         dict
             ``patch`` (B, C, Z, Y, X) float32 of the extraction size, as stored in the plate, and
-            ``center``, ``spread`` (B, C) float32 to normalize it with.
+            ``center``, ``spread`` (B, C) float32 to normalize it with. ``present`` (B, C) bool:
+            whether the channel was imaged; it is zero where not.
         """
         source, t = self._source[rows], self._t[rows]
         crops = self._reader.read(source, t, self._y[rows], self._x[rows])
@@ -135,6 +137,7 @@ class CellReader:
             "patch": self._stack(crops),
             "center": torch.from_numpy(self._center[source, frame]),
             "spread": torch.from_numpy(self._spread[source, frame]),
+            "present": torch.from_numpy(self._present[source]),
         }
 
     def _stack(self, crops: list[NDArray[np.float32]]) -> Tensor:

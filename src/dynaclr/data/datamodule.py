@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from dynaclr.data.loading import ResumableLoader
 from dynaclr.experiments import UserError
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.index.anchors import Anchors
+from dynaclr.index.merge import UNKNOWN
 from dynaclr.sampling import (
     FixedEpochBatchSampler,
     FlexibleBatchSampler,
@@ -33,6 +35,7 @@ from dynaclr.transforms import Normalize
 log = logging.getLogger(__name__)
 
 _VIEWS = ("anchor", "positive")
+_TAKEN = ("patch", "center", "spread", "present", "row")
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,9 @@ class MultiExperimentDataModule(LightningDataModule):
     max_border_shift : int, optional
         Observations whose patch would have to move by more than this many pixels of the image to
         lie inside it are neither anchor nor positive. Default: patches move as far as they must.
+    carry : list of str, optional
+        Columns of the index that batches carry along for supervised heads. Text becomes codes,
+        places in `classes`, the same ones in both splits; -1 where the index says "unknown".
     sampling : SamplingConfig
     batch_size : int
         Anchors of a batch, per process.
@@ -101,6 +107,13 @@ class MultiExperimentDataModule(LightningDataModule):
         Most megabytes of decoded chunks kept in each reading process.
     seed : int
         Seed of batches, positives and augmentation.
+
+    Attributes
+    ----------
+    classes : dict of str to list of str
+        Names of the codes of every carried text column, known after `setup`.
+    batch_arrived : float
+        When the loader handed over the last batch, in seconds of `time.perf_counter`.
 
     Raises
     ------
@@ -126,6 +139,7 @@ class MultiExperimentDataModule(LightningDataModule):
         decay_rate: float = 2.0,
         query: str | None = None,
         max_border_shift: int | None = None,
+        carry: list[str] | None = None,
         sampling: SamplingConfig = SamplingConfig(),
         batch_size: int = 256,
         num_workers: int = 0,
@@ -143,6 +157,7 @@ class MultiExperimentDataModule(LightningDataModule):
         self.decay_rate = decay_rate
         self.query = query
         self.max_border_shift = max_border_shift
+        self.carry = list(carry or [])
         self.sampling = sampling
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -203,6 +218,9 @@ class MultiExperimentDataModule(LightningDataModule):
         readers = {split: self._reader(statistics, size) for split, size in sizes.items()}
         selected = self._selected(readers["train"])
         self._positives = self._positive_sampler(selected)
+        self.classes: dict[str, list[str]] = {}
+        self._columns = {"lineage_id": self.index.column("lineage_id")}
+        self._columns |= {name: self._carried(name) for name in self.carry}
         self._anchors: dict[str, Anchors] = {}
         self._datasets = {
             split: self._dataset(split, reader, selected) for split, reader in readers.items()
@@ -273,8 +291,25 @@ class MultiExperimentDataModule(LightningDataModule):
                 "and `data.max_border_shift` let through."
             )
         log.info("%s: %d anchors; left out: %s", split, len(anchors), anchors.left_out)
-        columns = {"lineage_id": self.index.column("lineage_id")}
-        return MultiExperimentTripletDataset(reader, anchors.rows, self._positives.sample, columns)
+        return MultiExperimentTripletDataset(
+            reader, anchors.rows, self._positives.sample, self._columns
+        )
+
+    def _carried(self, name: str) -> NDArray[Any]:
+        """Values of a column, one for each row of the index; codes where it is text."""
+        if name in _TAKEN:
+            raise UserError(f"data.carry: batches have a {name!r} of their own. Rename the column.")
+        if not self.index.is_text(name):
+            return self.index.column(name)
+        codes, categories = self.index.codes(name)
+        self.classes[name] = [category for category in categories if category != UNKNOWN]
+        places = {category: place for place, category in enumerate(self.classes[name])}
+        return np.array([places.get(category, -1) for category in categories], np.int32)[codes]
+
+    def class_counts(self, name: str) -> NDArray[np.int64]:
+        """Number of training anchors of each class of a carried text column, in their order."""
+        codes = self._columns[name][self._anchors["train"].rows]
+        return np.bincount(codes[codes >= 0], minlength=len(self.classes[name]))
 
     def batches(self, split: str) -> FlexibleBatchSampler:
         """Compose the batches of a split, for this process's place among the replicas."""
@@ -324,6 +359,11 @@ class MultiExperimentDataModule(LightningDataModule):
 
     def _loader(self, split: str) -> ResumableLoader:
         return ResumableLoader(self._datasets[split], self.batches(split), self.num_workers)
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Note when a batch has arrived, so that waiting can be told from work on the batch."""
+        self.batch_arrived = time.perf_counter()
+        return batch
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Normalize and, in training, augment on the device that trains."""

@@ -65,8 +65,8 @@ class MultiExperimentTripletDataset(Dataset[Batch]):
         -------
         dict
             ``anchor`` and, where positives are drawn, ``positive``: each a dict with ``patch``
-            (B, C, Z, Y, X) float32, ``center`` and ``spread`` (B, C) float32, ``row`` (B,) int64
-            and the chosen columns (B,).
+            (B, C, Z, Y, X) float32, ``center`` and ``spread`` (B, C) float32, ``present`` (B, C)
+            bool, ``row`` (B,) int64 and the chosen columns (B,).
         """
         epochs, positions = np.divmod(np.asarray(keys, dtype=np.int64), len(self))
         rows = self.anchors[positions]

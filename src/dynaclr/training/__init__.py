@@ -5,10 +5,14 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "classification": ["ClassificationModule"],
         "cli": ["TrainingCLI", "check_training"],
+        "contrastive": ["ContrastiveModule"],
         "embedding": ["embed", "embed_intensity"],
+        "embedding_figure": ["EmbeddingFigure"],
         "fit": ["train"],
+        "health": ["CollapseWarning", "StepTimes"],
         "inspection": ["audit_batches", "inspect_batches"],
-        "modules": ["ContrastiveModule"],
+        "multimodal": ["MultiModalContrastiveModule"],
     },
 )

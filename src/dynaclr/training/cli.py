@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from dynaclr.data import MultiExperimentDataModule
 from dynaclr.experiments import Problems, UserError
-from dynaclr.training.modules import ContrastiveModule
+from dynaclr.training.contrastive import ContrastiveModule
 
 
 class TrainingCLI(LightningCLI):

@@ -62,3 +62,69 @@ def effective_rank(features: Tensor) -> Tensor:
     singular = torch.linalg.svdvals(centred)
     shares = singular / singular.sum().clamp_min(torch.finfo(singular.dtype).tiny)
     return torch.special.entr(shares).sum().exp()
+
+
+def negative_mask(n: int, lineages: Tensor | None, device: torch.device) -> Tensor:
+    """Which of a batch's other pairs are negatives: those of another lineage, boolean (n, n)."""
+    if lineages is None:
+        return ~torch.eye(n, dtype=torch.bool, device=device)
+    return lineages[:, None] != lineages
+
+
+def similarity_margins(
+    first: Tensor, second: Tensor, lineages: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """How much more similar the two sides of a pair are than one side and that of another pair.
+
+    Parameters
+    ----------
+    first, second : Tensor, shape (B, D)
+        Embeddings of the two sides of each pair.
+    lineages : Tensor, shape (B,), optional
+        Pairs of equal lineage are not compared.
+
+    Returns
+    -------
+    mean, hardest : Tensor
+        Mean cosine of positives minus that of all negatives, and minus that of each anchor's most
+        similar negative; from -2 to 2. 0 where no anchor has a negative.
+    """
+    cosine = normalize(first, dim=1) @ normalize(second, dim=1).T
+    negative = negative_mask(len(first), lineages, first.device)
+    compared = negative.any(dim=1)
+    n_compared = compared.sum().clamp_min(1)
+    positive = cosine.diagonal().where(compared, 0).sum() / n_compared
+    mean = cosine.where(negative, 0).sum() / negative.sum().clamp_min(1)
+    nearest = cosine.masked_fill(~negative, -1).amax(dim=1).where(compared, 0).sum() / n_compared
+    return positive - mean, positive - nearest
+
+
+def same_lineage_negatives(lineages: Tensor) -> Tensor:
+    """Share of a batch's other pairs that are of the anchor's own lineage.
+
+    They are negatives to a loss that is not told lineages, and left out by one that is.
+
+    Parameters
+    ----------
+    lineages : Tensor, shape (B,)
+        With one pair there is no other, and the value is 0.
+    """
+    n = len(lineages)
+    same = (lineages[:, None] == lineages).sum() - n
+    return same / max(n * (n - 1), 1)
+
+
+def retrieval(first: Tensor, second: Tensor, lineages: Tensor | None = None) -> Tensor:
+    """Share of rows whose most similar row on the other side is their own (recall at 1).
+
+    Parameters
+    ----------
+    first, second : Tensor, shape (B, D)
+        Embeddings of the two sides of each pair, at least one.
+    lineages : Tensor, shape (B,), optional
+        Pairs of equal lineage do not compete.
+    """
+    cosine = normalize(first, dim=1) @ normalize(second, dim=1).T
+    competing = negative_mask(len(first), lineages, first.device)
+    rivals = cosine.masked_fill(~competing, -torch.inf).amax(dim=1)
+    return (cosine.diagonal() > rivals).float().mean()

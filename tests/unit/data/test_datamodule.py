@@ -252,3 +252,42 @@ def test_a_margin_for_augmentation_moves_no_training_patch(collection):
     found = with_margin.reader.read(rows)["patch"]
     assert found.shape[-2:] == (60, 60)
     torch.testing.assert_close(found[..., 18:42, 18:42], expected, rtol=0, atol=0)
+
+
+def test_batches_carry_columns_with_the_same_codes_in_both_splits(collection):
+    module = make(collection, carry=["condition", "experiment", "hours", "organelle"])
+    assert module.classes == {
+        "condition": ["infected", "mock"],
+        "experiment": ["one", "three", "two"],
+        "organelle": [],
+    }
+    cells = module.index.tracks
+    for loader in (module.train_dataloader(), module.val_dataloader()):
+        for batch in loader:
+            for view in ("anchor", "positive"):
+                found = cells.iloc[batch[view]["row"].numpy()]
+                for name in ("condition", "experiment"):
+                    told = [module.classes[name][code] for code in batch[view][name]]
+                    assert told == found[name].tolist()
+                assert batch[view]["hours"].tolist() == found["hours"].tolist()
+                assert (batch[view]["organelle"] == -1).all(), "no entry says it"
+    counts = cells["condition"].iloc[module._datasets["train"].anchors].value_counts()
+    assert module.class_counts("condition").tolist() == counts[["infected", "mock"]].tolist()
+
+
+def test_columns_that_cannot_be_carried_are_told(collection):
+    with pytest.raises(UserError, match=r"no column 'conditon'.*condition"):
+        make(collection, carry=["conditon"])
+    with pytest.raises(UserError, match=r"data.carry: batches have a 'patch' of their own"):
+        make(collection, carry=["patch"])
+
+
+def test_batches_tell_which_channels_were_imaged(collection):
+    module = make(collection)
+    wells = module.index.tracks["well"]
+    for batch in module.train_dataloader():
+        for view in ("anchor", "positive"):
+            imaged = (wells.iloc[batch[view]["row"].numpy()] == "A/1").tolist()
+            assert batch[view]["present"].tolist() == [[True, reporter] for reporter in imaged]
+            blank = (batch[view]["patch"] == 0).flatten(2).all(dim=2)
+            assert torch.equal(blank, ~batch[view]["present"])

@@ -2,11 +2,20 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from dynaclr.training.modules import WarmupCosine
-from dynaclr.training.monitors import alignment, effective_rank, uniformity
+from dynaclr.training.inspection import same_lineage_share
+from dynaclr.training.monitors import (
+    alignment,
+    effective_rank,
+    retrieval,
+    same_lineage_negatives,
+    similarity_margins,
+    uniformity,
+)
+from dynaclr.training.schedule import WarmupCosine
 
 
 def test_alignment_of_opposite_and_equal_pairs():
@@ -38,3 +47,36 @@ def test_schedule_warms_up_and_ends_at_zero():
     assert factor(110) == pytest.approx(0)
     assert factor(10_000) == pytest.approx(0)
     assert WarmupCosine(0, 4)(2) == pytest.approx(0.5 * (1 + math.cos(math.pi / 2)))
+
+
+@pytest.mark.parametrize("lineages", [None, torch.tensor([0, 0, 1, 2, 1])])
+def test_margins_and_retrieval_equal_loops(lineages):
+    generator = torch.Generator().manual_seed(3)
+    first = torch.randn(5, 3, generator=generator)
+    second = first + 0.7 * torch.randn(5, 3, generator=generator)
+    group = range(5) if lineages is None else lineages.tolist()
+    positive, negative, nearest, found = [], [], [], []
+    for i in range(5):
+        cosine = torch.cosine_similarity(first[i], second, dim=1).tolist()
+        others = [c for j, c in enumerate(cosine) if group[j] != group[i]]
+        positive.append(cosine[i])
+        negative += others
+        nearest.append(max(others))
+        found.append(cosine[i] > max(others))
+    mean, hardest = similarity_margins(first, second, lineages)
+    n = len(positive)
+    assert mean == pytest.approx(sum(positive) / n - sum(negative) / len(negative), abs=1e-6)
+    assert hardest == pytest.approx((sum(positive) - sum(nearest)) / n, abs=1e-6)
+    assert retrieval(first, second, lineages) == pytest.approx(sum(found) / n)
+
+
+def test_margins_without_negatives_are_zero():
+    x = torch.randn(3, 2)
+    assert similarity_margins(x, -x, torch.zeros(3)) == (0, 0)
+    assert similarity_margins(x[:1], x[:1]) == (0, 0)
+
+
+@pytest.mark.parametrize("lineages", [[4], [1, 1], [0, 1, 2], [0, 0, 1, 0, 2, 2]])
+def test_share_of_same_lineage_negatives_is_that_of_the_audit(lineages):
+    share = same_lineage_negatives(torch.tensor(lineages))
+    assert share == pytest.approx(same_lineage_share(np.array(lineages)))

@@ -1,0 +1,117 @@
+"""What all Lightning modules of this package share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule
+from torch import Tensor, nn
+
+from dynaclr.training.health import CollapseWarning, StepTimes
+from dynaclr.training.schedule import WarmupCosine
+
+Batch = dict[str, Any]
+
+
+class TrainedModule(LightningModule):
+    """A module with one optimiser, and with parts that may stay as they are.
+
+    Every subclass has an `encoder` that maps whole normalized patches (B, C, Z, Y, X) to features
+    (B, D) and projections (B, P), whatever else it is made of: that is what embeds cells.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Peak of the schedule: linear warm-up, then half a cosine down to zero.
+    weight_decay : float
+        Of AdamW, for weights alone: norms and biases have none.
+    warmup_fraction : float
+        Share of all steps that warms up.
+    """
+
+    def __init__(self, learning_rate: float, weight_decay: float, warmup_fraction: float) -> None:
+        super().__init__()
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.warmup_fraction = warmup_fraction
+        self._frozen: list[tuple[nn.Module, nn.Module | None]] = []
+
+    def keep_frozen(self, part: nn.Module, but: nn.Module | None = None) -> None:
+        """Neither train a part nor let it leave evaluation mode.
+
+        Parameters
+        ----------
+        part : nn.Module
+            Its norms and dropout behave as after training, too.
+        but : nn.Module, optional
+            Something inside it that trains all the same.
+        """
+        part.requires_grad_(False)
+        if but is not None:
+            but.requires_grad_(True)
+        self._frozen.append((part, but))
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> TrainedModule:
+        """Set training or evaluation mode of everything but the frozen parts."""
+        super().train(mode)
+        for part, but in self._frozen:
+            part.eval()
+            if but is not None:
+                but.train(mode)
+        return self
+
+    def gather_in(self, *losses: nn.Module) -> None:
+        """With several processes, let losses that can do so see the rows of all of them."""
+        for loss in losses:
+            if self.trainer.world_size > 1 and hasattr(loss, "gather"):
+                loss.gather = loss.averaged_gradients = True
+
+    def pair_numbers(self, n: int) -> Tensor:
+        """Number this process's pairs (n,) apart from those of all others.
+
+        Gathered, equal numbers would be positives of each other.
+        """
+        first_pair = self.global_rank * n
+        return torch.arange(first_pair, first_pair + n, device=self.device)
+
+    def log_epoch(self, values: Mapping[str, Tensor | float], stage: str, n: int) -> None:
+        """Log means over an epoch's rows (and processes) as ``<name>/<stage>``.
+
+        What a training step *returns* is also a column of the metrics history, as the plain mean
+        over batches; a mean over some of a batch's rows, `n` of them, is only logged.
+        """
+        self.log_dict(
+            {
+                f"{name}/{stage}": value.detach() if isinstance(value, Tensor) else value
+                for name, value in values.items()
+            },
+            on_step=False,
+            on_epoch=True,
+            batch_size=n,
+            sync_dist=True,
+        )
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Watch every training for collapse and for time lost to waiting."""
+        return [CollapseWarning(), StepTimes()]
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW with the warm-up and cosine schedule, stepped every batch."""
+        decayed = [p for p in self.parameters() if p.requires_grad and p.ndim > 1]
+        rest = [p for p in self.parameters() if p.requires_grad and p.ndim <= 1]
+        optimizer = torch.optim.AdamW(
+            [{"params": decayed}, {"params": rest, "weight_decay": 0.0}],
+            lr=self.learning_rate,
+            weight_decay=self.weight_decay,
+        )
+        total = int(self.trainer.estimated_stepping_batches)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, WarmupCosine(round(self.warmup_fraction * total), total)
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }

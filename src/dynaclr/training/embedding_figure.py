@@ -1,0 +1,155 @@
+"""A callback that shows the embedding while it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import Logger
+from numpy.typing import NDArray
+
+from dynaclr.experiments import UserError
+from dynaclr.training.figures import draw_embedding
+
+_TAG = "embedding/val"
+
+
+class EmbeddingFigure(Callback):
+    """Draws validation features in their first two principal components, for the loggers.
+
+    Goes to every logger that takes figures or images, TensorBoard and Weights & Biases among them;
+    with none of these nothing is computed. With several processes it shows the rows of the first.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Columns of the index; one panel each, coloured by it.
+    every_n_epochs : int
+        Draw after every n-th epoch.
+    max_cells : int
+        Draw at most the first so many validation anchors; they pass the encoder once more.
+
+    Raises
+    ------
+    ValueError
+        When a number is not positive, or there is no column.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[str] = ("condition", "experiment", "hours"),
+        every_n_epochs: int = 5,
+        max_cells: int = 2000,
+    ) -> None:
+        if min(every_n_epochs, max_cells, len(columns)) < 1:
+            raise ValueError(
+                f"EmbeddingFigure: columns {list(columns)}, every_n_epochs {every_n_epochs} and "
+                f"max_cells {max_cells}; give at least one column and positive numbers"
+            )
+        self.columns = tuple(columns)
+        self.every_n_epochs = every_n_epochs
+        self.max_cells = max_cells
+        self._forget()
+
+    def _forget(self) -> None:
+        self._features: list[torch.Tensor] = []
+        self._rows: list[torch.Tensor] = []
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse columns that the index does not have."""
+        index = getattr(trainer.datamodule, "index", None)
+        if index is None:
+            raise UserError("EmbeddingFigure: needs MultiExperimentDataModule for its columns.")
+        for name in self.columns:
+            index.is_text(name)
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin anew."""
+        self._forget()
+
+    def _is_due(self, trainer: Trainer) -> bool:
+        return (
+            not trainer.sanity_checking
+            and trainer.is_global_zero
+            and (trainer.current_epoch + 1) % self.every_n_epochs == 0
+            and any(_takes_figures(logger) for logger in trainer.loggers)
+        )
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep features and row numbers of the anchors."""
+        room = self.max_cells - sum(map(len, self._rows))
+        if room <= 0 or not self._is_due(trainer):
+            return
+        features, _ = pl_module.encoder(batch["anchor"]["patch"][:room])
+        self._features.append(features.float().cpu())
+        self._rows.append(batch["anchor"]["row"][:room].cpu())
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw and hand over."""
+        if not self._rows:
+            return
+        rows = torch.cat(self._rows).numpy()
+        values = {name: _column(trainer.datamodule.index, name, rows) for name in self.columns}
+        coordinates, shares = principal_components(torch.cat(self._features).numpy())
+        epoch = trainer.current_epoch + 1
+        figure = draw_embedding(coordinates, shares, values, f"epoch {epoch}, n = {len(rows)}")
+        for logger in trainer.loggers:
+            _hand_over(logger, figure, trainer.global_step)
+        self._forget()
+
+
+def principal_components(
+    features: NDArray[np.float32],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """First two principal components and the shares of variance that they explain.
+
+    Parameters
+    ----------
+    features : NDArray, shape (N, D)
+
+    Returns
+    -------
+    coordinates : NDArray, shape (N, 2)
+        The sign of each is such that its largest loading is positive: figures of consecutive
+        epochs are not mirrored at random. 0 where there is no second component.
+    shares : NDArray, shape (2,)
+    """
+    centred = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
+    left, singular, loadings = np.linalg.svd(centred, full_matrices=False)
+    strongest = np.abs(loadings).argmax(axis=1)
+    signs = np.where(loadings[np.arange(len(loadings)), strongest] < 0, -1.0, 1.0)
+    coordinates, shares = np.zeros((len(features), 2)), np.zeros(2)
+    n = min(2, len(singular))
+    coordinates[:, :n] = (left * singular * signs)[:, :n]
+    shares[:n] = singular[:n] ** 2 / max(float((singular**2).sum()), np.finfo(np.float64).tiny)
+    return coordinates, shares
+
+
+def _column(index: Any, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
+    if not index.is_text(name):
+        return index.column(name)[rows]
+    codes, categories = index.codes(name)
+    return np.array(categories, dtype=object)[codes[rows]]
+
+
+def _takes_figures(logger: Logger) -> bool:
+    return hasattr(logger, "log_image") or hasattr(logger.experiment, "add_figure")
+
+
+def _hand_over(logger: Logger, figure: Any, step: int) -> None:
+    if hasattr(logger, "log_image"):
+        figure.canvas.draw()
+        logger.log_image(_TAG, [np.asarray(figure.canvas.buffer_rgba())[..., :3]], step=step)
+    elif hasattr(logger.experiment, "add_figure"):
+        logger.experiment.add_figure(_TAG, figure, step, close=False)
