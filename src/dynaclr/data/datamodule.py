@@ -16,9 +16,10 @@ from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 from torch import nn
 
-from dynaclr.data.cells import CellReader, NormalizationConfig, PatchConfig, check_markers
-from dynaclr.data.dataset import Batch, MultiExperimentTripletDataset
+from dynaclr.data.cells import CellReader, PatchConfig, at_common_size, check_markers
+from dynaclr.data.dataset import Batch, IndexColumn, MultiExperimentTripletDataset
 from dynaclr.data.loading import ResumableLoader
+from dynaclr.data.lookup import NormalizationConfig
 from dynaclr.experiments import UserError
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.index.anchors import Anchors
@@ -219,7 +220,7 @@ class MultiExperimentDataModule(LightningDataModule):
         selected = self._selected(readers["train"])
         self._positives = self._positive_sampler(selected)
         self.classes: dict[str, list[str]] = {}
-        self._columns = {"lineage_id": self.index.column("lineage_id")}
+        self._columns = {"lineage_id": IndexColumn(self.index, "lineage_id")}
         self._columns |= {name: self._carried(name) for name in self.carry}
         self._anchors: dict[str, Anchors] = {}
         self._datasets = {
@@ -295,16 +296,17 @@ class MultiExperimentDataModule(LightningDataModule):
             reader, anchors.rows, self._positives.sample, self._columns
         )
 
-    def _carried(self, name: str) -> NDArray[Any]:
-        """Values of a column, one for each row of the index; codes where it is text."""
+    def _carried(self, name: str) -> IndexColumn:
+        """Values of a column; codes where it is text."""
         if name in _TAKEN:
             raise UserError(f"data.carry: batches have a {name!r} of their own. Rename the column.")
         if not self.index.is_text(name):
-            return self.index.column(name)
-        codes, categories = self.index.codes(name)
+            return IndexColumn(self.index, name)
+        _, categories = self.index.codes(name)
         self.classes[name] = [category for category in categories if category != UNKNOWN]
         places = {category: place for place, category in enumerate(self.classes[name])}
-        return np.array([places.get(category, -1) for category in categories], np.int32)[codes]
+        codes = np.array([places.get(category, -1) for category in categories], np.int32)
+        return IndexColumn(self.index, name, codes)
 
     def class_counts(self, name: str) -> NDArray[np.int64]:
         """Number of training anchors of each class of a carried text column, in their order."""
@@ -369,7 +371,7 @@ class MultiExperimentDataModule(LightningDataModule):
         """Normalize and, in training, augment on the device that trains."""
         for number, view in enumerate(name for name in _VIEWS if name in batch):
             item = batch[view]
-            x_BCZYX = self._normalize(item["patch"], item["center"], item["spread"])
+            x_BCZYX = self._normalize(at_common_size(item), item["center"], item["spread"])
             if self.trainer is not None and self.trainer.training:
                 x_BCZYX = self.augment(
                     x_BCZYX, number, self.trainer.global_step, self.trainer.global_rank

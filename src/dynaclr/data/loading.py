@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Sampler
 
 from dynaclr.data.dataset import Batch, MultiExperimentTripletDataset
@@ -18,22 +20,25 @@ from dynaclr.sampling import FlexibleBatchSampler
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
-class EpochBatches(Sampler[list[int]]):
-    """Batches of a batch sampler, each position stamped with the epoch it is drawn in.
+class EpochBatches(Sampler[NDArray[np.int64]]):
+    """Batches of a batch sampler as the rows that are drawn for them in its epoch.
 
-    Workers outlive an epoch and hear nothing but positions, so these carry the epoch to them.
+    Workers outlive an epoch and hear nothing but what is drawn here, so they need neither the
+    epoch nor anything that grows with the index.
 
     Parameters
     ----------
     batches : FlexibleBatchSampler
         Yields lists of positions of its `epoch`.
-    n : int
-        Number of positions, the stamp's unit.
+    dataset : MultiExperimentTripletDataset
+        Knows the rows.
     """
 
-    def __init__(self, batches: FlexibleBatchSampler, n: int) -> None:
+    def __init__(
+        self, batches: FlexibleBatchSampler, dataset: MultiExperimentTripletDataset
+    ) -> None:
         self.batches = batches
-        self.n = n
+        self.dataset = dataset
 
     @property
     def sampler(self) -> FlexibleBatchSampler:
@@ -43,10 +48,10 @@ class EpochBatches(Sampler[list[int]]):
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __iter__(self) -> Iterator[list[int]]:
-        stamp = self.batches.epoch * self.n
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        stamp = self.batches.epoch * len(self.dataset)
         for positions in self.batches:
-            yield [stamp + position for position in positions]
+            yield self.dataset.draw(stamp + np.asarray(positions, np.int64))
 
 
 class ResumableLoader(DataLoader[Batch]):
@@ -71,11 +76,11 @@ class ResumableLoader(DataLoader[Batch]):
         workers = num_workers > 0
         super().__init__(
             dataset,
-            batch_sampler=EpochBatches(batches, len(dataset)),
+            batch_sampler=EpochBatches(batches, dataset),
             collate_fn=_as_is,
             num_workers=num_workers,
             persistent_workers=workers,
-            # Threads of tensorstore do not survive a fork, so workers start afresh and then stay.
+            # Threads (of torch, say) do not survive a fork, so workers start afresh and stay.
             multiprocessing_context="spawn" if workers else None,
             pin_memory=torch.cuda.is_available(),
         )

@@ -61,7 +61,7 @@ class Position:
     @cached_property
     def array_metadata(self) -> dict[str, Any]:
         """Metadata document of the finest level's array."""
-        return _read_array_metadata(self.levels[0].path)
+        return read_array_metadata(self.levels[0].path)
 
     @property
     def zarr_format(self) -> int:
@@ -165,7 +165,14 @@ def _ngff_attributes(group: Path) -> dict[str, Any]:
     return document if document is not None else {}
 
 
-def _read_array_metadata(path: Path) -> dict[str, Any]:
+def read_array_metadata(path: Path) -> dict[str, Any]:
+    """Metadata document of an array (Zarr 2 or 3).
+
+    Raises
+    ------
+    UserError
+        When there is none, or it is damaged.
+    """
     document = _read_json(path / "zarr.json") or _read_json(path / ".zarray")
     if document is None:
         raise UserError(f"{path}: no Zarr array here, though the plate lists one. Copy it again.")

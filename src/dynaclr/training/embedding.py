@@ -17,7 +17,13 @@ import yaml
 from numpy.typing import NDArray
 from torch import nn
 
-from dynaclr.data import CellReader, NormalizationConfig, PatchConfig, read_statistics
+from dynaclr.data import (
+    CellReader,
+    NormalizationConfig,
+    PatchConfig,
+    at_common_size,
+    read_statistics,
+)
 from dynaclr.experiments import ExperimentConfig, UserError
 from dynaclr.experiments.files import atomic_path, read_json, read_seal, seal
 from dynaclr.experiments.fingerprint import verified_digest
@@ -169,7 +175,7 @@ def _run(
     for number, start in enumerate(range(0, n_rows, batch_size)):
         batch = cells.reader.read(np.arange(start, min(start + batch_size, n_rows)))
         moved = {name: value.to(device) for name, value in batch.items()}
-        x_BCZYX = normalize(moved["patch"], moved["center"], moved["spread"])
+        x_BCZYX = normalize(at_common_size(moved), moved["center"], moved["spread"])
         for path, encoder in encoders.items():
             features, projections = encoder(x_BCZYX)
             collected[path].append(

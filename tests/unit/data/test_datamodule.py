@@ -160,9 +160,10 @@ def test_epochs_differ_and_validation_does_not(collection):
 def test_physical_size_is_the_same_in_every_experiment(collection):
     patches = PatchConfig(("phase",), (20, 20), reference_pixel_size_um=0.6)
     module = make(collection, patches=patches)
-    sizes = {source.size for source in module._datasets["train"].reader._reader.sources}
+    sizes = set(module._datasets["train"].reader.patch_sizes.values())
     assert sizes == {(20, 20), (24, 24)}, "0.6 um and 0.5 um a pixel"
     for batch in module.train_dataloader():
+        batch = module.on_after_batch_transfer(batch, 0)
         assert batch["anchor"]["patch"].shape[1:] == (1, 1, 20, 20)
 
 
