@@ -57,12 +57,13 @@ class BloscBlocks:
         if not self._stored:
             length = _HEADER.size + 4 * self.n_blocks
             first = first if len(first) >= length else read(0, length)
-            self._starts = np.frombuffer(first, "<i4", self.n_blocks, _HEADER.size).astype(np.int64)
-            if self._starts.min() < length or self._starts.max() >= self._end:
-                raise ValueError("offsets of blocks outside the buffer")
+            starts = np.frombuffer(first, "<i4", self.n_blocks, _HEADER.size)
             # Blocks end where the next one in the file begins; they may stand in any order.
-            bounds = np.append(np.sort(self._starts), self._end)
-            self._ends = bounds[np.searchsorted(bounds, self._starts, side="right")]
+            order = np.argsort(starts, kind="stable")
+            self._starts, self._ends = starts, np.empty_like(starts)
+            self._ends[order[:-1]], self._ends[order[-1]] = starts[order[1:]], self._end
+            if starts[order[0]] < length or starts[order[-1]] >= self._end:
+                raise ValueError("offsets of blocks outside the buffer")
 
     def decode(self, wanted: NDArray[np.bool_], out: NDArray[np.uint8]) -> None:
         """Decode blocks into their places of the whole decoded buffer.
@@ -92,10 +93,10 @@ class BloscBlocks:
                 self._all_of(_HEADER.size + first * self.block_bytes, out.size), np.uint8
             )
             return
-        low, high = self._starts[first:stop].min(), self._ends[first:stop].max()
+        low = int(self._starts[first:stop].min())
+        body = self._all_of(low, int(self._ends[first:stop].max()) - low)
         length = _HEADER.size + 4 * (stop - first)
-        starts = (self._starts[first:stop] - low + length).astype("<i4").tobytes()
-        body = self._all_of(int(low), int(high - low))
+        starts = (self._starts[first:stop] + np.int32(length - low)).tobytes()
         head = _HEADER.pack(*self._head[:4], out.size, self.block_bytes, length + len(body))
         blosc.decompress(head + starts + body, out)
 

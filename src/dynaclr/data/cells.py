@@ -19,6 +19,7 @@ from dynaclr.data.patches import PatchReader, PatchSource, depth_window
 from dynaclr.experiments import ExperimentConfig, Plate, Position, UserError
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.index.fovs import FovRuns
+from dynaclr.index.markers import MarkerPairs
 
 log = logging.getLogger(__name__)
 
@@ -133,6 +134,17 @@ class CellReader:
     def __getstate__(self) -> dict[str, Any]:
         # What is known of each field of view by name serves the selection of anchors alone.
         return self.__dict__ | {"patch_sizes": {}, "image_shapes": {}}
+
+    def marker_pairs(self, rows: NDArray[np.int64]) -> MarkerPairs:
+        """Number the pairs of index rows and those of the markers that were imaged there.
+
+        Parameters
+        ----------
+        rows : NDArray of int, shape (n,)
+            Ascending.
+        """
+        fov = np.searchsorted(self._first_row, rows, side="right") - 1
+        return MarkerPairs(rows, fov, self._present, list(self.patches.markers))
 
     def read(
         self,
@@ -328,7 +340,9 @@ def _patch_sources(
             round(whole * scale) - kept for whole, kept in zip(extraction_size, size, strict=True)
         )
         start = depth_window(position.shape[2], patches.depth, f"{position.path}: {fov}")
-        sources.append(PatchSource(position, channels, size, start, margin, level))
+        sources.append(
+            PatchSource(position, channels, size, start, margin, level, entry.empty_chunks)
+        )
         factors.append(_shrinkage(position, level))
     return sources, np.array(factors)
 

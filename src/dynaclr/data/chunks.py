@@ -25,6 +25,7 @@ from dynaclr.data.layout import ArrayLayout
 
 # Groups of chunks for each thread: the last ones to finish wait for at most one of them.
 _GROUPS_PER_THREAD = 8
+_C_ORDER = (0, 1, 2, 3, 4)
 _UNREADABLE = (OSError, ValueError, RuntimeError)
 
 
@@ -143,7 +144,7 @@ class ChunkReader:
         Threads that decode. Default: the cores that this process may use, shared among the workers
         of a loader.
     may_lack : NDArray of bool, shape (arrays,), optional
-        Arrays of which a chunk that is not there counts as zero instead of as a fault.
+        Arrays of which a chunk that is not there was never written, instead of lost.
     """
 
     def __init__(
@@ -268,8 +269,6 @@ class ChunkReader:
                 boxes = plan.box[offset + bounds[u] : offset + bounds[u + 1]]
                 faults.append(Fault(boxes, array, tuple(place.tolist()), _told(error)))
                 continue
-            if chunk is None:
-                continue
             pixels = chunk.pixels
             for b, c, z, y, x, _, c1, z1, y1, x1, t, k, i, j, l, _, k1, i1, j1, l1 in own:  # noqa: E741
                 out[b, c:c1, z:z1, y:y1, x:x1] = pixels[t, k:k1, i:i1, j:j1, l:l1]
@@ -278,8 +277,8 @@ class ChunkReader:
 
     def _chunk_of(
         self, number: int, array: int, index: tuple[int, ...], pieces: list[list[int]]
-    ) -> _Chunk | None:
-        """A chunk of which at least the pieces are decoded; None where it counts as zero."""
+    ) -> _Chunk:
+        """A chunk of which at least the pieces are decoded."""
         kind = int(self.layout_of[array])
         layout, chunk = self.layouts[kind], self._cache.take(number)
         if chunk is not None and (chunk.valid is None or not _lacking(pieces, layout, chunk).any()):
@@ -287,9 +286,10 @@ class ChunkReader:
         try:
             stored = self._files.open(array, layout, index)
         except FileNotFoundError:
-            if self._may_lack[array]:
-                return None
-            raise
+            if not self._may_lack[array]:
+                raise
+            empty = np.asarray(layout.fill, layout.dtype)
+            return _Chunk(np.broadcast_to(empty, layout.chunk), keep=False)
         with stored:
             if self._is_blosc[kind]:
                 return _decode_blocks(stored, layout, chunk, pieces)
@@ -318,11 +318,11 @@ def _decode_blocks(
 
 def _lacking(pieces: list[list[int]], layout: ArrayLayout, chunk: _Chunk) -> NDArray[np.bool_]:
     """Which blocks of a chunk hold pixels of its pieces and are not decoded yet."""
-    if layout.order != tuple(range(5)):
+    if layout.order != _C_ORDER:
         return ~chunk.valid
     wanted = np.zeros(len(chunk.valid), bool)
     _, n_c, n_z, n_y, n_x = layout.chunk
-    size, item = chunk.block_bytes, np.dtype(layout.dtype).itemsize
+    size, item = chunk.block_bytes, chunk.pixels.itemsize
     for *_, t, k, i, j, l, _, k1, i1, j1, l1 in pieces:  # noqa: E741
         for channel in range(k, k1):
             for plane in range(i, i1):
@@ -337,6 +337,8 @@ def _as_pixels(data: NDArray[np.uint8], layout: ArrayLayout) -> NDArray[Any]:
     """Decoded bytes of a chunk as an array with axes (T, C, Z, Y, X), without a copy."""
     if data.nbytes != layout.chunk_bytes:
         raise ValueError(f"{data.nbytes} bytes instead of {layout.chunk_bytes}")
+    if layout.order == _C_ORDER:
+        return data.view(layout.dtype).reshape(layout.chunk)
     stored = data.view(layout.dtype).reshape([layout.chunk[axis] for axis in layout.order])
     return stored.transpose(np.argsort(layout.order))
 

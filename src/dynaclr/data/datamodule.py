@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -106,6 +106,9 @@ class MultiExperimentDataModule(LightningDataModule):
         Processes that read batches; 0 reads in the training process.
     cache_mb : int
         Most megabytes of decoded chunks kept in each reading process.
+    unreadable : {"error", "skip"}
+        Whether pixels that are missing or damaged end the training, or the pairs that need them
+        are replaced by others of the batch, told and counted.
     seed : int
         Seed of batches, positives and augmentation.
 
@@ -113,6 +116,8 @@ class MultiExperimentDataModule(LightningDataModule):
     ----------
     classes : dict of str to list of str
         Names of the codes of every carried text column, known after `setup`.
+    replaced : int
+        Pairs of this process that were replaced because they could not be read.
     batch_arrived : float
         When the loader handed over the last batch, in seconds of `time.perf_counter`.
 
@@ -145,6 +150,7 @@ class MultiExperimentDataModule(LightningDataModule):
         batch_size: int = 256,
         num_workers: int = 0,
         cache_mb: int = 256,
+        unreadable: Literal["error", "skip"] = "error",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -163,6 +169,8 @@ class MultiExperimentDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.cache_mb = cache_mb
+        self.unreadable = unreadable
+        self.replaced = 0
         self.seed = seed
         self._normalize = Normalize()
         self._train_loader: ResumableLoader | None = None
@@ -292,8 +300,11 @@ class MultiExperimentDataModule(LightningDataModule):
                 "and `data.max_border_shift` let through."
             )
         log.info("%s: %d anchors; left out: %s", split, len(anchors), anchors.left_out)
+        chosen = anchors.rows
+        if self.patches.bag_of_channels:
+            chosen = reader.marker_pairs(anchors.rows)
         return MultiExperimentTripletDataset(
-            reader, anchors.rows, self._positives.sample, self._columns
+            reader, chosen, self._positives.sample, self._columns, self.unreadable
         )
 
     def _carried(self, name: str) -> IndexColumn:
@@ -318,10 +329,14 @@ class MultiExperimentDataModule(LightningDataModule):
         anchors = self._anchors[split]
         columns = {"hours", *_names(self.sampling.batch_group_by)}
         columns |= set(_names(self.sampling.stratify_by))
+        if self.patches.bag_of_channels:
+            table = self._table_of_pairs(split, columns)
+        else:
+            table = anchors.frame(sorted(columns))
         kind = FlexibleBatchSampler if split == "train" else FixedEpochBatchSampler
         try:
             return kind(
-                anchors.frame(sorted(columns)),
+                table,
                 self.batch_size,
                 **self._options(split),
                 num_replicas=self.trainer.world_size if self.trainer else 1,
@@ -330,6 +345,14 @@ class MultiExperimentDataModule(LightningDataModule):
             )
         except ValueError as error:
             raise UserError(f"data.sampling: {error}") from None
+
+    def _table_of_pairs(self, split: str, columns: set[str]) -> pd.DataFrame:
+        """Columns of a bag of channels' pairs; ``marker`` is one of them."""
+        pairs = self._datasets[split].pairs
+        rows, markers = pairs[np.arange(len(pairs))]
+        table = replace(self._anchors[split], rows=rows).frame(sorted(columns - {"marker"}))
+        table["marker"] = pd.Categorical.from_codes(markers, pairs.markers)
+        return table
 
     def _options(self, split: str) -> dict[str, Any]:
         options = asdict(self.sampling)
@@ -365,7 +388,18 @@ class MultiExperimentDataModule(LightningDataModule):
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Note when a batch has arrived, so that waiting can be told from work on the batch."""
         self.batch_arrived = time.perf_counter()
+        if "replaced" in batch:
+            self.replaced += int(batch["replaced"].sum())
         return batch
+
+    def teardown(self, stage: str) -> None:
+        """Say how many pairs could not be read."""
+        if self.replaced:
+            log.warning(
+                "%d pairs could not be read and were replaced by others of their batch; the lines "
+                "above name the chunks",
+                self.replaced,
+            )
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Normalize and, in training, augment on the device that trains."""

@@ -79,15 +79,15 @@ class MultiExperimentTripletDataset(Dataset[Batch]):
         unreadable: Literal["error", "skip"] = "error",
     ) -> None:
         self.reader = reader
-        self._pairs = anchors if isinstance(anchors, MarkerPairs) else None
-        self.anchors = anchors.rows if self._pairs is not None else anchors
+        self.pairs = anchors if isinstance(anchors, MarkerPairs) else None
+        self.anchors = anchors.rows if self.pairs is not None else anchors
         self.positives = positives
         self.columns = columns or {}
         self.unreadable = unreadable
         self._length = len(anchors)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"anchors": None, "positives": None, "_pairs": None}
+        return self.__dict__ | {"anchors": None, "positives": None, "pairs": None}
 
     def __len__(self) -> int:
         return self._length
@@ -120,10 +120,10 @@ class MultiExperimentTripletDataset(Dataset[Batch]):
             )
         epochs, positions = np.divmod(np.asarray(keys, dtype=np.int64), len(self))
         drawn = np.full((len(positions), 3), -1, np.int64)
-        if self._pairs is None:
+        if self.pairs is None:
             drawn[:, 0] = self.anchors[positions]
         else:
-            drawn[:, 0], drawn[:, 2] = self._pairs[positions]
+            drawn[:, 0], drawn[:, 2] = self.pairs[positions]
         if self.positives is not None:
             drawn[:, 1] = self.positives(drawn[:, 0], int(epochs[0]))
         return drawn

@@ -19,6 +19,8 @@ from dynaclr.data.layout import ArrayLayout
 _INDEXES = 1024
 _MAPS = 128
 _NOT_THERE = np.uint64(2**64 - 1)
+# Chunks up to this many bytes are read whole: one call costs more than the bytes that are left out.
+_SMALL = 1 << 18
 
 
 class StoredChunk:
@@ -41,6 +43,7 @@ class StoredChunk:
         self._offset = offset
         self._length = length
         self._mapping = mapping
+        self._data = self.whole() if descriptor is not None and length <= _SMALL else None
 
     def __enter__(self) -> StoredChunk:
         return self
@@ -53,12 +56,14 @@ class StoredChunk:
 
     def read(self, offset: int, length: int) -> bytes:
         """Some of the chunk's bytes, fewer at its end."""
+        if self._data is not None:
+            return self._data[offset : offset + length]
         length = min(length, self._length - offset)
         return os.pread(self._descriptor, length, self._offset + offset) if length > 0 else b""
 
     def whole(self) -> bytes:
         """All of the chunk's bytes."""
-        return self.read(0, self._length)
+        return os.pread(self._descriptor, self._length, self._offset)
 
     def mapped(self, n_bytes: int) -> NDArray[np.uint8]:
         """The chunk's bytes in the mapped file, without a copy.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ class ArrayLayout:
         Extent of what is a file where that holds several chunks.
     dtype : str
         Type of the stored pixels, byte order included.
+    fill : float
+        Value of pixels whose chunk was never written.
     order : tuple of int
         Axes of the array from the slowest to the fastest one in a stored chunk.
     codecs : tuple of str
@@ -43,6 +46,7 @@ class ArrayLayout:
     chunk: tuple[int, ...]
     shard: tuple[int, ...] | None
     dtype: str
+    fill: float
     order: tuple[int, ...]
     codecs: tuple[str, ...]
     prefix: str
@@ -50,22 +54,22 @@ class ArrayLayout:
     index_first: bool = False
     index_crc: bool = True
 
-    @property
+    @cached_property
     def grid(self) -> tuple[int, ...]:
         """Number of chunks along each axis."""
         return tuple(-(-n // c) for n, c in zip(self.shape, self.chunk, strict=True))
 
-    @property
+    @cached_property
     def chunk_bytes(self) -> int:
         """Bytes of a decoded chunk."""
         return int(np.prod(self.chunk)) * np.dtype(self.dtype).itemsize
 
-    @property
+    @cached_property
     def is_raw(self) -> bool:
         """Whether chunks are stored as they are."""
         return not self.codecs
 
-    @property
+    @cached_property
     def is_blosc(self) -> bool:
         """Whether chunks are Blosc buffers, of which any block can be decoded alone."""
         return len(self.codecs) == 1 and json.loads(self.codecs[0])["id"] == "blosc"
@@ -95,7 +99,7 @@ class ArrayLayout:
             place = place * n + i % n
         return self.prefix + self.separator.join(outer), place
 
-    @property
+    @cached_property
     def index_bytes(self) -> int:
         """Bytes of a shard's index."""
         n = np.prod([s // c for s, c in zip(self.shard, self.chunk, strict=True)])
@@ -123,6 +127,7 @@ def _layout_of_v2(metadata: dict[str, Any]) -> ArrayLayout:
         chunk=tuple(metadata["chunks"]),
         shard=None,
         dtype=metadata["dtype"],
+        fill=float(metadata.get("fill_value") or 0),
         order=tuple(axes if metadata["order"] == "C" else reversed(axes)),
         codecs=tuple(json.dumps(codec, sort_keys=True) for codec in codecs if codec),
         prefix="",
@@ -156,6 +161,7 @@ def _layout_of_v3(metadata: dict[str, Any]) -> ArrayLayout:
         chunk=chunk,
         shard=shard,
         dtype=dtype.str,
+        fill=float(metadata["fill_value"] or 0),
         order=order,
         codecs=tuple(rest),
         prefix=f"c{separator}" if key["name"] == "default" else "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from dynaclr.data.layout import ArrayLayout, layout_of
 from dynaclr.experiments import Plate, Position, UserError
 from dynaclr.experiments.plate import read_array_metadata
 from dynaclr.index import pixel_of
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,7 @@ class PatchReader:
         if faults and damaged is None:
             raise UserError(self._told(faults[0]))
         for fault in faults:
+            log.warning(self._told(fault))
             damaged[boxes.target[fault.boxes, 0]] = True
         _mirror(out, first, inside, self._image[source])
         return out

@@ -104,6 +104,11 @@ class ExperimentConfig(ConfigModel):
     metadata: dict[str, str | int | float | bool] = Field(
         default_factory=dict, description="Anything else; each key becomes an index column."
     )
+    empty_chunks: bool = Field(
+        False,
+        description="The plate's writer left out chunks that hold no signal: one that is not "
+        "there counts as empty instead of as lost.",
+    )
     simulation: SimulationConfig | None = Field(
         None, description="When given, `dynaclr simulate` makes the plate, tracks and truth."
     )

@@ -276,6 +276,7 @@ def test_what_cannot_be_read_is_told():
         "data_type": "uint16",
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [1] * 5}},
         "chunk_key_encoding": {"name": "default"},
+        "fill_value": 0,
         "codecs": [{"name": "bytes"}, {"name": "jpeg"}],
     }
     with pytest.raises(ValueError, match="codec 'jpeg' is not known"):
