@@ -269,6 +269,15 @@ def batches_of(model):
     return json.dumps(data, sort_keys=True)
 
 
+# Everything that reads pixels of plates needs.
+reading_code = code_digest(
+    "experiments",
+    "data/layout.py",
+    "data/files.py",
+    "data/blosc.py",
+    "data/chunks.py",
+    "data/faults.py",
+)
 # Everything that a training needs but pixels' statistics and pictures.
 training_code = code_digest(
     "experiments",
@@ -285,6 +294,7 @@ training_code = code_digest(
         "inspection.py",
         "inspection_figures.py",
         "statistics.py",
+        "tallies.py",
         "importing.py",
         "plate_writing.py",
         "simulation_config.py",
@@ -300,6 +310,7 @@ embedding_code = code_digest(
         "figures.py",
         "fit.py",
         "statistics.py",
+        "tallies.py",
         "importing.py",
         "plate_writing.py",
         "simulation_config.py",

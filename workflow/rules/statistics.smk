@@ -22,7 +22,7 @@ rule statistics:
     params:
         entry=lambda wildcards: pixels_of(wildcards.experiment),
         plate=lambda wildcards: source_of(wildcards.experiment, plate_fingerprint),
-        code=code_digest("experiments", "data/arrays.py", "data/statistics.py"),
+        code=[reading_code, code_digest("data/statistics.py", "data/tallies.py")],
     shell:
         "dynaclr statistics --entry {params.entry:q} --threads {threads}"
         " --out results/experiments/{wildcards.experiment} > {log} 2>&1"

@@ -135,6 +135,15 @@ class CellReader:
         # What is known of each field of view by name serves the selection of anchors alone.
         return self.__dict__ | {"patch_sizes": {}, "image_shapes": {}}
 
+    def keep_frames(self, n: int) -> None:
+        """Keep at least the decoded chunks of `n` frames.
+
+        A pass in the order of the index then decodes each chunk once, also where the patches of
+        one frame fall into two batches.
+        """
+        chunks = self._reader.chunks
+        chunks.keep(max(chunks.cache_bytes, n * chunks.frame_bytes))
+
     def marker_pairs(self, rows: NDArray[np.int64]) -> MarkerPairs:
         """Number the pairs of index rows and those of the markers that were imaged there.
 

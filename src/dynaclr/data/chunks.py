@@ -8,25 +8,27 @@ needed) and to copy its pieces to their places. Threads share that work.
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import threading
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dynaclr.data.blosc import BloscBlocks
+from dynaclr.data.faults import UNREADABLE, reason_of
 from dynaclr.data.files import ChunkFiles, StoredChunk
 from dynaclr.data.layout import ArrayLayout
 
 # Groups of chunks for each thread: the last ones to finish wait for at most one of them.
 _GROUPS_PER_THREAD = 8
+Job, Result = TypeVar("Job"), TypeVar("Result")
 _C_ORDER = (0, 1, 2, 3, 4)
-_UNREADABLE = (OSError, ValueError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -141,8 +143,7 @@ class ChunkReader:
     cache_bytes : int
         Most bytes of decoded chunks to keep.
     threads : int, optional
-        Threads that decode. Default: the cores that this process may use, shared among the workers
-        of a loader.
+        Threads that decode. Default: as many as torch uses, which is one in a loader's worker.
     may_lack : NDArray of bool, shape (arrays,), optional
         Arrays of which a chunk that is not there was never written, instead of lost.
     """
@@ -185,6 +186,16 @@ class ChunkReader:
         self.__dict__ |= state
         self._start_afresh()
 
+    @property
+    def frame_bytes(self) -> int:
+        """Most bytes of the decoded chunks that hold one frame of an array."""
+        return max(layout.chunk_bytes * math.prod(layout.grid[1:]) for layout in self.layouts)
+
+    def keep(self, cache_bytes: int) -> None:
+        """Change the limit of what is kept decoded."""
+        self.cache_bytes = cache_bytes
+        self._cache = _Cache(cache_bytes)
+
     def read(self, boxes: Boxes, out: NDArray[Any]) -> list[Fault]:
         """Copy boxes into an array.
 
@@ -214,9 +225,25 @@ class ChunkReader:
             done = self._pool.map(lambda group: self._copy(plan, group, out), groups)
         return [fault for faults in done for fault in faults]
 
+    def whole(self, array: int, index: tuple[int, ...]) -> NDArray[Any]:
+        """Decode a whole chunk, to its full extent also where the array ends before.
+
+        Raises
+        ------
+        OSError, ValueError, RuntimeError
+            When it is missing or damaged; see `dynaclr.data.faults`.
+        """
+        layout = self.layouts[int(self.layout_of[array])]
+        number = int(np.ravel_multi_index(index, layout.grid) + self._first[array])
+        n_frames, *extent = layout.chunk
+        frames = [[*[0] * 10, t, 0, 0, 0, 0, t + 1, *extent] for t in range(n_frames)]
+        return self._chunk_of(number, array, index, frames).pixels
+
     def _threads(self) -> int:
         if self._count == 0:
-            self._count = _cores_of_this_worker()
+            import torch
+
+            self._count = torch.get_num_threads()
         if self._count > 1 and self._pool is None:
             self._pool = ThreadPoolExecutor(self._count)
         return self._count
@@ -264,10 +291,10 @@ class ChunkReader:
             array, index = int(arrays[u]), tuple(plan.index[group.start + u].tolist())
             try:
                 chunk = self._chunk_of(number, array, index, own)
-            except _UNREADABLE as error:
+            except UNREADABLE as error:
                 place = np.array(index) * self._chunk[self.layout_of[array]] + own[0][10:15]
                 boxes = plan.box[offset + bounds[u] : offset + bounds[u + 1]]
-                faults.append(Fault(boxes, array, tuple(place.tolist()), _told(error)))
+                faults.append(Fault(boxes, array, tuple(place.tolist()), reason_of(error)))
                 continue
             pixels = chunk.pixels
             for b, c, z, y, x, _, c1, z1, y1, x1, t, k, i, j, l, _, k1, i1, j1, l1 in own:  # noqa: E741
@@ -343,16 +370,14 @@ def _as_pixels(data: NDArray[np.uint8], layout: ArrayLayout) -> NDArray[Any]:
     return stored.transpose(np.argsort(layout.order))
 
 
-def _told(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "the chunk is missing"
-    return f"the chunk is damaged: {error}"
-
-
-def _cores_of_this_worker() -> int:
-    """Cores that this process may use, shared among the workers if it is one of a loader's."""
-    from torch.utils.data import get_worker_info
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    worker = get_worker_info()
-    return max(1, cores // worker.num_workers) if worker else max(1, cores)
+def map_ahead(
+    pool: ThreadPoolExecutor, work: Callable[[Job], Result], jobs: Iterable[Job], ahead: int
+) -> Iterator[Result]:
+    """Results of `work` in the order of the jobs, of which at most `ahead` are begun at a time."""
+    waiting: deque = deque()
+    for job in jobs:
+        waiting.append(pool.submit(work, job))
+        if len(waiting) >= ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

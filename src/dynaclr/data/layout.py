@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from dynaclr.experiments import Position, UserError
+from dynaclr.experiments.plate import read_array_metadata
+
 _INDEX_ENTRY = 16
 _CRC = 4
 
@@ -104,6 +107,25 @@ class ArrayLayout:
         """Bytes of a shard's index."""
         n = np.prod([s // c for s, c in zip(self.shard, self.chunk, strict=True)])
         return int(n) * _INDEX_ENTRY + (_CRC if self.index_crc else 0)
+
+
+def position_layout(position: Position, level: int = 0) -> ArrayLayout:
+    """Layout of a resolution level of a field of view.
+
+    Raises
+    ------
+    UserError
+        When the array uses something that cannot be read.
+    """
+    path = position.levels[level].path
+    metadata = position.array_metadata if level == 0 else read_array_metadata(path)
+    try:
+        return layout_of(metadata)
+    except (KeyError, ValueError) as error:
+        raise UserError(
+            f"{path}: field of view {position.name} cannot be read: {error}. "
+            "Convert the plate with iohub."
+        ) from None
 
 
 def layout_of(metadata: dict[str, Any]) -> ArrayLayout:

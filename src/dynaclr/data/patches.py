@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dynaclr.data.chunks import Boxes, ChunkReader, Fault
-from dynaclr.data.layout import ArrayLayout, layout_of
-from dynaclr.experiments import Plate, Position, UserError
-from dynaclr.experiments.plate import read_array_metadata
+from dynaclr.data.faults import message_of
+from dynaclr.data.layout import ArrayLayout, position_layout
+from dynaclr.experiments import Position, UserError
 from dynaclr.index import pixel_of
 
 log = logging.getLogger(__name__)
@@ -105,6 +104,8 @@ class PatchReader:
     ----------
     sides : NDArray of int, shape (S, 2)
         Extent (y, x) that is read of each source, margin included.
+    chunks : ChunkReader
+        What reads the pixels.
 
     Raises
     ------
@@ -122,7 +123,10 @@ class PatchReader:
     ) -> None:
         self.depth = depth
         layouts: dict[ArrayLayout, int] = {}
-        number = [layouts.setdefault(_layout(source), len(layouts)) for source in sources]
+        number = [
+            layouts.setdefault(position_layout(source.position, source.level), len(layouts))
+            for source in sources
+        ]
         shapes = np.array([layout.shape for layout in layouts], np.int64)[number]
         self._image = shapes[:, 3:]
         self._size = np.array([source.size for source in sources], np.int64)
@@ -134,7 +138,7 @@ class PatchReader:
         self._z_start = np.array([source.z_start for source in sources], np.int64)
         paths = [str(source.position.levels[source.level].path.absolute()) for source in sources]
         may_lack = np.array([source.may_lack_chunks for source in sources])
-        self._chunks = ChunkReader(paths, list(layouts), number, cache_bytes, threads, may_lack)
+        self.chunks = ChunkReader(paths, list(layouts), number, cache_bytes, threads, may_lack)
         self.dtype = _common_type(layouts) if dtype == "native" else np.dtype(dtype)
 
     def read(
@@ -186,11 +190,11 @@ class PatchReader:
         inside = inside[0], np.minimum(inside[1], self._image[source])
         start_z = self._z_start[source] if z is None else z
         boxes = _boxes(source, t, chosen, start_z, self.depth, first, inside)
-        faults = self._chunks.read(boxes, out)
+        faults = self.chunks.read(boxes, out)
         if faults and damaged is None:
-            raise UserError(self._told(faults[0]))
+            raise UserError(self._message(faults[0]))
         for fault in faults:
-            log.warning(self._told(fault))
+            log.warning(self._message(fault))
             damaged[boxes.target[fault.boxes, 0]] = True
         _mirror(out, first, inside, self._image[source])
         return out
@@ -203,15 +207,8 @@ class PatchReader:
             first[:, axis] = patch_origin(center, size, extent) - self._margin[source, axis] // 2
         return first
 
-    def _told(self, fault: Fault) -> str:
-        *plate, row, column, fov, _ = Path(self._chunks.paths[fault.array]).parts
-        name, frame = f"{row}/{column}/{fov}", fault.place[0]
-        position = Plate(Path(*plate)).positions[name]
-        return (
-            f"{position.path}: cannot read frame {frame} of field of view {name}, channel "
-            f"{position.channels[fault.place[1]]} ({fault.reason}). Copy the plate again, or "
-            "exclude this field of view."
-        )
+    def _message(self, fault: Fault) -> str:
+        return message_of(self.chunks.paths[fault.array], fault.place, fault.reason)
 
 
 def _boxes(
@@ -250,18 +247,6 @@ def _mirror(out: NDArray, first: NDArray, inside: tuple[NDArray, NDArray], image
         shape = [len(beyond), 1, 1, 1, 1]
         shape[3 + axis] = extent
         out[beyond] = np.take_along_axis(out[beyond], place.reshape(shape), axis=3 + axis)
-
-
-def _layout(source: PatchSource) -> ArrayLayout:
-    position, path = source.position, source.position.levels[source.level].path
-    metadata = position.array_metadata if source.level == 0 else read_array_metadata(path)
-    try:
-        return layout_of(metadata)
-    except (KeyError, ValueError) as error:
-        raise UserError(
-            f"{path}: field of view {position.name} cannot be read: {error}. "
-            "Convert the plate with iohub."
-        ) from None
 
 
 def _common_type(layouts: Sequence[ArrayLayout]) -> np.dtype:

@@ -1,7 +1,7 @@
 """What an OME-Zarr plate holds, read from its metadata alone.
 
 Only JSON is read (NGFF 0.4 on Zarr 2, NGFF 0.5 on Zarr 3), so a whole project's configuration can
-be checked in a moment without the array libraries. Pixels are read elsewhere, by tensorstore.
+be checked in a moment without the array libraries. Pixels are read elsewhere.
 """
 
 from __future__ import annotations

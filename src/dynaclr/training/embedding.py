@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -12,10 +14,11 @@ from typing import Any
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import torch
 import yaml
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from dynaclr.data import (
     CellReader,
@@ -24,6 +27,7 @@ from dynaclr.data import (
     at_common_size,
     read_statistics,
 )
+from dynaclr.data.chunks import map_ahead
 from dynaclr.experiments import ExperimentConfig, UserError
 from dynaclr.experiments.files import atomic_path, read_json, read_seal, seal
 from dynaclr.experiments.fingerprint import verified_digest
@@ -141,6 +145,41 @@ class _Cells:
         self.reader = CellReader(
             self.index, {entry.name: entry}, statistics, patches, normalization, cache_bytes
         )
+        self.reader.keep_frames(2)
+        self.rows, self.markers = np.arange(len(self.index)), None
+        if patches.bag_of_channels:
+            pairs = self.reader.marker_pairs(self.rows)
+            self.rows, self.markers = pairs[np.arange(len(pairs))]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batches(self, size: int) -> Iterator[dict[str, Tensor]]:
+        """All patches, field of view by field of view and frame by frame, as the index has them.
+
+        The next batch is read while one is worked on.
+        """
+
+        def read(start: int) -> dict[str, Tensor]:
+            own = slice(start, start + size)
+            return self.reader.read(
+                self.rows[own], None if self.markers is None else self.markers[own]
+            )
+
+        with ThreadPoolExecutor(1) as pool:
+            yield from map_ahead(pool, read, range(0, len(self), size), 2)
+
+    def observations(self) -> pd.DataFrame:
+        """Columns of the index, one row a patch, under names that differ."""
+        obs = self.index.tracks.iloc[self.rows].reset_index(drop=True)
+        parts = ["fov", "track_id", "t"]
+        if self.markers is not None:
+            markers = self.reader.patches.markers
+            obs["marker"] = pd.Categorical.from_codes(self.markers, markers)
+            parts.append("marker")
+        names = zip(*(obs[part].astype(str) for part in parts), strict=True)
+        obs.index = ["/".join(name) for name in names]
+        return obs
 
 
 def _build_from(model_dir: Path) -> TrainingCLI:
@@ -171,9 +210,8 @@ def _run(
     collected: dict[Path, list[Matrices]] = {path: [] for path in encoders}
     for encoder in encoders.values():
         encoder.eval().to(device)
-    n_rows = len(cells.index)
-    for number, start in enumerate(range(0, n_rows, batch_size)):
-        batch = cells.reader.read(np.arange(start, min(start + batch_size, n_rows)))
+    done = 0
+    for number, batch in enumerate(cells.batches(batch_size)):
         moved = {name: value.to(device) for name, value in batch.items()}
         x_BCZYX = normalize(at_common_size(moved), moved["center"], moved["spread"])
         for path, encoder in encoders.items():
@@ -181,8 +219,9 @@ def _run(
             collected[path].append(
                 (features.float().cpu().numpy(), projections.float().cpu().numpy())
             )
+        done += len(x_BCZYX)
         if number % 20 == 0:
-            log.info("%s: %d of %d observations", cells.name, start + len(x_BCZYX), n_rows)
+            log.info("%s: %d of %d observations", cells.name, done, len(cells))
     return {
         path: tuple(np.concatenate(parts) for parts in zip(*batches, strict=True))
         for path, batches in collected.items()
@@ -190,10 +229,7 @@ def _run(
 
 
 def _write(cells: _Cells, matrices: Matrices, facts: dict[str, Any], out: Path) -> None:
-    obs = cells.index.tracks.reset_index(drop=True)
-    obs.index = (
-        obs["fov"].astype(str) + "/" + obs["track_id"].astype(str) + "/" + obs["t"].astype(str)
-    )
+    obs = cells.observations()
     store = ad.AnnData(X=matrices[0], obs=obs)
     store.obsm["X_projections"] = matrices[1]
     # What ran where and when stands with the model: a store made again has the same bytes.

@@ -19,6 +19,7 @@ from dynaclr.data import (
     PatchConfig,
     at_common_size,
 )
+from dynaclr.data.files import ChunkFiles
 from dynaclr.data.loading import EpochBatches
 from dynaclr.experiments import ExperimentConfig, ExperimentRegistry, UserError
 from dynaclr.experiments.plate_writing import PlateLayout, new_plate
@@ -204,6 +205,22 @@ def test_experiments_of_several_pixel_sizes_share_a_batch(entry):
     for number in range(4):
         alone = at_common_size(reader.read(rows[number : number + 1]))
         torch.testing.assert_close(together[number], alone[0], rtol=0, atol=0)
+
+
+def test_pass_in_order_decodes_each_chunk_once(entry, monkeypatch):
+    opened, original = [], ChunkFiles.open
+
+    def counting(self, array, layout, index):
+        opened.append((array, index))
+        return original(self, array, layout, index)
+
+    monkeypatch.setattr(ChunkFiles, "open", counting)
+    patches = PatchConfig(("phase", "reporter"), (40, 40), depth=5)
+    reader = reader_of(entry, patches, cache_bytes=0)
+    reader.keep_frames(2)
+    for start in range(0, len(reader.index), 5):
+        reader.read(np.arange(start, min(start + 5, len(reader.index))))
+    assert len(opened) == len(set(opened)) > 0
 
 
 def test_bag_of_channels_takes_one_marker_where_it_was_imaged(entry):
