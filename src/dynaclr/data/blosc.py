@@ -27,6 +27,24 @@ _FIRST_READ = 4096
 Read = Callable[[int, int], bytes]
 
 
+def decode_whole(data: bytes, n_bytes: int) -> NDArray[np.uint8]:
+    """Decode a whole Blosc buffer.
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        When it is damaged, or does not decode to `n_bytes`.
+    """
+    if len(data) < _HEADER.size:
+        raise ValueError(f"only {len(data)} bytes")
+    *_, decoded, _, end = _HEADER.unpack_from(data)
+    if decoded != n_bytes or end > len(data):
+        raise ValueError(f"{len(data)} bytes for {decoded} of {n_bytes} bytes")
+    out = np.empty(n_bytes, np.uint8)
+    blosc.decompress(data, out)
+    return out
+
+
 class BloscBlocks:
     """A Blosc buffer whose blocks are read and decoded when they are asked for.
 
@@ -79,9 +97,6 @@ class BloscBlocks:
         ValueError, RuntimeError
             When bytes are missing or damaged.
         """
-        if wanted.all() and not self._stored:
-            blosc.decompress(self._all_of(0, self._end), out)
-            return
         edges = np.flatnonzero(np.diff(np.concatenate([[False], wanted, [False]])))
         if len(edges) and edges[-2] == self.n_blocks - 1 > 0:
             # A buffer of the last block alone would be shorter than a block, which Blosc refuses.

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dynaclr.data.blosc import BloscBlocks
+from dynaclr.data.blosc import BloscBlocks, decode_whole
 from dynaclr.data.faults import UNREADABLE, reason_of
 from dynaclr.data.files import ChunkFiles, StoredChunk
 from dynaclr.data.layout import ArrayLayout
@@ -233,11 +233,16 @@ class ChunkReader:
         OSError, ValueError, RuntimeError
             When it is missing or damaged; see `dynaclr.data.faults`.
         """
-        layout = self.layouts[int(self.layout_of[array])]
-        number = int(np.ravel_multi_index(index, layout.grid) + self._first[array])
-        n_frames, *extent = layout.chunk
-        frames = [[*[0] * 10, t, 0, 0, 0, 0, t + 1, *extent] for t in range(n_frames)]
-        return self._chunk_of(number, array, index, frames).pixels
+        kind = int(self.layout_of[array])
+        layout = self.layouts[kind]
+        try:
+            stored = self._files.open(array, layout, index)
+        except FileNotFoundError:
+            if not self._may_lack[array]:
+                raise
+            return _never_written(layout)
+        with stored:
+            return _as_pixels(self._decoded(stored, kind), layout)
 
     def _threads(self) -> int:
         if self._count == 0:
@@ -315,17 +320,28 @@ class ChunkReader:
         except FileNotFoundError:
             if not self._may_lack[array]:
                 raise
-            empty = np.asarray(layout.fill, layout.dtype)
-            return _Chunk(np.broadcast_to(empty, layout.chunk), keep=False)
+            return _Chunk(_never_written(layout), keep=False)
         with stored:
             if self._is_blosc[kind]:
                 return _decode_blocks(stored, layout, chunk, pieces)
-            if layout.is_raw:
-                return _Chunk(_as_pixels(stored.mapped(layout.chunk_bytes), layout), keep=False)
-            data = stored.whole()
+            return _Chunk(_as_pixels(self._decoded(stored, kind), layout), keep=not layout.is_raw)
+
+    def _decoded(self, stored: StoredChunk, kind: int) -> NDArray[np.uint8]:
+        """All bytes of a chunk."""
+        layout = self.layouts[kind]
+        if layout.is_raw:
+            return stored.mapped(layout.chunk_bytes)
+        if self._is_blosc[kind]:
+            return decode_whole(stored.whole(), layout.chunk_bytes)
+        data = stored.whole()
         for decode in self._decoders[kind]:
             data = decode(data)
-        return _Chunk(_as_pixels(np.frombuffer(data, np.uint8), layout))
+        return np.frombuffer(data, np.uint8)
+
+
+def _never_written(layout: ArrayLayout) -> NDArray[Any]:
+    """What a chunk holds that no one has written."""
+    return np.broadcast_to(np.asarray(layout.fill, layout.dtype), layout.chunk)
 
 
 def _decode_blocks(
