@@ -92,8 +92,8 @@ class MultiModalContrastiveModule(TrainedModule):
     channels, teacher_channels : list of int or str
         Channels of each encoder, by place in the patch or by marker.
     markers : list of str
-        Markers of a patch's channels, in their order (`data.patches.markers`); needed when
-        channels are given by marker.
+        Markers of a patch's channels, in their order; needed when channels are given by marker.
+        In a configuration they are always those of `data.patches.markers`.
     loss : nn.Module
         Called with both projections (N, P) and lineages (N,); default `CrossModalInfoNCE`.
     within_loss : nn.Module
@@ -243,8 +243,8 @@ def _places(channels: list[int | str], markers: list[str] | None) -> list[int]:
     for channel in channels:
         if isinstance(channel, str) and channel not in (markers or []):
             raise ValueError(
-                f"channel {channel!r} is none of markers {list(markers or [])}; give `markers` "
-                "those of data.patches.markers"
+                f"channel {channel!r} is none of markers {list(markers or [])}; name one of "
+                "data.patches.markers"
             )
         places.append(markers.index(channel) if isinstance(channel, str) else channel)
     return places
