@@ -105,7 +105,7 @@ class MultiModalContrastiveModule(TrainedModule):
         not at all; frozen, it stays in evaluation mode.
     exclude_lineage : bool
         Cells of the anchor's own lineage are no negatives. Anchor and positive never are.
-    learning_rate, weight_decay, warmup_fraction : float
+    learning_rate, weight_decay, warmup_fraction, compile_encoder
         As in `ContrastiveModule`.
     encoder_checkpoint, teacher_checkpoint : Path
         Models whose encoders these start from.
@@ -137,10 +137,11 @@ class MultiModalContrastiveModule(TrainedModule):
         learning_rate: float = 1e-3,
         weight_decay: float = 0.01,
         warmup_fraction: float = 0.1,
+        compile_encoder: bool = False,
         encoder_checkpoint: Path | None = None,
         teacher_checkpoint: Path | None = None,
     ) -> None:
-        super().__init__(learning_rate, weight_decay, warmup_fraction)
+        super().__init__(learning_rate, weight_decay, warmup_fraction, compile_encoder)
         _check_options(encoder, teacher, within_weight, teacher_within_weight, teacher_mode)
         self.encoder = ChannelGroup(encoder, _places(channels, markers))
         self.teacher = ChannelGroup(teacher, _places(teacher_channels, markers))
@@ -156,6 +157,11 @@ class MultiModalContrastiveModule(TrainedModule):
             load_encoder(teacher, teacher_checkpoint)
         if teacher_mode == "frozen":
             self.keep_frozen(self.teacher)
+
+    @property
+    def encoders(self) -> list[nn.Module]:
+        """Encoder and teacher."""
+        return [self.encoder, self.teacher]
 
     def setup(self, stage: str) -> None:
         """Let the losses see the rows of all processes."""
