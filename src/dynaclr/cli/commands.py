@@ -288,6 +288,18 @@ def train(
     run(content, collection, experiments, seed, out, threads, save_minutes)
 
 
+def trainer(arguments: list[str]) -> None:
+    """Run one of `TRAINER_COMMANDS`, whose arguments Lightning parses.
+
+    Args:
+        arguments: The command and its arguments.
+    """
+    from dynaclr.training.command_line import run_trainer
+
+    _quiet_lightning()
+    run_trainer(arguments)
+
+
 def embed(
     model: Path,
     experiment: Path,
@@ -425,3 +437,6 @@ COMMANDS = {
     "train-linear-classifier": train_linear_classifier,
     "apply-linear-classifier": apply_linear_classifier,
 }
+
+# Their arguments are those of model, data and trainer, which Lightning's own command line knows.
+TRAINER_COMMANDS = ("fit", "validate", "predict")

@@ -14,6 +14,9 @@ DESCRIPTION = """DynaCLR: one embedding of cell states from many time-lapse expe
 
 Each command is a stage of the workflow. `dynaclr run` runs the workflow itself: it hands its
 arguments to Snakemake, indexes first, so that an index rebuilt with the same content stops there.
+
+`dynaclr fit`, `validate` and `predict` are Lightning's own command line on a training configuration
+(-c); `dynaclr fit --help` lists its arguments, `--print_config` all keys with their defaults.
 """
 
 
@@ -21,7 +24,7 @@ def main() -> None:
     """Run the command; user errors end with one message and exit code 2."""
     from jsonargparse import auto_cli
 
-    from dynaclr.cli.commands import COMMANDS
+    from dynaclr.cli.commands import COMMANDS, TRAINER_COMMANDS, trainer
     from dynaclr.cli.run import run_workflow
 
     arguments = sys.argv[1:]
@@ -36,13 +39,12 @@ def main() -> None:
     started = time.monotonic()
     if arguments[:1] == ["run"]:
         sys.exit(run_workflow(arguments[1:]))
+    arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        auto_cli(
-            COMMANDS,
-            args=[argument for argument in arguments if argument != "--debug"],
-            as_positional=False,
-            description=DESCRIPTION,
-        )
+        if arguments[:1] and arguments[0] in TRAINER_COMMANDS:
+            trainer(arguments)
+        else:
+            auto_cli(COMMANDS, args=arguments, as_positional=False, description=DESCRIPTION)
     except UserError as error:
         if debug:
             raise

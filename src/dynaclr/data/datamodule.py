@@ -383,7 +383,8 @@ class MultiExperimentDataModule(LightningDataModule):
         return self._loader("validation")
 
     def _loader(self, split: str) -> ResumableLoader:
-        return ResumableLoader(self._datasets[split], self.batches(split), self.num_workers)
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        return ResumableLoader(self._datasets[split], self.batches(split), self.num_workers, device)
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Note when a batch has arrived, so that waiting can be told from work on the batch."""

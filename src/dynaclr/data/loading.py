@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Sampler
 
 from dynaclr.data.dataset import Batch, MultiExperimentTripletDataset
+from dynaclr.data.prefetch import copied_ahead
 from dynaclr.sampling import FlexibleBatchSampler
 
 # What schedulers send before they kill. They send it to all processes of a job.
@@ -65,6 +66,8 @@ class ResumableLoader(DataLoader[Batch]):
     batches : FlexibleBatchSampler
     num_workers : int
         Processes that read batches; 0 reads in this one.
+    device : torch.device
+        Batches are handed out on this device if it is a GPU, see `copied_ahead`.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class ResumableLoader(DataLoader[Batch]):
         dataset: MultiExperimentTripletDataset,
         batches: FlexibleBatchSampler,
         num_workers: int = 0,
+        device: torch.device = torch.device("cpu"),  # noqa: B008 (immutable)
     ) -> None:
         workers = num_workers > 0
         super().__init__(
@@ -85,6 +89,7 @@ class ResumableLoader(DataLoader[Batch]):
             pin_memory=torch.cuda.is_available(),
         )
         self._step = 0
+        self._device = device
 
     @property
     def batches(self) -> FlexibleBatchSampler:
@@ -97,7 +102,7 @@ class ResumableLoader(DataLoader[Batch]):
         self._step = self.batches.resume_step
         with _workers_deaf_to(STOP_SIGNALS):
             batches = super().__iter__()
-        for batch in batches:
+        for batch in copied_ahead(batches, self._device):
             self._step += 1
             yield batch
 

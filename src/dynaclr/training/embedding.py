@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from dynaclr.data import (
     CellReader,
+    MultiExperimentDataModule,
     NormalizationConfig,
     PatchConfig,
     at_common_size,
@@ -87,12 +88,41 @@ def embed(
         untrained_out: {"variant": "untrained", "checkpoint": None},
     }
     config = {"config": yaml.safe_load(cli.resolved())}
-    cells = _Cells(experiment_dir, data.patches, data.normalization, data.cache_mb << 20)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    embedded = _run(encoders, cells, batch_size, torch.device(device))
-    for path, matrices in embedded.items():
-        _write(cells, matrices, facts[path] | config, path)
+    facts = {path: own | config for path, own in facts.items()}
+    write_embeddings(encoders, facts, data, experiment_dir, batch_size, torch.device(device))
+
+
+def write_embeddings(
+    encoders: dict[Path, nn.Module],
+    facts: dict[Path, dict[str, Any]],
+    data: MultiExperimentDataModule,
+    experiment_dir: Path,
+    batch_size: int,
+    device: torch.device,
+) -> None:
+    """Embed every observation of an experiment with encoders, each for a store of its own.
+
+    Parameters
+    ----------
+    encoders : dict of Path to nn.Module
+        By the store to write; in the order in which they embed.
+    facts : dict of Path to dict
+        Provenance of each store, beside the digests of the experiment's tables.
+    data : MultiExperimentDataModule
+        Patches, normalization and cache of the training.
+    experiment_dir, batch_size, device
+        As in `embed`.
+
+    Raises
+    ------
+    UserError
+        When index or statistics are missing, or are not those that were written.
+    """
+    cells = _Cells(experiment_dir, data.patches, data.normalization, data.cache_mb << 20)
+    for path, matrices in _run(encoders, cells, batch_size, device).items():
+        _write(cells, matrices, facts[path], path)
 
 
 def embed_intensity(

@@ -199,6 +199,26 @@ def test_embedding_is_the_same_to_the_bit_and_for_any_batch_size(model, collecti
     np.testing.assert_allclose(other.X, first.X, atol=1e-5)
 
 
+def test_student_of_another_modality_is_trained_and_embeds(collection, tmp_path):
+    one_channel = {
+        "class_path": "dynaclr.models.SmallEncoder",
+        "init_args": {"in_channels": 1, "width": 8},
+    }
+    arguments = {"encoder": one_channel, "teacher": one_channel}
+    arguments |= {"channels": ["phase"], "teacher_channels": ["reporter"]}
+    module = "dynaclr.training.MultiModalContrastiveModule"
+    training = CONFIGURATION | {
+        "model": {"class_path": module, "init_args": arguments},
+        "trainer": {"max_epochs": 1},
+    }
+    folder = tmp_path / "student" / "seed0"
+    train(training, collection.folder, collection.experiments, 0, folder, threads=1)
+    store = embedded(folder, collection, tmp_path / "student.zarr")
+    assert store.X.std(axis=0).min() > 0
+    history = pd.read_csv(folder / "metrics.csv")
+    assert history["retrieval/val"].notna().all()
+
+
 def test_baselines_share_rows_but_not_features(model, collection, tmp_path):
     trained = embedded(model, collection, tmp_path / "t.zarr", untrained_out=tmp_path / "u.zarr")
     untrained = ad.read_zarr(tmp_path / "u.zarr")
