@@ -191,8 +191,7 @@ def evaluation_of(model):
         "train": project.collection_of(model).train,
         "held_out": chosen.experiments or project.collection_of(model).validation,
         "labels": labels_of(model),
-        "tasks": [task.model_dump(mode="json") for task in chosen.tasks],
-        "bootstrap": chosen.bootstrap,
+        "evaluation": chosen.model_dump(mode="json", exclude={"experiments"}),
     }
     return json.dumps(plan, sort_keys=True)
 
@@ -241,7 +240,13 @@ def figures_of_models():
         "classifiers.svg",
         "roc.svg",
         "confusion.svg",
+        "reliability.svg",
+        "learning.svg",
+        "resolution.svg",
+        "kinetics.svg",
+        "temporal.svg",
         "mixing.svg",
+        "health.svg",
         "embedding.png",
     )
     curves = [

@@ -342,12 +342,13 @@ def evaluate(plan: str, embeddings: Path, out: Path) -> None:
     """Judge a model's embeddings on held-out experiments, beside its baselines.
 
     Args:
-        plan: YAML or JSON text, or a file: variants, train, held_out, labels, tasks, bootstrap.
+        plan: YAML or JSON text, or a file: variants, train, held_out, labels, evaluation (as in
+            the project configuration).
         embeddings: Folder of the model, with <variant>/<experiment>.zarr.
         out: Folder for tables and figures.
     """
     from dynaclr.evaluation import evaluate_model
-    from dynaclr.experiments.project import TaskConfig
+    from dynaclr.experiments.project import EvaluationConfig
     from dynaclr.experiments.training_config import load_training
 
     chosen = load_training(plan)
@@ -359,11 +360,10 @@ def evaluate(plan: str, embeddings: Path, out: Path) -> None:
         embeddings.name,
         stores,
         chosen["labels"],
-        [TaskConfig.model_validate(task) for task in chosen["tasks"]],
+        EvaluationConfig.model_validate(chosen["evaluation"]),
         chosen["train"],
         chosen["held_out"],
         out,
-        n_bootstrap=chosen["bootstrap"],
     )
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dynaclr.evaluation.linear_classifier import LinearClassifier, fit_linear_classifier
-from dynaclr.evaluation.score_tables import join_notes
+from dynaclr.evaluation.measures import join_notes
 from dynaclr.evaluation.scores import classification_scores
 from dynaclr.evaluation.stores import KEY, digest_of_store, read_cohort
 from dynaclr.evaluation.tasks import LabelPaths, select_task

@@ -114,6 +114,24 @@ class EvaluationConfig(ConfigModel):
     )
     tasks: list[TaskConfig] = Field(default_factory=list, description="Classifiers to score.")
     bootstrap: int = Field(1000, ge=10, description="Resamples of lineages behind each interval.")
+    shuffles: int = Field(
+        30, ge=0, description="Shuffles of the labels behind the null of each classifier; 0: none."
+    )
+    control: str | None = Field(
+        None,
+        description="Condition of the control cells: other conditions are held against it, and "
+        "corrected baselines and the onset of responses are fitted on it.",
+        examples=["mock"],
+    )
+    window_hours: float = Field(
+        2.0, gt=0, description="Width of the windows in which cells count as of the same hour."
+    )
+    progression: str | None = Field(
+        None, description="Column of `truth` with the true progression of a cell, a number."
+    )
+    onset: str | None = Field(
+        None, description="Column of `truth` with the true onset of a cell's response, in hours."
+    )
 
     @model_validator(mode="after")
     def _task_names_are_distinct(self) -> EvaluationConfig:
@@ -240,6 +258,8 @@ def load_project(
     # The name of an entry that cannot be read is not known, so no reference can be called wrong.
     _check_references(config, None if entry_faults else names, where, problems)
     _check_held_out(config, where, problems)
+    if not entry_faults:
+        _check_control(config, entries, where, problems)
     _check_trainings(config, where, problems)
     if on_disk:
         check_all_on_disk(entries, problems)
@@ -301,6 +321,16 @@ def _check_references(
                 f"{seen} is held out but collection {name!r} trains on it",
                 "Leave it in one of them",
             )
+
+
+def _check_control(
+    config: ProjectConfig, entries: list[ExperimentConfig], where: str, problems: Problems
+) -> None:
+    known = sorted({condition for entry in entries for condition in entry.condition_wells})
+    control = config.evaluation.control
+    if control is not None and control not in known:
+        place = f"{where}: evaluation.control"
+        problems.add(place, f"no condition {control!r}", nearest(control, known))
 
 
 def _check_held_out(config: ProjectConfig, where: str, problems: Problems) -> None:

@@ -88,6 +88,10 @@ def unknown_well(content, folder):
     content["experiments"][0]["condition_wells"]["mock"] = ["A/2"]
 
 
+def control_is_no_condition(content, folder):
+    content["evaluation"] = {"control": "mok"}
+
+
 def held_out_is_trained_on(content, folder):
     content["evaluation"]["experiments"] = ["one"]
 
@@ -199,6 +203,7 @@ BROKEN = {
     empty_list: ("experiments", "at least 1", "Correct the value"),
     unknown_experiment: ("collections.both.train", "'onne'", "Did you mean 'one'?"),
     unknown_well: ("one", "condition_wells", "no well A/2", "Did you mean 'A/1'?"),
+    control_is_no_condition: ("evaluation.control", "no condition 'mok'", "mean 'mock'?"),
     held_out_is_trained_on: ("evaluation.experiments", "one is held out", "Leave it in one"),
     unset_variable: ("one", "data_path", "DYNACLR_NOT_SET is not set", "Set it"),
     missing_training: ("models.small.training", "is no file", "Correct it"),
