@@ -407,6 +407,33 @@ def apply_linear_classifier(
     run(classifier, {name: embeddings / f"{name}.zarr" for name in experiments}, out)
 
 
+def publish_classifier(classifier: Path, registry: Path, name: str) -> None:
+    """Publish a classifier as the next version of a name in a registry folder.
+
+    Args:
+        classifier: Folder of a classifier.
+        registry: The registry folder.
+        name: Name to publish it under.
+    """
+    from dynaclr.evaluation import publish_classifier as run
+
+    print(f"{name} {run(classifier, registry, name)}")
+
+
+def fetch_classifier(registry: Path, name: str, out: Path, version: str = "latest") -> None:
+    """Copy a published classifier from a registry folder.
+
+    Args:
+        registry: The registry folder.
+        name: Name of the classifier.
+        out: Folder to write.
+        version: A version such as v3, or latest.
+    """
+    from dynaclr.evaluation import fetch_classifier as run
+
+    print(f"{name} {run(registry, name, out, version)}")
+
+
 COMMANDS = {
     "check": check,
     "check-training": check_training,
@@ -424,4 +451,6 @@ COMMANDS = {
     "evaluate": evaluate,
     "train-linear-classifier": train_linear_classifier,
     "apply-linear-classifier": apply_linear_classifier,
+    "publish-classifier": publish_classifier,
+    "fetch-classifier": fetch_classifier,
 }

@@ -1,5 +1,6 @@
 """Evaluation: embedding stores in, metrics tables and figures out."""
 
+from dynaclr.evaluation.classifier_registry import fetch_classifier, publish_classifier
 from dynaclr.evaluation.classify import apply_linear_classifier, train_linear_classifier
 from dynaclr.evaluation.evaluate import evaluate_model
 from dynaclr.evaluation.linear_classifier import LinearClassifier, fit_linear_classifier
@@ -9,7 +10,9 @@ __all__ = [
     "LinearClassifier",
     "apply_linear_classifier",
     "evaluate_model",
+    "fetch_classifier",
     "fit_linear_classifier",
+    "publish_classifier",
     "read_store",
     "train_linear_classifier",
 ]
