@@ -142,7 +142,8 @@ def collection_of(model):
 def variants_of(model):
     """The trained seeds of a model, and their baselines, as folders of results/embeddings."""
     trained = [f"seed{seed}" for seed in models[model].seeds]
-    return [*trained, *(f"{variant}-untrained" for variant in trained), "intensity"]
+    untrained = [f"{variant}-untrained" for variant in trained]
+    return [*trained, *untrained, "intensity", "pixels"]
 
 
 def embeddings_of(model):

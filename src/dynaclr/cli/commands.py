@@ -314,28 +314,62 @@ def embed(
     run(model, experiment, out, untrained, batch_size, threads, device)
 
 
-def embed_intensity(
-    patches: str, experiment: Path, out: Path, normalization: str = "{}", batch_size: int = 512
+def fit_pixels(
+    patches: str,
+    experiments: Path,
+    names: list[str],
+    out: Path,
+    normalization: str = "{}",
 ) -> None:
-    """Write intensity statistics of every observation as an embedding, the baseline.
+    """Fit principal components of pixels on training experiments, for a baseline.
+
+    Args:
+        patches: YAML or JSON text as in a training configuration: markers, size, depth, ...
+        experiments: Folder that holds the results of each experiment.
+        names: The training experiments.
+        out: Components to write (.npz).
+        normalization: YAML or JSON text as in a training configuration.
+    """
+    from dynaclr.training import fit_pixels as run
+
+    run(*_patch_options(patches, normalization), [experiments / name for name in names], out)
+
+
+def embed_baselines(
+    patches: str,
+    experiment: Path,
+    out: Path,
+    normalization: str = "{}",
+    pixels: Path | None = None,
+    pixels_out: Path | None = None,
+    batch_size: int = 512,
+) -> None:
+    """Write intensity statistics, and components of pixels, of every observation: baselines.
 
     Args:
         patches: YAML or JSON text as in a training configuration: markers, size, depth, ...
         experiment: Folder of an experiment's results.
-        out: AnnData zarr store to write.
+        out: AnnData zarr store to write for intensity statistics.
         normalization: YAML or JSON text as in a training configuration.
+        pixels: Components that fit-pixels wrote.
+        pixels_out: AnnData zarr store to write for coordinates on them.
         batch_size: Patches of a batch.
     """
+    from dynaclr.training import embed_baselines as run
+
+    options = _patch_options(patches, normalization)
+    run(*options, experiment, out, pixels, pixels_out, batch_size)
+
+
+def _patch_options(patches: str, normalization: str) -> tuple:
     from dynaclr.data import NormalizationConfig, PatchConfig
     from dynaclr.experiments.training_config import load_training
-    from dynaclr.training import embed_intensity as run
 
     cut = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in load_training(patches).items()
     }
-    statistics = NormalizationConfig(**load_training(normalization))
-    run(PatchConfig(**cut), statistics, experiment, out, batch_size)
+    return PatchConfig(**cut), NormalizationConfig(**load_training(normalization))
 
 
 def evaluate(plan: str, embeddings: Path, out: Path) -> None:
@@ -447,7 +481,8 @@ COMMANDS = {
     "inspect-batches": inspect_batches,
     "train": train,
     "embed": embed,
-    "embed-intensity": embed_intensity,
+    "fit-pixels": fit_pixels,
+    "embed-baselines": embed_baselines,
     "evaluate": evaluate,
     "train-linear-classifier": train_linear_classifier,
     "apply-linear-classifier": apply_linear_classifier,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +23,7 @@ from dynaclr.experiments import ExperimentConfig, UserError
 from dynaclr.experiments.files import atomic_path, read_json, read_seal, seal
 from dynaclr.experiments.fingerprint import verified_digest
 from dynaclr.index import MultiExperimentIndex
-from dynaclr.models import IntensityFeatures
+from dynaclr.models import IntensityFeatures, PixelComponents
 from dynaclr.training.cli import TrainingCLI, build
 from dynaclr.transforms import Normalize
 
@@ -85,33 +86,87 @@ def embed(
         _write(cells, matrices, facts[path] | config, path)
 
 
-def embed_intensity(
+def fit_pixels(
     patches: PatchConfig,
     normalization: NormalizationConfig,
-    experiment_dir: Path,
+    experiment_dirs: Sequence[Path],
     out: Path,
-    batch_size: int = 512,
+    n_components: int = 32,
+    max_patches: int = 2000,
+    seed: int = 0,
 ) -> None:
-    """Write intensity statistics of every observation's patch in the form of an embedding.
-
-    It is the baseline without learning; see `dynaclr.models.IntensityFeatures`.
+    """Fit principal components of pixels on the patches of training experiments.
 
     Parameters
     ----------
     patches, normalization : PatchConfig, NormalizationConfig
-        Those of the model that it is held against.
-    experiment_dir, out, batch_size
-        As in `embed`.
+        Those of the model that the baseline is held against.
+    experiment_dirs : sequence of Path
+        Folders of the training experiments' results; each gives as many patches.
+    out : Path
+        ``.npz`` file to write: ``mean`` and ``components``; its digest beside it.
+    n_components : int
+    max_patches : int
+        Of all experiments together.
+    seed : int
+        Chooses the patches.
 
     Raises
     ------
     UserError
-        When index or statistics are missing, or are not those that were written.
+        As for `embed_baselines`.
+    """
+    rng, parts = np.random.default_rng(seed), []
+    for directory in experiment_dirs:
+        cells = _Cells(directory, patches, normalization, 256 << 20)
+        chosen = rng.permutation(len(cells.index))[: max(1, max_patches // len(experiment_dirs))]
+        parts.append(cells.normalized(np.sort(chosen)))
+    fitted = PixelComponents.fit(torch.cat(parts), n_components, seed)
+    with atomic_path(out) as temporary:
+        np.savez(temporary, mean=fitted.mean.numpy(), components=fitted.components.numpy())
+    seal(out)
+
+
+def embed_baselines(
+    patches: PatchConfig,
+    normalization: NormalizationConfig,
+    experiment_dir: Path,
+    out: Path,
+    pixels: Path | None = None,
+    pixels_out: Path | None = None,
+    batch_size: int = 512,
+) -> None:
+    """Write baselines without a network in the form of embeddings.
+
+    They are intensity statistics of every observation's patch (`dynaclr.models.IntensityFeatures`)
+    and, where they were fitted, principal components of its pixels. The patches are read once.
+
+    Parameters
+    ----------
+    patches, normalization : PatchConfig, NormalizationConfig
+        Those of the model that they are held against.
+    experiment_dir, out, batch_size
+        As in `embed`; `out` gets the intensity statistics.
+    pixels, pixels_out : Path, optional
+        Components that `fit_pixels` wrote, and the store for the coordinates on them.
+
+    Raises
+    ------
+    UserError
+        When index, statistics or components are missing, or are not those that were written.
     """
     cells = _Cells(experiment_dir, patches, normalization, 256 << 20)
-    (matrices,) = _run({out: IntensityFeatures()}, cells, batch_size, torch.device("cpu")).values()
-    config = {"patches": asdict(patches), "normalization": asdict(normalization)}
-    _write(cells, matrices, {"variant": "intensity", "checkpoint": None, "config": config}, out)
+    encoders: dict[Path, nn.Module] = {out: IntensityFeatures()}
+    facts: dict[Path, dict[str, Any]] = {out: {"variant": "intensity", "checkpoint": None}}
+    if pixels is not None and pixels_out is not None:
+        facts[pixels_out] = {"variant": "pixels", "checkpoint": verified_digest(pixels)}
+        with np.load(pixels, allow_pickle=False) as stored:
+            arrays = (torch.from_numpy(stored[name]) for name in ("mean", "components"))
+            encoders[pixels_out] = PixelComponents(*arrays)
+    config = {"config": {"patches": asdict(patches), "normalization": asdict(normalization)}}
+    embedded = _run(encoders, cells, batch_size, torch.device("cpu"))
+    for path, matrices in embedded.items():
+        _write(cells, matrices, facts[path] | config, path)
 
 
 class _Cells:
@@ -135,6 +190,11 @@ class _Cells:
         self.reader = CellReader(
             self.index, {entry.name: entry}, statistics, patches, normalization, cache_bytes
         )
+
+    def normalized(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Normalized patches of some rows."""
+        batch = self.reader.read(rows)
+        return Normalize()(batch["patch"], batch["center"], batch["spread"])
 
 
 def _build_from(model_dir: Path) -> TrainingCLI:
