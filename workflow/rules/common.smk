@@ -197,6 +197,12 @@ def evaluation_of(model):
     return json.dumps(plan, sort_keys=True)
 
 
+def comparison_plan():
+    """All that `dynaclr compare` needs to know besides the evaluations, as JSON text."""
+    plan = project.comparison.model_dump(mode="json", exclude={"seeds"})
+    return json.dumps(plan, sort_keys=True)
+
+
 def print_headlines():
     """Say where the report is and how each model did."""
     print("\nReport: results/report.html", file=sys.stderr)
@@ -261,10 +267,12 @@ def figures_of_models():
         for m in models
         for file in ("batches.png", "batch_pairs.png")
     ]
+    compared = ["results/comparison/figures"] if project.comparison else []
     return (
         batches
         + curves
         + [f"results/evaluation/{m}/{file}" for m in models for file in evaluated]
+        + compared
     )
 
 

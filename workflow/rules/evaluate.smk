@@ -112,7 +112,11 @@ rule evaluate:
             source_of(name, label_fingerprint)
             for name in project.experiments_of(wildcards.model)
         ),
-        code=code_digest("experiments", "evaluation"),
+        code=code_digest(
+            "experiments",
+            "evaluation",
+            without=("comparison.py", "comparison_figures.py", "uncertainty.py"),
+        ),
     shell:
         "dynaclr evaluate --plan {params.plan:q} --embeddings results/embeddings/{wildcards.model}"
         " --out results/evaluation/{wildcards.model} > {log} 2>&1"

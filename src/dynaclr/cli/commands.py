@@ -401,6 +401,22 @@ def evaluate(plan: str, embeddings: Path, out: Path) -> None:
     )
 
 
+def compare(plan: str, evaluations: Path, out: Path) -> None:
+    """Hold evaluated models side by side: tables, contrasts with verdicts, one figure a metric.
+
+    Args:
+        plan: YAML or JSON text, or a file: as `comparison` in the project configuration.
+        evaluations: Folder that holds <model>/metrics.csv.
+        out: Folder for metrics.csv, differences.csv and figures.
+    """
+    from dynaclr.evaluation import compare_models
+    from dynaclr.experiments.project import ComparisonConfig
+    from dynaclr.experiments.training_config import load_training
+
+    config = ComparisonConfig.model_validate(load_training(plan))
+    compare_models({name: evaluations / name for name in config.models}, config, out)
+
+
 def train_linear_classifier(
     embeddings: Path,
     experiments: list[str],
@@ -484,6 +500,7 @@ COMMANDS = {
     "fit-pixels": fit_pixels,
     "embed-baselines": embed_baselines,
     "evaluate": evaluate,
+    "compare": compare,
     "train-linear-classifier": train_linear_classifier,
     "apply-linear-classifier": apply_linear_classifier,
     "publish-classifier": publish_classifier,

@@ -221,8 +221,8 @@ def _predictions(
 ) -> pd.DataFrame:
     """Probability of each class for every held-out row of the task, labelled or not."""
     here = np.flatnonzero(np.isin(rows.experiments, experiments))
-    keys = cohort.obs.iloc[rows.rows[here]][[*KEY, "hours"]].reset_index(drop=True)
-    columns = [*KEY, "hours", "variant", "label", "class", "probability"]
+    keys = cohort.obs.iloc[rows.rows[here]][[*KEY, "lineage_id", "hours"]].reset_index(drop=True)
+    columns = [*KEY, "lineage_id", "hours", "variant", "label", "class", "probability"]
     parts = []
     for name, classifier in classifiers.items():
         probability = classifier.predict_proba(cohort.features[name][rows.rows[here]])

@@ -53,7 +53,7 @@ ONSET_COLUMNS = [
     "true_hours",
 ]
 PREDICTION_COLUMNS = [
-    *("model", "variant", "task", *KEY, "hours", "label", "class", "probability"),
+    *("model", "variant", "task", *KEY, "lineage_id", "hours", "label", "class", "probability"),
 ]
 _WHOLE = ("seed", "n_positive", "n_lineages", "n_rows")
 
@@ -214,7 +214,7 @@ def write_csv(path: Path, table: pd.DataFrame, columns: list[str]) -> None:
 
 def _typed(predictions: pd.DataFrame) -> pd.DataFrame:
     """Column types that do not depend on whether there is any row."""
-    whole, real = ["track_id", "t"], ["hours", "probability"]
+    whole, real = ["track_id", "t", "lineage_id"], ["hours", "probability"]
     text = [name for name in PREDICTION_COLUMNS if name not in (*whole, *real)]
     types = {**dict.fromkeys(whole, "int64"), **dict.fromkeys(real, "float64")}
     return predictions[PREDICTION_COLUMNS].astype({**types, **dict.fromkeys(text, "string")})

@@ -142,6 +142,26 @@ class EvaluationConfig(ConfigModel):
         return self
 
 
+class ComparisonConfig(ConfigModel):
+    """Which models are held side by side: a grid of models and seeds."""
+
+    models: Distinct[str] = Field(
+        default_factory=list, description="Models to compare; default: all of them."
+    )
+    seeds: Distinct[Seed] | None = Field(
+        None, min_length=1, description="Seeds of these models, in place of their own."
+    )
+    contrasts: list[tuple[str, str]] = Field(
+        default_factory=list,
+        description="Pairs of models whose difference is told, first minus second; default: every "
+        "model against the first.",
+    )
+    metrics: Distinct[str] = Field(
+        default_factory=list,
+        description="Metrics that are contrasted and drawn; default: the main ones.",
+    )
+
+
 class ProjectConfig(ConfigModel):
     """The workflow's whole configuration."""
 
@@ -154,6 +174,9 @@ class ProjectConfig(ConfigModel):
     models: dict[Name, ModelConfig] = Field(min_length=1, description="Models to train, by name.")
     evaluation: EvaluationConfig = Field(
         default_factory=EvaluationConfig, description="How every model is judged."
+    )
+    comparison: ComparisonConfig | None = Field(
+        None, description="Which models are held side by side; default: none are."
     )
 
 
@@ -168,12 +191,15 @@ class Project:
     collections, models : dict
         By name.
     evaluation : EvaluationConfig
+    comparison : ComparisonConfig or None
+        With all models named.
     """
 
     registry: ExperimentRegistry
     collections: dict[str, CollectionConfig]
     models: dict[str, ModelConfig]
     evaluation: EvaluationConfig
+    comparison: ComparisonConfig | None = None
 
     def collection_of(self, model: str) -> CollectionConfig:
         """Collection that `model` is trained on."""
@@ -265,7 +291,14 @@ def load_project(
         check_all_on_disk(entries, problems)
     problems.raise_if_any()
     registry = ExperimentRegistry(entries)
-    return Project(registry, config.collections, config.models, config.evaluation)
+    models, comparison = config.models, config.comparison
+    if comparison is not None:
+        compared = comparison.models or list(models)
+        comparison = comparison.model_copy(update={"models": compared})
+        if comparison.seeds is not None:
+            seeds = {"seeds": comparison.seeds}
+            models = models | {name: models[name].model_copy(update=seeds) for name in compared}
+    return Project(registry, config.collections, models, config.evaluation, comparison)
 
 
 def _all_entries(
@@ -312,6 +345,12 @@ def _check_references(
     for name, model in config.models.items():
         known = list(config.collections)
         check(f"models.{name}.collection", [model.collection], "collection", known)
+    if config.comparison is not None:
+        known = list(config.models)
+        check("comparison.models", config.comparison.models, "model", known)
+        compared = config.comparison.models or known
+        for number, pair in enumerate(config.comparison.contrasts):
+            check(f"comparison.contrasts.{number}", list(pair), "compared model", compared)
     held_out = config.evaluation.experiments
     check("evaluation.experiments", held_out, "experiment", names)
     for name, collection in config.collections.items():
