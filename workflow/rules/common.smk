@@ -190,7 +190,7 @@ def evaluation_of(model):
     plan = {
         "variants": variants_of(model),
         "train": project.collection_of(model).train,
-        "held_out": chosen.experiments or project.collection_of(model).validation,
+        "held_out": project.held_out_of(model),
         "labels": labels_of(model),
         "evaluation": chosen.model_dump(mode="json", exclude={"experiments"}),
     }

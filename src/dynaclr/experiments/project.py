@@ -52,14 +52,19 @@ class CollectionConfig(ConfigModel):
         description="Instead: the share of each training experiment's fields of view.",
     )
     seed: int = Field(0, ge=0, description="Seed that chooses the validation fields of view.")
+    held_out: Distinct[str] = Field(
+        default_factory=list,
+        description="Held-out experiments of these models, in place of those of `evaluation`.",
+    )
 
     @model_validator(mode="after")
     def _has_one_kind_of_validation(self) -> CollectionConfig:
-        both = sorted(set(self.train) & set(self.validation))
-        if both:
-            raise ValueError(
-                f"{', '.join(both)} stands in both train and validation; leave it in one of them"
-            )
+        for kind in ("validation", "held_out"):
+            both = sorted(set(self.train) & set(getattr(self, kind)))
+            if both:
+                raise ValueError(
+                    f"{', '.join(both)} stands in both train and {kind}; leave it in one of them"
+                )
         if bool(self.validation) == (self.validation_fov_fraction is not None):
             state = "both kinds of" if self.validation else "no"
             raise ValueError(
@@ -207,7 +212,12 @@ class Project:
 
     def experiments_of(self, model: str) -> list[str]:
         """Experiments that are embedded with `model`: its collection's and the held-out ones."""
-        return sorted({*self.collection_of(model).experiments, *self.evaluation.experiments})
+        return sorted({*self.collection_of(model).experiments, *self.held_out_of(model)})
+
+    def held_out_of(self, model: str) -> list[str]:
+        """Experiments that `model` is scored on: held out, else those of the validation."""
+        collection = self.collection_of(model)
+        return collection.held_out or self.evaluation.experiments or collection.validation
 
     def task(self, name: str) -> TaskConfig:
         """Evaluation task by name.
@@ -342,6 +352,7 @@ def _check_references(
     for name, collection in config.collections.items():
         check(f"collections.{name}.train", collection.train, "experiment", names)
         check(f"collections.{name}.validation", collection.validation, "experiment", names)
+        check(f"collections.{name}.held_out", collection.held_out, "experiment", names)
     for name, model in config.models.items():
         known = list(config.collections)
         check(f"models.{name}.collection", [model.collection], "collection", known)
@@ -354,7 +365,8 @@ def _check_references(
     held_out = config.evaluation.experiments
     check("evaluation.experiments", held_out, "experiment", names)
     for name, collection in config.collections.items():
-        for seen in sorted(set(held_out) & set(collection.train)):
+        judged = [] if collection.held_out else held_out
+        for seen in sorted(set(judged) & set(collection.train)):
             problems.add(
                 f"{where}: evaluation.experiments",
                 f"{seen} is held out but collection {name!r} trains on it",
@@ -377,7 +389,8 @@ def _check_held_out(config: ProjectConfig, where: str, problems: Problems) -> No
     if not config.evaluation.tasks or config.evaluation.experiments:
         return
     for name in sorted({model.collection for model in config.models.values()}):
-        if name in config.collections and not config.collections[name].validation:
+        collection = config.collections.get(name)
+        if collection is not None and not (collection.validation or collection.held_out):
             problems.add(
                 f"{where}: evaluation.experiments",
                 f"there are tasks but nothing is held out to score them on: collection {name!r} "
