@@ -142,7 +142,8 @@ def collection_of(model):
 def variants_of(model):
     """The trained seeds of a model, and their baselines, as folders of results/embeddings."""
     trained = [f"seed{seed}" for seed in models[model].seeds]
-    return [*trained, *(f"{variant}-untrained" for variant in trained), "intensity"]
+    untrained = [f"{variant}-untrained" for variant in trained]
+    return [*trained, *untrained, "intensity", "pixels"]
 
 
 def embeddings_of(model):
@@ -189,11 +190,16 @@ def evaluation_of(model):
     plan = {
         "variants": variants_of(model),
         "train": project.collection_of(model).train,
-        "held_out": chosen.experiments or project.collection_of(model).validation,
+        "held_out": project.held_out_of(model),
         "labels": labels_of(model),
-        "tasks": [task.model_dump(mode="json") for task in chosen.tasks],
-        "bootstrap": chosen.bootstrap,
+        "evaluation": chosen.model_dump(mode="json", exclude={"experiments"}),
     }
+    return json.dumps(plan, sort_keys=True)
+
+
+def comparison_plan():
+    """All that `dynaclr compare` needs to know besides the evaluations, as JSON text."""
+    plan = project.comparison.model_dump(mode="json", exclude={"seeds"})
     return json.dumps(plan, sort_keys=True)
 
 
@@ -241,7 +247,13 @@ def figures_of_models():
         "classifiers.svg",
         "roc.svg",
         "confusion.svg",
+        "reliability.svg",
+        "learning.svg",
+        "resolution.svg",
+        "kinetics.svg",
+        "temporal.svg",
         "mixing.svg",
+        "health.svg",
         "embedding.png",
     )
     curves = [
@@ -255,10 +267,12 @@ def figures_of_models():
         for m in models
         for file in ("batches.png", "batch_pairs.png")
     ]
+    compared = ["results/comparison/figures"] if project.comparison else []
     return (
         batches
         + curves
         + [f"results/evaluation/{m}/{file}" for m in models for file in evaluated]
+        + compared
     )
 
 

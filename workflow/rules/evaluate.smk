@@ -10,10 +10,18 @@ rule evaluate:
             if (simulation := simulation_of(name))
         ],
     output:
-        metrics="results/evaluation/{model}/metrics.csv",
-        differences="results/evaluation/{model}/differences.csv",
-        confusions="results/evaluation/{model}/confusion.csv",
-        mixing="results/evaluation/{model}/mixing.csv",
+        tables=expand(
+            "results/evaluation/{{model}}/{table}.csv",
+            table=(
+                "metrics",
+                "curves",
+                "differences",
+                "confusion",
+                "reliability",
+                "learning",
+                "onsets",
+            ),
+        ),
         predictions="results/evaluation/{model}/predictions.parquet",
         headline="results/evaluation/{model}/headline.json",
         classifiers=report(
@@ -44,6 +52,48 @@ rule evaluate:
             labels={"figure": "mixing of experiments"},
             caption="../report/mixing.rst",
         ),
+        reliability=report(
+            "results/evaluation/{model}/reliability.svg",
+            category="5 Evaluation",
+            subcategory="{model}",
+            labels={"figure": "calibration"},
+            caption="../report/reliability.rst",
+        ),
+        learning=report(
+            "results/evaluation/{model}/learning.svg",
+            category="5 Evaluation",
+            subcategory="{model}",
+            labels={"figure": "annotated lineages"},
+            caption="../report/learning.rst",
+        ),
+        resolution=report(
+            "results/evaluation/{model}/resolution.svg",
+            category="5 Evaluation",
+            subcategory="{model}",
+            labels={"figure": "responses over hours"},
+            caption="../report/resolution.rst",
+        ),
+        kinetics=report(
+            "results/evaluation/{model}/kinetics.svg",
+            category="5 Evaluation",
+            subcategory="{model}",
+            labels={"figure": "distance to control"},
+            caption="../report/kinetics.rst",
+        ),
+        temporal=report(
+            "results/evaluation/{model}/temporal.svg",
+            category="5 Evaluation",
+            subcategory="{model}",
+            labels={"figure": "displacement over lag"},
+            caption="../report/temporal.rst",
+        ),
+        health=report(
+            "results/evaluation/{model}/health.svg",
+            category="5 Evaluation",
+            subcategory="{model}",
+            labels={"figure": "health of the embedding"},
+            caption="../report/health.rst",
+        ),
         embedding=report(
             "results/evaluation/{model}/embedding.png",
             category="4 Embeddings",
@@ -62,7 +112,11 @@ rule evaluate:
             source_of(name, label_fingerprint)
             for name in project.experiments_of(wildcards.model)
         ),
-        code=code_digest("experiments", "evaluation"),
+        code=code_digest(
+            "experiments",
+            "evaluation",
+            without=("comparison.py", "comparison_figures.py", "uncertainty.py"),
+        ),
     shell:
         "dynaclr evaluate --plan {params.plan:q} --embeddings results/embeddings/{wildcards.model}"
         " --out results/evaluation/{wildcards.model} > {log} 2>&1"

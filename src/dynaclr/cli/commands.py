@@ -326,40 +326,75 @@ def embed(
     run(model, experiment, out, untrained, batch_size, threads, device)
 
 
-def embed_intensity(
-    patches: str, experiment: Path, out: Path, normalization: str = "{}", batch_size: int = 512
+def fit_pixels(
+    patches: str,
+    experiments: Path,
+    names: list[str],
+    out: Path,
+    normalization: str = "{}",
 ) -> None:
-    """Write intensity statistics of every observation as an embedding, the baseline.
+    """Fit principal components of pixels on training experiments, for a baseline.
+
+    Args:
+        patches: YAML or JSON text as in a training configuration: markers, size, depth, ...
+        experiments: Folder that holds the results of each experiment.
+        names: The training experiments.
+        out: Components to write (.npz).
+        normalization: YAML or JSON text as in a training configuration.
+    """
+    from dynaclr.training import fit_pixels as run
+
+    run(*_patch_options(patches, normalization), [experiments / name for name in names], out)
+
+
+def embed_baselines(
+    patches: str,
+    experiment: Path,
+    out: Path,
+    normalization: str = "{}",
+    pixels: Path | None = None,
+    pixels_out: Path | None = None,
+    batch_size: int = 512,
+) -> None:
+    """Write intensity statistics, and components of pixels, of every observation: baselines.
 
     Args:
         patches: YAML or JSON text as in a training configuration: markers, size, depth, ...
         experiment: Folder of an experiment's results.
-        out: AnnData zarr store to write.
+        out: AnnData zarr store to write for intensity statistics.
         normalization: YAML or JSON text as in a training configuration.
+        pixels: Components that fit-pixels wrote.
+        pixels_out: AnnData zarr store to write for coordinates on them.
         batch_size: Patches of a batch.
     """
+    from dynaclr.training import embed_baselines as run
+
+    options = _patch_options(patches, normalization)
+    run(*options, experiment, out, pixels, pixels_out, batch_size)
+
+
+def _patch_options(patches: str, normalization: str) -> tuple:
     from dynaclr.data import NormalizationConfig, PatchConfig
     from dynaclr.experiments.training_config import load_training
-    from dynaclr.training import embed_intensity as run
 
     cut = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in load_training(patches).items()
     }
-    statistics = NormalizationConfig(**load_training(normalization))
-    run(PatchConfig(**cut), statistics, experiment, out, batch_size)
+    return PatchConfig(**cut), NormalizationConfig(**load_training(normalization))
 
 
 def evaluate(plan: str, embeddings: Path, out: Path) -> None:
     """Judge a model's embeddings on held-out experiments, beside its baselines.
 
     Args:
-        plan: YAML or JSON text, or a file: variants, train, held_out, labels, tasks, bootstrap.
+        plan: YAML or JSON text, or a file: variants, train, held_out, labels, evaluation (as in
+            the project configuration).
         embeddings: Folder of the model, with <variant>/<experiment>.zarr.
         out: Folder for tables and figures.
     """
     from dynaclr.evaluation import evaluate_model
-    from dynaclr.experiments.project import TaskConfig
+    from dynaclr.experiments.project import EvaluationConfig
     from dynaclr.experiments.training_config import load_training
 
     chosen = load_training(plan)
@@ -371,12 +406,27 @@ def evaluate(plan: str, embeddings: Path, out: Path) -> None:
         embeddings.name,
         stores,
         chosen["labels"],
-        [TaskConfig.model_validate(task) for task in chosen["tasks"]],
+        EvaluationConfig.model_validate(chosen["evaluation"]),
         chosen["train"],
         chosen["held_out"],
         out,
-        n_bootstrap=chosen["bootstrap"],
     )
+
+
+def compare(plan: str, evaluations: Path, out: Path) -> None:
+    """Hold evaluated models side by side: tables, contrasts with verdicts, one figure a metric.
+
+    Args:
+        plan: YAML or JSON text, or a file: as `comparison` in the project configuration.
+        evaluations: Folder that holds <model>/metrics.csv.
+        out: Folder for metrics.csv, differences.csv and figures.
+    """
+    from dynaclr.evaluation import compare_models
+    from dynaclr.experiments.project import ComparisonConfig
+    from dynaclr.experiments.training_config import load_training
+
+    config = ComparisonConfig.model_validate(load_training(plan))
+    compare_models({name: evaluations / name for name in config.models}, config, out)
 
 
 def train_linear_classifier(
@@ -419,6 +469,33 @@ def apply_linear_classifier(
     run(classifier, {name: embeddings / f"{name}.zarr" for name in experiments}, out)
 
 
+def publish_classifier(classifier: Path, registry: Path, name: str) -> None:
+    """Publish a classifier as the next version of a name in a registry folder.
+
+    Args:
+        classifier: Folder of a classifier.
+        registry: The registry folder.
+        name: Name to publish it under.
+    """
+    from dynaclr.evaluation import publish_classifier as run
+
+    print(f"{name} {run(classifier, registry, name)}")
+
+
+def fetch_classifier(registry: Path, name: str, out: Path, version: str = "latest") -> None:
+    """Copy a published classifier from a registry folder.
+
+    Args:
+        registry: The registry folder.
+        name: Name of the classifier.
+        out: Folder to write.
+        version: A version such as v3, or latest.
+    """
+    from dynaclr.evaluation import fetch_classifier as run
+
+    print(f"{name} {run(registry, name, out, version)}")
+
+
 COMMANDS = {
     "check": check,
     "check-training": check_training,
@@ -432,10 +509,14 @@ COMMANDS = {
     "inspect-batches": inspect_batches,
     "train": train,
     "embed": embed,
-    "embed-intensity": embed_intensity,
+    "fit-pixels": fit_pixels,
+    "embed-baselines": embed_baselines,
     "evaluate": evaluate,
+    "compare": compare,
     "train-linear-classifier": train_linear_classifier,
     "apply-linear-classifier": apply_linear_classifier,
+    "publish-classifier": publish_classifier,
+    "fetch-classifier": fetch_classifier,
 }
 
 # Their arguments are those of model, data and trainer, which Lightning's own command line knows.

@@ -90,6 +90,8 @@ class MultiExperimentDataModule(LightningDataModule):
         negative hours take an earlier observation of the cell or of an ancestor.
     decay_rate : float
         How fast the probability of an offset falls over `tau_range`.
+    positives : {"lineage", "track"}
+        Whether a descendant may be the positive too, or the same track alone.
     query : str, optional
         Expression of `pandas.DataFrame.query` over the index's columns; observations that do not
         fulfil it are neither anchor nor positive.
@@ -143,6 +145,7 @@ class MultiExperimentDataModule(LightningDataModule):
         normalization: NormalizationConfig = NormalizationConfig(),  # noqa: B008 (frozen)
         tau_range: tuple[float, float] = (0.5, 2.0),
         decay_rate: float = 2.0,
+        positives: Literal["lineage", "track"] = "lineage",
         query: str | None = None,
         max_border_shift: int | None = None,
         carry: list[str] | None = None,
@@ -162,6 +165,7 @@ class MultiExperimentDataModule(LightningDataModule):
         self.normalization = normalization
         self.tau_range = tuple(tau_range)
         self.decay_rate = decay_rate
+        self.positives = positives
         self.query = query
         self.max_border_shift = max_border_shift
         self.carry = list(carry or [])
@@ -274,6 +278,8 @@ class MultiExperimentDataModule(LightningDataModule):
         t, branch, branch_end = (
             self.index.column(column) for column in ("t", "branch", "branch_end")
         )
+        if self.positives == "track":
+            branch_end = branch + 1
         weights = [offset_weights(own, self.decay_rate) for own in offsets]
         return PositiveSampler(
             t,

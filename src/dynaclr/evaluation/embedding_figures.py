@@ -15,7 +15,12 @@ from dynaclr.evaluation.projection import (
     umap_coordinates,
 )
 from dynaclr.evaluation.stores import Cohort
-from dynaclr.evaluation.variants import Variant, first_of_each_kind, ordered_variants
+from dynaclr.evaluation.variants import (
+    Variant,
+    first_of_each_kind,
+    ordered_variants,
+    uncorrected,
+)
 from dynaclr.experiments.figures import SEQUENTIAL, color_of, figure_style, save_figure
 
 if TYPE_CHECKING:
@@ -60,7 +65,7 @@ def draw_embeddings(
         "hours": shown["hours"].to_numpy(dtype=float),
         **{title: values[rows] for title, values in task_labels.items()},
     }
-    variants = ordered_variants(cohort.features)
+    variants = uncorrected(ordered_variants(cohort.features))
     maps: list[_Map] = []
     for variant in first_of_each_kind(variants):
         features = standardize(cohort.features[variant.name][rows])

@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "classification": ["ClassificationModule"],
         "cli": ["TrainingCLI", "check_training"],
         "contrastive": ["ContrastiveModule"],
-        "embedding": ["embed", "embed_intensity"],
+        "embedding": ["embed", "embed_baselines", "fit_pixels"],
         "embedding_figure": ["EmbeddingFigure"],
         "fit": ["train"],
         "health": ["CollapseWarning", "StepTimes"],

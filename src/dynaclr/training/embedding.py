@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from importlib.metadata import version
@@ -33,7 +33,7 @@ from dynaclr.experiments import ExperimentConfig, UserError
 from dynaclr.experiments.files import atomic_path, read_json, read_seal, seal
 from dynaclr.experiments.fingerprint import verified_digest
 from dynaclr.index import MultiExperimentIndex
-from dynaclr.models import IntensityFeatures
+from dynaclr.models import IntensityFeatures, PixelComponents
 from dynaclr.training.cli import TrainingCLI, build
 from dynaclr.transforms import Normalize
 
@@ -125,33 +125,88 @@ def write_embeddings(
         _write(cells, matrices, facts[path], path)
 
 
-def embed_intensity(
+def fit_pixels(
     patches: PatchConfig,
     normalization: NormalizationConfig,
-    experiment_dir: Path,
+    experiment_dirs: Sequence[Path],
     out: Path,
-    batch_size: int = 512,
+    n_components: int = 32,
+    max_patches: int = 2000,
+    seed: int = 0,
 ) -> None:
-    """Write intensity statistics of every observation's patch in the form of an embedding.
-
-    It is the baseline without learning; see `dynaclr.models.IntensityFeatures`.
+    """Fit principal components of pixels on the patches of training experiments.
 
     Parameters
     ----------
     patches, normalization : PatchConfig, NormalizationConfig
-        Those of the model that it is held against.
-    experiment_dir, out, batch_size
-        As in `embed`.
+        Those of the model that the baseline is held against.
+    experiment_dirs : sequence of Path
+        Folders of the training experiments' results; each gives as many patches.
+    out : Path
+        ``.npz`` file to write: ``mean`` and ``components``; its digest beside it.
+    n_components : int
+    max_patches : int
+        Of all experiments together.
+    seed : int
+        Chooses the patches.
 
     Raises
     ------
     UserError
-        When index or statistics are missing, or are not those that were written.
+        As for `embed_baselines`.
+    """
+    rng, parts, normalize = np.random.default_rng(seed), [], Normalize()
+    for directory in experiment_dirs:
+        cells = _Cells(directory, patches, normalization, 256 << 20)
+        chosen = rng.permutation(len(cells))[: max(1, max_patches // len(experiment_dirs))]
+        batch = cells.read(np.sort(chosen))
+        parts.append(normalize(at_common_size(batch), batch["center"], batch["spread"]))
+    fitted = PixelComponents.fit(torch.cat(parts), n_components, seed)
+    with atomic_path(out) as temporary:
+        np.savez(temporary, mean=fitted.mean.numpy(), components=fitted.components.numpy())
+    seal(out)
+
+
+def embed_baselines(
+    patches: PatchConfig,
+    normalization: NormalizationConfig,
+    experiment_dir: Path,
+    out: Path,
+    pixels: Path | None = None,
+    pixels_out: Path | None = None,
+    batch_size: int = 512,
+) -> None:
+    """Write baselines without a network in the form of embeddings.
+
+    They are intensity statistics of every observation's patch (`dynaclr.models.IntensityFeatures`)
+    and, where they were fitted, principal components of its pixels. The patches are read once.
+
+    Parameters
+    ----------
+    patches, normalization : PatchConfig, NormalizationConfig
+        Those of the model that they are held against.
+    experiment_dir, out, batch_size
+        As in `embed`; `out` gets the intensity statistics.
+    pixels, pixels_out : Path, optional
+        Components that `fit_pixels` wrote, and the store for the coordinates on them.
+
+    Raises
+    ------
+    UserError
+        When index, statistics or components are missing, or are not those that were written.
     """
     cells = _Cells(experiment_dir, patches, normalization, 256 << 20)
-    (matrices,) = _run({out: IntensityFeatures()}, cells, batch_size, torch.device("cpu")).values()
-    config = {"patches": asdict(patches), "normalization": asdict(normalization)}
-    _write(cells, matrices, {"variant": "intensity", "checkpoint": None, "config": config}, out)
+    encoders: dict[Path, nn.Module] = {out: IntensityFeatures()}
+    facts: dict[Path, dict[str, Any]] = {out: {"variant": "intensity", "checkpoint": None}}
+    if pixels is not None and pixels_out is not None:
+        facts[pixels_out] = {"variant": "pixels", "checkpoint": verified_digest(pixels)}
+        with np.load(pixels, allow_pickle=False) as stored:
+            arrays = (torch.from_numpy(stored[name]) for name in ("mean", "components"))
+            encoders[pixels_out] = PixelComponents(*arrays)
+    config = {"config": {"patches": asdict(patches), "normalization": asdict(normalization)}}
+    embedded = _run(encoders, cells, batch_size, torch.device("cpu"))
+    for path, matrices in embedded.items():
+        _write(cells, matrices, facts[path] | config, path)
 
 
 class _Cells:
@@ -184,20 +239,20 @@ class _Cells:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def read(self, places: slice | NDArray[np.int64]) -> dict[str, Tensor]:
+        """Patches at some places among all of them."""
+        markers = None if self.markers is None else self.markers[places]
+        return self.reader.read(self.rows[places], markers)
+
     def batches(self, size: int) -> Iterator[dict[str, Tensor]]:
         """All patches, field of view by field of view and frame by frame, as the index has them.
 
         The next batch is read while one is worked on.
         """
 
-        def read(start: int) -> dict[str, Tensor]:
-            own = slice(start, start + size)
-            return self.reader.read(
-                self.rows[own], None if self.markers is None else self.markers[own]
-            )
-
+        places = (slice(start, start + size) for start in range(0, len(self), size))
         with ThreadPoolExecutor(1) as pool:
-            yield from map_ahead(pool, read, range(0, len(self), size), 2)
+            yield from map_ahead(pool, self.read, places, 2)
 
     def observations(self) -> pd.DataFrame:
         """Columns of the index, one row a patch, under names that differ."""

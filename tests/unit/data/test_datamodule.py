@@ -61,6 +61,20 @@ def test_positive_is_the_same_cell_or_its_descendant_later(collection):
         assert (branch[positive] < end[anchor]).all()
 
 
+def test_positives_of_the_same_track_leave_out_descendants(collection):
+    def crossings(module):
+        branch = module.index.column("branch")
+        batches = list(module.train_dataloader())
+        anchor, positive = (
+            np.concatenate([batch[view]["row"].numpy() for batch in batches])
+            for view in ("anchor", "positive")
+        )
+        return int((branch[anchor] != branch[positive]).sum())
+
+    assert crossings(make(collection)) > 0
+    assert crossings(make(collection, positives="track")) == 0
+
+
 def test_negative_offsets_take_the_cell_or_its_ancestor_earlier(collection):
     module = make(collection, tau_range=(-1.0, -0.5))
     column = module.index.column

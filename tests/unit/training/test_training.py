@@ -20,7 +20,7 @@ import yaml
 from dynaclr.data import NormalizationConfig, PatchConfig
 from dynaclr.experiments import UserError
 from dynaclr.experiments.files import digest_path, read_json, read_seal
-from dynaclr.training import check_training, embed, embed_intensity, train
+from dynaclr.training import check_training, embed, embed_baselines, fit_pixels, train
 
 CONFIGURATION = {
     "model": {
@@ -222,16 +222,25 @@ def test_student_of_another_modality_is_trained_and_embeds(collection, tmp_path)
 def test_baselines_share_rows_but_not_features(model, collection, tmp_path):
     trained = embedded(model, collection, tmp_path / "t.zarr", untrained_out=tmp_path / "u.zarr")
     untrained = ad.read_zarr(tmp_path / "u.zarr")
-    embed_intensity(
-        PatchConfig(("phase", "reporter"), (24, 24)),
-        NormalizationConfig(),
+    options = (PatchConfig(("phase", "reporter"), (24, 24)), NormalizationConfig())
+    components = tmp_path / "pixels.npz"
+    training = [collection.experiments / name for name in ("one", "two")]
+    fit_pixels(*options, training, components, n_components=5)
+    embed_baselines(
+        *options,
         collection.experiments / "three",
         tmp_path / "i.zarr",
+        components,
+        tmp_path / "p.zarr",
     )
-    intensity = ad.read_zarr(tmp_path / "i.zarr")
-    assert list(trained.obs_names) == list(untrained.obs_names) == list(intensity.obs_names)
+    intensity, pixels = ad.read_zarr(tmp_path / "i.zarr"), ad.read_zarr(tmp_path / "p.zarr")
+    names = list(trained.obs_names)
+    assert names == list(untrained.obs_names) == list(intensity.obs_names) == list(pixels.obs_names)
     assert not np.allclose(trained.X, untrained.X)
     assert intensity.X.shape[1] == 18, "nine statistics of each of two channels"
+    assert pixels.X.shape[1] == 5
+    provenance = json.loads(pixels.uns["dynaclr"])
+    assert provenance["checkpoint"] == read_seal(components)
 
 
 def test_absent_marker_is_embedded_as_zeros(model, collection, tmp_path):
