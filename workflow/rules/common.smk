@@ -1,13 +1,16 @@
 # The project's configuration, and what several stages share.
 
 import json
+import math
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from dynaclr.cli.jobs import refuse_live_jobs
 from dynaclr.experiments import UserError
 from dynaclr.experiments.files import digest_path, digest_text
 from dynaclr.experiments.fingerprint import (
@@ -195,6 +198,33 @@ def evaluation_of(model):
         "bootstrap": chosen.bootstrap,
     }
     return json.dumps(plan, sort_keys=True)
+
+
+def refuse_twofold_work():
+    """Stop before the first job where jobs of a killed run still live."""
+    try:
+        refuse_live_jobs()
+    except UserError as error:
+        print(f"dynaclr: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def made_at(file):
+    """When a file was made, or None."""
+    return os.path.getmtime(file) if os.path.exists(file) else None
+
+
+reported_before = made_at("results/report.html")
+
+
+def drop_resume_points():
+    """Remove what trainings kept to go on from, once a new report says that all are on record."""
+    if made_at("results/report.html") == reported_before:
+        return
+    for model in models:
+        for seed in models[model].seeds:
+            work = f"results/models/{model}/seed{seed}/.work"
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def print_headlines():

@@ -19,9 +19,17 @@ rule embed:
         ),
     log:
         "logs/embed/{model}.seed{seed}.{experiment}.log",
+    group:
+        in_group(
+            "embeddings_{model}_{seed}",
+            "logs/embed/{model}.seed{seed}.{experiment}.log",
+            "results/embeddings/{model}/seed{seed}/{experiment}.zarr.digest",
+        )
     conda:
         "../../envs/environment.yaml"
     threads: lambda wildcards: models[wildcards.model].threads
+    resources:
+        **needs_for_embedding(),
     params:
         altered=lambda wildcards: altered_of(
             model_files(wildcards.model, wildcards.seed, "best.ckpt")
@@ -43,8 +51,20 @@ rule embed_intensity:
         digest="results/embeddings/{model}/intensity/{experiment}.zarr.digest",
     log:
         "logs/embed/{model}.intensity.{experiment}.log",
+    group:
+        in_group(
+            "intensities_{model}",
+            "logs/embed/{model}.intensity.{experiment}.log",
+            "results/embeddings/{model}/intensity/{experiment}.zarr.digest",
+        )
     conda:
         "../../envs/environment.yaml"
+    resources:
+        **needs(
+            lambda wildcards: 500 + 30 * cells_mb(wildcards.experiment),
+            lambda wildcards: cells_mb(wildcards.experiment),
+        ),
+        together=1,
     params:
         patches=lambda wildcards: patches_of(wildcards.model),
         altered=lambda wildcards: altered_patches(wildcards.experiment),
