@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 NODES = ("pretend1", "pretend2")
-CPUS, MEMORY_MB, GPUS = 4, 20_000, 2
+CPUS, MEMORY_MB, GPUS = 8, 20_000, 2
 # Job steps lose SLURM_CONF, so the configuration must lie where SLURM looks by itself.
 CONFIGURATION = Path("/etc/slurm")
 STATE = Path("/var/lib/dynaclr-slurm")
@@ -281,10 +281,13 @@ def node_states() -> list[str]:
 
 
 def queue(*arguments: str) -> list[dict[str, str]]:
-    """Jobs that squeue shows: their id, state, comment, partition and node."""
-    columns = {"id": "%i", "state": "%T", "comment": "%k", "partition": "%P", "node": "%N"}
+    """Jobs that squeue shows: their id, state, partition, node, folder and comment."""
+    columns = {
+        **{"id": "%i", "state": "%T", "partition": "%P"},
+        **{"node": "%N", "folder": "%Z", "comment": "%k"},
+    }
     shown = command("squeue", "--noheader", f"--format={'|'.join(columns.values())}", *arguments)
-    return [dict(zip(columns, line.split("|"), strict=True)) for line in shown.splitlines()]
+    return [dict(zip(columns, line.split("|", 5), strict=True)) for line in shown.splitlines()]
 
 
 def wait_for(holds: Callable[[], object], seconds: float, what: str) -> None:

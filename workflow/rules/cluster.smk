@@ -1,6 +1,6 @@
 # What jobs ask of a cluster, and where they go. Without a cluster, none of this has an effect.
 
-from dynaclr.experiments.plate import Plate
+from dynaclr.experiments.plate import plate_facts
 from dynaclr.experiments.site import SiteConfig, load_site, missing_site
 from snakemake.settings.types import SharedFSUsage
 
@@ -99,16 +99,8 @@ def megapixels(experiment):
     simulation = registry[experiment].simulation
     if simulation:
         return simulation.frames * simulation.height * simulation.width * 8e-6, 1
-    positions = Plate(registry[experiment].data_path).positions.values()
-    arrays = [position.array_metadata for position in positions]
-    chunks = [
-        array.get("chunks") or array["chunk_grid"]["configuration"]["chunk_shape"]
-        for array in arrays
-    ]
-    return (
-        sum(math.prod(array["shape"]) for array in arrays) / 1e6,
-        max(math.prod(chunk) for chunk in chunks) / 1e6,
-    )
+    plate = plate_facts(registry[experiment].data_path)
+    return plate.megapixels, plate.chunk_megapixels
 
 
 def trainer_of(model):

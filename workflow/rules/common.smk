@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 from dynaclr.cli.jobs import refuse_live_jobs
@@ -20,8 +21,12 @@ from dynaclr.experiments.fingerprint import (
     plate_fingerprint,
     tracks_fingerprint,
 )
+from dynaclr.experiments.memory import remember_in
 from dynaclr.experiments.project import load_project
 from dynaclr.experiments.training_config import load_training
+
+# What was read of plates and tracking tables, by the look of their files.
+remember_in(".snakemake/dynaclr")
 
 
 def read_project():
@@ -132,6 +137,7 @@ def merge_options(collection):
     return shlex.join(options)
 
 
+@cache
 def training_of(model):
     """A model's training configuration, its overrides applied, as JSON text."""
     chosen = models[model]
@@ -142,6 +148,7 @@ def collection_of(model):
     return f"results/collections/{models[model].collection}"
 
 
+@cache
 def variants_of(model):
     """The trained seeds of a model, and their baselines, as folders of results/embeddings."""
     trained = [f"seed{seed}" for seed in models[model].seeds]
@@ -255,6 +262,7 @@ def report_command(wildcards, input):
     )
 
 
+@cache
 def patches_of(model):
     """What of a model's training configuration says how patches are cut and normalized."""
     chosen = models[model]
@@ -292,6 +300,7 @@ def figures_of_models():
     )
 
 
+@cache
 def batches_of(model):
     """The part of a model's training configuration that says how its batches are made."""
     chosen = models[model]

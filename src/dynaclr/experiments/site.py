@@ -38,9 +38,6 @@ class SiteConfig(ConfigModel):
         description="Projects of more experiments than this do several of them in one job.",
     )
     slurm_extra: str | None = Field(None, description="More flags of sbatch, for every job.")
-    network_interface: str | None = Field(
-        None, description="Interface by which the processes of a training on several nodes talk."
-    )
 
 
 def load_site(file: Path, environment: Mapping[str, str] = os.environ) -> SiteConfig | None:
