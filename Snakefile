@@ -19,6 +19,7 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/cluster.smk"
 include: "workflow/rules/simulate.smk"
 include: "workflow/rules/index.smk"
 include: "workflow/rules/statistics.smk"
@@ -37,5 +38,10 @@ rule all:
         "results/report.html",
 
 
+onstart:
+    refuse_twofold_work()
+
+
 onsuccess:
+    drop_resume_points()
     print_headlines()

@@ -29,6 +29,11 @@ rule inspect_batches:
         "logs/inspect_batches/{model}.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        **needs(
+            lambda wildcards: training_mb(wildcards.model),
+            lambda wildcards: 20,
+        ),
     params:
         data=lambda wildcards: batches_of(wildcards.model),
         # A function of input is no reason to run again: model and trainer do not matter here.

@@ -1,13 +1,17 @@
 # The project's configuration, and what several stages share.
 
 import json
+import math
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
+from dynaclr.cli.jobs import refuse_live_jobs
 from dynaclr.experiments import UserError
 from dynaclr.experiments.files import digest_path, digest_text
 from dynaclr.experiments.fingerprint import (
@@ -17,8 +21,12 @@ from dynaclr.experiments.fingerprint import (
     plate_fingerprint,
     tracks_fingerprint,
 )
+from dynaclr.experiments.memory import remember_in
 from dynaclr.experiments.project import load_project
 from dynaclr.experiments.training_config import load_training
+
+# What was read of plates and tracking tables, by the look of their files.
+remember_in(".snakemake/dynaclr")
 
 
 def read_project():
@@ -129,6 +137,7 @@ def merge_options(collection):
     return shlex.join(options)
 
 
+@cache
 def training_of(model):
     """A model's training configuration, its overrides applied, as JSON text."""
     chosen = models[model]
@@ -139,6 +148,7 @@ def collection_of(model):
     return f"results/collections/{models[model].collection}"
 
 
+@cache
 def variants_of(model):
     """The trained seeds of a model, and their baselines, as folders of results/embeddings."""
     trained = [f"seed{seed}" for seed in models[model].seeds]
@@ -203,6 +213,33 @@ def comparison_plan():
     return json.dumps(plan, sort_keys=True)
 
 
+def refuse_twofold_work():
+    """Stop before the first job where jobs of a killed run still live."""
+    try:
+        refuse_live_jobs()
+    except UserError as error:
+        print(f"dynaclr: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def made_at(file):
+    """When a file was made, or None."""
+    return os.path.getmtime(file) if os.path.exists(file) else None
+
+
+reported_before = made_at("results/report.html")
+
+
+def drop_resume_points():
+    """Remove what trainings kept to go on from, once a new report says that all are on record."""
+    if made_at("results/report.html") == reported_before:
+        return
+    for model in models:
+        for seed in models[model].seeds:
+            work = f"results/models/{model}/seed{seed}/.work"
+            shutil.rmtree(work, ignore_errors=True)
+
+
 def print_headlines():
     """Say where the report is and how each model did."""
     print("\nReport: results/report.html", file=sys.stderr)
@@ -231,6 +268,7 @@ def report_command(wildcards, input):
     )
 
 
+@cache
 def patches_of(model):
     """What of a model's training configuration says how patches are cut and normalized."""
     chosen = models[model]
@@ -276,6 +314,7 @@ def figures_of_models():
     )
 
 
+@cache
 def batches_of(model):
     """The part of a model's training configuration that says how its batches are made."""
     chosen = models[model]

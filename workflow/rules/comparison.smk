@@ -22,6 +22,8 @@ rule compare:
         "logs/compare.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        **needs(lambda wildcards: 1000, lambda wildcards: 20),
     params:
         plan=lambda wildcards: comparison_plan(),
         code=code_digest("experiments", "evaluation"),

@@ -20,9 +20,17 @@ rule embed:
         ),
     log:
         "logs/embed/{model}.seed{seed}.{experiment}.log",
+    group:
+        in_group(
+            "embeddings_{model}_{seed}",
+            "logs/embed/{model}.seed{seed}.{experiment}.log",
+            "results/embeddings/{model}/seed{seed}/{experiment}.zarr.digest",
+        )
     conda:
         "../../envs/environment.yaml"
     threads: lambda wildcards: models[wildcards.model].threads
+    resources:
+        **needs_for_embedding(),
     params:
         altered=lambda wildcards: altered_of(
             model_files(wildcards.model, wildcards.seed, "best.ckpt")
@@ -50,6 +58,12 @@ rule fit_pixels:
         "logs/fit_pixels/{model}.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        **needs(
+            lambda wildcards: 1500
+            + 30 * cells_mb(*project.collection_of(wildcards.model).train),
+            lambda wildcards: len(project.collection_of(wildcards.model).train),
+        ),
     params:
         patches=lambda wildcards: patches_of(wildcards.model),
         names=lambda wildcards: json.dumps(project.collection_of(wildcards.model).train),
@@ -73,8 +87,20 @@ rule embed_baselines:
         pixels_digest="results/embeddings/{model}/pixels/{experiment}.zarr.digest",
     log:
         "logs/embed/{model}.baselines.{experiment}.log",
+    group:
+        in_group(
+            "baselines_{model}",
+            "logs/embed/{model}.baselines.{experiment}.log",
+            "results/embeddings/{model}/intensity/{experiment}.zarr.digest",
+        )
     conda:
         "../../envs/environment.yaml"
+    resources:
+        **needs(
+            lambda wildcards: 500 + 30 * cells_mb(wildcards.experiment),
+            lambda wildcards: cells_mb(wildcards.experiment),
+        ),
+        together=1,
     params:
         patches=lambda wildcards: patches_of(wildcards.model),
         altered=lambda wildcards: altered_patches(wildcards.experiment)

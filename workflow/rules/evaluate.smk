@@ -106,6 +106,13 @@ rule evaluate:
     conda:
         "../../envs/environment.yaml"
     threads: 2
+    resources:
+        **needs(
+            lambda wildcards: 2000
+            + 200 * cells_mb(*project.experiments_of(wildcards.model)),
+            lambda wildcards: 60
+            + 2 * cells_mb(*project.experiments_of(wildcards.model)),
+        ),
     params:
         plan=lambda wildcards: evaluation_of(wildcards.model),
         labels=lambda wildcards: " ".join(

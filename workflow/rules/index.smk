@@ -17,8 +17,20 @@ rule index:
         ),
     log:
         "logs/index/{experiment}.log",
+    group:
+        in_group(
+            "experiments",
+            "logs/index/{experiment}.log",
+            "results/experiments/{experiment}/cells.parquet.digest",
+        )
     conda:
         "../../envs/environment.yaml"
+    resources:
+        **needs(
+            lambda wildcards: 20 * tracks_mb(wildcards.experiment),
+            lambda wildcards: tracks_mb(wildcards.experiment) / 50,
+        ),
+        together=1,
     params:
         entry=lambda wildcards: entry_of(
             wildcards.experiment, "annotations", "truth", "simulation"

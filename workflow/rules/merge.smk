@@ -24,6 +24,13 @@ rule merge:
         "logs/merge/{collection}.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        **needs(
+            lambda wildcards: 30
+            * cells_mb(*collections[wildcards.collection].experiments),
+            lambda wildcards: cells_mb(*collections[wildcards.collection].experiments)
+            / 50,
+        ),
     params:
         options=lambda wildcards: merge_options(wildcards.collection),
         altered=lambda wildcards: "".join(

@@ -16,9 +16,21 @@ rule statistics:
         ),
     log:
         "logs/statistics/{experiment}.log",
+    group:
+        in_group(
+            "experiments",
+            "logs/statistics/{experiment}.log",
+            "results/experiments/{experiment}/statistics.parquet.digest",
+        )
     conda:
         "../../envs/environment.yaml"
     threads: 2
+    resources:
+        **needs(
+            lambda wildcards: 200 + 40 * megapixels(wildcards.experiment)[1],
+            lambda wildcards: megapixels(wildcards.experiment)[0] / 600,
+        ),
+        together=1,
     params:
         entry=lambda wildcards: pixels_of(wildcards.experiment),
         plate=lambda wildcards: source_of(wildcards.experiment, plate_fingerprint),

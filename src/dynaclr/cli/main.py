@@ -14,6 +14,7 @@ DESCRIPTION = """DynaCLR: one embedding of cell states from many time-lapse expe
 
 Each command is a stage of the workflow. `dynaclr run` runs the workflow itself: it hands its
 arguments to Snakemake, indexes first, so that an index rebuilt with the same content stops there.
+`dynaclr unlock`, with the same arguments, clears up after a Snakemake that was killed.
 
 `dynaclr fit`, `validate` and `predict` are Lightning's own command line on a training configuration
 (-c); `dynaclr fit --help` lists its arguments, `--print_config` all keys with their defaults.
@@ -25,7 +26,7 @@ def main() -> None:
     from jsonargparse import auto_cli
 
     from dynaclr.cli.commands import COMMANDS, TRAINER_COMMANDS, trainer
-    from dynaclr.cli.run import run_workflow
+    from dynaclr.cli.run import COMMANDS as WORKFLOW_COMMANDS
 
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
@@ -37,10 +38,10 @@ def main() -> None:
     for talkative in ("matplotlib", "numba", "fsspec", "asyncio", "zarr", "PIL", "numexpr"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
     started = time.monotonic()
-    if arguments[:1] == ["run"]:
-        sys.exit(run_workflow(arguments[1:]))
-    arguments = [argument for argument in arguments if argument != "--debug"]
     try:
+        if arguments[:1] and arguments[0] in WORKFLOW_COMMANDS:
+            sys.exit(WORKFLOW_COMMANDS[arguments[0]](arguments[1:]))
+        arguments = [argument for argument in arguments if argument != "--debug"]
         if arguments[:1] and arguments[0] in TRAINER_COMMANDS:
             trainer(arguments)
         else:

@@ -13,19 +13,24 @@ from pathlib import Path
 from dynaclr.experiments.config import ExperimentConfig
 from dynaclr.experiments.errors import UserError
 from dynaclr.experiments.files import digest_file_of, digest_path, digest_text, read_seal
-from dynaclr.experiments.plate import Plate
+from dynaclr.experiments.memory import recall
+from dynaclr.experiments.plate import plate_facts
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def tracks_fingerprint(entry: ExperimentConfig) -> str:
     """Digest of the experiment's tracking tables: names and content."""
-    return digest_path(entry.tracks_path)
+    return recall("tracks", entry.tracks_path, _read_tracks)
+
+
+def _read_tracks(folder: Path) -> tuple[str, list[Path]]:
+    return digest_path(folder), [folder, *folder.rglob("*")]
 
 
 def plate_fingerprint(entry: ExperimentConfig) -> str:
     """Digest of the plate's metadata; pixels are not read."""
-    return Plate(entry.data_path).digest()
+    return plate_facts(entry.data_path).digest
 
 
 def label_fingerprint(entry: ExperimentConfig) -> str:
