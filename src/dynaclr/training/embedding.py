@@ -249,7 +249,6 @@ class _Cells:
 
         The next batch is read while one is worked on.
         """
-
         places = (slice(start, start + size) for start in range(0, len(self), size))
         with ThreadPoolExecutor(1) as pool:
             yield from map_ahead(pool, self.read, places, 2)
