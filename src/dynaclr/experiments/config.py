@@ -71,7 +71,8 @@ class ExperimentConfig(ConfigModel):
     name: Name = Field(description="Unique name; also the folder name of its results.")
     data_path: ConfigPath = Field(description="OME-Zarr plate (HCS layout, NGFF 0.4 or 0.5).")
     tracks_path: ConfigPath = Field(
-        description="Folder with one CSV a field of view at <row>/<column>/<fov>/*.csv."
+        description="Folder with one table a field of view at <row>/<column>/<fov>/: a CSV, or a "
+        "GEFF store (*.geff, or that folder itself)."
     )
     channels: list[ChannelConfig] = Field(min_length=1, description="Channels to use.")
     condition_wells: dict[str, list[Well]] = Field(
