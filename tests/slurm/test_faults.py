@@ -46,6 +46,7 @@ def test_preempted_job_goes_on(project, undisturbed):
     )
     project.wait_for(lambda: state_of(job) != "RUNNING", "preemption")
     assert project.finish(running) == 0, project.said + project.logs()
+    assert len(project.jobs_of("train")) == 1, "it gave its node back and kept its number"
     check(project, undisturbed)
 
 
@@ -62,7 +63,7 @@ def test_failed_node_is_survived(project, undisturbed):
 def test_time_limit_is_survived(project, undisturbed):
     write_training(project.folder, slow(6))
     running = project.start(*TRAIN, "--set-resources", "train:runtime=1")
-    assert project.finish(running, 400) == 0, project.said + project.logs()
+    assert project.finish(running) == 0, project.said + project.logs()
     states = [job["state"] for job in sorted(project.jobs_of("train"), key=lambda job: job["id"])]
     assert len(states) >= 2
     assert states[-1] == "COMPLETED"

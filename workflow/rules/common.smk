@@ -25,6 +25,14 @@ from dynaclr.experiments.memory import remember_in
 from dynaclr.experiments.project import load_project
 from dynaclr.experiments.training_config import load_training
 
+if workflow.deployment_settings.deployment_method:
+    # An environment that Snakemake provides holds what this package needs, but not the package.
+    source = Path(workflow.basedir) / "src"
+    shell.prefix(
+        f'dynaclr() {{ PYTHONPATH={source}:${{PYTHONPATH:-}} python -m dynaclr "$@"; }}; '
+    )
+
+
 # What was read of plates and tracking tables, by the look of their files.
 remember_in(".snakemake/dynaclr")
 
