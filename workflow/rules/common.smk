@@ -28,8 +28,10 @@ from dynaclr.experiments.training_config import load_training
 if workflow.deployment_settings.deployment_method:
     # An environment that Snakemake provides holds what this package needs, but not the package.
     source = Path(workflow.basedir) / "src"
+    # Snakemake formats the prefix once more, so its braces are doubled.
     shell.prefix(
-        f'dynaclr() {{ PYTHONPATH={source}:${{PYTHONPATH:-}} python -m dynaclr "$@"; }}; '
+        "set -euo pipefail; "
+        f'dynaclr() {{{{ PYTHONPATH={source} python -m dynaclr "$@"; }}}}; '
     )
 
 
