@@ -44,6 +44,7 @@ rule all:
 
 
 onstart:
+    check_destination()
     refuse_twofold_work()
 
 

@@ -35,8 +35,15 @@ if workflow.deployment_settings.deployment_method:
     )
 
 
-# What was read of plates and tracking tables, by the look of their files.
-remember_in(".snakemake/dynaclr")
+if workflow.is_main_process:
+    # What was read of plates and tracking tables, by the look of their files.
+    remember_in(".snakemake/dynaclr")
+
+
+def stop(error):
+    """End Snakemake with one message."""
+    print(f"dynaclr: {error}", file=sys.stderr)
+    sys.exit(2)
 
 
 def read_project():
@@ -46,8 +53,7 @@ def read_project():
         # Jobs on other nodes read this file again; the first process has checked the disk for them.
         return load_project(dict(config), file, on_disk=workflow.is_main_process)
     except UserError as error:
-        print(f"dynaclr: {error}", file=sys.stderr)
-        sys.exit(2)
+        stop(error)
 
 
 def check_trainings():
@@ -222,8 +228,7 @@ def refuse_twofold_work():
     try:
         refuse_live_jobs()
     except UserError as error:
-        print(f"dynaclr: {error}", file=sys.stderr)
-        sys.exit(2)
+        stop(error)
 
 
 def made_at(file):
