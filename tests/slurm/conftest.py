@@ -157,8 +157,9 @@ def whole_cluster(slurm: None) -> Iterator[None]:
         running.kill()
         running.wait()
     STARTED.clear()
-    cluster.command("scancel", "--user=root")
     cluster.up()
+    cluster.command("scancel", "--user=root")
+    cluster.wait_for(lambda: set(cluster.node_states()) == {"idle"}, 60, "idle nodes")
 
 
 @pytest.fixture(scope="session")
