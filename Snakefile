@@ -4,6 +4,8 @@
 #   snakemake --cores all --configfile X      your own project
 #   snakemake --profile slurm                 the same on a cluster
 
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 min_version("9.19")
@@ -16,6 +18,10 @@ if not workflow.configfiles:
 
 
 report: "workflow/report/workflow.rst"
+
+
+# Used with --sdm apptainer alone; envs/dynaclr.def says how it is made.
+container: str(Path(workflow.basedir) / "envs/dynaclr.sif")
 
 
 include: "workflow/rules/common.smk"
@@ -39,6 +45,7 @@ rule all:
 
 
 onstart:
+    check_destination()
     refuse_twofold_work()
 
 

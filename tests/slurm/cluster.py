@@ -89,7 +89,7 @@ class SlurmError(Exception):
 
 
 def up() -> None:
-    """Start the cluster, or whatever of it does not run, and wait until its nodes are idle.
+    """Start the cluster, or whatever of it does not run, and wait until its nodes take jobs.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def up() -> None:
     start_controller()
     for name in NODES:
         start_node(name)
-    wait_for(lambda: node_states() == ["idle"] * len(NODES), 60, "idle nodes")
+    wait_for(lambda: set(node_states()) <= {"idle", "mixed", "allocated"}, 60, "nodes")
 
 
 def down() -> None:

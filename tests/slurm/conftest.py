@@ -66,7 +66,7 @@ class SlurmWorkflow(LocalWorkflow):
         """What Snakemake said since `start`."""
         return (self.folder / "snakemake.log").read_text()
 
-    def wait_for(self, holds: Callable[[], object], what: str, seconds: float = 120) -> None:
+    def wait_for(self, holds: Callable[[], object], what: str, seconds: float = 400) -> None:
         """Wait until something holds; tell all logs when it does not."""
         deadline = time.monotonic() + seconds
         while not holds():
@@ -80,7 +80,7 @@ class SlurmWorkflow(LocalWorkflow):
         (job,) = self.jobs_of("train", "--states=running")
         return job
 
-    def finish(self, running: subprocess.Popen, seconds: float = 240) -> int:
+    def finish(self, running: subprocess.Popen, seconds: float = 600) -> int:
         """Exit code of a started Snakemake."""
         try:
             return running.wait(seconds)
@@ -157,8 +157,9 @@ def whole_cluster(slurm: None) -> Iterator[None]:
         running.kill()
         running.wait()
     STARTED.clear()
-    cluster.command("scancel", "--user=root")
     cluster.up()
+    cluster.command("scancel", "--user=root")
+    cluster.wait_for(lambda: set(cluster.node_states()) == {"idle"}, 60, "idle nodes")
 
 
 @pytest.fixture(scope="session")

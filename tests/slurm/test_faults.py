@@ -19,7 +19,7 @@ def check(project: SlurmWorkflow, undisturbed: dict[str, str]) -> None:
     log = (project.folder / "logs/train/m.seed0.log").read_text()
     assert "resuming from" in log, log
     assert products_of(project.folder) == undisturbed
-    assert "Nothing to be done" in project.run(*TRAIN)
+    assert project.jobs(*TRAIN) == []
 
 
 def state_of(job: dict[str, str]) -> str:
@@ -46,6 +46,7 @@ def test_preempted_job_goes_on(project, undisturbed):
     )
     project.wait_for(lambda: state_of(job) != "RUNNING", "preemption")
     assert project.finish(running) == 0, project.said + project.logs()
+    assert len(project.jobs_of("train")) == 1, "it gave its node back and kept its number"
     check(project, undisturbed)
 
 
@@ -62,7 +63,7 @@ def test_failed_node_is_survived(project, undisturbed):
 def test_time_limit_is_survived(project, undisturbed):
     write_training(project.folder, slow(6))
     running = project.start(*TRAIN, "--set-resources", "train:runtime=1")
-    assert project.finish(running, 400) == 0, project.said + project.logs()
+    assert project.finish(running) == 0, project.said + project.logs()
     states = [job["state"] for job in sorted(project.jobs_of("train"), key=lambda job: job["id"])]
     assert len(states) >= 2
     assert states[-1] == "COMPLETED"
@@ -84,7 +85,7 @@ def test_terminated_snakemake_lets_its_jobs_finish(project):
     running.terminate()
     assert project.finish(running) != 0
     assert "Will exit after finishing currently running jobs" in project.said
-    assert "Nothing to be done" in project.run(*TRAIN), "and what they made is on record"
+    assert project.jobs(*TRAIN) == [], "and what they made is on record"
     assert len(project.jobs_of("train")) == 1
 
 
@@ -136,6 +137,11 @@ def test_controller_that_is_down_for_a_minute_is_waited_for(project, undisturbed
     assert project.finish(running) == 0, project.said + project.logs()
     assert len(project.jobs_of("train")) == 1
     assert products_of(project.folder) == undisturbed
+
+
+def test_run_without_a_destination_is_refused(project):
+    project.site = ""
+    assert "config/site.yaml: no such file, so it is not known where" in project.run(fails=True)
 
 
 def test_failed_job_is_told_and_the_others_finish(project):

@@ -20,7 +20,7 @@ def test_whole_workflow_with_two_trainings_at_a_time(tmp_path: Path):
         both.append(len(project.jobs_of("train", "--states=running")))
         return both[-1] == 2 or running.poll() is not None
 
-    project.wait_for(two_train_at_once, "two trainings at the same time", 240)
+    project.wait_for(two_train_at_once, "two trainings at the same time")
     assert project.finish(running) == 0, project.said + project.logs()
     assert both[-1] == 2
     assert (tmp_path / "results/report.html").stat().st_size > 0

@@ -8,22 +8,30 @@ from snakemake.settings.types import SharedFSUsage
 _BASE_MB = 2000
 
 
+_SITE_FILE = Path(workflow.basedir) / "config/site.yaml"
+
+
 def read_site():
     """The site's settings, or None; on a fault, one message and exit code 2 before any job."""
-    file = Path(workflow.basedir) / "config/site.yaml"
-    submits = workflow.is_main_process and workflow.non_local_exec
     try:
-        settings = load_site(file)
-        defaults = str(workflow.resource_settings.default_resources)
-        if settings is None and submits and "slurm_partition" not in defaults:
-            raise missing_site(file)
-        return settings
+        return load_site(_SITE_FILE)
     except UserError as error:
-        print(f"dynaclr: {error}", file=sys.stderr)
-        sys.exit(2)
+        stop(error)
 
 
-site = read_site() or SiteConfig()
+_given_site = read_site()
+site = _given_site or SiteConfig()
+
+
+def check_destination():
+    """Stop before the first job if jobs go to a cluster and nobody said where to there."""
+    own_profile = str(workflow.resource_settings.default_resources)
+    if (
+        workflow.non_local_exec
+        and _given_site is None
+        and "slurm_partition" not in own_profile
+    ):
+        stop(missing_site(_SITE_FILE))
 
 
 if not workflow.is_main_process:

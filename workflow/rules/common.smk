@@ -25,8 +25,25 @@ from dynaclr.experiments.memory import remember_in
 from dynaclr.experiments.project import load_project
 from dynaclr.experiments.training_config import load_training
 
-# What was read of plates and tracking tables, by the look of their files.
-remember_in(".snakemake/dynaclr")
+if workflow.deployment_settings.deployment_method:
+    # An environment that Snakemake provides holds what this package needs, but not the package.
+    source = Path(workflow.basedir) / "src"
+    # Snakemake formats the prefix once more, so its braces are doubled.
+    shell.prefix(
+        "set -euo pipefail; "
+        f'dynaclr() {{{{ PYTHONPATH={source} python -m dynaclr "$@"; }}}}; '
+    )
+
+
+if workflow.is_main_process:
+    # What was read of plates and tracking tables, by the look of their files.
+    remember_in(".snakemake/dynaclr")
+
+
+def stop(error):
+    """End Snakemake with one message."""
+    print(f"dynaclr: {error}", file=sys.stderr)
+    sys.exit(2)
 
 
 def read_project():
@@ -36,8 +53,7 @@ def read_project():
         # Jobs on other nodes read this file again; the first process has checked the disk for them.
         return load_project(dict(config), file, on_disk=workflow.is_main_process)
     except UserError as error:
-        print(f"dynaclr: {error}", file=sys.stderr)
-        sys.exit(2)
+        stop(error)
 
 
 def check_trainings():
@@ -218,8 +234,7 @@ def refuse_twofold_work():
     try:
         refuse_live_jobs()
     except UserError as error:
-        print(f"dynaclr: {error}", file=sys.stderr)
-        sys.exit(2)
+        stop(error)
 
 
 def made_at(file):

@@ -10,6 +10,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,9 @@ def recall(what: str, path: Path, read: Callable[[Path], tuple[Any, Iterable[Pat
     names = [os.fspath(file) for file in files]
     look = _look(names)
     if look and look[1] < time.time_ns() - _SETTLED_NS:
-        write_text(note, json.dumps({"files": names, "look": look, "value": value}))
+        # Another process that plans may be writing the same note.
+        with suppress(FileNotFoundError):
+            write_text(note, json.dumps({"files": names, "look": look, "value": value}))
     return value
 
 

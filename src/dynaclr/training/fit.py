@@ -25,7 +25,13 @@ from dynaclr.experiments.fingerprint import code_digest, verified_digest
 from dynaclr.training.callbacks import EpochLine, MetricsHistory, ResumePoints, StepSeed
 from dynaclr.training.cli import build, with_data
 from dynaclr.training.figures import save_curves
-from dynaclr.training.launch import WorldSize, count_processes, environment_plugins, settle
+from dynaclr.training.launch import (
+    WorldSize,
+    count_processes,
+    environment_plugins,
+    hand_back_preempted_job,
+    settle,
+)
 from dynaclr.training.provenance import environment
 
 log = logging.getLogger(__name__)
@@ -117,12 +123,17 @@ def train(
     settle(cli.datamodule, devices, threads, "num_workers" in training["data"])
     if resume.is_file():
         log.info("resuming from %s", resume)
-    cli.trainer.fit(
-        cli.model,
-        datamodule=cli.datamodule,
-        ckpt_path=str(resume) if resume.is_file() else None,
-        weights_only=True,
-    )
+    try:
+        cli.trainer.fit(
+            cli.model,
+            datamodule=cli.datamodule,
+            ckpt_path=str(resume) if resume.is_file() else None,
+            weights_only=True,
+        )
+    except SystemExit:
+        if cli.trainer.is_global_zero:
+            hand_back_preempted_job()
+        raise
     if cli.trainer.is_global_zero:
         provenance = inputs | {"seed": seed, "threads": threads} | environment()
         write_text(out_dir / "config.yaml", cli.resolved())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -276,6 +277,21 @@ class WorldSize(Callback):
                 f"trainer.devices and trainer.num_nodes ask for {self.asked}. Start the training "
                 "with `dynaclr train` or Snakemake alone, not with srun, mpirun or torchrun."
             )
+
+
+def hand_back_preempted_job() -> None:
+    """Put the SLURM job that this process runs in back into the queue, if it is being preempted.
+
+    It has saved itself. Were it to end by itself, SLURM would call it failed; were it to wait to be
+    killed, it would hold its node for as long as the site's grace lasts.
+    """
+    number = os.environ.get("SLURM_JOB_ID")
+    if number is None:
+        return
+    preempted = re.search(r"\bPreemptTime=(\S+)", _ask("scontrol", "show", "job", number))
+    if preempted and preempted.group(1) not in ("None", "Unknown"):
+        log.info("preempted: SLURM job %s goes back into the queue", number)
+        subprocess.run(["scontrol", "requeue", number], check=False)
 
 
 def environment_plugins() -> list[LightningEnvironment]:
