@@ -129,6 +129,12 @@ CORRECTIONS: dict[str, Correction] = {
 }
 
 
+def left_as_they_are(experiments: np.ndarray, control: np.ndarray) -> list[str]:
+    """Experiments with too few control cells to be transported."""
+    names = np.unique(experiments.astype(str))
+    return [str(name) for name in names if (control & (experiments == name)).sum() < MIN_CONTROLS]
+
+
 def with_corrections(cohort: Cohort, control: np.ndarray | None, reference: np.ndarray) -> Cohort:
     """The cohort with every variant once more after each correction: ``seed0+zscore``.
 

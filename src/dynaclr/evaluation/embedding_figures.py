@@ -68,6 +68,9 @@ def draw_embeddings(
     variants = uncorrected(ordered_variants(cohort.features))
     maps: list[_Map] = []
     for variant in first_of_each_kind(variants):
+        # Components of pixels look like raw intensity; a map more costs seconds.
+        if variant.kind == "pixels":
+            continue
         features = standardize(cohort.features[variant.name][rows])
         # Of the baselines one map is enough: UMAP, or PCA where there is none.
         if variant == variants[0] or len(rows) < _MIN_FOR_UMAP:

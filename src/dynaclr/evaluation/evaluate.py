@@ -17,7 +17,7 @@ from dynaclr.evaluation.controls import learning_curve, null_rows
 from dynaclr.evaluation.families import Rows, health_rows, resolution_rows, temporal_rows
 from dynaclr.evaluation.headline import summarize
 from dynaclr.evaluation.matched import mixing_rows
-from dynaclr.evaluation.measures import fact_of
+from dynaclr.evaluation.measures import fact_of, join_notes
 from dynaclr.evaluation.perturbation import mmd_rows, onset_rows
 from dynaclr.evaluation.stores import KEY, read_cohort
 from dynaclr.evaluation.study import Study, make_study
@@ -163,8 +163,11 @@ def _measure(study: Study, scores: list[TaskScores]) -> _Results:
     classified = [
         row for s in scores for row in s.tables.metrics.assign(task=s.task.name).to_dict("records")
     ]
+    notes = {variant.name: study.note_on(variant.correction) for variant in study.variants}
+    metrics = pd.DataFrame([*classified, *rows.metrics])
+    told = zip(metrics["note"], metrics["variant"], strict=True)
     return _Results(
-        metrics=pd.DataFrame([*classified, *rows.metrics]),
+        metrics=metrics.assign(note=[join_notes(note, notes[name]) for note, name in told]),
         curves=pd.DataFrame(rows.curves),
         learning=_joined(learning),
         onsets=_joined(onsets),

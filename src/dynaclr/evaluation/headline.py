@@ -114,7 +114,8 @@ def _sentence(headline: dict[str, Any], note: str) -> str:
         for kind, baseline in headline["baselines"].items()
         if baseline["mean"] is not None
     ]
-    baselines = f", against {' and '.join(against)}" if against else ""
+    listed = " and ".join(filter(None, [", ".join(against[:-1]), *against[-1:]]))
+    baselines = f", against {listed}" if against else ""
     return (
         f"Task {headline['task']} on {place}: AUROC {trained['mean']:.2f}{spread}{baselines}"
         f"{_told_difference(headline['difference'])}; n = {headline['n_rows']:,} observations of "

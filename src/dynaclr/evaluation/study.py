@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from dynaclr.evaluation.correction import with_corrections
+from dynaclr.evaluation.correction import left_as_they_are, with_corrections
 from dynaclr.evaluation.labels import join_numbers
 from dynaclr.evaluation.samples import independent_rows, matched_strata
 from dynaclr.evaluation.stores import Cohort
@@ -131,6 +131,13 @@ class Study:
         return matched_strata(
             self.independent, self.experiments, self.conditions, self.windows, rng
         )
+
+    def note_on(self, correction: str) -> str:
+        """What should be known about a corrected variant; empty for nothing."""
+        if correction != "transport":
+            return ""
+        names = left_as_they_are(self.experiments, self.control)
+        return f"too few control cells to transport {', '.join(names)}" if names else ""
 
     def window_start(self, window: int) -> float:
         """Hour at which a window begins."""

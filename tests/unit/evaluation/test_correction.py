@@ -6,6 +6,7 @@ from scipy.linalg import sqrtm
 
 from dynaclr.evaluation.correction import (
     gaussian_transport,
+    left_as_they_are,
     transport_controls,
     with_corrections,
     zscore_by_experiment,
@@ -63,6 +64,7 @@ def test_an_experiment_without_controls_stays_where_it_is(batches):
     control = control & (experiments == "a")
     corrected = transport_controls(moved, experiments, control, experiments == "a")
     np.testing.assert_array_equal(corrected[experiments == "b"], moved[experiments == "b"])
+    assert left_as_they_are(experiments, control) == ["b"]
 
 
 def test_z_scores_have_mean_0_and_variance_1_in_every_experiment(batches):
