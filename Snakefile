@@ -15,9 +15,6 @@ if not workflow.configfiles:
     configfile: "config/config.yaml"
 
 
-report: "workflow/report/workflow.rst"
-
-
 include: "workflow/rules/common.smk"
 include: "workflow/rules/simulate.smk"
 include: "workflow/rules/index.smk"
@@ -26,6 +23,7 @@ include: "workflow/rules/merge.smk"
 include: "workflow/rules/batches.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/embed.smk"
+include: "workflow/rules/thumbnails.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 

@@ -15,42 +15,14 @@ rule evaluate:
         confusions="results/evaluation/{model}/confusion.csv",
         mixing="results/evaluation/{model}/mixing.csv",
         predictions="results/evaluation/{model}/predictions.parquet",
+        maps="results/evaluation/{model}/maps.h5ad",
+        maps_digest="results/evaluation/{model}/maps.h5ad.digest",
         headline="results/evaluation/{model}/headline.json",
-        classifiers=report(
-            "results/evaluation/{model}/classifiers.svg",
-            category="5 Evaluation",
-            subcategory="{model}",
-            labels={"figure": "classifiers and baselines"},
-            caption="../report/classifiers.rst",
-        ),
-        roc=report(
-            "results/evaluation/{model}/roc.svg",
-            category="5 Evaluation",
-            subcategory="{model}",
-            labels={"figure": "ROC curves"},
-            caption="../report/roc.rst",
-        ),
-        confusion=report(
-            "results/evaluation/{model}/confusion.svg",
-            category="5 Evaluation",
-            subcategory="{model}",
-            labels={"figure": "confusion matrices"},
-            caption="../report/confusion.rst",
-        ),
-        mixing_figure=report(
-            "results/evaluation/{model}/mixing.svg",
-            category="5 Evaluation",
-            subcategory="{model}",
-            labels={"figure": "mixing of experiments"},
-            caption="../report/mixing.rst",
-        ),
-        embedding=report(
-            "results/evaluation/{model}/embedding.png",
-            category="4 Embeddings",
-            subcategory="{model}",
-            labels={"figure": "PCA and UMAP"},
-            caption="../report/embedding.rst",
-        ),
+        classifiers="results/evaluation/{model}/classifiers.svg",
+        roc="results/evaluation/{model}/roc.svg",
+        confusion="results/evaluation/{model}/confusion.svg",
+        mixing_figure="results/evaluation/{model}/mixing.svg",
+        embedding="results/evaluation/{model}/embedding.png",
     log:
         "logs/evaluate/{model}.log",
     conda:
@@ -62,7 +34,7 @@ rule evaluate:
             source_of(name, label_fingerprint)
             for name in project.experiments_of(wildcards.model)
         ),
-        code=code_digest("experiments", "evaluation"),
+        code=code_digest("experiments", "evaluation", without=("report",)),
     shell:
         "dynaclr evaluate --plan {params.plan:q} --embeddings results/embeddings/{wildcards.model}"
         " --out results/evaluation/{wildcards.model} > {log} 2>&1"

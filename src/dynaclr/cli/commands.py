@@ -6,6 +6,10 @@ Each import stands inside its function, so that a command loads only what it nee
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dynaclr.data import PatchConfig
 
 
 def _quiet_lightning() -> None:
@@ -326,23 +330,53 @@ def embed_intensity(
         normalization: YAML or JSON text as in a training configuration.
         batch_size: Patches of a batch.
     """
-    from dynaclr.data import NormalizationConfig, PatchConfig
+    from dynaclr.data import NormalizationConfig
     from dynaclr.experiments.training_config import load_training
     from dynaclr.training import embed_intensity as run
 
-    cut = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in load_training(patches).items()
-    }
     statistics = NormalizationConfig(**load_training(normalization))
-    run(PatchConfig(**cut), statistics, experiment, out, batch_size)
+    run(_patches(patches), statistics, experiment, out, batch_size)
+
+
+def _patches(text: str) -> PatchConfig:
+    """Patch settings from YAML or JSON text, in which tuples are lists."""
+    from dynaclr.data import PatchConfig
+    from dynaclr.experiments.training_config import load_training
+
+    content = load_training(text).items()
+    return PatchConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in content})
+
+
+def thumbnails(
+    patches: str,
+    experiment: Path,
+    out: Path,
+    normalization: str = "{}",
+    cells: int = 2000,
+) -> None:
+    """Write small pictures of an experiment's cells, which the report shows.
+
+    Args:
+        patches: YAML or JSON text as in a training configuration: markers, size, depth, ...
+        experiment: Folder of an experiment's results.
+        out: Table to write (.parquet).
+        normalization: YAML or JSON text as in a training configuration.
+        cells: Most pictures; cells of whole lineages are taken.
+    """
+    from dynaclr.data import NormalizationConfig
+    from dynaclr.experiments.training_config import load_training
+    from dynaclr.training import write_thumbnails
+
+    statistics = NormalizationConfig(**load_training(normalization))
+    write_thumbnails(_patches(patches), statistics, experiment, out, cells)
 
 
 def evaluate(plan: str, embeddings: Path, out: Path) -> None:
     """Judge a model's embeddings on held-out experiments, beside its baselines.
 
     Args:
-        plan: YAML or JSON text, or a file: variants, train, held_out, labels, tasks, bootstrap.
+        plan: YAML or JSON text, or a file: variants, train, held_out, labels, tasks, bootstrap,
+            cells (most of them in maps.h5ad).
         embeddings: Folder of the model, with <variant>/<experiment>.zarr.
         out: Folder for tables and figures.
     """
@@ -364,7 +398,23 @@ def evaluate(plan: str, embeddings: Path, out: Path) -> None:
         chosen["held_out"],
         out,
         n_bootstrap=chosen["bootstrap"],
+        max_cells=chosen["cells"],
     )
+
+
+def report(plan: str, results: Path = Path("results"), out: Path | None = None) -> None:
+    """Write the report: one self-contained page of what lies in a results folder.
+
+    Args:
+        plan: YAML or JSON text, or a file: experiments, collections, models, figures, config.
+        results: The results folder.
+        out: Page to write; default: report.html in the results folder.
+    """
+    from dynaclr.evaluation.report import ReportPlan, write_report
+    from dynaclr.experiments.training_config import load_training
+
+    chosen = ReportPlan.model_validate(load_training(plan))
+    write_report(chosen, results, out or results / "report.html")
 
 
 def train_linear_classifier(
@@ -421,7 +471,9 @@ COMMANDS = {
     "train": train,
     "embed": embed,
     "embed-intensity": embed_intensity,
+    "thumbnails": thumbnails,
     "evaluate": evaluate,
+    "report": report,
     "train-linear-classifier": train_linear_classifier,
     "apply-linear-classifier": apply_linear_classifier,
 }

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dynaclr.evaluation import embedding_figures, figures
+from dynaclr.evaluation import figures
 from dynaclr.evaluation.classification import TaskScores, score_task
+from dynaclr.evaluation.embedding_figures import draw_embeddings
 from dynaclr.evaluation.headline import summarize
+from dynaclr.evaluation.maps import lay_out, write_maps
 from dynaclr.evaluation.mixing import mixing_scores
 from dynaclr.evaluation.stores import KEY, Cohort, read_cohort
 from dynaclr.evaluation.tasks import LabelPaths, TaskRows, group_codes, select_task
@@ -54,6 +56,7 @@ def evaluate_model(
     out_dir: str | Path,
     n_bootstrap: int = 1000,
     seed: int = 0,
+    max_cells: int = 50_000,
 ) -> dict[str, Any]:
     """Score a model's embeddings and its baselines on the same rows; write tables and figures.
 
@@ -74,12 +77,14 @@ def evaluate_model(
         Classifiers are scored on each of these.
     out_dir : str or Path
         Gets ``metrics.csv``, ``differences.csv``, ``confusion.csv``, ``mixing.csv``,
-        ``predictions.parquet``, ``classifiers.svg``, ``roc.svg``, ``confusion.svg``,
-        ``mixing.svg``, ``embedding.png`` and last ``headline.json``.
+        ``predictions.parquet``, ``maps.h5ad``, ``classifiers.svg``, ``roc.svg``,
+        ``confusion.svg``, ``mixing.svg``, ``embedding.png`` and last ``headline.json``.
     n_bootstrap : int
         Resamples of lineages behind each interval.
     seed : int
         Decides folds, resamples, subsamples and UMAP.
+    max_cells : int
+        Most cells in ``maps.h5ad``.
 
     Returns
     -------
@@ -106,7 +111,11 @@ def evaluate_model(
     _write_tables(out_dir, model, scores, mixing)
     logger.info("figures")
     figures.draw_mixing(mixing, out_dir / "mixing.svg")
-    _draw(out_dir, cohort, tasks, selected, scores, seed)
+    _draw(out_dir, scores)
+    classes = _classes(cohort, selected, scores)
+    store = lay_out(cohort, classes, max_cells, seed)
+    write_maps(store, out_dir / "maps.h5ad")
+    draw_embeddings(store, list(classes), out_dir / "embedding.png")
     write_json(out_dir / "headline.json", headline)
     return headline
 
@@ -181,20 +190,30 @@ def _typed(predictions: pd.DataFrame) -> pd.DataFrame:
     return predictions[PREDICTION_COLUMNS].astype({**types, **dict.fromkeys(text, "string")})
 
 
-def _draw(
-    out_dir: Path,
-    cohort: Cohort,
-    tasks: Sequence[TaskConfig],
-    selected: list[TaskRows],
-    scores: list[TaskScores],
-    seed: int,
-) -> None:
+def _draw(out_dir: Path, scores: list[TaskScores]) -> None:
     figures.draw_classifiers(scores, out_dir / "classifiers.svg")
     figures.draw_roc(scores, out_dir / "roc.svg")
     figures.draw_confusion(scores, out_dir / "confusion.svg")
-    task_labels = {}
-    for task, rows in zip(tasks, selected, strict=True):
-        values = np.full(len(cohort.obs), None, dtype=object)
-        values[rows.rows] = rows.labels
-        task_labels[f"{task.name} ({task.source})"] = values
-    embedding_figures.draw_embeddings(cohort, task_labels, out_dir, seed)
+
+
+def _classes(
+    cohort: Cohort, selected: list[TaskRows], scores: list[TaskScores]
+) -> dict[str, np.ndarray]:
+    """Of each task the known class of every observation, and the predicted one where scored."""
+    first = ordered_variants(cohort.features)[0].name
+    columns = {}
+    for rows, scored in zip(selected, scores, strict=True):
+        known = np.full(len(cohort.obs), None, dtype=object)
+        known[rows.rows] = rows.labels
+        columns[f"{scored.task.name} ({scored.task.source})"] = known
+        if len(scored.predictions):
+            mine = scored.predictions[scored.predictions["variant"] == first]
+            columns[f"{scored.task.name} (predicted)"] = _most_probable(mine, cohort.obs)
+    return columns
+
+
+def _most_probable(predictions: pd.DataFrame, obs: pd.DataFrame) -> np.ndarray:
+    """Most probable class of each observation, object, None where it was not predicted."""
+    best = predictions.loc[predictions.groupby(KEY)["probability"].idxmax()]
+    place = pd.MultiIndex.from_frame(best[KEY]).get_indexer(pd.MultiIndex.from_frame(obs[KEY]))
+    return np.where(place >= 0, best["class"].to_numpy(dtype=object)[place], None)

@@ -124,6 +124,19 @@ class EvaluationConfig(ConfigModel):
         return self
 
 
+class ReportConfig(ConfigModel):
+    """How much of the cells the report shows."""
+
+    cells: int = Field(
+        50_000,
+        ge=1,
+        description="Most cells in a map of the embedding, as many of each experiment.",
+    )
+    pictures: int = Field(
+        2000, ge=1, description="Most cells of an experiment that are shown with their picture."
+    )
+
+
 class ProjectConfig(ConfigModel):
     """The workflow's whole configuration."""
 
@@ -136,6 +149,9 @@ class ProjectConfig(ConfigModel):
     models: dict[Name, ModelConfig] = Field(min_length=1, description="Models to train, by name.")
     evaluation: EvaluationConfig = Field(
         default_factory=EvaluationConfig, description="How every model is judged."
+    )
+    report: ReportConfig = Field(
+        default_factory=ReportConfig, description="How much of the cells the report shows."
     )
 
 
@@ -150,12 +166,14 @@ class Project:
     collections, models : dict
         By name.
     evaluation : EvaluationConfig
+    report : ReportConfig
     """
 
     registry: ExperimentRegistry
     collections: dict[str, CollectionConfig]
     models: dict[str, ModelConfig]
     evaluation: EvaluationConfig
+    report: ReportConfig
 
     def collection_of(self, model: str) -> CollectionConfig:
         """Collection that `model` is trained on."""
@@ -245,7 +263,7 @@ def load_project(
         check_all_on_disk(entries, problems)
     problems.raise_if_any()
     registry = ExperimentRegistry(entries)
-    return Project(registry, config.collections, config.models, config.evaluation)
+    return Project(registry, config.collections, config.models, config.evaluation, config.report)
 
 
 def _all_entries(

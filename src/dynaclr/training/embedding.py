@@ -77,7 +77,7 @@ def embed(
         untrained_out: {"variant": "untrained", "checkpoint": None},
     }
     config = {"config": yaml.safe_load(cli.resolved())}
-    cells = _Cells(experiment_dir, data.patches, data.normalization, data.cache_mb << 20)
+    cells = Cells(experiment_dir, data.patches, data.normalization, data.cache_mb << 20)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     embedded = _run(encoders, cells, batch_size, torch.device(device))
@@ -108,13 +108,13 @@ def embed_intensity(
     UserError
         When index or statistics are missing, or are not those that were written.
     """
-    cells = _Cells(experiment_dir, patches, normalization, 256 << 20)
+    cells = Cells(experiment_dir, patches, normalization, 256 << 20)
     (matrices,) = _run({out: IntensityFeatures()}, cells, batch_size, torch.device("cpu")).values()
     config = {"patches": asdict(patches), "normalization": asdict(normalization)}
     _write(cells, matrices, {"variant": "intensity", "checkpoint": None, "config": config}, out)
 
 
-class _Cells:
+class Cells:
     """An experiment's observations, their patches, and the digests that say which ones."""
 
     def __init__(
@@ -130,7 +130,7 @@ class _Cells:
         }
         self.index = MultiExperimentIndex.from_parquet([experiment_dir])
         entry = ExperimentConfig.model_validate(read_json(experiment_dir / "summary.json")["entry"])
-        self.name = entry.name
+        self.entry, self.name = entry, entry.name
         statistics = read_statistics(experiment_dir.parent, [entry.name])
         self.reader = CellReader(
             self.index, {entry.name: entry}, statistics, patches, normalization, cache_bytes
@@ -158,7 +158,7 @@ def _trained(cli: TrainingCLI, model_dir: Path) -> nn.Module:
 
 @torch.inference_mode()
 def _run(
-    encoders: dict[Path, nn.Module], cells: _Cells, batch_size: int, device: torch.device
+    encoders: dict[Path, nn.Module], cells: Cells, batch_size: int, device: torch.device
 ) -> dict[Path, Matrices]:
     """Features and projections of all rows, in their order, by every encoder."""
     normalize = Normalize()
@@ -183,7 +183,7 @@ def _run(
     }
 
 
-def _write(cells: _Cells, matrices: Matrices, facts: dict[str, Any], out: Path) -> None:
+def _write(cells: Cells, matrices: Matrices, facts: dict[str, Any], out: Path) -> None:
     obs = cells.index.tracks.reset_index(drop=True)
     obs.index = (
         obs["fov"].astype(str) + "/" + obs["track_id"].astype(str) + "/" + obs["t"].astype(str)

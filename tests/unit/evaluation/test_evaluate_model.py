@@ -37,7 +37,7 @@ def test_every_file_is_there(evaluated):
     assert sorted(path.name for path in evaluated.iterdir()) == sorted(
         [
             *("metrics.csv", "differences.csv", "confusion.csv", "mixing.csv"),
-            *("predictions.parquet", "headline.json"),
+            *("predictions.parquet", "headline.json", "maps.h5ad", "maps.h5ad.digest"),
             *("classifiers.svg", "roc.svg", "confusion.svg", "mixing.svg", "embedding.png"),
         ]
     )
