@@ -17,9 +17,6 @@ if not workflow.configfiles:
     configfile: "config/config.yaml"
 
 
-report: "workflow/report/workflow.rst"
-
-
 # Used with --sdm apptainer alone; envs/dynaclr.def says how it is made.
 container: str(Path(workflow.basedir) / "envs/dynaclr.sif")
 
@@ -33,6 +30,7 @@ include: "workflow/rules/merge.smk"
 include: "workflow/rules/batches.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/embed.smk"
+include: "workflow/rules/thumbnails.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/comparison.smk"
 include: "workflow/rules/report.smk"

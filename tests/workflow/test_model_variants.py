@@ -77,7 +77,7 @@ def write(file: Path, content: dict) -> None:
 
 @pytest.mark.slow
 def test_backbone_field_validation_workers_and_wandb(project):
-    # Only the command line knows the second experiment: the report's own invocation must see it.
+    # Only the command line knows the second experiment: jobs must see it.
     both = json.dumps([wells_of("one"), wells_of("two")])
     jobs = project.jobs("--config", f"experiments={both}")
     assert jobs.count("train model=convnext seed=0") == 1

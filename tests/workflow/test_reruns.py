@@ -90,7 +90,7 @@ def finished(tmp_path_factory) -> Path:
     ran = project.jobs()
     assert ran == sorted(
         [
-            *(f"{rule} experiment={n}" for n in NAMES for rule in ("index", "statistics")),
+            *(f"{rule} experiment={n}" for n in NAMES for rule in OF_EXPERIMENT),
             *(f"merge collection={name}" for name in ("first", "second")),
             *of_model("a", OF_A),
             *of_model("b", OF_B),
@@ -117,6 +117,7 @@ def baselines_of(model: str, experiments: tuple[str, ...], fits: bool = True) ->
     return [*([f"fit_pixels model={model}"] if fits else []), *embedded]
 
 
+OF_EXPERIMENT = ("index", "statistics", "thumbnails")
 OF_A = ("one", "two", "three", "alone")
 OF_B = ("two", "three", "four", "alone")
 REPORTED = ["report", "all"]
@@ -163,6 +164,7 @@ def test_edited_tracks_rerun_their_experiment_and_its_models(project):
     assert project.jobs() == sorted(
         [
             "index experiment=one",
+            "thumbnails experiment=one",
             "merge collection=first",
             "inspect_batches model=a",
             *of_model("a", OF_A),
@@ -184,8 +186,7 @@ def test_new_evaluation_experiment_trains_nothing(project):
     project.config = config
     assert project.jobs() == sorted(
         [
-            "index experiment=new",
-            "statistics experiment=new",
+            *(f"{rule} experiment=new" for rule in OF_EXPERIMENT),
             *of_model("a", ("new",), trains=False),
             *of_model("b", ("new",), trains=False),
             *baselines_of("a", ("new",), fits=False),

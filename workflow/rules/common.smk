@@ -219,6 +219,7 @@ def evaluation_of(model):
         "held_out": project.held_out_of(model),
         "labels": labels_of(model),
         "evaluation": chosen.model_dump(mode="json", exclude={"experiments"}),
+        "cells": project.report.cells,
     }
     return json.dumps(plan, sort_keys=True)
 
@@ -266,23 +267,6 @@ def print_headlines():
             )
 
 
-def report_command(wildcards, input):
-    """The inner Snakemake's arguments, so that it sees the same workflow and configuration.
-
-    A function of input is no reason to run again: where the workflow lies does not matter.
-    """
-    files = [os.path.relpath(file) for file in workflow.configfiles]
-    snakefile = os.path.relpath(workflow.main_snakefile)
-    values = [
-        f"{key}={json.dumps(value)}"
-        for key, value in workflow.config_settings.config.items()
-    ]
-    return shlex.join(
-        ["--snakefile", snakefile, "--configfile", *files]
-        + (["--config", *values] if values else [])
-    )
-
-
 @cache
 def patches_of(model):
     """What of a model's training configuration says how patches are cut and normalized."""
@@ -294,39 +278,75 @@ def patches_of(model):
     return shlex.join(flags)
 
 
-def figures_of_models():
-    """Every figure of training and evaluation."""
-    evaluated = (
-        "classifiers.svg",
-        "roc.svg",
-        "confusion.svg",
-        "reliability.svg",
-        "learning.svg",
-        "resolution.svg",
-        "kinetics.svg",
-        "temporal.svg",
-        "mixing.svg",
-        "health.svg",
-        "embedding.png",
-    )
-    curves = [
-        file
-        for m in models
-        for s in models[m].seeds
-        for file in model_files(m, s, "curves.svg")
-    ]
-    batches = [
-        f"results/models/{m}/{file}"
-        for m in models
-        for file in ("batches.png", "batch_pairs.png")
-    ]
-    compared = ["results/comparison/figures"] if project.comparison else []
-    return (
-        batches
-        + curves
-        + [f"results/evaluation/{m}/{file}" for m in models for file in evaluated]
-        + compared
-    )
+EVALUATION_FIGURES = (
+    "embedding.png",
+    "classifiers.svg",
+    "roc.svg",
+    "confusion.svg",
+    "reliability.svg",
+    "learning.svg",
+    "resolution.svg",
+    "kinetics.svg",
+    "temporal.svg",
+    "mixing.svg",
+    "health.svg",
+)
+
+
+def pictured_with():
+    """Experiment to the model whose patches show its cells: the first that embeds it."""
+    return {
+        experiment: model
+        for model in reversed(models)
+        for experiment in project.experiments_of(model)
+    }
+
+
+def figures():
+    """Every figure that the report shows, in its order."""
+    made = experiment_files(registry, "qc.svg", "intensity.svg")
+    made += experiment_files(filter(simulation_of, registry), "simulation.png")
+    made += [f"results/collections/{name}/composition.svg" for name in collections]
+    for model in models:
+        batches = ("batches.png", "batch_pairs.png")
+        made += [f"results/models/{model}/{file}" for file in batches]
+        for seed in models[model].seeds:
+            made += model_files(model, seed, "curves.svg")
+        made += evaluation_files(model, *EVALUATION_FIGURES)
+    return made
+
+
+def evaluation_files(model, *files):
+    return [f"results/evaluation/{model}/{file}" for file in files]
+
+
+def report_inputs():
+    """All that the report is made from."""
+    made = figures() + experiment_files(registry, "summary.json")
+    made += experiment_files(pictured_with(), "thumbnails.parquet.digest")
+    made += [f"results/collections/{name}/manifest.json" for name in collections]
+    for model in models:
+        for seed in models[model].seeds:
+            made += model_files(model, seed, "provenance.json", "metrics.csv")
+        tables = ("metrics.csv", "differences.csv", "headline.json")
+        made += evaluation_files(model, *tables, "maps.h5ad.digest")
+    if project.comparison:
+        made += [
+            f"results/comparison/{file}.csv" for file in ("metrics", "differences")
+        ]
+    return made
+
+
+def report_plan():
+    """What the report is about, as JSON text."""
+    plan = {
+        "experiments": list(registry),
+        "collections": list(collections),
+        "models": {name: model.seeds for name, model in models.items()},
+        "figures": [figure.removeprefix("results/") for figure in figures()],
+        "config": {key: config[key] for key in config if key != "experiments"},
+    }
+    return json.dumps(plan, sort_keys=True)
 
 
 @cache
@@ -357,8 +377,10 @@ training_code = code_digest(
     "data",
     "training",
     without=(
+        "selection.py",
         "figures.py",
         "embedding.py",
+        "thumbnails.py",
         "inspection.py",
         "inspection_figures.py",
         "statistics.py",
@@ -375,7 +397,9 @@ embedding_code = code_digest(
     "data",
     "training",
     without=(
+        "selection.py",
         "figures.py",
+        "thumbnails.py",
         "fit.py",
         "statistics.py",
         "tallies.py",

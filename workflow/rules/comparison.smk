@@ -11,13 +11,7 @@ rule compare:
     output:
         metrics="results/comparison/metrics.csv",
         differences="results/comparison/differences.csv",
-        figures=report(
-            directory("results/comparison/figures"),
-            patterns=["{metric}.svg"],
-            category="6 Comparison",
-            labels={"metric": "{metric}"},
-            caption="../report/comparison.rst",
-        ),
+        figures=directory("results/comparison/figures"),
     log:
         "logs/compare.log",
     conda:

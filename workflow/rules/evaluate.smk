@@ -23,83 +23,11 @@ rule evaluate:
             ),
         ),
         predictions="results/evaluation/{model}/predictions.parquet",
+        maps="results/evaluation/{model}/maps.h5ad",
+        maps_digest="results/evaluation/{model}/maps.h5ad.digest",
         headline="results/evaluation/{model}/headline.json",
-        classifiers=report(
-            "results/evaluation/{model}/classifiers.svg",
-            category="5 Evaluation",
-            subcategory="{model}",
-            labels={"figure": "classifiers and baselines"},
-            caption="../report/classifiers.rst",
-        ),
-        roc=report(
-            "results/evaluation/{model}/roc.svg",
-            category="5 Evaluation",
-            subcategory="{model}",
-            labels={"figure": "ROC curves"},
-            caption="../report/roc.rst",
-        ),
-        confusion=report(
-            "results/evaluation/{model}/confusion.svg",
-            category="5 Evaluation",
-            subcategory="{model}",
-            labels={"figure": "confusion matrices"},
-            caption="../report/confusion.rst",
-        ),
-        mixing_figure=report(
-            "results/evaluation/{model}/mixing.svg",
-            category="5 Evaluation",
-            subcategory="{model}",
-            labels={"figure": "mixing of experiments"},
-            caption="../report/mixing.rst",
-        ),
-        reliability=report(
-            "results/evaluation/{model}/reliability.svg",
-            category="5 Evaluation",
-            subcategory="{model}",
-            labels={"figure": "calibration"},
-            caption="../report/reliability.rst",
-        ),
-        learning=report(
-            "results/evaluation/{model}/learning.svg",
-            category="5 Evaluation",
-            subcategory="{model}",
-            labels={"figure": "annotated lineages"},
-            caption="../report/learning.rst",
-        ),
-        resolution=report(
-            "results/evaluation/{model}/resolution.svg",
-            category="5 Evaluation",
-            subcategory="{model}",
-            labels={"figure": "responses over hours"},
-            caption="../report/resolution.rst",
-        ),
-        kinetics=report(
-            "results/evaluation/{model}/kinetics.svg",
-            category="5 Evaluation",
-            subcategory="{model}",
-            labels={"figure": "distance to control"},
-            caption="../report/kinetics.rst",
-        ),
-        temporal=report(
-            "results/evaluation/{model}/temporal.svg",
-            category="5 Evaluation",
-            subcategory="{model}",
-            labels={"figure": "displacement over lag"},
-            caption="../report/temporal.rst",
-        ),
-        health=report(
-            "results/evaluation/{model}/health.svg",
-            category="5 Evaluation",
-            subcategory="{model}",
-            labels={"figure": "health of the embedding"},
-            caption="../report/health.rst",
-        ),
-        embedding=report(
-            "results/evaluation/{model}/embedding.png",
-            category="4 Embeddings",
-            subcategory="{model}",
-            labels={"figure": "PCA and UMAP"},
-            caption="../report/embedding.rst",
+        figures=expand(
+            "results/evaluation/{{model}}/{figure}", figure=EVALUATION_FIGURES
         ),
     log:
         "logs/evaluate/{model}.log",
@@ -122,7 +50,12 @@ rule evaluate:
         code=code_digest(
             "experiments",
             "evaluation",
-            without=("comparison.py", "comparison_figures.py", "uncertainty.py"),
+            without=(
+                "comparison.py",
+                "comparison_figures.py",
+                "uncertainty.py",
+                "report",
+            ),
         ),
     shell:
         "dynaclr evaluate --plan {params.plan:q} --embeddings results/embeddings/{wildcards.model}"

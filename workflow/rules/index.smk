@@ -8,13 +8,7 @@ rule index:
         cells="results/experiments/{experiment}/cells.parquet",
         digest="results/experiments/{experiment}/cells.parquet.digest",
         summary="results/experiments/{experiment}/summary.json",
-        qc=report(
-            "results/experiments/{experiment}/qc.svg",
-            category="1 Experiments",
-            subcategory="{experiment}",
-            labels={"figure": "tracks: quality control"},
-            caption="../report/qc.rst",
-        ),
+        qc="results/experiments/{experiment}/qc.svg",
     log:
         "logs/index/{experiment}.log",
     group:

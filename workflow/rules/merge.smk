@@ -13,13 +13,7 @@ rule merge:
         digest="results/collections/{collection}/index.arrow.digest",
         registry="results/collections/{collection}/registry.json",
         manifest="results/collections/{collection}/manifest.json",
-        figure=report(
-            "results/collections/{collection}/composition.svg",
-            category="2 Collections",
-            subcategory="{collection}",
-            labels={"figure": "what is in it"},
-            caption="../report/composition.rst",
-        ),
+        figure="results/collections/{collection}/composition.svg",
     log:
         "logs/merge/{collection}.log",
     conda:

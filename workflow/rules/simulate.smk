@@ -4,13 +4,7 @@
 rule simulate:
     output:
         summary="results/experiments/{experiment}/simulation.json",
-        overview=report(
-            "results/experiments/{experiment}/simulation.png",
-            category="1 Experiments",
-            subcategory="{experiment}",
-            labels={"figure": "what was simulated"},
-            caption="../report/simulation.rst",
-        ),
+        overview="results/experiments/{experiment}/simulation.png",
     log:
         "logs/simulate/{experiment}.log",
     group:

@@ -7,13 +7,7 @@ rule statistics:
     output:
         table="results/experiments/{experiment}/statistics.parquet",
         digest="results/experiments/{experiment}/statistics.parquet.digest",
-        figure=report(
-            "results/experiments/{experiment}/intensity.svg",
-            category="1 Experiments",
-            subcategory="{experiment}",
-            labels={"figure": "intensity over time"},
-            caption="../report/intensity.rst",
-        ),
+        figure="results/experiments/{experiment}/intensity.svg",
     log:
         "logs/statistics/{experiment}.log",
     group:

@@ -16,13 +16,7 @@ rule train:
         config="results/models/{model}/seed{seed}/config.yaml",
         metrics="results/models/{model}/seed{seed}/metrics.csv",
         provenance="results/models/{model}/seed{seed}/provenance.json",
-        curves=report(
-            "results/models/{model}/seed{seed}/curves.svg",
-            category="3 Training",
-            subcategory="{model}",
-            labels={"figure": "curves", "seed": "{seed}"},
-            caption="../report/curves.rst",
-        ),
+        curves="results/models/{model}/seed{seed}/curves.svg",
     log:
         "logs/train/{model}.seed{seed}.log",
     # A training that a scheduler stops saves itself first; started again, it goes on from there.

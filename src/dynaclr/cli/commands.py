@@ -6,6 +6,10 @@ Each import stands inside its function, so that a command loads only what it nee
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
 
 
 def _quiet_lightning() -> None:
@@ -386,12 +390,33 @@ def _patch_options(patches: str, normalization: str) -> tuple:
     return PatchConfig(**cut), NormalizationConfig(**load_training(normalization))
 
 
+def thumbnails(
+    patches: str,
+    experiment: Path,
+    out: Path,
+    normalization: str = "{}",
+    cells: int = 2000,
+) -> None:
+    """Write small pictures of an experiment's cells, which the report shows.
+
+    Args:
+        patches: YAML or JSON text as in a training configuration: markers, size, depth, ...
+        experiment: Folder of an experiment's results.
+        out: Table to write (.parquet).
+        normalization: YAML or JSON text as in a training configuration.
+        cells: Most pictures; cells of whole lineages are taken.
+    """
+    from dynaclr.training import write_thumbnails
+
+    write_thumbnails(*_patch_options(patches, normalization), experiment, out, cells)
+
+
 def evaluate(plan: str, embeddings: Path, out: Path) -> None:
     """Judge a model's embeddings on held-out experiments, beside its baselines.
 
     Args:
         plan: YAML or JSON text, or a file: variants, train, held_out, labels, evaluation (as in
-            the project configuration).
+            the project configuration), cells (most of them in maps.h5ad).
         embeddings: Folder of the model, with <variant>/<experiment>.zarr.
         out: Folder for tables and figures.
     """
@@ -412,6 +437,7 @@ def evaluate(plan: str, embeddings: Path, out: Path) -> None:
         chosen["train"],
         chosen["held_out"],
         out,
+        max_cells=chosen["cells"],
     )
 
 
@@ -429,6 +455,21 @@ def compare(plan: str, evaluations: Path, out: Path) -> None:
 
     config = ComparisonConfig.model_validate(load_training(plan))
     compare_models({name: evaluations / name for name in config.models}, config, out)
+
+
+def report(plan: str, results: Path = Path("results"), out: Path | None = None) -> None:
+    """Write the report: one self-contained page of what lies in a results folder.
+
+    Args:
+        plan: YAML or JSON text, or a file: experiments, collections, models, figures, config.
+        results: The results folder.
+        out: Page to write; default: report.html in the results folder.
+    """
+    from dynaclr.evaluation.report import ReportPlan, write_report
+    from dynaclr.experiments.training_config import load_training
+
+    chosen = ReportPlan.model_validate(load_training(plan))
+    write_report(chosen, results, out or results / "report.html")
 
 
 def train_linear_classifier(
@@ -513,8 +554,10 @@ COMMANDS = {
     "embed": embed,
     "fit-pixels": fit_pixels,
     "embed-baselines": embed_baselines,
+    "thumbnails": thumbnails,
     "evaluate": evaluate,
     "compare": compare,
+    "report": report,
     "train-linear-classifier": train_linear_classifier,
     "apply-linear-classifier": apply_linear_classifier,
     "publish-classifier": publish_classifier,

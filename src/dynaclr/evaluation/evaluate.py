@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dynaclr.evaluation import classifier_figures, curve_figures, embedding_figures, figures
+from dynaclr.evaluation import classifier_figures, curve_figures, figures
 from dynaclr.evaluation.classification import TaskScores, score_task
 from dynaclr.evaluation.controls import learning_curve, null_rows
+from dynaclr.evaluation.embedding_figures import draw_embeddings
 from dynaclr.evaluation.families import Rows, health_rows, resolution_rows, temporal_rows
 from dynaclr.evaluation.headline import summarize
+from dynaclr.evaluation.maps import lay_out, write_maps
 from dynaclr.evaluation.matched import mixing_rows
 from dynaclr.evaluation.measures import fact_of, join_notes
 from dynaclr.evaluation.perturbation import mmd_rows, onset_rows
@@ -77,6 +79,7 @@ def evaluate_model(
     held_out_experiments: list[str],
     out_dir: str | Path,
     seed: int = 0,
+    max_cells: int = 50_000,
 ) -> dict[str, Any]:
     """Score a model's embeddings and its baselines on the same rows; write tables and figures.
 
@@ -98,10 +101,12 @@ def evaluate_model(
     out_dir : str or Path
         Gets ``metrics.csv`` with every metric, ``curves.csv`` with those that run over hours,
         further tables (``differences.csv``, ``confusion.csv``, ``reliability.csv``,
-        ``learning.csv``, ``onsets.csv``, ``predictions.parquet``), a figure beside each, and last
-        ``headline.json``.
+        ``learning.csv``, ``onsets.csv``, ``predictions.parquet``), ``maps.h5ad``, a figure beside
+        each, and last ``headline.json``.
     seed : int
         Decides folds, resamples, subsamples and UMAP.
+    max_cells : int
+        Most cells in ``maps.h5ad``.
 
     Returns
     -------
@@ -129,7 +134,11 @@ def evaluate_model(
     out_dir = Path(out_dir)
     _write_tables(out_dir, model, scores, results)
     logger.info("figures")
-    _draw(out_dir, study, scores, results)
+    _draw(out_dir, scores, results)
+    classes = _classes(study, scores)
+    store = lay_out(study.cohort, classes, max_cells, seed)
+    write_maps(store, out_dir / "maps.h5ad")
+    draw_embeddings(store, list(classes), out_dir / "embedding.png")
     write_json(out_dir / "headline.json", headline)
     return headline
 
@@ -223,7 +232,7 @@ def _typed(predictions: pd.DataFrame) -> pd.DataFrame:
     return predictions[PREDICTION_COLUMNS].astype({**types, **dict.fromkeys(text, "string")})
 
 
-def _draw(out_dir: Path, study: Study, scores: list[TaskScores], results: _Results) -> None:
+def _draw(out_dir: Path, scores: list[TaskScores], results: _Results) -> None:
     figures.draw_classifiers(scores, results.metrics, out_dir / "classifiers.svg")
     figures.draw_roc(scores, out_dir / "roc.svg")
     figures.draw_confusion(scores, out_dir / "confusion.svg")
@@ -234,9 +243,23 @@ def _draw(out_dir: Path, study: Study, scores: list[TaskScores], results: _Resul
     curve_figures.draw_temporal(results.curves, out_dir / "temporal.svg")
     curve_figures.draw_kinetics(results.curves, out_dir / "kinetics.svg")
     figures.draw_health(results.metrics, out_dir / "health.svg")
-    task_labels = {}
-    for task, rows in study.tasks:
-        values = np.full(len(study.obs), None, dtype=object)
-        values[rows.rows] = rows.labels
-        task_labels[f"{task.name} ({task.source})"] = values
-    embedding_figures.draw_embeddings(study.cohort, task_labels, out_dir, study.seed)
+
+
+def _classes(study: Study, scores: list[TaskScores]) -> dict[str, np.ndarray]:
+    """Of each task the known class of every observation, and the predicted one where scored."""
+    columns = {}
+    for (task, rows), scored in zip(study.tasks, scores, strict=True):
+        known = np.full(len(study.obs), None, dtype=object)
+        known[rows.rows] = rows.labels
+        columns[f"{task.name} ({task.source})"] = known
+        if len(scored.predictions):
+            mine = scored.predictions[scored.predictions["variant"] == study.variants[0].name]
+            columns[f"{task.name} (predicted)"] = _most_probable(mine, study.obs)
+    return columns
+
+
+def _most_probable(predictions: pd.DataFrame, obs: pd.DataFrame) -> np.ndarray:
+    """Most probable class of each observation, object, None where it was not predicted."""
+    best = predictions.loc[predictions.groupby(KEY)["probability"].idxmax()]
+    place = pd.MultiIndex.from_frame(best[KEY]).get_indexer(pd.MultiIndex.from_frame(obs[KEY]))
+    return np.where(place >= 0, best["class"].to_numpy(dtype=object)[place], None)

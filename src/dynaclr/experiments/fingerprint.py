@@ -81,7 +81,7 @@ def code_digest(*parts: str, without: tuple[str, ...] = ()) -> str:
     *parts : str
         Rooms (``"index"``) or files (``"data/arrays.py"``) of the package.
     without : tuple of str
-        Names of files that do not count: those that draw figures, for example.
+        Names of files or folders that do not count: those that draw figures, for example.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def code_digest(*parts: str, without: tuple[str, ...] = ()) -> str:
         lines += [
             f"{file.relative_to(_PACKAGE)} {_meaning(file)}"
             for file in files
-            if file.name not in without
+            if not set(file.relative_to(_PACKAGE).parts) & set(without)
         ]
     return digest_text("\n".join(lines))[:16]
 

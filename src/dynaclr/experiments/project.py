@@ -167,6 +167,19 @@ class ComparisonConfig(ConfigModel):
     )
 
 
+class ReportConfig(ConfigModel):
+    """How much of the cells the report shows."""
+
+    cells: int = Field(
+        50_000,
+        ge=1,
+        description="Most cells in a map of the embedding, as many of each experiment.",
+    )
+    pictures: int = Field(
+        2000, ge=1, description="Most cells of an experiment that are shown with their picture."
+    )
+
+
 class ProjectConfig(ConfigModel):
     """The workflow's whole configuration."""
 
@@ -183,6 +196,9 @@ class ProjectConfig(ConfigModel):
     comparison: ComparisonConfig | None = Field(
         None, description="Which models are held side by side; default: none are."
     )
+    report: ReportConfig = Field(
+        default_factory=ReportConfig, description="How much of the cells the report shows."
+    )
 
 
 @dataclass(frozen=True)
@@ -198,12 +214,14 @@ class Project:
     evaluation : EvaluationConfig
     comparison : ComparisonConfig or None
         With all models named.
+    report : ReportConfig
     """
 
     registry: ExperimentRegistry
     collections: dict[str, CollectionConfig]
     models: dict[str, ModelConfig]
     evaluation: EvaluationConfig
+    report: ReportConfig
     comparison: ComparisonConfig | None = None
 
     def collection_of(self, model: str) -> CollectionConfig:
@@ -308,7 +326,9 @@ def load_project(
         if comparison.seeds is not None:
             seeds = {"seeds": comparison.seeds}
             models = models | {name: models[name].model_copy(update=seeds) for name in compared}
-    return Project(registry, config.collections, models, config.evaluation, comparison)
+    return Project(
+        registry, config.collections, models, config.evaluation, config.report, comparison
+    )
 
 
 def _all_entries(

@@ -14,5 +14,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "health": ["CollapseWarning", "StepTimes"],
         "inspection": ["audit_batches", "inspect_batches"],
         "multimodal": ["MultiModalContrastiveModule"],
+        "thumbnails": ["write_thumbnails"],
     },
 )

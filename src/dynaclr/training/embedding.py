@@ -120,7 +120,7 @@ def write_embeddings(
     UserError
         When index or statistics are missing, or are not those that were written.
     """
-    cells = _Cells(experiment_dir, data.patches, data.normalization, data.cache_mb << 20)
+    cells = Cells(experiment_dir, data.patches, data.normalization, data.cache_mb << 20)
     for path, matrices in _run(encoders, cells, batch_size, device).items():
         _write(cells, matrices, facts[path], path)
 
@@ -157,7 +157,7 @@ def fit_pixels(
     """
     rng, parts, normalize = np.random.default_rng(seed), [], Normalize()
     for directory in experiment_dirs:
-        cells = _Cells(directory, patches, normalization, 256 << 20)
+        cells = Cells(directory, patches, normalization, 256 << 20)
         chosen = rng.permutation(len(cells))[: max(1, max_patches // len(experiment_dirs))]
         batch = cells.read(np.sort(chosen))
         parts.append(normalize(at_common_size(batch), batch["center"], batch["spread"]))
@@ -195,7 +195,7 @@ def embed_baselines(
     UserError
         When index, statistics or components are missing, or are not those that were written.
     """
-    cells = _Cells(experiment_dir, patches, normalization, 256 << 20)
+    cells = Cells(experiment_dir, patches, normalization, 256 << 20)
     encoders: dict[Path, nn.Module] = {out: IntensityFeatures()}
     facts: dict[Path, dict[str, Any]] = {out: {"variant": "intensity", "checkpoint": None}}
     if pixels is not None and pixels_out is not None:
@@ -209,7 +209,7 @@ def embed_baselines(
         _write(cells, matrices, facts[path] | config, path)
 
 
-class _Cells:
+class Cells:
     """An experiment's observations, their patches, and the digests that say which ones."""
 
     def __init__(
@@ -225,7 +225,7 @@ class _Cells:
         }
         self.index = MultiExperimentIndex.from_parquet([experiment_dir])
         entry = ExperimentConfig.model_validate(read_json(experiment_dir / "summary.json")["entry"])
-        self.name = entry.name
+        self.entry, self.name = entry, entry.name
         statistics = read_statistics(experiment_dir.parent, [entry.name])
         self.reader = CellReader(
             self.index, {entry.name: entry}, statistics, patches, normalization, cache_bytes
@@ -287,7 +287,7 @@ def _trained(cli: TrainingCLI, model_dir: Path) -> nn.Module:
 
 @torch.inference_mode()
 def _run(
-    encoders: dict[Path, nn.Module], cells: _Cells, batch_size: int, device: torch.device
+    encoders: dict[Path, nn.Module], cells: Cells, batch_size: int, device: torch.device
 ) -> dict[Path, Matrices]:
     """Features and projections of all rows, in their order, by every encoder."""
     normalize = Normalize()
@@ -312,7 +312,7 @@ def _run(
     }
 
 
-def _write(cells: _Cells, matrices: Matrices, facts: dict[str, Any], out: Path) -> None:
+def _write(cells: Cells, matrices: Matrices, facts: dict[str, Any], out: Path) -> None:
     obs = cells.observations()
     store = ad.AnnData(X=matrices[0], obs=obs)
     store.obsm["X_projections"] = matrices[1]
