@@ -1,5 +1,6 @@
 """Evaluation: embedding stores in, metrics tables and figures out."""
 
+from dynaclr.evaluation.annotate import append_columns
 from dynaclr.evaluation.classifier_registry import fetch_classifier, publish_classifier
 from dynaclr.evaluation.classify import apply_linear_classifier, train_linear_classifier
 from dynaclr.evaluation.comparison import compare_models
@@ -9,6 +10,7 @@ from dynaclr.evaluation.stores import read_store
 
 __all__ = [
     "LinearClassifier",
+    "append_columns",
     "apply_linear_classifier",
     "compare_models",
     "evaluate_model",
