@@ -20,6 +20,7 @@ import yaml
 from dynaclr.data import NormalizationConfig, PatchConfig
 from dynaclr.experiments import UserError
 from dynaclr.experiments.files import digest_path, read_json, read_seal
+from dynaclr.experiments.training_config import load_training
 from dynaclr.training import check_training, embed, embed_baselines, fit_pixels, train
 
 CONFIGURATION = {
@@ -151,6 +152,16 @@ def test_killed_training_goes_on_to_the_same_weights(model, collection, tmp_path
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "resuming from" in done.stderr
     assert_same_result(folder, model)
+
+
+@pytest.mark.slow
+def test_any_number_of_workers_gives_the_same_bytes(model, collection, tmp_path):
+    """One worker is among the stopped trainings below, none in the model itself."""
+    for workers in (2, 3):
+        folder = tmp_path / str(workers) / "small" / "seed0"
+        training = CONFIGURATION | {"data": CONFIGURATION["data"] | {"num_workers": workers}}
+        subprocess.run(train_command(training, collection, folder, save_minutes=5), check=True)
+        assert_same_result(folder, model)
 
 
 @pytest.mark.slow
@@ -311,6 +322,12 @@ def test_broken_training_configuration_is_told(section, key, value, message):
     broken = CONFIGURATION | {section: CONFIGURATION[section] | {key: value}}
     with pytest.raises(UserError, match=rf"(?s)my.yaml: .*{message}"):
         check_training(broken, "my.yaml")
+
+
+@pytest.mark.parametrize("name", ["demo.yaml", "gpu.yaml"])
+def test_training_files_of_the_repository_are_sound(repository, name):
+    path = repository / "config/training" / name
+    check_training(load_training(path), name)
 
 
 def test_missing_hardware_is_told_by_the_training_not_by_the_check(collection, tmp_path):
