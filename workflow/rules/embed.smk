@@ -8,6 +8,7 @@ rule embed:
             wildcards.model, wildcards.seed, "best.ckpt.digest", "config.yaml"
         ),
         lambda wildcards: patch_sources(wildcards.experiment),
+        lambda wildcards: stores_of([wildcards.experiment]),
     output:
         trained=directory("results/embeddings/{model}/seed{seed}/{experiment}.zarr"),
         trained_digest="results/embeddings/{model}/seed{seed}/{experiment}.zarr.digest",
@@ -28,6 +29,7 @@ rule embed:
         )
         + altered_patches(wildcards.experiment),
         threads=lambda wildcards: models[wildcards.model].threads,
+        rounding=lambda wildcards: rounding_of([wildcards.experiment]),
         code=embedding_code,
     shell:
         "dynaclr embed --model results/models/{wildcards.model}/seed{wildcards.seed}"
@@ -38,6 +40,7 @@ rule embed:
 rule embed_intensity:
     input:
         lambda wildcards: patch_sources(wildcards.experiment),
+        lambda wildcards: stores_of([wildcards.experiment]),
     output:
         store=directory("results/embeddings/{model}/intensity/{experiment}.zarr"),
         digest="results/embeddings/{model}/intensity/{experiment}.zarr.digest",
@@ -48,6 +51,7 @@ rule embed_intensity:
     params:
         patches=lambda wildcards: patches_of(wildcards.model),
         altered=lambda wildcards: altered_patches(wildcards.experiment),
+        rounding=lambda wildcards: rounding_of([wildcards.experiment]),
         code=embedding_code,
     shell:
         "dynaclr embed-intensity {params.patches} --out {output.store}"
