@@ -457,6 +457,40 @@ def apply_linear_classifier(
     run(classifier, {name: embeddings / f"{name}.zarr" for name in experiments}, out)
 
 
+def annotate(
+    stores: list[Path],
+    table: Path,
+    key: list[str] | None = None,
+    columns: list[str] | None = None,
+    replace: bool = False,
+) -> None:
+    """Append columns of a table to embedding stores by key: to all of them, or to none.
+
+    Args:
+        stores: AnnData stores (.zarr) or maps (.h5ad), changed in place.
+        table: Table (.csv or .parquet).
+        key: Columns that both share; default: those of experiment, fov, track_id and t that the
+            table has.
+        columns: Columns to append; default: all that are no key.
+        replace: Replace columns of the same name.
+    """
+    from dynaclr.evaluation import append_columns
+
+    append_columns(stores, table, key, columns, replace)
+
+
+def info(path: Path) -> None:
+    """Tell in a few lines what a plate, an index, a checkpoint or an embedding store holds.
+
+    Args:
+        path: OME-Zarr plate; cells.parquet or index.arrow; .ckpt; AnnData (.zarr, .h5ad); or a
+            folder of results that holds one of them.
+    """
+    from dynaclr.cli.info import show
+
+    show(path)
+
+
 COMMANDS = {
     "check": check,
     "check-training": check_training,
@@ -475,5 +509,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "report": report,
     "train-linear-classifier": train_linear_classifier,
+    "annotate": annotate,
+    "info": info,
     "apply-linear-classifier": apply_linear_classifier,
 }

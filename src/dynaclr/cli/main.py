@@ -33,6 +33,9 @@ def main() -> None:
     )
     for talkative in ("matplotlib", "numba", "fsspec", "asyncio", "zarr", "PIL", "numexpr"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
+    # `dynaclr info PATH` reads better than the flag that the other commands would have.
+    if arguments[:1] == ["info"] and len(arguments) == 2 and not arguments[1].startswith("-"):
+        arguments.insert(1, "--path")
     started = time.monotonic()
     if arguments[:1] == ["run"]:
         sys.exit(run_workflow(arguments[1:]))

@@ -131,6 +131,21 @@ class Plate:
         """Channel names of the plate, in order of first appearance."""
         return list(dict.fromkeys(c for p in self.positions.values() for c in p.channels))
 
+    def summary(self) -> dict[str, str]:
+        """Name and text of what should be known of the plate."""
+        positions = list(self.positions.values())
+        shapes = sorted({position.shape for position in positions})
+        sizes = sorted({position.pixel_size_um for position in positions})
+        return {
+            "wells": f"{len(self.wells)}: {', '.join(self.wells)}",
+            "fields of view": f"{len(positions)}",
+            "channels": ", ".join(self.channels),
+            "shape (t, c, z, y, x)": "; ".join(" x ".join(map(str, shape)) for shape in shapes),
+            "pixel size": ", ".join(f"{size:g} um" for size in sizes),
+            "resolution levels": f"{max(len(position.levels) for position in positions)}",
+            "Zarr format": ", ".join(map(str, sorted({p.zarr_format for p in positions}))),
+        }
+
     def digest(self) -> str:
         """SHA-256 of everything that the metadata says (no pixel is read)."""
         return digest_json(

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from dynaclr.evaluation.maps import map_facts
-from dynaclr.evaluation.stores import KEY
+from dynaclr.evaluation.stores import KEY, open_anndata
 from dynaclr.evaluation.variants import parse_variant
 from dynaclr.experiments import UserError
 from dynaclr.experiments.selection import whole_lineages
@@ -97,11 +97,7 @@ def build_explorer(
 
 
 def _read_maps(path: Path) -> AnnData:
-    import anndata
-
-    if not path.is_file():
-        raise UserError(f"{path}: no such file. Run `dynaclr evaluate` first.")
-    store = anndata.read_h5ad(path)
+    store = open_anndata(path)
     order = store.obs.reset_index(drop=True).sort_values(KEY, kind="stable").index.to_numpy()
     return store[order].copy()
 
