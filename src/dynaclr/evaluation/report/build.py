@@ -51,6 +51,7 @@ def write_report(plan: ReportPlan, results: str | Path, out: str | Path) -> None
         map_parts=content.evaluation_parts(plan, results, maps=True),
         evaluation_parts=content.evaluation_parts(plan, results, maps=False),
         metric_tables=content.metric_tables(metrics),
+        comparison_figures=content.comparison_figures(plan, results),
         difference_tables=content.difference_tables(plan, results),
         provenance_parts=content.provenance_parts(plan, results),
         config=yaml.safe_dump(plan.config, sort_keys=True, allow_unicode=True),

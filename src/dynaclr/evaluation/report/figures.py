@@ -43,14 +43,21 @@ def read_figures(results: Path, names: list[str]) -> list[Figure]:
     ----------
     results : Path
     names : list of str
-        Files relative to `results`, ``.svg`` or ``.png``.
+        Files relative to `results`, ``.svg`` or ``.png``; of a folder, those in it.
 
     Raises
     ------
     UserError
         When a file is missing.
     """
-    return [_read(results, name) for name in names]
+    return [_read(results, file) for name in names for file in _files(results, name)]
+
+
+def _files(results: Path, name: str) -> list[str]:
+    if not (results / name).is_dir():
+        return [name]
+    found = (path for path in (results / name).iterdir() if path.suffix in (".svg", ".png"))
+    return sorted(path.relative_to(results).as_posix() for path in found)
 
 
 def _read(results: Path, name: str) -> Figure:
