@@ -4,8 +4,6 @@
 #   snakemake --cores all --configfile X      your own project
 #   snakemake --profile slurm                 the same on a cluster
 
-from pathlib import Path
-
 from snakemake.utils import min_version
 
 min_version("9.19")
@@ -17,12 +15,10 @@ if not workflow.configfiles:
     configfile: "config/config.yaml"
 
 
-# Used with --sdm apptainer alone; envs/dynaclr.def says how it is made.
-container: str(Path(workflow.basedir) / "envs/dynaclr.sif")
+report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/cluster.smk"
 include: "workflow/rules/simulate.smk"
 include: "workflow/rules/index.smk"
 include: "workflow/rules/statistics.smk"
@@ -30,9 +26,7 @@ include: "workflow/rules/merge.smk"
 include: "workflow/rules/batches.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/embed.smk"
-include: "workflow/rules/thumbnails.smk"
 include: "workflow/rules/evaluate.smk"
-include: "workflow/rules/comparison.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -42,11 +36,5 @@ rule all:
         "results/report.html",
 
 
-onstart:
-    check_destination()
-    refuse_twofold_work()
-
-
 onsuccess:
-    drop_resume_points()
     print_headlines()

@@ -6,7 +6,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "cells": ["CellReader", "PatchConfig", "at_common_size"],
+        "cells": ["CellReader", "NormalizationConfig", "PatchConfig"],
         "datamodule": [
             "MultiExperimentDataModule",
             "SamplingConfig",
@@ -14,7 +14,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "dataset": ["MultiExperimentTripletDataset"],
         "loading": ["ResumableLoader"],
-        "lookup": ["NormalizationConfig"],
         "statistics": ["compute_statistics"],
     },
 )

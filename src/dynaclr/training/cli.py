@@ -14,20 +14,11 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from dynaclr.data import MultiExperimentDataModule
 from dynaclr.experiments import Problems, UserError
-from dynaclr.training.base import TrainedModule
-
-_DEFAULT_MODEL = "dynaclr.training.ContrastiveModule"
-_NOT_TOLD = (
-    "Does not validate against any of the Union subtypes",
-    "Subtypes: ",
-    "Errors:",
-    "Expected a <class 'NoneType'>",
-    "Given value",
-)
+from dynaclr.training.contrastive import ContrastiveModule
 
 
 class TrainingCLI(LightningCLI):
-    """Builds a model, its data and a trainer from a configuration; runs nothing.
+    """Builds a contrastive model, its data and a trainer from a configuration; runs nothing.
 
     Parameters
     ----------
@@ -35,7 +26,7 @@ class TrainingCLI(LightningCLI):
         Training configuration with the keys ``model``, ``data``, ``trainer``, ``seed_everything``.
     callbacks : sequence of Callback
         Added to those that the configuration names.
-    loggers, plugins : sequence of Logger, sequence of plugins
+    loggers : sequence of Logger
         Likewise.
     **trainer_defaults
         Trainer arguments that hold unless the configuration says otherwise.
@@ -46,78 +37,44 @@ class TrainingCLI(LightningCLI):
         content: dict[str, Any],
         callbacks: Sequence[Callback] = (),
         loggers: Sequence[Logger] = (),
-        plugins: Sequence[Any] = (),
         **trainer_defaults: Any,
     ) -> None:
         self._callbacks = list(callbacks)
         self._loggers = list(loggers)
-        self._plugins = list(plugins)
         super().__init__(
-            args=name_model_class(content),
+            ContrastiveModule,
+            MultiExperimentDataModule,
+            args=content,
             run=False,
-            parser_kwargs={"exit_on_error": False},
             save_config_callback=None,
-            **common_options(**trainer_defaults),
+            # The composed batches already know their replica; Lightning must not wrap them.
+            trainer_defaults={"use_distributed_sampler": False, **trainer_defaults},
+            seed_everything_default=0,
+            parser_kwargs={"exit_on_error": False},
         )
 
     def add_arguments_to_parser(self, parser: Any) -> None:
-        """Add what all command lines of a training share."""
-        add_common_arguments(parser)
+        """Use one seed for weights, batches, positives and augmentation."""
+        parser.link_arguments("seed_everything", "data.seed")
 
     def parse_arguments(self, parser: Any, args: Any) -> None:
         """Take the configuration from the content alone, never from the command line."""
         self.config = parser.parse_object(args)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Build the trainer with what belongs to this run beside what is configured."""
+        """Build the trainer with this run's callbacks and loggers beside the configured ones."""
         configured = self.config_init.trainer
-        loggers = [one for one in as_list(configured.logger) if isinstance(one, Logger)]
+        logger = configured.logger
+        named = logger if isinstance(logger, list) else [logger]
         return super().instantiate_trainer(
-            callbacks=[*as_list(configured.callbacks), *self._callbacks],
-            logger=[*self._loggers, *loggers],
-            plugins=[*as_list(configured.plugins), *self._plugins],
+            callbacks=[*(configured.callbacks or []), *self._callbacks],
+            logger=[*self._loggers, *(one for one in named if isinstance(one, Logger))],
             **kwargs,
         )
 
     def resolved(self) -> str:
         """Configuration as YAML, with every default filled in."""
         return self.parser.dump(self.config, skip_none=False)
-
-
-def as_list(values: Any) -> list[Any]:
-    """What a trainer takes as None, one, or several."""
-    if values is None:
-        return []
-    return list(values) if isinstance(values, list | tuple) else [values]
-
-
-def common_options(**trainer_defaults: Any) -> dict[str, Any]:
-    """Options of every `LightningCLI` of this package."""
-    return {
-        "model_class": TrainedModule,
-        "subclass_mode_model": True,
-        "datamodule_class": MultiExperimentDataModule,
-        # The modules make their own optimiser; others would be silently preferred.
-        "auto_configure_optimizers": False,
-        "seed_everything_default": 0,
-        # The composed batches already know their replica; Lightning must not wrap them.
-        "trainer_defaults": {"use_distributed_sampler": False, **trainer_defaults},
-    }
-
-
-def add_common_arguments(parser: Any) -> None:
-    """Let the parts share what they must agree on: the seed, and the markers where one asks."""
-    parser.link_arguments("seed_everything", "data.seed")
-    parser.link_arguments("data.patches.markers", "model.init_args.markers")
-    parser.set_defaults({"model": {"class_path": _DEFAULT_MODEL}})
-
-
-def name_model_class(content: dict[str, Any]) -> dict[str, Any]:
-    """Name the class of a model of which only the arguments are given: `ContrastiveModule`."""
-    model = content.get("model")
-    if not isinstance(model, dict) or "class_path" in model:
-        return content
-    return content | {"model": {"class_path": _DEFAULT_MODEL, "init_args": model}}
 
 
 def build(content: dict[str, Any], where: str, **options: Any) -> TrainingCLI:
@@ -141,21 +98,13 @@ def build(content: dict[str, Any], where: str, **options: Any) -> TrainingCLI:
     try:
         cli = TrainingCLI(content, **options)
     except (ArgumentError, ImportError, TypeError, ValueError) as error:
-        raise wrong_key(error, where) from error
+        raise UserError(
+            f"{where}: {str(error).rstrip('. ')}. Correct this key; see config/README.md."
+        ) from error
     except MisconfigurationException as error:
         raise lacking_hardware(error, where) from error
-    check_encoder(cli.model, cli.datamodule, where)
+    _check_encoder(cli, where)
     return cli
-
-
-def wrong_key(error: Exception, where: str) -> UserError:
-    """What to tell a user about a fault that the parser or a class has found.
-
-    Of a value that may be null the parser says that it is not null either, and repeats all of it.
-    """
-    lines = [line.strip().removeprefix("- ") for line in str(error).splitlines()]
-    told = " ".join(line for line in lines if not line.startswith(_NOT_TOLD))
-    return UserError(f"{where}: {told.rstrip('. ')}. Correct this key; see config/README.md.")
 
 
 def lacking_hardware(error: MisconfigurationException, where: str) -> UserError:
@@ -166,21 +115,15 @@ def lacking_hardware(error: MisconfigurationException, where: str) -> UserError:
     )
 
 
-def check_encoder(model: TrainedModule, data: MultiExperimentDataModule, where: str) -> None:
-    """An encoder that tells the shape of its patches must be given such patches.
-
-    Raises
-    ------
-    UserError
-        When it is not.
-    """
+def _check_encoder(cli: TrainingCLI, where: str) -> None:
+    """An encoder that tells the shape of its patches must be given such patches."""
+    patches, problems = cli.datamodule.patches, Problems()
     given = {
-        "in_channels": (len(data.patches.markers), "data.patches.markers"),
-        "in_stack_depth": (data.patches.depth, "data.patches.depth"),
+        "in_channels": (len(patches.markers), "data.patches.markers"),
+        "in_stack_depth": (patches.depth, "data.patches.depth"),
     }
-    problems = Problems()
     for argument, (number, key) in given.items():
-        expected = getattr(model.encoder, argument, number)
+        expected = getattr(cli.model.encoder, argument, number)
         if expected != number:
             problems.add(
                 f"{where}: model.encoder",
