@@ -38,7 +38,7 @@ def save_audit_figure(
         (experiments, conditions, hours, offsets), (lineages, negatives, seen, table) = axes
         _draw_counts(experiments, steps, "experiment")
         _draw_counts(conditions, steps, "condition")
-        _draw_hours(hours, draws)
+        _draw_hours(hours, draws, steps)
         _draw_offsets(offsets, draws)
         _draw_lineages(lineages, steps)
         _draw_negatives(negatives, steps)
@@ -74,9 +74,11 @@ def _draw_counts(axis: Any, steps: pd.DataFrame, column: str) -> None:
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4, handlelength=1)
 
 
-def _draw_hours(axis: Any, draws: pd.DataFrame) -> None:
+def _draw_hours(axis: Any, draws: pd.DataFrame, steps: pd.DataFrame) -> None:
     """Show hours around the focal hour where there is one, else hours themselves."""
     enriched = draws["focal_hour"].notna().all()
+    focal = draws["part"].isin(["focal", "leaked_focal"]).sum()
+    outside = 100 * steps["outside_window"].sum() / max(focal, 1)
     value = draws["hours"] - draws["focal_hour"] if enriched else draws["hours"]
     # Bins of half an hour hold a whole number of frames of most experiments.
     edges = np.arange(np.floor(value.min()), value.max() + 1, 0.5)
@@ -86,7 +88,9 @@ def _draw_hours(axis: Any, draws: pd.DataFrame) -> None:
     axis.set(
         xlabel="hours from the focal hour" if enriched else "hours post infection",
         ylabel="anchors",
-        title="When" if enriched else "When (no temporal enrichment)",
+        title=f"When ({outside:.2g} % of focal rows outside the window)"
+        if enriched
+        else "When (no temporal enrichment)",
     )
     axis.set_ylim(0, axis.get_ylim()[1] * 1.25)
     axis.legend()
@@ -192,7 +196,11 @@ def save_pairs_figure(
             row, side = number % half, number // half * width
             axes[row, side].text(1, 0.5, _describe(line), fontsize=7, ha="right", va="center")
             for axis, (view, marker) in zip(axes[row, side + 1 :], tiles, strict=False):
-                axis.imshow(patches[view][number, marker], cmap="gray", vmin=-2, vmax=4)
+                patch = patches[view][number, marker]
+                axis.imshow(patch, cmap="gray", vmin=-2, vmax=4)
+                if np.ptp(patch) == 0:  # absent markers are constant; augmentation may add noise
+                    middle = {"ha": "center", "va": "center", "transform": axis.transAxes}
+                    axis.text(0.5, 0.5, "not imaged", fontsize=6, color="white", **middle)
                 if row == 0:
                     heading = "\n".join([*view.split(), markers[marker]])
                     axis.set_title(heading, fontsize=7, loc="center")

@@ -61,8 +61,9 @@ def tables(draw: st.DrawFn, max_rows: int = 5000) -> Table:
 
 @st.composite
 def options(draw: st.DrawFn, enriched: bool | None = None) -> dict[str, Any]:
-    """All options but the sizes; `weighted` stands for weights of whatever groups there are."""
+    """All options but the batch size; `weighted` stands for weights of all groups there are."""
     chosen = {
+        "num_replicas": draw(st.sampled_from(REPLICAS)),
         "leaky": draw(st.sampled_from([0.0, 0.1, 0.2, 0.5, 1.0])),
         "temporal_enrichment": draw(st.booleans()) if enriched is None else enriched,
         "temporal_window_hours": draw(st.sampled_from([0.0, 0.5, 2.0])),

@@ -35,9 +35,9 @@ def make(
         return FlexibleBatchSampler(columns, batch_size, **chosen)
 
 
-def enough_rows(batch_size: int, table: Table) -> int:
-    """At least so many rows a batch that going through a whole epoch is quick."""
-    return max(batch_size, len(table.columns) // 200)
+def enough_rows(batch_size: int, table: Table, chosen: dict[str, Any]) -> int:
+    """At least so many rows a replica that going through a whole epoch is quick."""
+    return max(batch_size, len(table.columns) // (200 * chosen["num_replicas"]))
 
 
 def describe_epoch(
@@ -69,11 +69,12 @@ def pools_of(sampler: FlexibleBatchSampler, table: Table, chosen: dict) -> tuple
 @few
 @given(tables(), sizes, options(), st.data())
 def test_a_batch_is_a_pure_function_of_seed_epoch_and_step(table, batch_size, chosen, data):
-    sampler = make(table, enough_rows(batch_size, table), **chosen)
+    sampler = make(table, enough_rows(batch_size, table, chosen), **chosen)
     epoch, step = data.draw(st.integers(0, 99)), data.draw(st.integers(0, len(sampler) - 1))
     expected = sampler.global_batch(epoch, step)
     sampler.set_epoch(epoch)
-    assert next(islice(sampler, step, None)) == expected.tolist()
+    replica = next(islice(sampler, step, None))
+    assert replica == expected[sampler.describe(epoch, step).replica == 0].tolist()
 
     recoded = table.columns.copy()
     for name in ("experiment", "condition"):
@@ -106,6 +107,7 @@ def test_a_saved_state_resumes_in_the_middle_of_an_epoch(table, batch_size, chos
 @few
 @given(tables(max_rows=600), st.sampled_from([24, 48, 120]), options())
 def test_replicas_share_the_global_batch_whatever_their_number(table, global_size, chosen):
+    del chosen["num_replicas"]
     single = make(table, global_size, **chosen)
     steps = range(min(len(single), 8))
     for n in REPLICAS:
@@ -139,7 +141,7 @@ def assert_balanced_shares(batch: BatchDescription, num_replicas: int) -> None:
 @few
 @given(tables(), sizes, options())
 def test_every_part_has_exact_quotas_whose_remainders_rotate(table, batch_size, chosen):
-    sampler = make(table, enough_rows(batch_size, table), **chosen)
+    sampler = make(table, enough_rows(batch_size, table, chosen), **chosen)
     group, stratum = pools_of(sampler, table, chosen)
     over_epoch: dict[tuple, np.ndarray] = {}
     for batch in describe_epoch(sampler):
@@ -163,7 +165,7 @@ def test_every_part_has_exact_quotas_whose_remainders_rotate(table, batch_size, 
 @few
 @given(tables(), sizes, options(enriched=False), st.integers(0, 5))
 def test_draws_of_a_pool_differ_by_at_most_one_over_an_epoch(table, batch_size, chosen, epoch):
-    sampler = make(table, enough_rows(batch_size, table), **chosen)
+    sampler = make(table, enough_rows(batch_size, table, chosen), **chosen)
     group, stratum = pools_of(sampler, table, chosen)
     drawn = np.zeros(len(table.columns), dtype=int)
     for step in range(len(sampler)):
@@ -204,14 +206,15 @@ def test_focal_rows_lie_in_the_window_or_in_the_smallest_that_holds_enough(
 ):
     sampler = make(table, batch_size, **chosen)
     group, stratum = pools_of(sampler, table, chosen)
-    n_leaked = round(chosen["leaky"] * batch_size) if len(sampler.groups) > 1 else 0
+    size = sampler.global_batch_size
+    n_leaked = round(chosen["leaky"] * size) if len(sampler.groups) > 1 else 0
     global_fraction = chosen["temporal_global_fraction"]
     for batch in describe_epoch(sampler, 2, most=12):
         leader = sampler.groups.index(batch.group)
         distance = np.abs(table.hours - batch.focal_hour)
         assert distance[group == leader].min() == 0
         parts = Counter(batch.part.tolist())
-        n_primary = batch_size - n_leaked
+        n_primary = size - n_leaked
         assert parts["global"] == round(global_fraction * n_primary)
         assert parts["focal"] == n_primary - parts["global"]
         assert parts["leaked_global"] == round(global_fraction * n_leaked)
