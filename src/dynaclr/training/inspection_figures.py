@@ -88,12 +88,12 @@ def _draw_hours(axis: Any, draws: pd.DataFrame, steps: pd.DataFrame) -> None:
     axis.set(
         xlabel="hours from the focal hour" if enriched else "hours post infection",
         ylabel="anchors",
-        title=f"When ({outside:.2g} % of focal rows outside the window)"
+        title=f"When ({outside:.2g} % of focal outside window)"
         if enriched
         else "When (no temporal enrichment)",
     )
-    axis.set_ylim(0, axis.get_ylim()[1] * 1.25)
-    axis.legend()
+    axis.set_ylim(0, axis.get_ylim()[1] * 1.6)
+    axis.legend(loc="upper right")
 
 
 def _draw_offsets(axis: Any, draws: pd.DataFrame) -> None:
@@ -196,9 +196,10 @@ def save_pairs_figure(
             row, side = number % half, number // half * width
             axes[row, side].text(1, 0.5, _describe(line), fontsize=7, ha="right", va="center")
             for axis, (view, marker) in zip(axes[row, side + 1 :], tiles, strict=False):
-                patch = patches[view][number, marker]
-                axis.imshow(patch, cmap="gray", vmin=-2, vmax=4)
-                if np.ptp(patch) == 0:  # absent markers are constant; augmentation may add noise
+                axis.imshow(patches[view][number, marker], cmap="gray", vmin=-2, vmax=4)
+                # An absent marker is constant until augmentation adds noise.
+                plain = patches[view.removeprefix("augmented ")][number, marker]
+                if np.ptp(plain) == 0:
                     middle = {"ha": "center", "va": "center", "transform": axis.transAxes}
                     axis.text(0.5, 0.5, "not imaged", fontsize=6, color="white", **middle)
                 if row == 0:
