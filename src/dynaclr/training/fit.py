@@ -83,7 +83,9 @@ def train(
     inputs = _inputs(collection, experiments)
     work = _work_folder(out_dir, digest_json([training, inputs, seed, threads, _code()]))
     history = MetricsHistory()
-    checkpoint = _checkpointing(work)
+    checkpoint = ModelCheckpoint(
+        work, "best", monitor=_MONITOR, mode="min", enable_version_counter=False
+    )
     resume = work / "last.ckpt"
     cli = build(
         with_data(training, str(collection), str(experiments), seed),
@@ -91,6 +93,8 @@ def train(
         callbacks=[
             history,
             checkpoint,
+            # With `save_last`, Lightning would save the last epoch only where it is the best.
+            ModelCheckpoint(work, "last", enable_version_counter=False),
             EpochLine(log.info, history),
             StepSeed(seed),
             ResumePoints(resume, save_minutes, log.info),
@@ -147,17 +151,6 @@ def _work_folder(out_dir: Path, key: str) -> Path:
         shutil.rmtree(out_dir / "tensorboard")
     work.mkdir(parents=True, exist_ok=True)
     return work
-
-
-def _checkpointing(work: Path) -> ModelCheckpoint:
-    return ModelCheckpoint(
-        dirpath=work,
-        filename="best",
-        monitor=_MONITOR,
-        mode="min",
-        save_last=True,
-        enable_version_counter=False,
-    )
 
 
 def _write_products(

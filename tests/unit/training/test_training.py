@@ -1,5 +1,6 @@
 """Training and embedding on a small collection, from configuration to stores."""
 
+import copy
 import json
 import os
 import shutil
@@ -100,6 +101,18 @@ def test_same_seed_gives_the_same_bytes_and_another_does_not(model, collection, 
         assert same == (seed == 0)
     again = (tmp_path / "small" / "seed0" / "metrics.csv").read_text()
     assert again == (model / "metrics.csv").read_text()
+
+
+def test_last_checkpoint_is_that_of_the_last_epoch_also_where_another_is_best(collection, tmp_path):
+    training = copy.deepcopy(CONFIGURATION)
+    # So large a rate that the embedding gets worse.
+    training["model"]["learning_rate"] = 1.0
+    train(training, collection.folder, collection.experiments, 0, tmp_path, threads=1)
+    history = pd.read_csv(tmp_path / "metrics.csv")
+    last = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    best = torch.load(tmp_path / "best.ckpt", weights_only=True)
+    assert best["epoch"] == history["loss/val"].idxmin() < 2, "else this shows nothing"
+    assert (last["epoch"], last["global_step"]) == (2, history["step"].iloc[-1])
 
 
 def interrupt(command: list[str], folder: Path, points: list[tuple[int, int]]) -> None:
