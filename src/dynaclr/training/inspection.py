@@ -203,7 +203,7 @@ def example_pairs(
         The N lines of `draws` that are shown.
     patches : dict of str to NDArray
         ``anchor``, ``positive``, ``augmented anchor`` and ``augmented positive``:
-        (N, C, Y, X) normalized intensities of the middle plane.
+        (N, C, Y, X) normalized intensities of the middle plane; NaN where a marker is absent.
     """
     chosen = np.linspace(0, len(draws) - 1, min(N_PAIRS, len(draws))).astype(int)
     shown = draws.iloc[chosen].reset_index(drop=True)
@@ -212,10 +212,11 @@ def example_pairs(
     batch = datamodule.on_after_batch_transfer(batch, 0)
     patches = {}
     for number, view in enumerate(("anchor", "positive")):
-        x_BCZYX = batch[view]["patch"]
-        patches[view] = _middle(x_BCZYX, datamodule.patches.size)
+        x_BCZYX, imaged_BC = batch[view]["patch"], batch[view]["present"].numpy()
         augmented = datamodule.augment(x_BCZYX, number)
-        patches[f"augmented {view}"] = _middle(augmented, datamodule.patches.size)
+        for name, views in ((view, x_BCZYX), (f"augmented {view}", augmented)):
+            middle_BCYX = _middle(views, datamodule.patches.size)
+            patches[name] = np.where(imaged_BC[..., None, None], middle_BCYX, np.nan)
     return shown, patches
 
 

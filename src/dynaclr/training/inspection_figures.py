@@ -77,8 +77,11 @@ def _draw_counts(axis: Any, steps: pd.DataFrame, column: str) -> None:
 def _draw_hours(axis: Any, draws: pd.DataFrame, steps: pd.DataFrame) -> None:
     """Show hours around the focal hour where there is one, else hours themselves."""
     enriched = draws["focal_hour"].notna().all()
-    focal = draws["part"].isin(["focal", "leaked_focal"]).sum()
-    outside = 100 * steps["outside_window"].sum() / max(focal, 1)
+    title = "When (no temporal enrichment)"
+    if enriched:
+        focal = draws["part"].isin(["focal", "leaked_focal"]).sum()
+        outside = 100 * steps["outside_window"].sum() / max(focal, 1)
+        title = f"When ({outside:.2g} % of focal rows outside)"
     value = draws["hours"] - draws["focal_hour"] if enriched else draws["hours"]
     # Bins of half an hour hold a whole number of frames of most experiments.
     edges = np.arange(np.floor(value.min()), value.max() + 1, 0.5)
@@ -88,9 +91,7 @@ def _draw_hours(axis: Any, draws: pd.DataFrame, steps: pd.DataFrame) -> None:
     axis.set(
         xlabel="hours from the focal hour" if enriched else "hours post infection",
         ylabel="anchors",
-        title=f"When ({outside:.2g} % of focal rows outside the window)"
-        if enriched
-        else "When (no temporal enrichment)",
+        title=title,
     )
     axis.set_ylim(0, axis.get_ylim()[1] * 1.25)
     axis.legend()
@@ -178,7 +179,7 @@ def save_pairs_figure(
     shown : pandas.DataFrame
         One line a pair; see `dynaclr.training.inspection.Audit`.
     patches : dict of str to NDArray
-        (N, C, Y, X) normalized intensities by view.
+        (N, C, Y, X) normalized intensities by view; NaN where a marker is absent.
     markers : sequence of str
         Names of the C channels.
     path : Path
@@ -198,9 +199,9 @@ def save_pairs_figure(
             for axis, (view, marker) in zip(axes[row, side + 1 :], tiles, strict=False):
                 patch = patches[view][number, marker]
                 axis.imshow(patch, cmap="gray", vmin=-2, vmax=4)
-                if np.ptp(patch) == 0:  # absent markers are constant; augmentation may add noise
+                if np.isnan(patch).all():
                     middle = {"ha": "center", "va": "center", "transform": axis.transAxes}
-                    axis.text(0.5, 0.5, "not imaged", fontsize=6, color="white", **middle)
+                    axis.text(0.5, 0.5, "not imaged", fontsize=6, color="0.4", **middle)
                 if row == 0:
                     heading = "\n".join([*view.split(), markers[marker]])
                     axis.set_title(heading, fontsize=7, loc="center")

@@ -105,6 +105,11 @@ def test_example_pairs_are_the_pairs_told(module):
     # Absent markers have spread 1 and stay zero; elsewhere the pattern is the same.
     phase = normalized[:, 0, 4:28, 4:28] / read["spread"][:, 0, None, None].numpy()
     np.testing.assert_allclose(patches["anchor"][:, 0], phase, rtol=1e-4, atol=1e-4)
+    imaged = read["present"].numpy()
+    assert imaged[:, 0].all()
+    assert 0 < imaged[:, 1].sum() < len(imaged), "else this shows nothing"
+    for view in ("anchor", "augmented anchor"):
+        assert (np.isnan(patches[view]).all((-1, -2)) == ~imaged).all(), "told by no grey value"
 
 
 def test_command_writes_table_and_figures(collection, tmp_path, monkeypatch):
