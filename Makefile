@@ -1,8 +1,9 @@
 # make demo   the whole workflow on simulated experiments, to results/report.html
 # make test   the tests; VENV and PYTHON choose another environment folder and interpreter
+# make test-slurm   the cluster profile on a SLURM of this machine; needs root and Debian
 # make conformance   encoders against the public VisCy models, which need Python 3.12 or later
 
-.PHONY: demo test test-all conformance lint clean
+.PHONY: demo test test-all test-slurm conformance lint figures environment clean
 SHELL := /bin/bash
 VENV ?= .venv
 READY := $(VENV)/.complete
@@ -15,7 +16,11 @@ test: $(READY)
 	$(ACTIVATE) && pytest -m "not slow" --numprocesses 2 --dist loadfile
 
 test-all: $(READY)
-	$(ACTIVATE) && pytest --numprocesses 2 --dist loadfile
+	$(ACTIVATE) && pytest --numprocesses 2 --dist loadfile --ignore tests/slurm
+
+# One SLURM for the machine, so one process.
+test-slurm: $(READY)
+	$(ACTIVATE) && pytest tests/slurm
 
 # In a folder of their own and without what they depend on, they leave the environment as it is.
 conformance: $(READY)
@@ -28,6 +33,12 @@ lint: $(READY)
 
 $(READY): envs/lock.txt envs/setup.sh envs/torchvision_cpu.py pyproject.toml
 	bash envs/setup.sh $(VENV)
+
+figures: $(READY)
+	$(ACTIVATE) && python docs/rulegraph.py
+
+environment: $(READY)
+	$(ACTIVATE) && python envs/write_environment.py
 
 clean:
 	rm -rf results logs data/demo .snakemake

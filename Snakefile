@@ -4,6 +4,8 @@
 #   snakemake --cores all --configfile X      your own project
 #   snakemake --profile slurm                 the same on a cluster
 
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 min_version("9.19")
@@ -15,10 +17,12 @@ if not workflow.configfiles:
     configfile: "config/config.yaml"
 
 
-report: "workflow/report/workflow.rst"
+# Used with --sdm apptainer alone; envs/dynaclr.def says how it is made.
+container: str(Path(workflow.basedir) / "envs/dynaclr.sif")
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/cluster.smk"
 include: "workflow/rules/simulate.smk"
 include: "workflow/rules/index.smk"
 include: "workflow/rules/statistics.smk"
@@ -26,7 +30,9 @@ include: "workflow/rules/merge.smk"
 include: "workflow/rules/batches.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/embed.smk"
+include: "workflow/rules/thumbnails.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/comparison.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -36,5 +42,11 @@ rule all:
         "results/report.html",
 
 
+onstart:
+    check_destination()
+    refuse_twofold_work()
+
+
 onsuccess:
+    drop_resume_points()
     print_headlines()

@@ -66,6 +66,7 @@ def project(workflow) -> Workflow:
             "tasks": [{"name": "response", "label": "responding", "source": "truth"}],
             "bootstrap": 20,
         },
+        "comparison": {"metrics": ["auroc", "effective_rank"]},
     }
     return workflow
 
@@ -76,10 +77,11 @@ def write(file: Path, content: dict) -> None:
 
 @pytest.mark.slow
 def test_backbone_field_validation_workers_and_wandb(project):
-    # Only the command line knows the second experiment: the report's own invocation must see it.
+    # Only the command line knows the second experiment: jobs must see it.
     both = json.dumps([wells_of("one"), wells_of("two")])
     jobs = project.jobs("--config", f"experiments={both}")
     assert jobs.count("train model=convnext seed=0") == 1
+    assert jobs.count("compare") == 1
     assert (project.folder / "results/report.html").stat().st_size > 100_000
 
     split = project.json("results/collections/fields/manifest.json")["split"]
@@ -87,6 +89,11 @@ def test_backbone_field_validation_workers_and_wandb(project):
     assert len(split["validation_fovs"]["one"]) == 2, "half of the four, from both conditions"
     assert_trained_and_embedded(project.folder, "convnext", features=320)
     assert_trained_and_embedded(project.folder, "logged", features=SMALL_FEATURES)
+    compared = pd.read_csv(project.folder / "results/comparison/differences.csv")
+    assert set(compared["first"]) == {"logged"}
+    assert compared["verdict"].notna().all()
+    figures = project.folder / "results/comparison/figures"
+    assert {figure.name for figure in figures.glob("*.svg")} == {"auroc.svg", "effective_rank.svg"}
     (run,) = (project.folder / "wandb-runs/wandb").glob("offline-run-*/*.wandb")
     assert b"loss/val" in run.read_bytes()
 

@@ -90,13 +90,13 @@ def finished(tmp_path_factory) -> Path:
     ran = project.jobs()
     assert ran == sorted(
         [
-            *(f"{rule} experiment={n}" for n in NAMES for rule in ("index", "statistics")),
+            *(f"{rule} experiment={n}" for n in NAMES for rule in OF_EXPERIMENT),
             *(f"merge collection={name}" for name in ("first", "second")),
             *of_model("a", OF_A),
             *of_model("b", OF_B),
             *(f"inspect_batches model={model}" for model in ("a", "b")),
-            *intensities_of("a", OF_A),
-            *intensities_of("b", OF_B),
+            *baselines_of("a", OF_A),
+            *baselines_of("b", OF_B),
             "report",
             "all",
         ]
@@ -111,11 +111,13 @@ def of_model(model: str, experiments: tuple[str, ...], trains: bool = True) -> l
     return [*trained, *embedded, f"evaluate model={model}"]
 
 
-def intensities_of(model: str, experiments: tuple[str, ...]) -> list[str]:
-    """Jobs of the baseline that no training touches."""
-    return [f"embed_intensity model={model} experiment={name}" for name in experiments]
+def baselines_of(model: str, experiments: tuple[str, ...], fits: bool = True) -> list[str]:
+    """Jobs of the baselines that no training touches."""
+    embedded = [f"embed_baselines model={model} experiment={name}" for name in experiments]
+    return [*([f"fit_pixels model={model}"] if fits else []), *embedded]
 
 
+OF_EXPERIMENT = ("index", "statistics", "thumbnails")
 OF_A = ("one", "two", "three", "alone")
 OF_B = ("two", "three", "four", "alone")
 REPORTED = ["report", "all"]
@@ -162,10 +164,11 @@ def test_edited_tracks_rerun_their_experiment_and_its_models(project):
     assert project.jobs() == sorted(
         [
             "index experiment=one",
+            "thumbnails experiment=one",
             "merge collection=first",
             "inspect_batches model=a",
             *of_model("a", OF_A),
-            *intensities_of("a", ("one",)),
+            *baselines_of("a", OF_A),
             *REPORTED,
         ]
     )
@@ -183,12 +186,11 @@ def test_new_evaluation_experiment_trains_nothing(project):
     project.config = config
     assert project.jobs() == sorted(
         [
-            "index experiment=new",
-            "statistics experiment=new",
+            *(f"{rule} experiment=new" for rule in OF_EXPERIMENT),
             *of_model("a", ("new",), trains=False),
             *of_model("b", ("new",), trains=False),
-            *intensities_of("a", ("new",)),
-            *intensities_of("b", ("new",)),
+            *baselines_of("a", ("new",), fits=False),
+            *baselines_of("b", ("new",), fits=False),
             *REPORTED,
         ]
     )

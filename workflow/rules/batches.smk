@@ -11,24 +11,17 @@ rule inspect_batches:
         ),
     output:
         table="results/models/{model}/batches.csv",
-        batches=report(
-            "results/models/{model}/batches.png",
-            category="3 Training",
-            subcategory="{model}",
-            labels={"figure": "batches", "seed": "first"},
-            caption="../report/batches.rst",
-        ),
-        pairs=report(
-            "results/models/{model}/batch_pairs.png",
-            category="3 Training",
-            subcategory="{model}",
-            labels={"figure": "pairs", "seed": "first"},
-            caption="../report/batch_pairs.rst",
-        ),
+        batches="results/models/{model}/batches.png",
+        pairs="results/models/{model}/batch_pairs.png",
     log:
         "logs/inspect_batches/{model}.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        **needs(
+            lambda wildcards: training_mb(wildcards.model),
+            lambda wildcards: 20,
+        ),
     params:
         data=lambda wildcards: batches_of(wildcards.model),
         # A function of input is no reason to run again: model and trainer do not matter here.

@@ -1,13 +1,17 @@
 # The project's configuration, and what several stages share.
 
 import json
+import math
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
+from dynaclr.cli.jobs import refuse_live_jobs
 from dynaclr.experiments import UserError
 from dynaclr.experiments.files import digest_path, digest_text
 from dynaclr.experiments.fingerprint import (
@@ -17,8 +21,29 @@ from dynaclr.experiments.fingerprint import (
     plate_fingerprint,
     tracks_fingerprint,
 )
+from dynaclr.experiments.memory import remember_in
 from dynaclr.experiments.project import load_project
 from dynaclr.experiments.training_config import load_training
+
+if workflow.deployment_settings.deployment_method:
+    # An environment that Snakemake provides holds what this package needs, but not the package.
+    source = Path(workflow.basedir) / "src"
+    # Snakemake formats the prefix once more, so its braces are doubled.
+    shell.prefix(
+        "set -euo pipefail; "
+        f'dynaclr() {{{{ PYTHONPATH={source} python -m dynaclr "$@"; }}}}; '
+    )
+
+
+if workflow.is_main_process:
+    # What was read of plates and tracking tables, by the look of their files.
+    remember_in(".snakemake/dynaclr")
+
+
+def stop(error):
+    """End Snakemake with one message."""
+    print(f"dynaclr: {error}", file=sys.stderr)
+    sys.exit(2)
 
 
 def read_project():
@@ -28,8 +53,7 @@ def read_project():
         # Jobs on other nodes read this file again; the first process has checked the disk for them.
         return load_project(dict(config), file, on_disk=workflow.is_main_process)
     except UserError as error:
-        print(f"dynaclr: {error}", file=sys.stderr)
-        sys.exit(2)
+        stop(error)
 
 
 def check_trainings():
@@ -129,6 +153,7 @@ def merge_options(collection):
     return shlex.join(options)
 
 
+@cache
 def training_of(model):
     """A model's training configuration, its overrides applied, as JSON text."""
     chosen = models[model]
@@ -139,10 +164,12 @@ def collection_of(model):
     return f"results/collections/{models[model].collection}"
 
 
+@cache
 def variants_of(model):
     """The trained seeds of a model, and their baselines, as folders of results/embeddings."""
     trained = [f"seed{seed}" for seed in models[model].seeds]
-    return [*trained, *(f"{variant}-untrained" for variant in trained), "intensity"]
+    untrained = [f"{variant}-untrained" for variant in trained]
+    return [*trained, *untrained, "intensity", "pixels"]
 
 
 def embeddings_of(model):
@@ -189,12 +216,44 @@ def evaluation_of(model):
     plan = {
         "variants": variants_of(model),
         "train": project.collection_of(model).train,
-        "held_out": chosen.experiments or project.collection_of(model).validation,
+        "held_out": project.held_out_of(model),
         "labels": labels_of(model),
-        "tasks": [task.model_dump(mode="json") for task in chosen.tasks],
-        "bootstrap": chosen.bootstrap,
+        "evaluation": chosen.model_dump(mode="json", exclude={"experiments"}),
+        "cells": project.report.cells,
     }
     return json.dumps(plan, sort_keys=True)
+
+
+def comparison_plan():
+    """All that `dynaclr compare` needs to know besides the evaluations, as JSON text."""
+    plan = project.comparison.model_dump(mode="json", exclude={"seeds"})
+    return json.dumps(plan, sort_keys=True)
+
+
+def refuse_twofold_work():
+    """Stop before the first job where jobs of a killed run still live."""
+    try:
+        refuse_live_jobs()
+    except UserError as error:
+        stop(error)
+
+
+def made_at(file):
+    """When a file was made, or None."""
+    return os.path.getmtime(file) if os.path.exists(file) else None
+
+
+reported_before = made_at("results/report.html")
+
+
+def drop_resume_points():
+    """Remove what trainings kept to go on from, once a new report says that all are on record."""
+    if made_at("results/report.html") == reported_before:
+        return
+    for model in models:
+        for seed in models[model].seeds:
+            work = f"results/models/{model}/seed{seed}/.work"
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def print_headlines():
@@ -208,23 +267,7 @@ def print_headlines():
             )
 
 
-def report_command(wildcards, input):
-    """The inner Snakemake's arguments, so that it sees the same workflow and configuration.
-
-    A function of input is no reason to run again: where the workflow lies does not matter.
-    """
-    files = [os.path.relpath(file) for file in workflow.configfiles]
-    snakefile = os.path.relpath(workflow.main_snakefile)
-    values = [
-        f"{key}={json.dumps(value)}"
-        for key, value in workflow.config_settings.config.items()
-    ]
-    return shlex.join(
-        ["--snakefile", snakefile, "--configfile", *files]
-        + (["--config", *values] if values else [])
-    )
-
-
+@cache
 def patches_of(model):
     """What of a model's training configuration says how patches are cut and normalized."""
     chosen = models[model]
@@ -235,33 +278,78 @@ def patches_of(model):
     return shlex.join(flags)
 
 
-def figures_of_models():
-    """Every figure of training and evaluation."""
-    evaluated = (
-        "classifiers.svg",
-        "roc.svg",
-        "confusion.svg",
-        "mixing.svg",
-        "embedding.png",
-    )
-    curves = [
-        file
-        for m in models
-        for s in models[m].seeds
-        for file in model_files(m, s, "curves.svg")
-    ]
-    batches = [
-        f"results/models/{m}/{file}"
-        for m in models
-        for file in ("batches.png", "batch_pairs.png")
-    ]
-    return (
-        batches
-        + curves
-        + [f"results/evaluation/{m}/{file}" for m in models for file in evaluated]
-    )
+EVALUATION_FIGURES = (
+    "embedding.png",
+    "classifiers.svg",
+    "roc.svg",
+    "confusion.svg",
+    "reliability.svg",
+    "learning.svg",
+    "resolution.svg",
+    "kinetics.svg",
+    "temporal.svg",
+    "mixing.svg",
+    "health.svg",
+)
 
 
+def pictured_with():
+    """Experiment to the model whose patches show its cells: the first that embeds it."""
+    return {
+        experiment: model
+        for model in reversed(models)
+        for experiment in project.experiments_of(model)
+    }
+
+
+def figures():
+    """Every figure that the report shows, in its order."""
+    made = experiment_files(registry, "qc.svg", "intensity.svg")
+    made += experiment_files(filter(simulation_of, registry), "simulation.png")
+    made += [f"results/collections/{name}/composition.svg" for name in collections]
+    for model in models:
+        batches = ("batches.png", "batch_pairs.png")
+        made += [f"results/models/{model}/{file}" for file in batches]
+        for seed in models[model].seeds:
+            made += model_files(model, seed, "curves.svg")
+        made += evaluation_files(model, *EVALUATION_FIGURES)
+    return made
+
+
+def evaluation_files(model, *files):
+    return [f"results/evaluation/{model}/{file}" for file in files]
+
+
+def report_inputs():
+    """All that the report is made from."""
+    made = figures() + experiment_files(registry, "summary.json")
+    made += experiment_files(pictured_with(), "thumbnails.parquet.digest")
+    made += [f"results/collections/{name}/manifest.json" for name in collections]
+    for model in models:
+        for seed in models[model].seeds:
+            made += model_files(model, seed, "provenance.json", "metrics.csv")
+        tables = ("metrics.csv", "differences.csv", "headline.json")
+        made += evaluation_files(model, *tables, "maps.h5ad.digest")
+    if project.comparison:
+        made += [
+            f"results/comparison/{file}.csv" for file in ("metrics", "differences")
+        ]
+    return made
+
+
+def report_plan():
+    """What the report is about, as JSON text."""
+    plan = {
+        "experiments": list(registry),
+        "collections": list(collections),
+        "models": {name: model.seeds for name, model in models.items()},
+        "figures": [figure.removeprefix("results/") for figure in figures()],
+        "config": {key: config[key] for key in config if key != "experiments"},
+    }
+    return json.dumps(plan, sort_keys=True)
+
+
+@cache
 def batches_of(model):
     """The part of a model's training configuration that says how its batches are made."""
     chosen = models[model]
@@ -269,6 +357,15 @@ def batches_of(model):
     return json.dumps(data, sort_keys=True)
 
 
+# Everything that reads pixels of plates needs.
+reading_code = code_digest(
+    "experiments",
+    "data/layout.py",
+    "data/files.py",
+    "data/blosc.py",
+    "data/chunks.py",
+    "data/faults.py",
+)
 # Everything that a training needs but pixels' statistics and pictures.
 training_code = code_digest(
     "experiments",
@@ -280,11 +377,14 @@ training_code = code_digest(
     "data",
     "training",
     without=(
+        "selection.py",
         "figures.py",
         "embedding.py",
+        "thumbnails.py",
         "inspection.py",
         "inspection_figures.py",
         "statistics.py",
+        "tallies.py",
         "importing.py",
         "plate_writing.py",
         "simulation_config.py",
@@ -297,9 +397,12 @@ embedding_code = code_digest(
     "data",
     "training",
     without=(
+        "selection.py",
         "figures.py",
+        "thumbnails.py",
         "fit.py",
         "statistics.py",
+        "tallies.py",
         "importing.py",
         "plate_writing.py",
         "simulation_config.py",

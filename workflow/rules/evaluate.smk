@@ -10,59 +10,53 @@ rule evaluate:
             if (simulation := simulation_of(name))
         ],
     output:
-        metrics="results/evaluation/{model}/metrics.csv",
-        differences="results/evaluation/{model}/differences.csv",
-        confusions="results/evaluation/{model}/confusion.csv",
-        mixing="results/evaluation/{model}/mixing.csv",
+        tables=expand(
+            "results/evaluation/{{model}}/{table}.csv",
+            table=(
+                "metrics",
+                "curves",
+                "differences",
+                "confusion",
+                "reliability",
+                "learning",
+                "onsets",
+            ),
+        ),
         predictions="results/evaluation/{model}/predictions.parquet",
+        maps="results/evaluation/{model}/maps.h5ad",
+        maps_digest="results/evaluation/{model}/maps.h5ad.digest",
         headline="results/evaluation/{model}/headline.json",
-        classifiers=report(
-            "results/evaluation/{model}/classifiers.svg",
-            category="5 Evaluation",
-            subcategory="{model}",
-            labels={"figure": "classifiers and baselines"},
-            caption="../report/classifiers.rst",
-        ),
-        roc=report(
-            "results/evaluation/{model}/roc.svg",
-            category="5 Evaluation",
-            subcategory="{model}",
-            labels={"figure": "ROC curves"},
-            caption="../report/roc.rst",
-        ),
-        confusion=report(
-            "results/evaluation/{model}/confusion.svg",
-            category="5 Evaluation",
-            subcategory="{model}",
-            labels={"figure": "confusion matrices"},
-            caption="../report/confusion.rst",
-        ),
-        mixing_figure=report(
-            "results/evaluation/{model}/mixing.svg",
-            category="5 Evaluation",
-            subcategory="{model}",
-            labels={"figure": "mixing of experiments"},
-            caption="../report/mixing.rst",
-        ),
-        embedding=report(
-            "results/evaluation/{model}/embedding.png",
-            category="4 Embeddings",
-            subcategory="{model}",
-            labels={"figure": "PCA and UMAP"},
-            caption="../report/embedding.rst",
+        figures=expand(
+            "results/evaluation/{{model}}/{figure}", figure=EVALUATION_FIGURES
         ),
     log:
         "logs/evaluate/{model}.log",
     conda:
         "../../envs/environment.yaml"
     threads: 2
+    resources:
+        **needs(
+            lambda wildcards: 2000
+            + 200 * cells_mb(*project.experiments_of(wildcards.model)),
+            lambda wildcards: 60
+            + 2 * cells_mb(*project.experiments_of(wildcards.model)),
+        ),
     params:
         plan=lambda wildcards: evaluation_of(wildcards.model),
         labels=lambda wildcards: " ".join(
             source_of(name, label_fingerprint)
             for name in project.experiments_of(wildcards.model)
         ),
-        code=code_digest("experiments", "evaluation"),
+        code=code_digest(
+            "experiments",
+            "evaluation",
+            without=(
+                "comparison.py",
+                "comparison_figures.py",
+                "uncertainty.py",
+                "report",
+            ),
+        ),
     shell:
         "dynaclr evaluate --plan {params.plan:q} --embeddings results/embeddings/{wildcards.model}"
         " --out results/evaluation/{wildcards.model} > {log} 2>&1"

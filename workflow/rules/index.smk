@@ -8,17 +8,23 @@ rule index:
         cells="results/experiments/{experiment}/cells.parquet",
         digest="results/experiments/{experiment}/cells.parquet.digest",
         summary="results/experiments/{experiment}/summary.json",
-        qc=report(
-            "results/experiments/{experiment}/qc.svg",
-            category="1 Experiments",
-            subcategory="{experiment}",
-            labels={"figure": "tracks: quality control"},
-            caption="../report/qc.rst",
-        ),
+        qc="results/experiments/{experiment}/qc.svg",
     log:
         "logs/index/{experiment}.log",
+    group:
+        in_group(
+            "experiments",
+            "logs/index/{experiment}.log",
+            "results/experiments/{experiment}/cells.parquet.digest",
+        )
     conda:
         "../../envs/environment.yaml"
+    resources:
+        **needs(
+            lambda wildcards: 20 * tracks_mb(wildcards.experiment),
+            lambda wildcards: tracks_mb(wildcards.experiment) / 50,
+        ),
+        together=1,
     params:
         entry=lambda wildcards: entry_of(
             wildcards.experiment, "annotations", "truth", "simulation"

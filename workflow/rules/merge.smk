@@ -13,17 +13,18 @@ rule merge:
         digest="results/collections/{collection}/index.arrow.digest",
         registry="results/collections/{collection}/registry.json",
         manifest="results/collections/{collection}/manifest.json",
-        figure=report(
-            "results/collections/{collection}/composition.svg",
-            category="2 Collections",
-            subcategory="{collection}",
-            labels={"figure": "what is in it"},
-            caption="../report/composition.rst",
-        ),
+        figure="results/collections/{collection}/composition.svg",
     log:
         "logs/merge/{collection}.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        **needs(
+            lambda wildcards: 30
+            * cells_mb(*collections[wildcards.collection].experiments),
+            lambda wildcards: cells_mb(*collections[wildcards.collection].experiments)
+            / 50,
+        ),
     params:
         options=lambda wildcards: merge_options(wildcards.collection),
         altered=lambda wildcards: "".join(

@@ -1,17 +1,9 @@
-# One self-contained page with every figure.
-
-
-rule figures:
-    input:
-        experiment_files(registry, "qc.svg", "intensity.svg"),
-        experiment_files(filter(simulation_of, registry), "simulation.png"),
-        [f"results/collections/{name}/composition.svg" for name in collections],
-        figures_of_models(),
+# One self-contained page of all results.
 
 
 rule report:
     input:
-        rules.figures.input,
+        report_inputs(),
     output:
         "results/report.html",
     log:
@@ -20,8 +12,8 @@ rule report:
     conda:
         "../../envs/environment.yaml"
     params:
-        arguments=report_command,
-        captions=digest_path(Path(workflow.basedir) / "workflow/report"),
+        plan=lambda wildcards: report_plan(),
+        code=code_digest("experiments", "evaluation"),
+        page=digest_path(Path(workflow.basedir) / "src/dynaclr/evaluation/report/page"),
     shell:
-        # The inner Snakemake only reads; the lock is held by the outer one.
-        "snakemake figures {params.arguments} --report {output} --nolock > {log} 2>&1"
+        "dynaclr report --plan {params.plan:q} --out {output} > {log} 2>&1"

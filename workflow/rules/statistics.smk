@@ -7,22 +7,28 @@ rule statistics:
     output:
         table="results/experiments/{experiment}/statistics.parquet",
         digest="results/experiments/{experiment}/statistics.parquet.digest",
-        figure=report(
-            "results/experiments/{experiment}/intensity.svg",
-            category="1 Experiments",
-            subcategory="{experiment}",
-            labels={"figure": "intensity over time"},
-            caption="../report/intensity.rst",
-        ),
+        figure="results/experiments/{experiment}/intensity.svg",
     log:
         "logs/statistics/{experiment}.log",
+    group:
+        in_group(
+            "experiments",
+            "logs/statistics/{experiment}.log",
+            "results/experiments/{experiment}/statistics.parquet.digest",
+        )
     conda:
         "../../envs/environment.yaml"
     threads: 2
+    resources:
+        **needs(
+            lambda wildcards: 200 + 40 * megapixels(wildcards.experiment)[1],
+            lambda wildcards: megapixels(wildcards.experiment)[0] / 600,
+        ),
+        together=1,
     params:
         entry=lambda wildcards: pixels_of(wildcards.experiment),
         plate=lambda wildcards: source_of(wildcards.experiment, plate_fingerprint),
-        code=code_digest("experiments", "data/arrays.py", "data/statistics.py"),
+        code=[reading_code, code_digest("data/statistics.py", "data/tallies.py")],
     shell:
         "dynaclr statistics --entry {params.entry:q} --threads {threads}"
         " --out results/experiments/{wildcards.experiment} > {log} 2>&1"

@@ -16,20 +16,16 @@ rule train:
         config="results/models/{model}/seed{seed}/config.yaml",
         metrics="results/models/{model}/seed{seed}/metrics.csv",
         provenance="results/models/{model}/seed{seed}/provenance.json",
-        curves=report(
-            "results/models/{model}/seed{seed}/curves.svg",
-            category="3 Training",
-            subcategory="{model}",
-            labels={"figure": "curves", "seed": "{seed}"},
-            caption="../report/curves.rst",
-        ),
+        curves="results/models/{model}/seed{seed}/curves.svg",
     log:
         "logs/train/{model}.seed{seed}.log",
     # A training that a scheduler stops saves itself first; started again, it goes on from there.
-    retries: 2
+    retries: 3
     conda:
         "../../envs/environment.yaml"
-    threads: lambda wildcards: models[wildcards.model].threads
+    threads: lambda wildcards: cpus_of(wildcards.model)
+    resources:
+        **needs_for_training(),
     params:
         training=lambda wildcards: training_of(wildcards.model),
         collection=lambda wildcards: collection_of(wildcards.model),
@@ -39,6 +35,10 @@ rule train:
         threads=lambda wildcards: models[wildcards.model].threads,
         code=training_code,
     shell:
+        # What a resume needs is kept until the whole run has succeeded: Snakemake forgets a training
+        # that finished while it was dead. The signals that stop a job reach tee too, which must
+        # live to write down what the training says of them.
         "dynaclr train --training {params.training:q} --collection {params.collection}"
         " --experiments results/experiments --seed {wildcards.seed} --threads {params.threads}"
-        " --out results/models/{wildcards.model}/seed{wildcards.seed} 2>&1 | tee {log}"
+        " --keep_work true --out results/models/{wildcards.model}/seed{wildcards.seed}"
+        " 2>&1 | (trap '' TERM USR1; exec tee {log})"

@@ -6,6 +6,10 @@ Each import stands inside its function, so that a command loads only what it nee
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
 
 
 def _quiet_lightning() -> None:
@@ -262,6 +266,7 @@ def train(
     seed: int = 0,
     threads: int = 2,
     save_minutes: float = 5.0,
+    keep_work: bool = False,
 ) -> None:
     """Train a model; stopped or killed and started again, it goes on where it was.
 
@@ -275,6 +280,7 @@ def train(
         seed: Seed of everything random.
         threads: CPU threads.
         save_minutes: Minutes after which a run is saved within an epoch.
+        keep_work: Keep what a resume needs, though the run has finished.
     """
     import sys
 
@@ -285,7 +291,19 @@ def train(
     _quiet_lightning()
     content = load_training(training)
     launch(content, sys.argv[1:])
-    run(content, collection, experiments, seed, out, threads, save_minutes)
+    run(content, collection, experiments, seed, out, threads, save_minutes, keep_work)
+
+
+def trainer(arguments: list[str]) -> None:
+    """Run one of `TRAINER_COMMANDS`, whose arguments Lightning parses.
+
+    Args:
+        arguments: The command and its arguments.
+    """
+    from dynaclr.training.command_line import run_trainer
+
+    _quiet_lightning()
+    run_trainer(arguments)
 
 
 def embed(
@@ -314,40 +332,96 @@ def embed(
     run(model, experiment, out, untrained, batch_size, threads, device)
 
 
-def embed_intensity(
-    patches: str, experiment: Path, out: Path, normalization: str = "{}", batch_size: int = 512
+def fit_pixels(
+    patches: str,
+    experiments: Path,
+    names: list[str],
+    out: Path,
+    normalization: str = "{}",
 ) -> None:
-    """Write intensity statistics of every observation as an embedding, the baseline.
+    """Fit principal components of pixels on training experiments, for a baseline.
+
+    Args:
+        patches: YAML or JSON text as in a training configuration: markers, size, depth, ...
+        experiments: Folder that holds the results of each experiment.
+        names: The training experiments.
+        out: Components to write (.npz).
+        normalization: YAML or JSON text as in a training configuration.
+    """
+    from dynaclr.training import fit_pixels as run
+
+    run(*_patch_options(patches, normalization), [experiments / name for name in names], out)
+
+
+def embed_baselines(
+    patches: str,
+    experiment: Path,
+    out: Path,
+    normalization: str = "{}",
+    pixels: Path | None = None,
+    pixels_out: Path | None = None,
+    batch_size: int = 512,
+) -> None:
+    """Write intensity statistics, and components of pixels, of every observation: baselines.
 
     Args:
         patches: YAML or JSON text as in a training configuration: markers, size, depth, ...
         experiment: Folder of an experiment's results.
-        out: AnnData zarr store to write.
+        out: AnnData zarr store to write for intensity statistics.
         normalization: YAML or JSON text as in a training configuration.
+        pixels: Components that fit-pixels wrote.
+        pixels_out: AnnData zarr store to write for coordinates on them.
         batch_size: Patches of a batch.
     """
+    from dynaclr.training import embed_baselines as run
+
+    options = _patch_options(patches, normalization)
+    run(*options, experiment, out, pixels, pixels_out, batch_size)
+
+
+def _patch_options(patches: str, normalization: str) -> tuple:
     from dynaclr.data import NormalizationConfig, PatchConfig
     from dynaclr.experiments.training_config import load_training
-    from dynaclr.training import embed_intensity as run
 
     cut = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in load_training(patches).items()
     }
-    statistics = NormalizationConfig(**load_training(normalization))
-    run(PatchConfig(**cut), statistics, experiment, out, batch_size)
+    return PatchConfig(**cut), NormalizationConfig(**load_training(normalization))
+
+
+def thumbnails(
+    patches: str,
+    experiment: Path,
+    out: Path,
+    normalization: str = "{}",
+    cells: int = 2000,
+) -> None:
+    """Write small pictures of an experiment's cells, which the report shows.
+
+    Args:
+        patches: YAML or JSON text as in a training configuration: markers, size, depth, ...
+        experiment: Folder of an experiment's results.
+        out: Table to write (.parquet).
+        normalization: YAML or JSON text as in a training configuration.
+        cells: Most pictures; cells of whole lineages are taken.
+    """
+    from dynaclr.training import write_thumbnails
+
+    write_thumbnails(*_patch_options(patches, normalization), experiment, out, cells)
 
 
 def evaluate(plan: str, embeddings: Path, out: Path) -> None:
     """Judge a model's embeddings on held-out experiments, beside its baselines.
 
     Args:
-        plan: YAML or JSON text, or a file: variants, train, held_out, labels, tasks, bootstrap.
+        plan: YAML or JSON text, or a file: variants, train, held_out, labels, evaluation (as in
+            the project configuration), cells (most of them in maps.h5ad).
         embeddings: Folder of the model, with <variant>/<experiment>.zarr.
         out: Folder for tables and figures.
     """
     from dynaclr.evaluation import evaluate_model
-    from dynaclr.experiments.project import TaskConfig
+    from dynaclr.experiments.project import EvaluationConfig
     from dynaclr.experiments.training_config import load_training
 
     chosen = load_training(plan)
@@ -359,12 +433,43 @@ def evaluate(plan: str, embeddings: Path, out: Path) -> None:
         embeddings.name,
         stores,
         chosen["labels"],
-        [TaskConfig.model_validate(task) for task in chosen["tasks"]],
+        EvaluationConfig.model_validate(chosen["evaluation"]),
         chosen["train"],
         chosen["held_out"],
         out,
-        n_bootstrap=chosen["bootstrap"],
+        max_cells=chosen["cells"],
     )
+
+
+def compare(plan: str, evaluations: Path, out: Path) -> None:
+    """Hold evaluated models side by side: tables, contrasts with verdicts, one figure a metric.
+
+    Args:
+        plan: YAML or JSON text, or a file: as `comparison` in the project configuration.
+        evaluations: Folder that holds <model>/metrics.csv.
+        out: Folder for metrics.csv, differences.csv and figures.
+    """
+    from dynaclr.evaluation import compare_models
+    from dynaclr.experiments.project import ComparisonConfig
+    from dynaclr.experiments.training_config import load_training
+
+    config = ComparisonConfig.model_validate(load_training(plan))
+    compare_models({name: evaluations / name for name in config.models}, config, out)
+
+
+def report(plan: str, results: Path = Path("results"), out: Path | None = None) -> None:
+    """Write the report: one self-contained page of what lies in a results folder.
+
+    Args:
+        plan: YAML or JSON text, or a file: experiments, collections, models, figures, config.
+        results: The results folder.
+        out: Page to write; default: report.html in the results folder.
+    """
+    from dynaclr.evaluation.report import ReportPlan, write_report
+    from dynaclr.experiments.training_config import load_training
+
+    chosen = ReportPlan.model_validate(load_training(plan))
+    write_report(chosen, results, out or results / "report.html")
 
 
 def train_linear_classifier(
@@ -407,6 +512,67 @@ def apply_linear_classifier(
     run(classifier, {name: embeddings / f"{name}.zarr" for name in experiments}, out)
 
 
+def publish_classifier(classifier: Path, registry: Path, name: str) -> None:
+    """Publish a classifier as the next version of a name in a registry folder.
+
+    Args:
+        classifier: Folder of a classifier.
+        registry: The registry folder.
+        name: Name to publish it under.
+    """
+    from dynaclr.evaluation import publish_classifier as run
+
+    print(f"{name} {run(classifier, registry, name)}")
+
+
+def fetch_classifier(registry: Path, name: str, out: Path, version: str = "latest") -> None:
+    """Copy a published classifier from a registry folder.
+
+    Args:
+        registry: The registry folder.
+        name: Name of the classifier.
+        out: Folder to write.
+        version: A version such as v3, or latest.
+    """
+    from dynaclr.evaluation import fetch_classifier as run
+
+    print(f"{name} {run(registry, name, out, version)}")
+
+
+def annotate(
+    stores: list[Path],
+    table: Path,
+    key: list[str] | None = None,
+    columns: list[str] | None = None,
+    replace: bool = False,
+) -> None:
+    """Append columns of a table to embedding stores by key: to all of them, or to none.
+
+    Args:
+        stores: AnnData stores (.zarr) or maps (.h5ad), changed in place.
+        table: Table (.csv or .parquet).
+        key: Columns that both share; default: those of experiment, fov, track_id and t that the
+            table has.
+        columns: Columns to append; default: all that are no key.
+        replace: Replace columns of the same name.
+    """
+    from dynaclr.evaluation import append_columns
+
+    append_columns(stores, table, key, columns, replace)
+
+
+def info(path: Path) -> None:
+    """Tell in a few lines what a plate, an index, a checkpoint or an embedding store holds.
+
+    Args:
+        path: OME-Zarr plate; cells.parquet or index.arrow; .ckpt; AnnData (.zarr, .h5ad); or a
+            folder of results that holds one of them.
+    """
+    from dynaclr.cli.info import show
+
+    show(path)
+
+
 COMMANDS = {
     "check": check,
     "check-training": check_training,
@@ -420,8 +586,19 @@ COMMANDS = {
     "inspect-batches": inspect_batches,
     "train": train,
     "embed": embed,
-    "embed-intensity": embed_intensity,
+    "fit-pixels": fit_pixels,
+    "embed-baselines": embed_baselines,
+    "thumbnails": thumbnails,
     "evaluate": evaluate,
+    "compare": compare,
+    "report": report,
     "train-linear-classifier": train_linear_classifier,
     "apply-linear-classifier": apply_linear_classifier,
+    "publish-classifier": publish_classifier,
+    "fetch-classifier": fetch_classifier,
+    "annotate": annotate,
+    "info": info,
 }
+
+# Their arguments are those of model, data and trainer, which Lightning's own command line knows.
+TRAINER_COMMANDS = ("fit", "validate", "predict")

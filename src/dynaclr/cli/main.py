@@ -14,6 +14,10 @@ DESCRIPTION = """DynaCLR: one embedding of cell states from many time-lapse expe
 
 Each command is a stage of the workflow. `dynaclr run` runs the workflow itself: it hands its
 arguments to Snakemake, indexes first, so that an index rebuilt with the same content stops there.
+`dynaclr unlock`, with the same arguments, clears up after a Snakemake that was killed.
+
+`dynaclr fit`, `validate` and `predict` are Lightning's own command line on a training configuration
+(-c); `dynaclr fit --help` lists its arguments, `--print_config` all keys with their defaults.
 """
 
 
@@ -21,8 +25,8 @@ def main() -> None:
     """Run the command; user errors end with one message and exit code 2."""
     from jsonargparse import auto_cli
 
-    from dynaclr.cli.commands import COMMANDS
-    from dynaclr.cli.run import run_workflow
+    from dynaclr.cli.commands import COMMANDS, TRAINER_COMMANDS, trainer
+    from dynaclr.cli.run import COMMANDS as WORKFLOW_COMMANDS
 
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
@@ -33,16 +37,18 @@ def main() -> None:
     )
     for talkative in ("matplotlib", "numba", "fsspec", "asyncio", "zarr", "PIL", "numexpr"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
+    # `dynaclr info PATH` reads better than the flag that the other commands would have.
+    if arguments[:1] == ["info"] and len(arguments) == 2 and not arguments[1].startswith("-"):
+        arguments.insert(1, "--path")
     started = time.monotonic()
-    if arguments[:1] == ["run"]:
-        sys.exit(run_workflow(arguments[1:]))
     try:
-        auto_cli(
-            COMMANDS,
-            args=[argument for argument in arguments if argument != "--debug"],
-            as_positional=False,
-            description=DESCRIPTION,
-        )
+        if arguments[:1] and arguments[0] in WORKFLOW_COMMANDS:
+            sys.exit(WORKFLOW_COMMANDS[arguments[0]](arguments[1:]))
+        arguments = [argument for argument in arguments if argument != "--debug"]
+        if arguments[:1] and arguments[0] in TRAINER_COMMANDS:
+            trainer(arguments)
+        else:
+            auto_cli(COMMANDS, args=arguments, as_positional=False, description=DESCRIPTION)
     except UserError as error:
         if debug:
             raise

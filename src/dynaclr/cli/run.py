@@ -1,8 +1,10 @@
-"""The workflow in two invocations of Snakemake."""
+"""The workflow in two invocations of Snakemake, and the way back after one was killed."""
 
 from __future__ import annotations
 
 import subprocess
+
+from dynaclr.cli.jobs import stop_live_jobs
 
 # What models depend on. Snakemake plans a whole invocation before it starts, so a rebuilt but
 # identical index can only stop the wave between two invocations.
@@ -27,3 +29,30 @@ def run_workflow(arguments: list[str]) -> int:
         if code:
             return code
     return 0
+
+
+def unlock_workflow(arguments: list[str]) -> int:
+    """Stop the jobs that a killed Snakemake left on a cluster, and unlock the folder.
+
+    Parameters
+    ----------
+    arguments : list of str
+        Arguments of the Snakemake that was killed.
+
+    Returns
+    -------
+    int
+        Exit code of Snakemake.
+
+    Raises
+    ------
+    UserError
+        When jobs cannot be stopped.
+    """
+    stopped = stop_live_jobs()
+    if stopped:
+        print(f"stopped {stopped} job(s) that the killed run had left in the queue")
+    return subprocess.run(["snakemake", *arguments, "--unlock"], check=False).returncode
+
+
+COMMANDS = {"run": run_workflow, "unlock": unlock_workflow}

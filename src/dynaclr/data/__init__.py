@@ -6,7 +6,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "cells": ["CellReader", "NormalizationConfig", "PatchConfig"],
+        "cells": ["CellReader", "PatchConfig", "at_common_size"],
         "datamodule": [
             "MultiExperimentDataModule",
             "SamplingConfig",
@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "dataset": ["MultiExperimentTripletDataset"],
         "loading": ["ResumableLoader"],
+        "lookup": ["NormalizationConfig"],
         "statistics": ["compute_statistics"],
     },
 )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,28 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dynaclr.data.lookup import NormalizationConfig, Place, first_planes, normalizers
 from dynaclr.data.patches import PatchReader, PatchSource, depth_window
-from dynaclr.experiments import ExperimentConfig, Plate, UserError
+from dynaclr.experiments import ExperimentConfig, Plate, Position, UserError
 from dynaclr.index import MultiExperimentIndex
+from dynaclr.index.fovs import FovRuns
+from dynaclr.index.markers import MarkerPairs
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class NormalizationConfig:
-    """Which intensity statistics a patch is normalized with: ``(pixel - center) / spread``.
-
-    Attributes
-    ----------
-    level
-        Pool of pixels that the statistics come from.
-    center, spread
-        Statistic that is subtracted, and the one that is divided by.
-    """
-
-    level: Literal["frame", "fov", "experiment"] = "fov"
-    center: Literal["mean", "median", "p1", "p5"] = "median"
-    spread: Literal["std", "iqr"] = "std"
 
 
 @dataclass(frozen=True)
@@ -49,20 +36,33 @@ class PatchConfig:
     size
         Extent (y, x) of a patch, in pixels of `reference_pixel_size_um` where that is given.
     depth
-        Planes of a patch, around the middle of the stack.
+        Planes that are read of a stack.
     reference_pixel_size_um
         When given, patches cover ``size`` times this many micrometres in every experiment and
-        are resampled to ``size``; else they have ``size`` native pixels.
+        are resampled to ``size``; else they have ``size`` native pixels. They are cut from the
+        coarsest resolution level of the plate that is at least as fine.
+    z_window
+        Where the planes lie: around the plane in focus in that frame, as the statistics tell of
+        the first marker, or in the middle of the stack.
+    projection
+        Whether the planes become one, their maximum or mean, or stay.
+    bag_of_channels
+        Whether a sample is one of the markers, wherever it was imaged, instead of all of them.
     """
 
     markers: tuple[str, ...]
     size: tuple[int, int]
     depth: int = 1
     reference_pixel_size_um: float | None = None
+    z_window: Literal["focus", "center"] = "focus"
+    projection: Literal["none", "max", "mean"] = "none"
+    bag_of_channels: bool = False
 
 
 class CellReader:
     """Reads the patches of index rows from the plates of several experiments.
+
+    It pickles small if the index is mapped from a file: no array has an entry for every row.
 
     Parameters
     ----------
@@ -101,58 +101,183 @@ class CellReader:
         cache_bytes: int = 256 << 20,
         extraction_size: tuple[int, int] | None = None,
     ) -> None:
+        self.index = index
         self.patches = patches
-        self.extraction_size = extraction_size or patches.size
-        self._source, places = _sources_of(index)
-        experiments = [registry[name] for name, _ in places]
+        self.extraction_size = tuple(extraction_size or patches.size)
+        runs = FovRuns(index)
+        self._first_row = runs.start
+        places = list(zip(runs.experiment, runs.fov, strict=True))
         _tell_absent_markers(patches.markers, registry)
-        sources = _patch_sources(places, registry, patches, self.extraction_size)
+        positions = _positions(places, registry)
+        sources, self._factor = _patch_sources(
+            places, positions, registry, patches, self.extraction_size
+        )
         self.patch_sizes = {
-            place: source.size for place, source in zip(places, sources, strict=True)
+            place: _native_size(registry[place[0]], position, 0, patches)
+            for place, position in zip(places, positions, strict=True)
         }
         self.image_shapes = {
-            place: source.position.shape[-2:] for place, source in zip(places, sources, strict=True)
+            place: position.shape[-2:] for place, position in zip(places, positions, strict=True)
         }
         self._present = np.array([source.channels for source in sources]) >= 0
-        self._reader = PatchReader(sources, patches.depth, cache_bytes)
-        self._center, self._spread = _normalizers(
-            places, experiments, patches.markers, statistics, normalization
+        self._reader = PatchReader(sources, patches.depth, cache_bytes, "native")
+        self._center, self._spread = normalizers(
+            places, registry, patches.markers, statistics, normalization
         )
-        self._t, self._y, self._x = (index.column(name) for name in ("t", "y", "x"))
+        planes = np.array([position.shape[2] for position in positions])
+        self._first_plane = None
+        if patches.z_window == "focus" and (planes > patches.depth).any():
+            self._first_plane = first_planes(
+                places, registry, patches.markers, statistics, planes, patches.depth
+            )
 
-    def read(self, rows: NDArray[np.int64]) -> dict[str, Tensor]:
+    def __getstate__(self) -> dict[str, Any]:
+        # What is known of each field of view by name serves the selection of anchors alone.
+        return self.__dict__ | {"patch_sizes": {}, "image_shapes": {}}
+
+    def keep_frames(self, n: int) -> None:
+        """Keep at least the decoded chunks of `n` frames.
+
+        A pass in the order of the index then decodes each chunk once, also where the patches of
+        one frame fall into two batches.
+        """
+        chunks = self._reader.chunks
+        chunks.keep(max(chunks.cache_bytes, n * chunks.frame_bytes))
+
+    def marker_pairs(self, rows: NDArray[np.int64]) -> MarkerPairs:
+        """Number the pairs of index rows and those of the markers that were imaged there.
+
+        Parameters
+        ----------
+        rows : NDArray of int, shape (n,)
+            Ascending.
+        """
+        fov = np.searchsorted(self._first_row, rows, side="right") - 1
+        return MarkerPairs(rows, fov, self._present, list(self.patches.markers))
+
+    def read(
+        self,
+        rows: NDArray[np.int64],
+        markers: NDArray[np.int64] | None = None,
+        damaged: NDArray[np.bool_] | None = None,
+    ) -> dict[str, Tensor]:
         """Read the patches of index rows.
+
+        Parameters
+        ----------
+        rows : NDArray of int, shape (B,)
+        markers : NDArray of int, shape (B,), optional
+            For a bag of channels: which of the markers each patch shows.
+        damaged : NDArray of bool, shape (B,), optional
+            Where it is given, patches that cannot be read are flagged in it instead of ending the
+            call.
 
         Returns
         -------
         dict
-            ``patch`` (B, C, Z, Y, X) float32 of the extraction size, as stored in the plate, and
-            ``center``, ``spread`` (B, C) float32 to normalize it with. ``present`` (B, C) bool:
-            whether the channel was imaged; it is zero where not.
-        """
-        source, t = self._source[rows], self._t[rows]
-        crops = self._reader.read(source, t, self._y[rows], self._x[rows])
-        frame = t if self._center.shape[1] > 1 else np.zeros_like(t)
-        return {
-            "patch": self._stack(crops),
-            "center": torch.from_numpy(self._center[source, frame]),
-            "spread": torch.from_numpy(self._spread[source, frame]),
-            "present": torch.from_numpy(self._present[source]),
-        }
+            ``patch`` (B, C, Z, Y, X) as stored in the plates, of their type where they share one,
+            and ``center``, ``spread`` (B, C) float32 to normalize it with. ``present`` (B, C)
+            bool: whether the channel was imaged; it is zero where not. Where experiments are
+            resampled, ``extent`` (B, 2, 2): rows and columns of `patch` that are the patch, and
+            those that `at_common_size` brings them to.
 
-    def _stack(self, crops: list[NDArray[np.float32]]) -> Tensor:
-        """Bring crops of several native sizes to the common size, in their order."""
-        shape = (len(crops), len(self.patches.markers), self.patches.depth, *self.extraction_size)
-        patch_BCZYX = torch.empty(shape)
-        by_size: dict[tuple[int, ...], list[int]] = {}
-        for number, crop in enumerate(crops):
-            by_size.setdefault(crop.shape[-2:], []).append(number)
-        for size, numbers in by_size.items():
-            native_BCZYX = torch.from_numpy(np.stack([crops[number] for number in numbers]))
-            if size != tuple(self.extraction_size):
-                native_BCZYX = _resample(native_BCZYX, self.extraction_size)
-            patch_BCZYX[numbers] = native_BCZYX
+        Raises
+        ------
+        UserError
+            When a chunk is missing or damaged, naming plate, field of view, frame and channel.
+        """
+        source = np.searchsorted(self._first_row, rows, side="right") - 1
+        t = self.index.column("t")[rows]
+        patch = self._patches(source, t, rows, markers, damaged)
+        frame = t if self._center.shape[1] > 1 else np.zeros_like(t)
+        facts = {
+            "center": self._center[source, frame],
+            "spread": self._spread[source, frame],
+            "present": self._present[source],
+        }
+        if markers is not None:
+            chosen = markers[:, None]
+            facts = {k: np.take_along_axis(v, chosen, axis=1) for k, v in facts.items()}
+        sides = self._reader.sides
+        if (sides != self.extraction_size).any():
+            wanted = np.broadcast_to(self.extraction_size, (len(rows), 2))
+            facts["extent"] = np.stack([sides[source], wanted], axis=1)
+        return {name: torch.from_numpy(value) for name, value in ({"patch": patch} | facts).items()}
+
+    def _patches(
+        self,
+        source: NDArray,
+        t: NDArray,
+        rows: NDArray,
+        markers: NDArray | None,
+        damaged: NDArray | None,
+    ) -> NDArray[Any]:
+        """Patches at their native sizes, in the upper left corner where these differ."""
+        where = {"source": source, "t": t}
+        where |= {name: self._center_of(name, rows, source) for name in ("y", "x")}
+        if self._first_plane is not None:
+            where["z"] = self._first_plane[source, t]
+        if markers is not None:
+            where["channels"] = markers[:, None]
+        if damaged is not None:
+            where["damaged"] = damaged
+        sizes, group = np.unique(self._reader.sides[source], axis=0, return_inverse=True)
+        if len(sizes) == 1:
+            return self._projected(self._reader.read(**where))
+        parts = []
+        for number in range(len(sizes)):
+            own = np.flatnonzero(group.ravel() == number)
+            mine = {name: values[own] for name, values in where.items()}
+            parts.append((own, self._projected(self._reader.read(**mine))))
+            if damaged is not None:
+                damaged[own] = mine["damaged"]
+        shape = (len(rows), *parts[0][1].shape[1:3], *sizes.max(axis=0))
+        patch_BCZYX = np.zeros(shape, parts[0][1].dtype)
+        for own, part in parts:
+            patch_BCZYX[own, :, :, : part.shape[3], : part.shape[4]] = part
         return patch_BCZYX
+
+    def _center_of(self, axis: str, rows: NDArray, source: NDArray) -> NDArray[np.floating]:
+        """Centres along an axis, in pixels of the level that the patches are cut from."""
+        center = self.index.column(axis)[rows]
+        if (self._factor == 1).all():
+            return center
+        # Pixel 0 of a level covers the first pixels of the image, whose middle is at `factor / 2`.
+        return (center.astype(np.float64) + 0.5) / self._factor[source] - 0.5
+
+    def _projected(self, patch_BCZYX: NDArray) -> NDArray:
+        if self.patches.projection == "max":
+            return patch_BCZYX.max(axis=2, keepdims=True)
+        if self.patches.projection == "mean":
+            return patch_BCZYX.mean(axis=2, keepdims=True, dtype=np.float32)
+        return patch_BCZYX
+
+
+def at_common_size(view: Mapping[str, Tensor]) -> Tensor:
+    """Patches of several native sizes at one, resampled on the device that they are on.
+
+    Resampling is bilinear, with antialiasing.
+
+    Parameters
+    ----------
+    view : mapping
+        ``patch`` and, where experiments are resampled, ``extent``, as `CellReader.read` gives them.
+
+    Returns
+    -------
+    Tensor, shape (B, C, Z, Y, X)
+        Float32 where experiments are resampled; else as they are.
+    """
+    if "extent" not in view:
+        return view["patch"]
+    native_BCZYX, (native, wanted) = view["patch"], view["extent"].unbind(dim=1)
+    size = tuple(wanted[0].tolist())
+    out = native_BCZYX.new_empty((*native_BCZYX.shape[:3], *size), dtype=torch.float32)
+    for height, width in torch.unique(native, dim=0).tolist():
+        own = (native == native.new_tensor([height, width])).all(dim=1)
+        part = native_BCZYX[own][..., :height, :width].float()
+        out[own] = part if (height, width) == size else _resample(part, size)
+    return out
 
 
 def _resample(native_BCZYX: Tensor, size: tuple[int, int]) -> Tensor:
@@ -161,18 +286,6 @@ def _resample(native_BCZYX: Tensor, size: tuple[int, int]) -> Tensor:
         native_BCZYX.flatten(1, 2), size, mode="bilinear", antialias=True, align_corners=False
     )
     return resampled.reshape(b, c, z, *size)
-
-
-def _sources_of(
-    index: MultiExperimentIndex,
-) -> tuple[NDArray[np.int32], list[tuple[str, str]]]:
-    """Number of each row's field of view, and (experiment, fov) of each number."""
-    experiment, experiments = index.codes("experiment")
-    fov, fovs = index.codes("fov")
-    combined = experiment.astype(np.int64) * len(fovs) + fov
-    keys, source = np.unique(combined, return_inverse=True)
-    places = [(experiments[key // len(fovs)], fovs[key % len(fovs)]) for key in keys]
-    return source.astype(np.int32), places
 
 
 def check_markers(markers: tuple[str, ...], registry: Mapping[str, ExperimentConfig]) -> None:
@@ -207,60 +320,71 @@ def _tell_absent_markers(
             log.warning("experiment %s: no %s; filled with zeros", name, ", ".join(absent))
 
 
+def _positions(places: list[Place], registry: Mapping[str, ExperimentConfig]) -> list[Position]:
+    plates = {name: Plate(registry[name].data_path) for name in dict(places)}
+    return [plates[name].positions[fov] for name, fov in places]
+
+
 def _patch_sources(
-    places: list[tuple[str, str]],
+    places: list[Place],
+    positions: list[Position],
     registry: Mapping[str, ExperimentConfig],
     patches: PatchConfig,
     extraction_size: tuple[int, int],
-) -> list[PatchSource]:
-    plates = {name: Plate(registry[name].data_path) for name in dict(places)}
-    sources = []
-    for name, fov in places:
-        entry, position = registry[name], plates[name].positions[fov]
+) -> tuple[list[PatchSource], NDArray[np.float64]]:
+    """How patches are cut from each field of view, and its level's pixels in those of level 0."""
+    sources, factors = [], []
+    for (name, fov), position in zip(places, positions, strict=True):
+        entry = registry[name]
         channels = tuple(
             position.channels.index(entry.channel_name(marker))
             if entry.has_marker(marker, position.well)
             else -1
             for marker in patches.markers
         )
-        pixel = entry.pixel_size_um or position.pixel_size_um
-        scale = (patches.reference_pixel_size_um or pixel) / pixel
-        size = tuple(round(extent * scale) for extent in patches.size)
+        level = _level(entry, position, patches.reference_pixel_size_um)
+        size = _native_size(entry, position, level, patches)
+        scale = _scale(entry, position, level, patches)
         margin = tuple(
             round(whole * scale) - kept for whole, kept in zip(extraction_size, size, strict=True)
         )
         start = depth_window(position.shape[2], patches.depth, f"{position.path}: {fov}")
-        sources.append(PatchSource(position, channels, size, start, margin))
-    return sources
+        sources.append(
+            PatchSource(position, channels, size, start, margin, level, entry.empty_chunks)
+        )
+        factors.append(_shrinkage(position, level))
+    return sources, np.array(factors)
 
 
-def _normalizers(
-    places: list[tuple[str, str]],
-    experiments: list[ExperimentConfig],
-    markers: tuple[str, ...],
-    statistics: pd.DataFrame,
-    normalization: NormalizationConfig,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Center and spread for each (field of view, frame or 0, marker); 0 and 1 where absent."""
-    table = statistics[statistics["level"] == normalization.level]
-    n_frames = int(table["t"].max()) + 1 if normalization.level == "frame" else 1
-    shape = (len(places), n_frames, len(markers))
-    center, spread = np.zeros(shape, np.float32), np.ones(shape, np.float32)
-    groups = dict(list(table.groupby(["experiment", "fov", "marker"], observed=True)))
-    for number, ((name, fov), entry) in enumerate(zip(places, experiments, strict=True)):
-        pool = "" if normalization.level == "experiment" else fov
-        for c, marker in enumerate(markers):
-            if not entry.has_marker(marker, fov.rsplit("/", 1)[0]):
-                continue
-            if (name, pool, marker) not in groups:
-                raise UserError(
-                    f"experiment {name}: no intensity statistics for {marker!r} in {fov}. "
-                    "Run `dynaclr statistics` for it again."
-                )
-            rows = groups[name, pool, marker]
-            frames = rows["t"].to_numpy() if normalization.level == "frame" else [0]
-            center[number, frames, c] = rows[normalization.center].to_numpy()
-            spread[number, frames, c] = rows[normalization.spread].to_numpy()
-            if not (spread[number, :, c] > 0).all():
-                log.warning("%s %s: %s is constant; it is not scaled", name, fov, marker)
-    return center, spread
+def _level(entry: ExperimentConfig, position: Position, wanted_um: float | None) -> int:
+    """Coarsest resolution level that is at least as fine as wanted."""
+    if wanted_um is None:
+        return 0
+    pixel = entry.pixel_size_um or position.pixel_size_um
+    fine_enough = [
+        number
+        for number, level in enumerate(position.levels)
+        # Levels that are coarser in y alone, or in depth too, are no smaller copies of the image.
+        if level.scale[2] == position.levels[0].scale[2]
+        and math.isclose(level.scale[4], position.levels[0].scale[4] * _shrinkage(position, number))
+        and _shrinkage(position, number) * pixel <= wanted_um * (1 + 1e-6)
+    ]
+    return max(fine_enough, key=lambda number: _shrinkage(position, number), default=0)
+
+
+def _shrinkage(position: Position, level: int) -> float:
+    return position.levels[level].scale[3] / position.levels[0].scale[3]
+
+
+def _scale(entry: ExperimentConfig, position: Position, level: int, patches: PatchConfig) -> float:
+    """Pixels of a resolution level in a pixel of a patch."""
+    pixel = (entry.pixel_size_um or position.pixel_size_um) * _shrinkage(position, level)
+    return (patches.reference_pixel_size_um or pixel) / pixel
+
+
+def _native_size(
+    entry: ExperimentConfig, position: Position, level: int, patches: PatchConfig
+) -> tuple[int, int]:
+    """Extent (y, x) of a patch in pixels of a resolution level."""
+    scale = _scale(entry, position, level, patches)
+    return tuple(round(extent * scale) for extent in patches.size)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,9 +16,10 @@ from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 from torch import nn
 
-from dynaclr.data.cells import CellReader, NormalizationConfig, PatchConfig, check_markers
-from dynaclr.data.dataset import Batch, MultiExperimentTripletDataset
+from dynaclr.data.cells import CellReader, PatchConfig, at_common_size, check_markers
+from dynaclr.data.dataset import Batch, IndexColumn, MultiExperimentTripletDataset
 from dynaclr.data.loading import ResumableLoader
+from dynaclr.data.lookup import NormalizationConfig
 from dynaclr.experiments import UserError
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.index.anchors import Anchors
@@ -89,6 +90,8 @@ class MultiExperimentDataModule(LightningDataModule):
         negative hours take an earlier observation of the cell or of an ancestor.
     decay_rate : float
         How fast the probability of an offset falls over `tau_range`.
+    positives : {"lineage", "track"}
+        Whether a descendant may be the positive too, or the same track alone.
     query : str, optional
         Expression of `pandas.DataFrame.query` over the index's columns; observations that do not
         fulfil it are neither anchor nor positive.
@@ -105,6 +108,9 @@ class MultiExperimentDataModule(LightningDataModule):
         Processes that read batches; 0 reads in the training process.
     cache_mb : int
         Most megabytes of decoded chunks kept in each reading process.
+    unreadable : {"error", "skip"}
+        Whether pixels that are missing or damaged end the training, or the pairs that need them
+        are replaced by others of the batch, told and counted.
     seed : int
         Seed of batches, positives and augmentation.
 
@@ -112,6 +118,8 @@ class MultiExperimentDataModule(LightningDataModule):
     ----------
     classes : dict of str to list of str
         Names of the codes of every carried text column, known after `setup`.
+    replaced : int
+        Pairs of this process that were replaced because they could not be read.
     batch_arrived : float
         When the loader handed over the last batch, in seconds of `time.perf_counter`.
 
@@ -137,6 +145,7 @@ class MultiExperimentDataModule(LightningDataModule):
         normalization: NormalizationConfig = NormalizationConfig(),  # noqa: B008 (frozen)
         tau_range: tuple[float, float] = (0.5, 2.0),
         decay_rate: float = 2.0,
+        positives: Literal["lineage", "track"] = "lineage",
         query: str | None = None,
         max_border_shift: int | None = None,
         carry: list[str] | None = None,
@@ -144,6 +153,7 @@ class MultiExperimentDataModule(LightningDataModule):
         batch_size: int = 256,
         num_workers: int = 0,
         cache_mb: int = 256,
+        unreadable: Literal["error", "skip"] = "error",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -155,6 +165,7 @@ class MultiExperimentDataModule(LightningDataModule):
         self.normalization = normalization
         self.tau_range = tuple(tau_range)
         self.decay_rate = decay_rate
+        self.positives = positives
         self.query = query
         self.max_border_shift = max_border_shift
         self.carry = list(carry or [])
@@ -162,6 +173,8 @@ class MultiExperimentDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.cache_mb = cache_mb
+        self.unreadable = unreadable
+        self.replaced = 0
         self.seed = seed
         self._normalize = Normalize()
         self._train_loader: ResumableLoader | None = None
@@ -219,7 +232,7 @@ class MultiExperimentDataModule(LightningDataModule):
         selected = self._selected(readers["train"])
         self._positives = self._positive_sampler(selected)
         self.classes: dict[str, list[str]] = {}
-        self._columns = {"lineage_id": self.index.column("lineage_id")}
+        self._columns = {"lineage_id": IndexColumn(self.index, "lineage_id")}
         self._columns |= {name: self._carried(name) for name in self.carry}
         self._anchors: dict[str, Anchors] = {}
         self._datasets = {
@@ -265,6 +278,8 @@ class MultiExperimentDataModule(LightningDataModule):
         t, branch, branch_end = (
             self.index.column(column) for column in ("t", "branch", "branch_end")
         )
+        if self.positives == "track":
+            branch_end = branch + 1
         weights = [offset_weights(own, self.decay_rate) for own in offsets]
         return PositiveSampler(
             t,
@@ -291,20 +306,24 @@ class MultiExperimentDataModule(LightningDataModule):
                 "and `data.max_border_shift` let through."
             )
         log.info("%s: %d anchors; left out: %s", split, len(anchors), anchors.left_out)
+        chosen = anchors.rows
+        if self.patches.bag_of_channels:
+            chosen = reader.marker_pairs(anchors.rows)
         return MultiExperimentTripletDataset(
-            reader, anchors.rows, self._positives.sample, self._columns
+            reader, chosen, self._positives.sample, self._columns, self.unreadable
         )
 
-    def _carried(self, name: str) -> NDArray[Any]:
-        """Values of a column, one for each row of the index; codes where it is text."""
+    def _carried(self, name: str) -> IndexColumn:
+        """Values of a column; codes where it is text."""
         if name in _TAKEN:
             raise UserError(f"data.carry: batches have a {name!r} of their own. Rename the column.")
         if not self.index.is_text(name):
-            return self.index.column(name)
-        codes, categories = self.index.codes(name)
+            return IndexColumn(self.index, name)
+        _, categories = self.index.codes(name)
         self.classes[name] = [category for category in categories if category != UNKNOWN]
         places = {category: place for place, category in enumerate(self.classes[name])}
-        return np.array([places.get(category, -1) for category in categories], np.int32)[codes]
+        codes = np.array([places.get(category, -1) for category in categories], np.int32)
+        return IndexColumn(self.index, name, codes)
 
     def class_counts(self, name: str) -> NDArray[np.int64]:
         """Number of training anchors of each class of a carried text column, in their order."""
@@ -316,10 +335,14 @@ class MultiExperimentDataModule(LightningDataModule):
         anchors = self._anchors[split]
         columns = {"hours", *_names(self.sampling.batch_group_by)}
         columns |= set(_names(self.sampling.stratify_by))
+        if self.patches.bag_of_channels:
+            table = self._table_of_pairs(split, columns)
+        else:
+            table = anchors.frame(sorted(columns))
         kind = FlexibleBatchSampler if split == "train" else FixedEpochBatchSampler
         try:
             return kind(
-                anchors.frame(sorted(columns)),
+                table,
                 self.batch_size,
                 **self._options(split),
                 num_replicas=self.trainer.world_size if self.trainer else 1,
@@ -328,6 +351,14 @@ class MultiExperimentDataModule(LightningDataModule):
             )
         except ValueError as error:
             raise UserError(f"data.sampling: {error}") from None
+
+    def _table_of_pairs(self, split: str, columns: set[str]) -> pd.DataFrame:
+        """Columns of a bag of channels' pairs; ``marker`` is one of them."""
+        pairs = self._datasets[split].pairs
+        rows, markers = pairs[np.arange(len(pairs))]
+        table = replace(self._anchors[split], rows=rows).frame(sorted(columns - {"marker"}))
+        table["marker"] = pd.Categorical.from_codes(markers, pairs.markers)
+        return table
 
     def _options(self, split: str) -> dict[str, Any]:
         options = asdict(self.sampling)
@@ -358,18 +389,30 @@ class MultiExperimentDataModule(LightningDataModule):
         return self._loader("validation")
 
     def _loader(self, split: str) -> ResumableLoader:
-        return ResumableLoader(self._datasets[split], self.batches(split), self.num_workers)
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        return ResumableLoader(self._datasets[split], self.batches(split), self.num_workers, device)
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Note when a batch has arrived, so that waiting can be told from work on the batch."""
         self.batch_arrived = time.perf_counter()
+        if "replaced" in batch:
+            self.replaced += int(batch["replaced"].sum())
         return batch
+
+    def teardown(self, stage: str) -> None:
+        """Say how many pairs could not be read."""
+        if self.replaced:
+            log.warning(
+                "%d pairs could not be read and were replaced by others of their batch; the lines "
+                "above name the chunks",
+                self.replaced,
+            )
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Normalize and, in training, augment on the device that trains."""
         for number, view in enumerate(name for name in _VIEWS if name in batch):
             item = batch[view]
-            x_BCZYX = self._normalize(item["patch"], item["center"], item["spread"])
+            x_BCZYX = self._normalize(at_common_size(item), item["center"], item["spread"])
             if self.trainer is not None and self.trainer.training:
                 x_BCZYX = self.augment(
                     x_BCZYX, number, self.trainer.global_step, self.trainer.global_rank

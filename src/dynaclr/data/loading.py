@@ -8,32 +8,38 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Sampler
 
 from dynaclr.data.dataset import Batch, MultiExperimentTripletDataset
+from dynaclr.data.prefetch import copied_ahead
 from dynaclr.sampling import FlexibleBatchSampler
 
 # What schedulers send before they kill. They send it to all processes of a job.
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
-class EpochBatches(Sampler[list[int]]):
-    """Batches of a batch sampler, each position stamped with the epoch it is drawn in.
+class EpochBatches(Sampler[NDArray[np.int64]]):
+    """Batches of a batch sampler as the rows that are drawn for them in its epoch.
 
-    Workers outlive an epoch and hear nothing but positions, so these carry the epoch to them.
+    Workers outlive an epoch and hear nothing but what is drawn here, so they need neither the
+    epoch nor anything that grows with the index.
 
     Parameters
     ----------
     batches : FlexibleBatchSampler
         Yields lists of positions of its `epoch`.
-    n : int
-        Number of positions, the stamp's unit.
+    dataset : MultiExperimentTripletDataset
+        Knows the rows.
     """
 
-    def __init__(self, batches: FlexibleBatchSampler, n: int) -> None:
+    def __init__(
+        self, batches: FlexibleBatchSampler, dataset: MultiExperimentTripletDataset
+    ) -> None:
         self.batches = batches
-        self.n = n
+        self.dataset = dataset
 
     @property
     def sampler(self) -> FlexibleBatchSampler:
@@ -43,10 +49,10 @@ class EpochBatches(Sampler[list[int]]):
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __iter__(self) -> Iterator[list[int]]:
-        stamp = self.batches.epoch * self.n
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        stamp = self.batches.epoch * len(self.dataset)
         for positions in self.batches:
-            yield [stamp + position for position in positions]
+            yield self.dataset.draw(stamp + np.asarray(positions, np.int64))
 
 
 class ResumableLoader(DataLoader[Batch]):
@@ -60,6 +66,8 @@ class ResumableLoader(DataLoader[Batch]):
     batches : FlexibleBatchSampler
     num_workers : int
         Processes that read batches; 0 reads in this one.
+    device : torch.device
+        Batches are handed out on this device if it is a GPU, see `copied_ahead`.
     """
 
     def __init__(
@@ -67,19 +75,21 @@ class ResumableLoader(DataLoader[Batch]):
         dataset: MultiExperimentTripletDataset,
         batches: FlexibleBatchSampler,
         num_workers: int = 0,
+        device: torch.device = torch.device("cpu"),  # noqa: B008 (immutable)
     ) -> None:
         workers = num_workers > 0
         super().__init__(
             dataset,
-            batch_sampler=EpochBatches(batches, len(dataset)),
+            batch_sampler=EpochBatches(batches, dataset),
             collate_fn=_as_is,
             num_workers=num_workers,
             persistent_workers=workers,
-            # Threads of tensorstore do not survive a fork, so workers start afresh and then stay.
+            # Threads (of torch, say) do not survive a fork, so workers start afresh and stay.
             multiprocessing_context="spawn" if workers else None,
             pin_memory=torch.cuda.is_available(),
         )
         self._step = 0
+        self._device = device
 
     @property
     def batches(self) -> FlexibleBatchSampler:
@@ -92,7 +102,7 @@ class ResumableLoader(DataLoader[Batch]):
         self._step = self.batches.resume_step
         with _workers_deaf_to(STOP_SIGNALS):
             batches = super().__iter__()
-        for batch in batches:
+        for batch in copied_ahead(batches, self._device):
             self._step += 1
             yield batch
 

@@ -1,22 +1,22 @@
-"""Reading cell-centred patches straight from plates."""
+"""Cell-centred patches, straight from plates: where they lie, and all of a batch in one read."""
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import Any
 
 import numpy as np
-import tensorstore as ts
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from dynaclr.data.arrays import context, open_array
+from dynaclr.data.chunks import Boxes, ChunkReader, Fault
+from dynaclr.data.faults import message_of
+from dynaclr.data.layout import ArrayLayout, position_layout
 from dynaclr.experiments import Position, UserError
 from dynaclr.index import pixel_of
 
-# Open arrays are kept, the least recently used closed first: a plate may have 10,000 of them.
-_OPEN_ARRAYS = 256
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,16 @@ class PatchSource:
     channels : tuple of int
         Number in the array of each wanted channel; -1 where the marker is absent.
     size : tuple of int
-        Extent (y, x) of a patch, in pixels of this field of view.
+        Extent (y, x) of a patch, in pixels of the resolution level.
     z_start : int
-        First plane of the patch's depth window.
+        First plane of the patch's depth window, unless another one is asked for.
     margin : tuple of int
         Pixels (y, x) read beyond `size`, half of them on either side. Where they lie outside the
         image they are its mirror image, so that a margin never moves a patch.
+    level : int
+        Resolution level, 0 the finest.
+    may_lack_chunks : bool
+        Whether the plate's writer left out chunks that are empty; else a missing one is a fault.
     """
 
     position: Position
@@ -43,6 +47,8 @@ class PatchSource:
     size: tuple[int, int]
     z_start: int = 0
     margin: tuple[int, int] = (0, 0)
+    level: int = 0
+    may_lack_chunks: bool = False
 
 
 def depth_window(n_planes: int, depth: int, where: str) -> int:
@@ -61,24 +67,24 @@ def depth_window(n_planes: int, depth: int, where: str) -> int:
     return (n_planes - depth) // 2
 
 
-def patch_origin(center: NDArray, size: int, extent: int) -> NDArray[np.int32]:
+def patch_origin(center: NDArray, size: NDArray | int, extent: NDArray | int) -> NDArray[np.int32]:
     """First pixel of patches around `center`, moved inward where they would leave the image.
 
     Parameters
     ----------
     center : NDArray
         Centres along one axis, in pixels.
-    size, extent : int
+    size, extent : int or NDArray of int
         Extent of the patch and of the image along that axis, in pixels.
     """
     return np.clip(pixel_of(center) - size // 2, 0, extent - size)
 
 
 class PatchReader:
-    """Cuts patches out of many fields of view; picklable, opens what it needs when it needs it.
+    """Cuts patches out of many fields of view; pickles small, opens what it needs when it needs it.
 
-    All patches of a call are read concurrently, and a chunk that several of them touch is read
-    and decoded once.
+    All patches of a call are read together: a chunk that several of them touch is read and decoded
+    once.
 
     Parameters
     ----------
@@ -88,109 +94,171 @@ class PatchReader:
         Planes in a patch.
     cache_bytes : int
         Most bytes of decoded chunks to keep in this process.
+    dtype : dtype-like
+        Type of the patches, ``"native"`` for the plates' own where they share one that torch
+        knows and float32 where they do not.
+    threads : int, optional
+        Threads that decode; default: what `dynaclr.data.chunks.ChunkReader` chooses.
+
+    Attributes
+    ----------
+    sides : NDArray of int, shape (S, 2)
+        Extent (y, x) that is read of each source, margin included.
+    chunks : ChunkReader
+        What reads the pixels.
+
+    Raises
+    ------
+    UserError
+        When an image is smaller than a patch, or uses a codec that is not known.
     """
 
     def __init__(
-        self, sources: Sequence[PatchSource], depth: int, cache_bytes: int = 256 << 20
+        self,
+        sources: Sequence[PatchSource],
+        depth: int,
+        cache_bytes: int = 256 << 20,
+        dtype: DTypeLike | str = np.float32,
+        threads: int | None = None,
     ) -> None:
-        self.sources = list(sources)
         self.depth = depth
-        self.cache_bytes = cache_bytes
-        for source in self.sources:
-            _check_fits(source)
-        self._owner: int | None = None
-
-    def __getstate__(self) -> dict[str, object]:
-        state = self.__dict__.copy()
-        state.pop("_open", None)
-        return state | {"_owner": None}
+        layouts: dict[ArrayLayout, int] = {}
+        number = [
+            layouts.setdefault(position_layout(source.position, source.level), len(layouts))
+            for source in sources
+        ]
+        shapes = np.array([layout.shape for layout in layouts], np.int64)[number]
+        self._image = shapes[:, 3:]
+        self._size = np.array([source.size for source in sources], np.int64)
+        self._margin = np.array([source.margin for source in sources], np.int64)
+        for source, image in zip(sources, self._image.tolist(), strict=True):
+            _check_fits(source, image)
+        self.sides = self._size + self._margin
+        self._channels = np.array([source.channels for source in sources], np.int64)
+        self._z_start = np.array([source.z_start for source in sources], np.int64)
+        paths = [str(source.position.levels[source.level].path.absolute()) for source in sources]
+        may_lack = np.array([source.may_lack_chunks for source in sources])
+        self.chunks = ChunkReader(paths, list(layouts), number, cache_bytes, threads, may_lack)
+        self.dtype = _common_type(layouts) if dtype == "native" else np.dtype(dtype)
 
     def read(
-        self, source: NDArray, t: NDArray, y: NDArray, x: NDArray
-    ) -> list[NDArray[np.float32]]:
-        """Read patches.
+        self,
+        source: NDArray,
+        t: NDArray,
+        y: NDArray,
+        x: NDArray,
+        *,
+        z: NDArray | None = None,
+        channels: NDArray | None = None,
+        damaged: NDArray[np.bool_] | None = None,
+    ) -> NDArray[Any]:
+        """Read patches of sources that are cut to the same extent.
 
         Parameters
         ----------
         source, t : NDArray of int, shape (B,)
             Number of the field of view, and frame.
         y, x : NDArray of float, shape (B,)
-            Patch centres, in pixels of the field of view.
+            Patch centres, in pixels of the source's resolution level.
+        z : NDArray of int, shape (B,), optional
+            First plane of each patch; default: the source's own.
+        channels : NDArray of int, shape (B, C), optional
+            Which of the source's channels; default: all.
+        damaged : NDArray of bool, shape (B,), optional
+            Where it is given, patches that cannot be read are flagged in it instead of ending the
+            call.
 
         Returns
         -------
-        list of NDArray, each (C, Z, Y, X), float32
+        NDArray, shape (B, C, Z, Y, X)
             In the order asked for; absent markers are zero. Y and X are the source's own size and
             margin.
 
         Raises
         ------
         UserError
-            When a chunk is missing its data or is damaged, naming field of view and frame.
+            When a chunk is missing or damaged, naming plate, field of view, frame and channel.
         """
-        pending = [
-            (self.sources[s], frame, *self._start(int(s), int(frame), (cy, cx)))
-            for s, frame, cy, cx in zip(source, t, y, x, strict=True)
-        ]
-        return [self._finish(*item) for item in pending]
+        source = np.asarray(source, np.int64)
+        chosen = self._channels[source]
+        if channels is not None:
+            chosen = np.take_along_axis(chosen, channels, axis=1)
+        sides = self.sides[source[0]].tolist() if len(source) else [0, 0]
+        out = np.zeros((len(source), chosen.shape[1], self.depth, *sides), self.dtype)
+        first = self._first_pixels(source, y, x)
+        inside = np.clip(first, 0, self._image[source]), first + sides
+        inside = inside[0], np.minimum(inside[1], self._image[source])
+        start_z = self._z_start[source] if z is None else z
+        boxes = _boxes(source, t, chosen, start_z, self.depth, first, inside)
+        faults = self.chunks.read(boxes, out)
+        if faults and damaged is None:
+            raise UserError(self._message(faults[0]))
+        for fault in faults:
+            log.warning(self._message(fault))
+            damaged[boxes.target[fault.boxes, 0]] = True
+        _mirror(out, first, inside, self._image[source])
+        return out
 
-    def _start(
-        self, number: int, t: int, center: tuple[float, float]
-    ) -> tuple[ts.Future | None, list[tuple[int, int]]]:
-        """Begin to read a patch; also tell what lies outside the image, before and after."""
-        source = self.sources[number]
-        inside, outside = [], []
-        for axis, extent in enumerate(source.position.shape[-2:]):
-            size, margin = source.size[axis], source.margin[axis]
-            first = int(patch_origin(center[axis], size, extent)) - margin // 2
-            last = first + size + margin
-            inside.append(slice(max(first, 0), min(last, extent)))
-            outside.append((max(-first, 0), max(last - extent, 0)))
-        present = [channel for channel in source.channels if channel >= 0]
-        if not present:
-            return None, outside
-        planes = slice(source.z_start, source.z_start + self.depth)
-        return self._array(number)[(t, present, planes, *inside)].read(), outside
+    def _first_pixels(self, source: NDArray, y: NDArray, x: NDArray) -> NDArray[np.int64]:
+        """First pixel (y, x) of each patch and its margin, outside the image where negative."""
+        first = np.empty((len(source), 2), np.int64)
+        for axis, center in enumerate((y, x)):
+            size, extent = self._size[source, axis], self._image[source, axis]
+            first[:, axis] = patch_origin(center, size, extent) - self._margin[source, axis] // 2
+        return first
 
-    def _finish(
-        self,
-        source: PatchSource,
-        t: int,
-        future: ts.Future | None,
-        outside: list[tuple[int, int]],
-    ) -> NDArray[np.float32]:
-        sides = [size + margin for size, margin in zip(source.size, source.margin, strict=True)]
-        patch_CZYX = np.zeros((len(source.channels), self.depth, *sides), dtype=np.float32)
-        if future is None:
-            return patch_CZYX
-        try:
-            pixels = future.result()
-        except ValueError as error:
-            raise UserError(
-                f"{source.position.path}: cannot read frame {t} of field of view "
-                f"{source.position.name} ({error}). Copy the plate again, or exclude this field."
-            ) from None
-        if np.any(outside):
-            pixels = np.pad(pixels, [(0, 0), (0, 0), *outside], mode="reflect")
-        patch_CZYX[[c >= 0 for c in source.channels]] = pixels
-        return patch_CZYX
-
-    def _array(self, number: int) -> ts.TensorStore:
-        # A forked worker must not use its parent's handles: their threads did not come along.
-        if self._owner != os.getpid():
-            shared = context(self.cache_bytes)
-            self._open = lru_cache(_OPEN_ARRAYS)(
-                lambda key: open_array(self.sources[key].position, shared)
-            )
-            self._owner = os.getpid()
-        return self._open(number)
+    def _message(self, fault: Fault) -> str:
+        return message_of(self.chunks.paths[fault.array], fault.place, fault.reason)
 
 
-def _check_fits(source: PatchSource) -> None:
-    _, _, _, n_y, n_x = source.position.shape
-    if source.size[0] > n_y or source.size[1] > n_x:
+def _boxes(
+    source: NDArray,
+    t: NDArray,
+    channels: NDArray,
+    z: NDArray,
+    depth: int,
+    first: NDArray,
+    inside: tuple[NDArray, NDArray],
+) -> Boxes:
+    """One box for each patch and run of channels that lie side by side in its array."""
+    present = channels >= 0
+    goes_on = present[:, :-1] & present[:, 1:] & (np.diff(channels, axis=1) == 1)
+    edge = np.zeros((len(channels), 1), bool)
+    sample, place = np.nonzero(present & ~np.concatenate([edge, goes_on], axis=1))
+    _, last = np.nonzero(present & ~np.concatenate([goes_on, edge], axis=1))
+    low, high = (corner[sample] for corner in inside)
+    start = np.column_stack([t[sample], channels[sample, place], z[sample], low])
+    stop = np.column_stack([t[sample] + 1, channels[sample, last] + 1, z[sample] + depth, high])
+    target = np.column_stack([sample, place, np.zeros_like(sample), low - first[sample]])
+    return Boxes(source[sample], start, stop, target)
+
+
+def _mirror(out: NDArray, first: NDArray, inside: tuple[NDArray, NDArray], image: NDArray) -> None:
+    """Fill what of patches lies outside the image with its mirror image, edges not repeated."""
+    for axis in (0, 1):
+        extent = out.shape[3 + axis]
+        stop = first[:, axis] + extent
+        beyond = np.flatnonzero((inside[0][:, axis] > first[:, axis]) | (inside[1][:, axis] < stop))
+        if not beyond.size:
+            continue
+        last = image[beyond, axis, None] - 1
+        place = (first[beyond, axis, None] + np.arange(extent)) % np.maximum(2 * last, 1)
+        place = np.minimum(place, 2 * last - place) - first[beyond, axis, None]
+        shape = [len(beyond), 1, 1, 1, 1]
+        shape[3 + axis] = extent
+        out[beyond] = np.take_along_axis(out[beyond], place.reshape(shape), axis=3 + axis)
+
+
+def _common_type(layouts: Sequence[ArrayLayout]) -> np.dtype:
+    types = {np.dtype(layout.dtype).newbyteorder("=") for layout in layouts}
+    kept = {np.dtype(name) for name in ("uint8", "int8", "uint16", "int16", "float16", "float32")}
+    return types.pop() if len(types) == 1 and types <= kept else np.dtype(np.float32)
+
+
+def _check_fits(source: PatchSource, image: Sequence[int]) -> None:
+    if source.size[0] > image[0] or source.size[1] > image[1]:
         raise UserError(
-            f"{source.position.path}: field of view {source.position.name} is {n_y} x {n_x} "
-            f"pixels, a patch needs {source.size[0]} x {source.size[1]}. "
+            f"{source.position.path}: field of view {source.position.name} is {image[0]} x "
+            f"{image[1]} pixels, a patch needs {source.size[0]} x {source.size[1]}. "
             "Ask for a smaller `patch_size`, or exclude this field of view."
         )

@@ -5,6 +5,12 @@ histograms, from which every statistic follows exactly and which add up over chu
 other dtypes a frame is exact up to `_EXACT_PER_FRAME` pixels; beyond that, and pooled over frames,
 percentiles come from an evenly spaced sample of the pixels (mean, std, minimum and maximum stay
 exact).
+
+The same pass finds the plane in focus of every stack: the one of largest normalised variance, the
+variance of its pixels over their mean, which Groen, Young and Ligthart ("A comparison of different
+focus functions for use in autofocus algorithms", Cytometry 6, 1985) recommend because it follows
+neither the brightness of the lamp nor bleaching. Where pixels may be negative, as in quantitative
+phase, the mean says nothing of brightness and it is the variance alone.
 """
 
 from __future__ import annotations
@@ -12,140 +18,45 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import tensorstore as ts
 from numpy.typing import NDArray
 
-from dynaclr.data.arrays import context, open_array
+from dynaclr.data.chunks import ChunkReader, map_ahead
+from dynaclr.data.faults import UNREADABLE, message_of, reason_of
+from dynaclr.data.layout import ArrayLayout, position_layout
+from dynaclr.data.tallies import (
+    PERCENTILES,
+    STATISTICS,
+    Tally,
+    count_into,
+    is_counted,
+    new_lanes,
+)
 from dynaclr.experiments import ExperimentConfig, Plate, Position, UserError
 from dynaclr.experiments.figures import color_of, figure_style, save_figure
 from dynaclr.experiments.files import atomic_path, seal
 
 log = logging.getLogger(__name__)
 
-PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
+__all__ = ["PERCENTILES", "STATISTICS", "Tally", "compute_statistics", "statistics_table"]
+
 LEVELS = ("frame", "fov", "experiment")
-STATISTICS = ("mean", "std", "median", "iqr", *(f"p{q}" for q in PERCENTILES), "min", "max")
-_SAMPLE_PER_FRAME = 16_384
+NO_FOCUS = -1
 _EXACT_PER_FRAME = 1 << 24
-_PIECE = 1 << 18
-# Pixels of one channel that a thread holds at a time, unless a single chunk has more.
-_BLOCK = 1 << 22
 
 
-@dataclass
-class Tally:
-    """What is kept of a set of pixels: enough to add sets up and to tell their statistics.
+@dataclass(frozen=True)
+class FrameTally:
+    """Pixels of one frame and channel, and its plane in focus; -1 of a single plane."""
 
-    Attributes
-    ----------
-    values, counts : NDArray
-        Pixel values in ascending order and how often each was seen.
-    n, n_nan : int
-        Pixels counted, and pixels left out because they are NaN or infinite.
-    total, total_of_squares : float
-        Sums over all pixels counted.
-    """
-
-    values: NDArray
-    counts: NDArray[np.int64]
-    n: int
-    n_nan: int
-    total: float
-    total_of_squares: float
-
-    @classmethod
-    def of(cls, pixels: NDArray) -> Tally:
-        """Count the pixels of an array of any shape."""
-        flat = pixels.ravel()
-        if flat.dtype in (np.uint8, np.uint16):
-            # Piece by piece, since bincount makes eight bytes of every pixel it is given.
-            histogram = np.zeros(np.iinfo(flat.dtype).max + 1, dtype=np.int64)
-            for start in range(0, flat.size, _PIECE):
-                counted = np.bincount(flat[start : start + _PIECE])
-                histogram[: counted.size] += counted
-            values = np.flatnonzero(histogram)
-            counts = histogram[values]
-            n_nan = 0
-        else:
-            finite = flat[np.isfinite(flat)].astype(np.float64)
-            n_nan = flat.size - finite.size
-            values, counts = np.unique(finite, return_counts=True)
-        exact = values.astype(np.float64)
-        return cls(
-            values,
-            counts,
-            int(counts.sum()),
-            n_nan,
-            float(exact @ counts),
-            float((exact * exact) @ counts),
-        )
-
-    def thinned(self) -> Tally:
-        """Same sums, but at most some thousand values of a continuous distribution."""
-        if self.values.size <= np.iinfo(np.uint16).max + 1 and self.values.dtype.kind in "iu":
-            return self
-        if self.values.size <= _SAMPLE_PER_FRAME:
-            return self
-        # Evenly spaced ranks, each standing for the same number of pixels; the ends are kept.
-        ranks = np.linspace(0, self.n - 1, _SAMPLE_PER_FRAME).round().astype(np.int64)
-        values = self.values[np.searchsorted(np.cumsum(self.counts), ranks, side="right")]
-        counts = np.full(values.size, self.n // values.size, dtype=np.int64)
-        counts[: self.n % values.size] += 1
-        return Tally(values, counts, self.n, self.n_nan, self.total, self.total_of_squares)
-
-    @classmethod
-    def sum(cls, tallies: Iterable[Tally]) -> Tally:
-        """Pool several sets of pixels."""
-        parts = list(tallies)
-        values, inverse = np.unique(
-            np.concatenate([part.values for part in parts]), return_inverse=True
-        )
-        counts = np.zeros(values.size, dtype=np.int64)
-        np.add.at(counts, inverse, np.concatenate([part.counts for part in parts]))
-        return cls(
-            values,
-            counts,
-            sum(part.n for part in parts),
-            sum(part.n_nan for part in parts),
-            float(np.sum([part.total for part in parts])),
-            float(np.sum([part.total_of_squares for part in parts])),
-        )
-
-    def quantile(self, fraction: float) -> float:
-        """Quantile with linear interpolation between order statistics, as in `numpy.quantile`."""
-        rank = fraction * (self.n - 1)
-        cumulative = np.cumsum(self.counts)
-        low, high = (
-            float(self.values[np.searchsorted(cumulative, np.floor(rank) + step, side="right")])
-            if np.floor(rank) + step < self.n
-            else float(self.values[-1])
-            for step in (0, 1)
-        )
-        return low + (rank - np.floor(rank)) * (high - low)
-
-    def statistics(self) -> dict[str, float]:
-        """All of `STATISTICS`, and the numbers of pixels they come from."""
-        row: dict[str, float] = {"n": self.n, "n_nan": self.n_nan}
-        if self.n == 0:
-            return row | dict.fromkeys(STATISTICS, float("nan"))
-        mean = self.total / self.n
-        row |= {f"p{q}": self.quantile(q / 100) for q in PERCENTILES}
-        row |= {
-            "mean": mean,
-            "std": max(self.total_of_squares / self.n - mean * mean, 0.0) ** 0.5,
-            "median": row["p50"],
-            "iqr": row["p75"] - row["p25"],
-            "min": float(self.values[0]),
-            "max": float(self.values[-1]),
-        }
-        return row
+    pixels: Tally
+    focus: int
 
 
 def compute_statistics(entry: ExperimentConfig, out_dir: str | Path, threads: int = 2) -> None:
@@ -158,10 +69,11 @@ def compute_statistics(entry: ExperimentConfig, out_dir: str | Path, threads: in
     out_dir : str or Path
         Folder for ``statistics.parquet`` (one row per level, field of view, frame and channel;
         intensities in the plate's own units; ``t`` is -1 where a row pools over frames, ``fov``
-        is empty where it pools over fields of view) and ``intensity.svg``.
+        is empty where it pools over fields of view; ``focus`` is the plane in focus of a stack's
+        frame, else -1) and ``intensity.svg``.
     threads : int
         Frames (or groups of frames that share their chunks) counted at the same time. Each thread
-        holds one block of chunks, never a whole stack or movie.
+        holds one chunk, never a whole stack or movie.
 
     Raises
     ------
@@ -184,16 +96,34 @@ def statistics_table(entry: ExperimentConfig, threads: int = 2) -> pd.DataFrame:
         for name, position in Plate(entry.data_path).positions.items()
         if position.well in conditions and name not in entry.exclude_fovs
     ]
+    layouts = [position_layout(position) for position in positions]
+    reader = _reader(positions, layouts, entry.empty_chunks)
+    jobs = [
+        (number, first)
+        for number, layout in enumerate(layouts)
+        for first in range(0, layout.shape[0], layout.chunk[0])
+    ]
+
+    def count(job: tuple[int, int]) -> list[list[FrameTally]]:
+        number, first = job
+        channels = [
+            positions[number].channels.index(channel.name)
+            for channel in _present(entry, positions[number])
+        ]
+        return count_frames(reader, number, first, channels)
+
     rows: list[dict[str, object]] = []
     pooled: dict[str, list[Tally]] = {channel.marker: [] for channel in entry.channels}
     with ThreadPoolExecutor(threads) as pool:
-        for number, position in enumerate(positions, 1):
-            for marker, tally, row in _position_rows(entry, position, pool):
+        counted = zip(jobs, map_ahead(pool, count, jobs, 2 * threads), strict=True)
+        for number, groups in itertools.groupby(counted, key=lambda item: item[0][0]):
+            frames = [frame for _, group in groups for frame in group]
+            for marker, tally, row in _position_rows(entry, positions[number], frames):
                 rows.append(row)
                 if row["level"] == "fov":
                     # Of continuous pixels a sample goes on: memory grows with fields, not frames.
                     pooled[marker].append(tally.thinned())
-            log.info("%s: field of view %d of %d counted", entry.name, number, len(positions))
+            log.info("%s: field of view %d of %d counted", entry.name, number + 1, len(positions))
     for channel in entry.channels:
         if pooled[channel.marker]:
             place = {"well": "", "fov": "", "t": -1, "level": "experiment"}
@@ -202,68 +132,156 @@ def statistics_table(entry: ExperimentConfig, threads: int = 2) -> pd.DataFrame:
     return _as_table(rows)
 
 
-def _position_rows(
-    entry: ExperimentConfig, position: Position, pool: ThreadPoolExecutor
-) -> Iterator[tuple[str, Tally, dict[str, object]]]:
-    array = open_array(position, context())
-    channels = [
+def _reader(
+    positions: list[Position], layouts: list[ArrayLayout], empty_chunks: bool
+) -> ChunkReader:
+    distinct = list(dict.fromkeys(layouts))
+    return ChunkReader(
+        [str(position.levels[0].path.absolute()) for position in positions],
+        distinct,
+        np.array([distinct.index(layout) for layout in layouts]),
+        cache_bytes=0,
+        may_lack=np.full(len(positions), empty_chunks),
+    )
+
+
+def _present(entry: ExperimentConfig, position: Position) -> list:
+    return [
         channel for channel in entry.channels if entry.has_marker(channel.marker, position.well)
     ]
-    numbers = [position.channels.index(channel.name) for channel in channels]
-    frames_of_chunk = array.chunk_layout.read_chunk.shape[0]
 
-    def tally_frames(first: int) -> list[list[Tally]]:
-        frames = range(first, min(first + frames_of_chunk, position.shape[0]))
-        try:
-            return _tallies(array, frames, numbers)
-        except ValueError as error:
-            raise UserError(
-                f"{position.path}: cannot read frame {first} of field of view {position.name} "
-                f"({error}). Copy the plate again, or exclude this field of view."
-            ) from None
 
-    kept: list[list[Tally]] = [[] for _ in channels]
+def _position_rows(
+    entry: ExperimentConfig, position: Position, frames: list[list[FrameTally]]
+) -> Iterator[tuple[str, Tally, dict[str, object]]]:
+    """Rows of each frame and of all frames; of each also the marker and the pixels."""
     place = {"well": position.well, "fov": position.name}
-    groups = pool.map(tally_frames, range(0, position.shape[0], frames_of_chunk))
-    for t, tallies in enumerate(itertools.chain.from_iterable(groups)):
-        for number, (channel, tally) in enumerate(zip(channels, tallies, strict=True)):
-            where = place | {"t": t, "level": "frame"}
+    for number, channel in enumerate(_present(entry, position)):
+        for t, frame in enumerate(frames):
+            tally, where = frame[number].pixels, place | {"t": t, "level": "frame"}
+            where["focus"] = frame[number].focus
             yield channel.marker, tally, _row(entry, channel.name, channel.marker, where, tally)
-            kept[number].append(tally.thinned())
-    for channel, tallies in zip(channels, kept, strict=True):
-        tally = Tally.sum(tallies)
+        tally = Tally.sum(frame[number].pixels.thinned() for frame in frames)
         where = place | {"t": -1, "level": "fov"}
         yield channel.marker, tally, _row(entry, channel.name, channel.marker, where, tally)
 
 
-def _tallies(array: ts.TensorStore, frames: range, channels: list[int]) -> list[list[Tally]]:
-    """Count frames that share their chunks: one tally a frame and channel."""
-    parts: list[list[list[Tally]]] = [[[] for _ in channels] for _ in frames]
-    large = math.prod(array.shape[2:]) > _EXACT_PER_FRAME
-    sharing: dict[int, list[int]] = {}
-    for place, channel in enumerate(channels):
-        sharing.setdefault(channel // array.chunk_layout.read_chunk.shape[1], []).append(place)
-    for block, places in itertools.product(_blocks(array), sharing.values()):
-        box = (slice(frames.start, frames.stop), [channels[place] for place in places], *block)
-        pixels_TCZYX = array[box].read().result()
-        for frame, frame_CZYX in zip(parts, pixels_TCZYX, strict=True):
-            for place, pixels_ZYX in zip(places, frame_CZYX, strict=True):
-                tally = Tally.of(pixels_ZYX)
-                frame[place].append(tally.thinned() if large else tally)
-    return [[Tally.sum(channel) for channel in frame] for frame in parts]
+def count_frames(
+    reader: ChunkReader, array: int, first: int, channels: list[int]
+) -> list[list[FrameTally]]:
+    """Count the frames that share their chunks with frame `first`.
+
+    Parameters
+    ----------
+    reader : ChunkReader
+    array : int
+        Number of its array.
+    first : int
+        First frame of a chunk.
+    channels : list of int
+        Channels to count.
+
+    Returns
+    -------
+    list of list of FrameTally
+        By frame and channel.
+
+    Raises
+    ------
+    UserError
+        When a chunk is missing or damaged.
+    """
+    layout = reader.layouts[int(reader.layout_of[array])]
+    count = _count_integers if is_counted(np.dtype(layout.dtype)) else _count_continuous
+    found: dict[int, list[FrameTally]] = {}
+    depth = layout.chunk[1]
+    for outer in sorted({channel // depth for channel in channels}):
+        inside = [channel - outer * depth for channel in channels if channel // depth == outer]
+        by_channel = count(reader, array, (first // layout.chunk[0], outer), inside)
+        found |= {outer * depth + c: by_channel[i] for i, c in enumerate(inside)}
+    n_frames = min(layout.chunk[0], layout.shape[0] - first)
+    return [[found[channel][t] for channel in channels] for t in range(n_frames)]
 
 
-def _blocks(array: ts.TensorStore) -> Iterator[tuple[slice, slice, slice]]:
-    """Boxes in z, y and x that cover a frame: whole chunks, as many as `_BLOCK` pixels allow."""
-    shape = array.shape[2:]
-    sides = list(array.chunk_layout.read_chunk.shape[2:])
-    for axis in (2, 1, 0):
-        chunks = max(1, _BLOCK // math.prod(sides))
-        sides[axis] *= min(chunks, -(-shape[axis] // sides[axis]))
-    ranges = [range(0, length, side) for length, side in zip(shape, sides, strict=True)]
-    for start in itertools.product(*ranges):
-        ends = (min(a + side, n) for a, side, n in zip(start, sides, shape, strict=True))
-        yield tuple(map(slice, start, ends))
+def _count_integers(
+    reader: ChunkReader, array: int, outer: tuple[int, int], channels: list[int]
+) -> list[list[FrameTally]]:
+    """Count the frames of chunks by histograms; by channel and frame."""
+    layout = reader.layouts[int(reader.layout_of[array])]
+    n_t = min(layout.chunk[0], layout.shape[0] - outer[0] * layout.chunk[0])
+    dtype, planes = np.dtype(layout.dtype), []
+    for z in range(layout.grid[2]):
+        n_z = min(layout.chunk[2], layout.shape[2] - z * layout.chunk[2])
+        lanes = new_lanes(dtype, len(channels), n_t, n_z)
+        for pixels in _chunks_of(reader, array, outer, z):
+            for (i, c), t, k in itertools.product(enumerate(channels), range(n_t), range(n_z)):
+                count_into(lanes[i, t, k], pixels[t, c, k])
+        planes.append(lanes.sum(axis=3, dtype=np.int64))
+    histogram_CTZV = np.concatenate(planes, axis=2)
+    tallies = [[Tally.of_histogram(frame.sum(axis=0)) for frame in c] for c in histogram_CTZV]
+    if layout.shape[2] == 1:
+        return [[FrameTally(tally, NO_FOCUS) for tally in c] for c in tallies]
+    value = np.arange(histogram_CTZV.shape[-1], dtype=np.float64)
+    mean = histogram_CTZV @ value / histogram_CTZV.sum(axis=-1)
+    variance = histogram_CTZV @ (value * value) / histogram_CTZV.sum(axis=-1) - mean * mean
+    contrast = variance / np.maximum(mean, np.finfo(float).tiny)
+    return [
+        [FrameTally(tally, sharpest(contrast[i, t])) for t, tally in enumerate(c)]
+        for i, c in enumerate(tallies)
+    ]
+
+
+def _count_continuous(
+    reader: ChunkReader, array: int, outer: tuple[int, int], channels: list[int]
+) -> list[list[FrameTally]]:
+    """Count the frames of chunks by sorting their pixels; by channel and frame."""
+    layout = reader.layouts[int(reader.layout_of[array])]
+    n_t = min(layout.chunk[0], layout.shape[0] - outer[0] * layout.chunk[0])
+    large = math.prod(layout.shape[2:]) > _EXACT_PER_FRAME
+    planes: list[list[list[list[Tally]]]] = [
+        [[[] for _ in range(layout.shape[2])] for _ in range(n_t)] for _ in channels
+    ]
+    for z in range(layout.grid[2]):
+        for pixels in _chunks_of(reader, array, outer, z):
+            for (i, c), t, k in itertools.product(
+                enumerate(channels), range(n_t), range(pixels.shape[2])
+            ):
+                tally = Tally.of(pixels[t, c, k])
+                plane = planes[i][t][z * layout.chunk[2] + k]
+                plane.append(tally.thinned() if large else tally)
+    return [[_frame_of_planes(frame) for frame in channel] for channel in planes]
+
+
+def _frame_of_planes(planes: list[list[Tally]]) -> FrameTally:
+    frame = Tally.sum(itertools.chain.from_iterable(planes))
+    if len(planes) == 1 or not frame.n:
+        return FrameTally(frame, NO_FOCUS)
+    whole = [Tally.sum(plane) for plane in planes]
+    variance, mean = (np.array([getattr(p, name) for p in whole]) for name in ("variance", "mean"))
+    if frame.values[0] < 0:
+        return FrameTally(frame, sharpest(variance))
+    return FrameTally(frame, sharpest(variance / np.maximum(mean, np.finfo(float).tiny)))
+
+
+def sharpest(contrast: NDArray[np.float64]) -> int:
+    """Plane of largest contrast; -1 where none has any."""
+    return int(np.nanargmax(contrast)) if np.nanmax(contrast, initial=0) > 0 else NO_FOCUS
+
+
+def _chunks_of(
+    reader: ChunkReader, array: int, outer: tuple[int, int], z: int
+) -> Iterator[NDArray]:
+    """Pixels of the chunks side by side in y and x, cut where the array ends."""
+    layout = reader.layouts[int(reader.layout_of[array])]
+    for y, x in itertools.product(range(layout.grid[3]), range(layout.grid[4])):
+        index = (*outer, z, y, x)
+        try:
+            pixels = reader.whole(array, index)
+        except UNREADABLE as error:
+            place = [i * n for i, n in zip(index, layout.chunk, strict=True)]
+            raise UserError(message_of(reader.paths[array], place, reason_of(error))) from None
+        left = [n - i * c for n, i, c in zip(layout.shape, index, layout.chunk, strict=True)]
+        yield pixels[tuple(map(slice, left))]
 
 
 def _row(
@@ -275,7 +293,7 @@ def _row(
 
 def _as_table(rows: list[dict[str, object]]) -> pd.DataFrame:
     names = ["level", "experiment", "well", "fov", "t", "channel", "marker", "n", "n_nan"]
-    table = pd.DataFrame(rows, columns=[*names, *STATISTICS])
+    table = pd.DataFrame(rows, columns=[*names, *STATISTICS, "focus"])
     order = {level: number for number, level in enumerate(LEVELS)}
     table = table.sort_values(
         ["level", "fov", "t", "marker"],
@@ -285,7 +303,8 @@ def _as_table(rows: list[dict[str, object]]) -> pd.DataFrame:
     )
     for name in ("level", "experiment", "well", "fov", "channel", "marker"):
         table[name] = table[name].astype("category")
-    return table.astype({"t": np.int32, "n": np.int64, "n_nan": np.int64})
+    table["focus"] = table["focus"].fillna(NO_FOCUS)
+    return table.astype({"t": np.int32, "n": np.int64, "n_nan": np.int64, "focus": np.int32})
 
 
 def save_intensity_figure(table: pd.DataFrame, entry: ExperimentConfig, path: Path) -> None:

@@ -1,15 +1,22 @@
 """Evaluation: embedding stores in, metrics tables and figures out."""
 
+from dynaclr.evaluation.annotate import append_columns
+from dynaclr.evaluation.classifier_registry import fetch_classifier, publish_classifier
 from dynaclr.evaluation.classify import apply_linear_classifier, train_linear_classifier
+from dynaclr.evaluation.comparison import compare_models
 from dynaclr.evaluation.evaluate import evaluate_model
 from dynaclr.evaluation.linear_classifier import LinearClassifier, fit_linear_classifier
 from dynaclr.evaluation.stores import read_store
 
 __all__ = [
     "LinearClassifier",
+    "append_columns",
     "apply_linear_classifier",
+    "compare_models",
     "evaluate_model",
+    "fetch_classifier",
     "fit_linear_classifier",
+    "publish_classifier",
     "read_store",
     "train_linear_classifier",
 ]

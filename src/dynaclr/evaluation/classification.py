@@ -7,16 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from dynaclr.evaluation.linear_classifier import LinearClassifier, fit_linear_classifier
-from dynaclr.evaluation.score_tables import (
+from dynaclr.evaluation.linear_classifier import (
+    STRENGTHS,
+    LinearClassifier,
+    fit_linear_classifier,
+    leave_one_out,
+)
+from dynaclr.evaluation.measures import (
     ALL_TRAINING,
     CROSS_VALIDATED,
     HELD_OUT,
-    ScoredSet,
-    ScoreTables,
+    LEFT_OUT,
     join_notes,
-    tabulate_scores,
 )
+from dynaclr.evaluation.score_tables import ScoredSet, ScoreTables, tabulate_scores
 from dynaclr.evaluation.stores import KEY, Cohort
 from dynaclr.evaluation.tasks import TaskRows
 from dynaclr.evaluation.variants import ordered_variants
@@ -32,6 +36,8 @@ class TaskScores:
     task : TaskConfig
     classes : tuple of str
         Empty when nothing could be trained.
+    classifiers : dict of str to LinearClassifier
+        One a variant, fitted on all training experiments.
     sets : list of ScoredSet
     tables : ScoreTables
     predictions : pandas.DataFrame
@@ -40,6 +46,7 @@ class TaskScores:
 
     task: TaskConfig
     classes: tuple[str, ...]
+    classifiers: dict[str, LinearClassifier]
     sets: list[ScoredSet]
     tables: ScoreTables
     predictions: pd.DataFrame
@@ -48,7 +55,8 @@ class TaskScores:
     def shown_sets(self) -> list[ScoredSet]:
         """What figures and the headline show: held-out experiments, else all of the training."""
         held_out = [scored for scored in self.sets if scored.estimate == HELD_OUT]
-        return held_out or [s for s in self.sets if s.experiment == ALL_TRAINING]
+        within = (CROSS_VALIDATED, ALL_TRAINING)
+        return held_out or [s for s in self.sets if (s.estimate, s.experiment) == within]
 
 
 def score_task(
@@ -82,48 +90,65 @@ def score_task(
     """
     train = rows.labelled(train_experiments)
     fits = _fit_variants(cohort, rows, train, seed)
+    whole_and_each = {ALL_TRAINING: train_experiments, **{n: [n] for n in train_experiments}}
     sets = [
-        _validated_set(cohort, rows, train, ALL_TRAINING, train_experiments, fits),
-        *(_validated_set(cohort, rows, train, name, [name], fits) for name in train_experiments),
-        *(_held_out_set(cohort, rows, name, fits) for name in held_out_experiments),
+        _validated_set(cohort, rows, train, (estimate, title), experiments, fits)
+        for estimate in (CROSS_VALIDATED, LEFT_OUT)
+        for title, experiments in whole_and_each.items()
     ]
+    sets += [_held_out_set(cohort, rows, name, fits) for name in held_out_experiments]
     variants = ordered_variants(cohort.features)
     tables = tabulate_scores(sets, variants, fits.classes, n_bootstrap, seed)
     predictions = _predictions(cohort, rows, held_out_experiments, fits.classifiers)
-    return TaskScores(task, fits.classes, sets, tables, predictions)
+    return TaskScores(task, fits.classes, fits.classifiers, sets, tables, predictions)
 
 
 @dataclass(frozen=True)
 class _Fits:
-    """Classifiers of all variants, their out-of-fold probabilities, and why there are none."""
+    """Classifiers of all variants, and their probabilities of training rows they did not see.
+
+    ``validated`` and ``problems`` are by estimate: cross-validated, or experiments left out.
+    """
 
     classes: tuple[str, ...]
+    shares: np.ndarray | None
     classifiers: dict[str, LinearClassifier]
-    validated: dict[str, np.ndarray]
-    problem: str
-    validation_problem: str
+    validated: dict[str, dict[str, np.ndarray]]
+    problems: dict[str, str]
 
 
 def _fit_variants(cohort: Cohort, rows: TaskRows, train: np.ndarray, seed: int) -> _Fits:
-    classes = tuple(sorted(set(rows.labels[train])))
+    labels, groups = rows.labels[train], rows.groups[train]
+    names, counts = np.unique(labels.astype(str), return_counts=True)
+    classes = tuple(map(str, names))
     if len(classes) < 2:
         found = f"are {classes[0]!r}" if classes else "are missing"
         problem = f"all labels of the training experiments {found}: nothing was trained"
-        return _Fits((), {}, {}, problem, problem)
-    fitted = {
-        variant: fit_linear_classifier(
-            features[rows.rows[train]], rows.labels[train], rows.groups[train], seed=seed
+        return _Fits(
+            (), None, {}, {}, dict.fromkeys((CROSS_VALIDATED, LEFT_OUT, HELD_OUT), problem)
         )
-        for variant, features in cohort.features.items()
-    }
+    classifiers, validations = {}, {CROSS_VALIDATED: {}, LEFT_OUT: {}}
+    for variant in ordered_variants(cohort.features):
+        features = cohort.features[variant.name][rows.rows[train]]
+        # A corrected variant takes over the penalty of what it corrects: a fifth of the fits.
+        strengths = (classifiers[variant.base].strength,) if variant.correction else STRENGTHS
+        classifiers[variant.name], validations[CROSS_VALIDATED][variant.name] = (
+            fit_linear_classifier(features, labels, groups, strengths=strengths, seed=seed)
+        )
+        validations[LEFT_OUT][variant.name] = leave_one_out(
+            features, labels, rows.experiments[train], strengths=strengths
+        )
     # Labels and groups decide whether rows can be split, so all variants share the note.
-    note = next(iter(fitted.values()))[1].note
+    problems = {name: next(iter(of.values())).note for name, of in validations.items()}
     return _Fits(
         classes=classes,
-        classifiers={variant: classifier for variant, (classifier, _) in fitted.items()},
-        validated={} if note else {name: v.probability for name, (_, v) in fitted.items()},
-        problem="",
-        validation_problem=note,
+        shares=counts / counts.sum(),
+        classifiers=classifiers,
+        validated={
+            name: {} if problems[name] else {variant: v.probability for variant, v in of.items()}
+            for name, of in validations.items()
+        },
+        problems={**problems, HELD_OUT: ""},
     )
 
 
@@ -131,23 +156,23 @@ def _validated_set(
     cohort: Cohort,
     rows: TaskRows,
     train: np.ndarray,
-    title: str,
+    place: tuple[str, str],
     experiments: list[str],
     fits: _Fits,
 ) -> ScoredSet:
-    """Out-of-fold probabilities of the training rows of some experiments."""
+    """Probabilities of the training rows of some experiments by classifiers that saw others."""
     here = np.isin(rows.experiments[train], experiments)
-    probability = {variant: values[here] for variant, values in fits.validated.items()}
-    note = join_notes(fits.validation_problem, *(rows.notes.get(name, "") for name in experiments))
-    return _scored_set(
-        cohort, rows, train[here], (CROSS_VALIDATED, title), probability, fits.classes, note
-    )
+    validated = fits.validated.get(place[0], {})
+    probability = {variant: values[here] for variant, values in validated.items()}
+    notes = [rows.notes.get(name, "") for name in experiments]
+    note = join_notes(fits.problems[place[0]], *notes)
+    return _scored_set(cohort, rows, train[here], place, probability, fits, note)
 
 
 def _held_out_set(cohort: Cohort, rows: TaskRows, experiment: str, fits: _Fits) -> ScoredSet:
     """Probabilities of a held-out experiment's rows; classes not seen in training are left out."""
     here = rows.labelled([experiment])
-    note = fits.problem
+    note = fits.problems[HELD_OUT]
     if not note:
         known = np.isin(rows.labels[here], fits.classes)
         if not known.all():
@@ -159,7 +184,7 @@ def _held_out_set(cohort: Cohort, rows: TaskRows, experiment: str, fits: _Fits) 
         for variant, classifier in fits.classifiers.items()
     }
     note = join_notes(note, rows.notes.get(experiment, ""))
-    return _scored_set(cohort, rows, here, (HELD_OUT, experiment), probability, fits.classes, note)
+    return _scored_set(cohort, rows, here, (HELD_OUT, experiment), probability, fits, note)
 
 
 def _scored_set(
@@ -168,17 +193,19 @@ def _scored_set(
     here: np.ndarray,
     place: tuple[str, str],
     probability: dict[str, np.ndarray],
-    classes: tuple[str, ...],
+    fits: _Fits,
     note: str,
 ) -> ScoredSet:
-    labels = rows.labels[here]
+    labels, classes = rows.labels[here], fits.classes
     return ScoredSet(
         estimate=place[0],
         experiment=place[1],
+        rows=here,
         true=np.searchsorted(np.array(classes, dtype=object), labels) if classes else labels,
         lineages=rows.lineages[here],
         probability=probability,
         note=note,
+        shares=fits.shares,
         n_filled={
             variant: int(np.isnan(features[rows.rows[here]]).any(axis=1).sum())
             for variant, features in cohort.features.items()
@@ -194,8 +221,8 @@ def _predictions(
 ) -> pd.DataFrame:
     """Probability of each class for every held-out row of the task, labelled or not."""
     here = np.flatnonzero(np.isin(rows.experiments, experiments))
-    keys = cohort.obs.iloc[rows.rows[here]][[*KEY, "hours"]].reset_index(drop=True)
-    columns = [*KEY, "hours", "variant", "label", "class", "probability"]
+    keys = cohort.obs.iloc[rows.rows[here]][[*KEY, "lineage_id", "hours"]].reset_index(drop=True)
+    columns = [*KEY, "lineage_id", "hours", "variant", "label", "class", "probability"]
     parts = []
     for name, classifier in classifiers.items():
         probability = classifier.predict_proba(cohort.features[name][rows.rows[here]])

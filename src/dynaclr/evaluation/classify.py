@@ -13,13 +13,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dynaclr.evaluation.classifier_registry import NOTE
 from dynaclr.evaluation.linear_classifier import LinearClassifier, fit_linear_classifier
-from dynaclr.evaluation.score_tables import join_notes
+from dynaclr.evaluation.measures import join_notes
 from dynaclr.evaluation.scores import classification_scores
 from dynaclr.evaluation.stores import KEY, digest_of_store, read_cohort
 from dynaclr.evaluation.tasks import LabelPaths, select_task
 from dynaclr.experiments import UserError
-from dynaclr.experiments.files import atomic_path, digest_path, write_json
+from dynaclr.experiments.files import atomic_path, digest_path, read_json, write_json
 from dynaclr.experiments.project import TaskConfig
 
 _VARIANT = "features"
@@ -137,12 +138,19 @@ def apply_linear_classifier(
         table[f"probability_{name}"] = probability[:, number]
     provenance = {
         "classifier": digest_path(folder),
+        "published": _published(Path(folder)),
         "stores": {name: digest_of_store(store) for name, store in sorted(stores.items())},
         "trained": classifier.provenance,
         "dynaclr_version": version("dynaclr"),
     }
     _write_table(table, provenance, path)
     return table
+
+
+def _published(folder: Path) -> dict[str, str] | None:
+    """Name, version and digest of a classifier that was fetched from a registry."""
+    note = folder / NOTE
+    return read_json(note) if note.is_file() else None
 
 
 def _check_features(classifier: LinearClassifier, folder: str | Path, names: list[str]) -> None:

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dynaclr.evaluation.projection import (
-    balanced_subsample,
-    principal_components,
-    standardize,
-    umap_coordinates,
-)
-from dynaclr.evaluation.stores import Cohort
-from dynaclr.evaluation.variants import Variant, first_of_each_kind, ordered_variants
+from dynaclr.evaluation.maps import map_facts
+from dynaclr.evaluation.projection import balanced_subsample
+from dynaclr.evaluation.variants import parse_variant
 from dynaclr.experiments.figures import SEQUENTIAL, color_of, figure_style, save_figure
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
     from matplotlib.axes import Axes
 
 MAX_POINTS = 4000
-# UMAP says little of fewer observations, and needs some to find neighbours.
-_MIN_FOR_UMAP = 30
 _UNKNOWN = "#dddddd"
 _POINTS = {"s": 5, "linewidths": 0, "alpha": 0.7, "rasterized": True}
 
@@ -32,58 +27,53 @@ class _Map(NamedTuple):
     """Two coordinates of the shown observations, with what stands on their axes."""
 
     title: str
-    axis_labels: tuple[str, str]
+    axis_labels: Sequence[str]
     coordinates: np.ndarray
 
 
-def draw_embeddings(
-    cohort: Cohort, task_labels: Mapping[str, np.ndarray], out_dir: Path, seed: int
-) -> None:
-    """Write ``embedding.png``: the first trained variant, and one baseline of each kind below it.
+def draw_embeddings(store: AnnData, class_columns: Sequence[str], path: str | Path) -> None:
+    """Draw maps: the first variant's, and one map of each baseline below them.
 
-    All show the same observations, as many of each experiment.
+    All panels show the same observations, as many of each experiment.
 
     Parameters
     ----------
-    cohort : Cohort
-    task_labels : mapping
-        Title to class names of all observations, object, None where unknown, shape (n,).
-    out_dir : Path
-    seed : int
-        Decides the subsample and UMAP.
+    store : anndata.AnnData
+        Maps as `dynaclr.evaluation.maps.lay_out` makes them.
+    class_columns : sequence of str
+        Columns of ``obs`` that hold classes, one column of panels each.
+    path : str or Path
+        Figure to write.
     """
-    rows = balanced_subsample(cohort.obs["experiment"].to_numpy(), MAX_POINTS, seed)
-    shown = cohort.obs.iloc[rows]
+    facts = map_facts(store)
+    shown = store[balanced_subsample(store.obs["experiment"].to_numpy(), MAX_POINTS, facts["seed"])]
     colors = {
-        "experiment": shown["experiment"].to_numpy(dtype=object),
-        "condition": shown["condition"].to_numpy(dtype=object),
-        "hours": shown["hours"].to_numpy(dtype=float),
-        **{title: values[rows] for title, values in task_labels.items()},
+        "experiment": _classes(shown.obs["experiment"]),
+        "condition": _classes(shown.obs["condition"]),
+        "hours": shown.obs["hours"].to_numpy(dtype=float),
+        **{name: _classes(shown.obs[name]) for name in class_columns},
     }
-    variants = ordered_variants(cohort.features)
-    maps: list[_Map] = []
-    for variant in first_of_each_kind(variants):
-        features = standardize(cohort.features[variant.name][rows])
-        # Of the baselines one map is enough: UMAP, or PCA where there is none.
-        if variant == variants[0] or len(rows) < _MIN_FOR_UMAP:
-            maps.append(_principal_components(features, variant))
-        if len(rows) >= _MIN_FOR_UMAP:
-            maps.append(_umap(features, variant, seed))
-    _draw(maps, colors, out_dir / "embedding.png")
+    _draw([_map(shown, one) for one in _shown_maps(facts["maps"])], colors, path)
 
 
-def _principal_components(features: np.ndarray, variant: Variant) -> _Map:
-    coordinates, explained = principal_components(features)
-    labels = [f"PC {n} ({share:.0%} of variance)" for n, share in enumerate(explained, 1)]
-    return _Map(variant.title, (labels[0], labels[1]), coordinates)
+def _shown_maps(maps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All maps of the first variant; of each baseline the last: UMAP where there is one."""
+    first = maps[0]["variant"]
+    last_of = {one["variant"]: one for one in maps if one["variant"] != first}
+    return [one for one in maps if one["variant"] == first] + list(last_of.values())
 
 
-def _umap(features: np.ndarray, variant: Variant, seed: int) -> _Map:
-    coordinates = umap_coordinates(features, seed)
-    return _Map(variant.title, ("UMAP 1 (no unit)", "UMAP 2 (no unit)"), coordinates)
+def _map(shown: AnnData, facts: dict[str, Any]) -> _Map:
+    title = parse_variant(facts["variant"]).title
+    return _Map(title, facts["axes"], np.asarray(shown.obsm[facts["key"]])[:, :2])
 
 
-def _draw(maps: list[_Map], colors: Mapping[str, np.ndarray], path: Path) -> None:
+def _classes(values: pd.Series) -> np.ndarray:
+    """Class names as objects, None where unknown."""
+    return values.astype(object).where(values.notna(), None).to_numpy()
+
+
+def _draw(maps: list[_Map], colors: Mapping[str, np.ndarray], path: str | Path) -> None:
     """A grid of scatter plots: one row a map, one column a colouring, one key a column."""
     import matplotlib.pyplot as plt
 

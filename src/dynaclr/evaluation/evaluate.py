@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from dynaclr.evaluation import embedding_figures, figures
+from dynaclr.evaluation import classifier_figures, curve_figures, figures
 from dynaclr.evaluation.classification import TaskScores, score_task
+from dynaclr.evaluation.controls import learning_curve, null_rows
+from dynaclr.evaluation.embedding_figures import draw_embeddings
+from dynaclr.evaluation.families import Rows, health_rows, resolution_rows, temporal_rows
 from dynaclr.evaluation.headline import summarize
-from dynaclr.evaluation.mixing import mixing_scores
-from dynaclr.evaluation.stores import KEY, Cohort, read_cohort
-from dynaclr.evaluation.tasks import LabelPaths, TaskRows, group_codes, select_task
-from dynaclr.evaluation.variants import ordered_variants
-from dynaclr.experiments import UserError
+from dynaclr.evaluation.maps import lay_out, write_maps
+from dynaclr.evaluation.matched import mixing_rows
+from dynaclr.evaluation.measures import fact_of, join_notes
+from dynaclr.evaluation.perturbation import mmd_rows, onset_rows
+from dynaclr.evaluation.stores import KEY, read_cohort
+from dynaclr.evaluation.study import Study, make_study
+from dynaclr.evaluation.tasks import LabelPaths
 from dynaclr.experiments.files import atomic_path, write_json
-from dynaclr.experiments.project import TaskConfig
-from dynaclr.experiments.registry import nearest
+from dynaclr.experiments.project import EvaluationConfig
 
 logger = logging.getLogger(__name__)
 
@@ -28,32 +33,53 @@ _PLACE = ["model", "variant", "kind", "seed"]
 METRIC_COLUMNS = [
     *_PLACE,
     *("task", "estimate", "experiment", "metric", "value", "low", "high"),
-    *("n_rows", "n_lineages", "n_positive", "note"),
+    *("n_rows", "n_lineages", "n_positive", "note", "family", "expected", "better"),
+]
+CURVE_COLUMNS = [
+    *_PLACE,
+    *("task", "experiment", "metric", "hours", "value", "low", "high", "n_rows"),
 ]
 DIFFERENCE_COLUMNS = [
     *("model", "task", "estimate", "experiment", "metric", "baseline", "value", "low", "high"),
     *("n_seeds", "n_rows", "n_lineages", "note"),
 ]
 CONFUSION_COLUMNS = [*_PLACE, "task", "estimate", "experiment", "true", "predicted", "count"]
-MIXING_COLUMNS = [
-    *_PLACE,
-    *("metric", "value", "expected", "n_rows", "n_experiments", "note"),
+LEARNING_COLUMNS = [
+    *(*_PLACE, "task", "metric", "n_lineages", "value", "low", "high", "n_draws", "n_rows"),
+]
+RELIABILITY_COLUMNS = [
+    *(*_PLACE, "task", "estimate", "experiment", "bin", "predicted", "observed", "n_rows"),
+]
+ONSET_COLUMNS = [
+    *(*_PLACE, "experiment", "fov", "track_id", "condition", "hours", "low", "high"),
+    "true_hours",
 ]
 PREDICTION_COLUMNS = [
-    *("model", "variant", "task", *KEY, "hours", "label", "class", "probability"),
+    *("model", "variant", "task", *KEY, "lineage_id", "hours", "label", "class", "probability"),
 ]
+_WHOLE = ("seed", "n_positive", "n_lineages", "n_rows")
+
+
+@dataclass(frozen=True)
+class _Results:
+    """What the metrics of one model gave, before it is written."""
+
+    metrics: pd.DataFrame
+    curves: pd.DataFrame
+    learning: pd.DataFrame
+    onsets: pd.DataFrame
 
 
 def evaluate_model(
     model: str,
     stores: Mapping[str, Mapping[str, str | Path]],
     labels: LabelPaths,
-    tasks: Sequence[TaskConfig],
-    train_experiments: Sequence[str],
-    held_out_experiments: Sequence[str],
+    config: EvaluationConfig,
+    train_experiments: list[str],
+    held_out_experiments: list[str],
     out_dir: str | Path,
-    n_bootstrap: int = 1000,
     seed: int = 0,
+    max_cells: int = 50_000,
 ) -> dict[str, Any]:
     """Score a model's embeddings and its baselines on the same rows; write tables and figures.
 
@@ -66,20 +92,21 @@ def evaluate_model(
     labels : mapping
         Experiment to the paths of its label tables, ``annotations`` and ``truth``; None or
         absent where it has none.
-    tasks : sequence of TaskConfig
-        Classifiers to train and score.
-    train_experiments : sequence of str
-        Classifiers are fitted on these together and cross-validated within them.
-    held_out_experiments : sequence of str
+    config : EvaluationConfig
+        Tasks, control condition, columns of truth, resamples.
+    train_experiments : list of str
+        Classifiers are fitted on these together, and validated within and between them.
+    held_out_experiments : list of str
         Classifiers are scored on each of these.
     out_dir : str or Path
-        Gets ``metrics.csv``, ``differences.csv``, ``confusion.csv``, ``mixing.csv``,
-        ``predictions.parquet``, ``classifiers.svg``, ``roc.svg``, ``confusion.svg``,
-        ``mixing.svg``, ``embedding.png`` and last ``headline.json``.
-    n_bootstrap : int
-        Resamples of lineages behind each interval.
+        Gets ``metrics.csv`` with every metric, ``curves.csv`` with those that run over hours,
+        further tables (``differences.csv``, ``confusion.csv``, ``reliability.csv``,
+        ``learning.csv``, ``onsets.csv``, ``predictions.parquet``), ``maps.h5ad``, a figure beside
+        each, and last ``headline.json``.
     seed : int
         Decides folds, resamples, subsamples and UMAP.
+    max_cells : int
+        Most cells in ``maps.h5ad``.
 
     Returns
     -------
@@ -91,81 +118,105 @@ def evaluate_model(
     UserError
         When stores, tables or tasks do not fit each other.
     """
-    cohort = read_cohort(stores)
-    train, held_out = list(train_experiments), list(held_out_experiments)
-    _check_experiments(cohort, train, held_out)
-    selected = [select_task(cohort.obs, task, labels) for task in tasks]
+    study = make_study(
+        read_cohort(stores), labels, config, train_experiments, held_out_experiments, seed
+    )
     scores = []
-    for task, rows in zip(tasks, selected, strict=True):
+    for task, rows in study.tasks:
         logger.info("classifiers of task %s", task.name)
-        scores.append(score_task(cohort, task, rows, train, held_out, n_bootstrap, seed))
-    logger.info("mixing of experiments")
-    mixing = _mixing_table(cohort, seed)
+        scores.append(
+            score_task(
+                study.cohort, task, rows, study.train, study.held_out, config.bootstrap, seed
+            )
+        )
+    results = _measure(study, scores)
     headline = {"model": model, **summarize(scores)}
     out_dir = Path(out_dir)
-    _write_tables(out_dir, model, scores, mixing)
+    _write_tables(out_dir, model, scores, results)
     logger.info("figures")
-    figures.draw_mixing(mixing, out_dir / "mixing.svg")
-    _draw(out_dir, cohort, tasks, selected, scores, seed)
+    _draw(out_dir, scores, results)
+    classes = _classes(study, scores)
+    store = lay_out(study.cohort, classes, max_cells, seed)
+    write_maps(store, out_dir / "maps.h5ad")
+    draw_embeddings(store, list(classes), out_dir / "embedding.png")
     write_json(out_dir / "headline.json", headline)
     return headline
 
 
-def _check_experiments(cohort: Cohort, train: list[str], held_out: list[str]) -> None:
-    known = sorted(cohort.obs["experiment"].unique())
-    for name in [*train, *held_out]:
-        if name not in known:
-            raise UserError(
-                f"evaluation: no embedding store of experiment {name!r} was given. "
-                f"{nearest(name, known)}."
-            )
-    both = sorted(set(train) & set(held_out))
-    if both:
-        raise UserError(
-            f"evaluation: {', '.join(both)} is both trained on and held out. Leave it in one."
-        )
-    if not train:
-        raise UserError("evaluation: no experiment to train classifiers on. Name at least one.")
-
-
-def _mixing_table(cohort: Cohort, seed: int) -> pd.DataFrame:
-    experiments = cohort.obs["experiment"].to_numpy(dtype=object)
-    groups = group_codes(cohort.obs, "lineage")
-    return pd.DataFrame(
-        {
-            **{"variant": variant.name, "kind": variant.kind, "seed": variant.seed},
-            "metric": metric,
-            **score._asdict(),
-            "n_experiments": len(set(experiments)),
-        }
-        for variant in ordered_variants(cohort.features)
-        for metric, score in mixing_scores(
-            cohort.features[variant.name], experiments, groups, seed=seed
-        ).items()
+def _measure(study: Study, scores: list[TaskScores]) -> _Results:
+    """All metrics but the classifiers' own scores, added to those."""
+    rows, onsets, learning = Rows([], []), [], []
+    for (task, chosen), scored in zip(study.tasks, scores, strict=True):
+        train = chosen.labelled(study.train)
+        given = (study.cohort, chosen, scored, train, study.uncorrected)
+        logger.info("shuffled labels and learning curve of task %s", task.name)
+        told = null_rows(*given, study.config.shuffles, study.seed)
+        rows.metrics.extend({**row, "task": task.name} for row in told)
+        learning.append(learning_curve(*given, study.seed).assign(task=task.name))
+    for variant in study.variants:
+        logger.info("mixing, time, kinetics and health of %s", variant.name)
+        rows.metrics.extend(mixing_rows(study, variant))
+        onset, table = onset_rows(study, variant)
+        parts = [
+            *(
+                resolution_rows(study, variant, chosen, scored)
+                for (_, chosen), scored in zip(study.tasks, scores, strict=True)
+            ),
+            *(of(study, variant) for of in (temporal_rows, mmd_rows, health_rows)),
+            onset,
+        ]
+        for part in parts:
+            rows.metrics.extend(part.metrics)
+            rows.curves.extend(part.curves)
+        onsets.append(table)
+    classified = [
+        row for s in scores for row in s.tables.metrics.assign(task=s.task.name).to_dict("records")
+    ]
+    notes = {variant.name: study.note_on(variant.correction) for variant in study.variants}
+    metrics = pd.DataFrame([*classified, *rows.metrics])
+    told = zip(metrics["note"], metrics["variant"], strict=True)
+    return _Results(
+        metrics=metrics.assign(note=[join_notes(note, notes[name]) for note, name in told]),
+        curves=pd.DataFrame(rows.curves),
+        learning=_joined(learning),
+        onsets=_joined(onsets),
     )
 
 
-def _write_tables(
-    out_dir: Path, model: str, scores: list[TaskScores], mixing: pd.DataFrame
-) -> None:
-    def of_all(name: str) -> pd.DataFrame:
-        tables = [getattr(s.tables, name).assign(task=s.task.name) for s in scores]
-        filled = [table for table in tables if len(table)]
-        return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
+def _joined(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    filled = [table for table in tables if len(table)]
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
 
-    _write_csv(out_dir / "metrics.csv", of_all("metrics"), METRIC_COLUMNS, model)
-    _write_csv(out_dir / "differences.csv", of_all("differences"), DIFFERENCE_COLUMNS, model)
-    _write_csv(out_dir / "confusion.csv", of_all("confusion"), CONFUSION_COLUMNS, model)
-    _write_csv(out_dir / "mixing.csv", mixing, MIXING_COLUMNS, model)
+
+def _write_tables(out_dir: Path, model: str, scores: list[TaskScores], results: _Results) -> None:
+    def of_all(name: str) -> pd.DataFrame:
+        return _joined([getattr(s.tables, name).assign(task=s.task.name) for s in scores])
+
+    facts = [fact_of(metric) for metric in results.metrics["metric"]]
+    metrics = results.metrics.assign(
+        family=[fact.family for fact in facts], better=[fact.better for fact in facts]
+    )
+    tables = {
+        "metrics": (metrics, METRIC_COLUMNS),
+        "curves": (results.curves, CURVE_COLUMNS),
+        "differences": (of_all("differences"), DIFFERENCE_COLUMNS),
+        "confusion": (of_all("confusion"), CONFUSION_COLUMNS),
+        "reliability": (of_all("reliability"), RELIABILITY_COLUMNS),
+        "learning": (results.learning, LEARNING_COLUMNS),
+        "onsets": (results.onsets, ONSET_COLUMNS),
+    }
+    for name, (table, columns) in tables.items():
+        write_csv(out_dir / f"{name}.csv", table.assign(model=model), columns)
     filled = [s.predictions.assign(task=s.task.name) for s in scores if len(s.predictions)]
     predictions = pd.concat(filled) if filled else pd.DataFrame(columns=PREDICTION_COLUMNS)
     with atomic_path(out_dir / "predictions.parquet") as temporary:
         _typed(predictions.assign(model=model)).to_parquet(temporary, index=False)
 
 
-def _write_csv(path: Path, table: pd.DataFrame, columns: list[str], model: str) -> None:
-    table = table.assign(model=model).reindex(columns=columns)
-    for column in ("seed", "n_positive"):
+def write_csv(path: Path, table: pd.DataFrame, columns: list[str]) -> None:
+    """Write some columns of a table, the same bytes for the same numbers."""
+    table = table.reindex(columns=columns)
+    for column in _WHOLE:
         if column in table:
             table[column] = table[column].astype("Int64")
     with atomic_path(path) as temporary:
@@ -175,26 +226,40 @@ def _write_csv(path: Path, table: pd.DataFrame, columns: list[str], model: str) 
 
 def _typed(predictions: pd.DataFrame) -> pd.DataFrame:
     """Column types that do not depend on whether there is any row."""
-    whole, real = ["track_id", "t"], ["hours", "probability"]
+    whole, real = ["track_id", "t", "lineage_id"], ["hours", "probability"]
     text = [name for name in PREDICTION_COLUMNS if name not in (*whole, *real)]
     types = {**dict.fromkeys(whole, "int64"), **dict.fromkeys(real, "float64")}
     return predictions[PREDICTION_COLUMNS].astype({**types, **dict.fromkeys(text, "string")})
 
 
-def _draw(
-    out_dir: Path,
-    cohort: Cohort,
-    tasks: Sequence[TaskConfig],
-    selected: list[TaskRows],
-    scores: list[TaskScores],
-    seed: int,
-) -> None:
-    figures.draw_classifiers(scores, out_dir / "classifiers.svg")
+def _draw(out_dir: Path, scores: list[TaskScores], results: _Results) -> None:
+    figures.draw_classifiers(scores, results.metrics, out_dir / "classifiers.svg")
     figures.draw_roc(scores, out_dir / "roc.svg")
     figures.draw_confusion(scores, out_dir / "confusion.svg")
-    task_labels = {}
-    for task, rows in zip(tasks, selected, strict=True):
-        values = np.full(len(cohort.obs), None, dtype=object)
-        values[rows.rows] = rows.labels
-        task_labels[f"{task.name} ({task.source})"] = values
-    embedding_figures.draw_embeddings(cohort, task_labels, out_dir, seed)
+    classifier_figures.draw_reliability(scores, out_dir / "reliability.svg")
+    classifier_figures.draw_learning(results.learning, out_dir / "learning.svg")
+    figures.draw_mixing(results.metrics, out_dir / "mixing.svg")
+    curve_figures.draw_resolution(results.curves, out_dir / "resolution.svg")
+    curve_figures.draw_temporal(results.curves, out_dir / "temporal.svg")
+    curve_figures.draw_kinetics(results.curves, out_dir / "kinetics.svg")
+    figures.draw_health(results.metrics, out_dir / "health.svg")
+
+
+def _classes(study: Study, scores: list[TaskScores]) -> dict[str, np.ndarray]:
+    """Of each task the known class of every observation, and the predicted one where scored."""
+    columns = {}
+    for (task, rows), scored in zip(study.tasks, scores, strict=True):
+        known = np.full(len(study.obs), None, dtype=object)
+        known[rows.rows] = rows.labels
+        columns[f"{task.name} ({task.source})"] = known
+        if len(scored.predictions):
+            mine = scored.predictions[scored.predictions["variant"] == study.variants[0].name]
+            columns[f"{task.name} (predicted)"] = _most_probable(mine, study.obs)
+    return columns
+
+
+def _most_probable(predictions: pd.DataFrame, obs: pd.DataFrame) -> np.ndarray:
+    """Most probable class of each observation, object, None where it was not predicted."""
+    best = predictions.loc[predictions.groupby(KEY)["probability"].idxmax()]
+    place = pd.MultiIndex.from_frame(best[KEY]).get_indexer(pd.MultiIndex.from_frame(obs[KEY]))
+    return np.where(place >= 0, best["class"].to_numpy(dtype=object)[place], None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,9 +11,10 @@ import numpy as np
 from sklearn.metrics import roc_curve
 
 from dynaclr.evaluation.classification import TaskScores
-from dynaclr.evaluation.score_tables import HELD_OUT, ScoredSet
+from dynaclr.evaluation.measures import HELD_OUT, Fact, fact_of
+from dynaclr.evaluation.score_tables import ScoredSet
 from dynaclr.evaluation.scores import confusion_matrix
-from dynaclr.evaluation.variants import Variant, kind_title, ordered_variants
+from dynaclr.evaluation.variants import Variant, kind_title, ordered_variants, uncorrected
 from dynaclr.experiments.figures import CATEGORICAL, figure_style, save_figure
 
 if TYPE_CHECKING:
@@ -20,26 +22,44 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Baselines in quiet colours; what is judged stands out.
-_KIND_COLORS = {"trained": CATEGORICAL[0], "untrained": "#777777", "intensity": CATEGORICAL[1]}
-_MARKERS = "osD^vPX"
-_MIXING_TITLES = {
-    "ilisi": "iLISI (0 apart, 1 mixed)",
-    "experiment_accuracy": "Experiment classifier,\nmean recall",
-    "experiment_auroc": "Experiment classifier,\nAUROC",
+_KIND_COLORS = {
+    "trained": CATEGORICAL[0],
+    "untrained": "#777777",
+    "intensity": CATEGORICAL[1],
+    "pixels": CATEGORICAL[3],
 }
+_MARKERS = "osD^vPX"
+_NULL = "#dddddd"
+_MIXING = (
+    *("ilisi", "experiment_accuracy", "experiment_auroc"),
+    *("matched_ilisi", "matched_kbet", "matched_experiment_auroc"),
+)
+_HEALTH = (
+    *("effective_rank", "alignment", "uniformity", "norm_variation"),
+    *("purity_lineage", "purity_experiment", "purity_hour"),
+)
+_BESIDE = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
 _METRIC_TITLES = {"auroc": "AUROC", "average_precision": "Average precision"}
 
 
-def draw_classifiers(scores: Sequence[TaskScores], path: str | Path) -> None:
+def draw_classifiers(scores: Sequence[TaskScores], metrics: pd.DataFrame, path: str | Path) -> None:
     """AUROC and average precision with 95 % intervals, one row a task, baselines below.
 
-    The broken line is chance: 0.5, or the share of positives.
+    The broken line is chance: 0.5, or the share of positives; the grey bar behind a line is what
+    shuffled labels give.
+
+    Parameters
+    ----------
+    scores : sequence of TaskScores
+    metrics : pandas.DataFrame
+        The metrics table, which holds the shuffles.
+    path : str or Path
     """
     import matplotlib.pyplot as plt
 
     with figure_style():
         if not scores:
-            return _draw_nothing("No evaluation task is configured", path)
+            return draw_nothing("No evaluation task is configured", path)
         n_lines = max(_n_variants(task) * max(1, len(task.shown_sets)) for task in scores)
         height = len(scores) * max(2.2, 0.9 + 0.3 * n_lines)
         figure, axes = plt.subplots(
@@ -48,6 +68,8 @@ def draw_classifiers(scores: Sequence[TaskScores], path: str | Path) -> None:
         for row, task in zip(axes, scores, strict=True):
             for axis, metric in zip(row, _METRIC_TITLES, strict=True):
                 _draw_intervals(axis, task, metric)
+            if _draw_nulls(row[0], task, metrics):
+                row[1].fill_between([], [], color=_NULL, label="AUROC of shuffled\nlabels (95 %)")
             _label_variants(row[0], task)
             row[0].set_title(f"{task.task.name}: {_METRIC_TITLES['auroc']}")
             row[1].set_title(f"{_METRIC_TITLES['average_precision']}{_positive(task)}")
@@ -64,7 +86,7 @@ def draw_roc(scores: Sequence[TaskScores], path: str | Path) -> None:
 
     with figure_style():
         if not scores:
-            return _draw_nothing("No evaluation task is configured", path)
+            return draw_nothing("No evaluation task is configured", path)
         n_columns = max(len(task.shown_sets) for task in scores)
         figure, axes = plt.subplots(
             len(scores),
@@ -90,7 +112,7 @@ def draw_confusion(scores: Sequence[TaskScores], path: str | Path) -> None:
 
     with figure_style():
         if not scores:
-            return _draw_nothing("No evaluation task is configured", path)
+            return draw_nothing("No evaluation task is configured", path)
         n_columns = max(len(task.shown_sets) for task in scores)
         figure, axes = plt.subplots(
             len(scores), n_columns, figsize=(3.6 * n_columns, 3.3 * len(scores)), squeeze=False
@@ -103,56 +125,97 @@ def draw_confusion(scores: Sequence[TaskScores], path: str | Path) -> None:
         return save_figure(figure, path)
 
 
-def draw_mixing(mixing: pd.DataFrame, path: str | Path) -> None:
-    """Measures of mixing by variant, each with the value that no relation at all would give.
+def draw_mixing(metrics: pd.DataFrame, path: str | Path) -> None:
+    """Mixing of all cells (above) and of matched cells (below) by variant.
+
+    Each with the value that no relation to the experiment would give.
 
     Parameters
     ----------
-    mixing : pandas.DataFrame
-        Columns variant, kind, metric, value, expected, n_rows, n_experiments, note.
+    metrics : pandas.DataFrame
+        The metrics table.
     path : str or Path
     """
+    _draw_panels(metrics, _MIXING, 3, "no relation\nto experiment", path)
+
+
+def draw_health(metrics: pd.DataFrame, path: str | Path) -> None:
+    """Health of the embedding by variant; parameters as for `draw_mixing`."""
+    _draw_panels(metrics, _HEALTH, 4, "by chance", path)
+
+
+def _draw_panels(
+    metrics: pd.DataFrame,
+    names: Sequence[str],
+    n_columns: int,
+    chance: str,
+    path: str | Path,
+) -> None:
+    """One panel a metric, one line a variant."""
     import matplotlib.pyplot as plt
 
     with figure_style():
-        n_variants = mixing["variant"].nunique()
+        n_variants, n_rows = metrics["variant"].nunique(), -(-len(names) // n_columns)
         figure, axes = plt.subplots(
-            1, len(_MIXING_TITLES), figsize=(9.2, 1.3 + 0.32 * n_variants), sharey=True
+            n_rows,
+            n_columns,
+            figsize=(2.6 * n_columns + 2.2, n_rows * (1.1 + 0.2 * n_variants)),
+            sharey=True,
         )
-        for axis, (metric, title) in zip(axes, _MIXING_TITLES.items(), strict=True):
-            _draw_mixing_panel(axis, mixing[mixing["metric"] == metric], title)
-        axes[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        for axis in axes.flat[len(names) :]:
+            axis.set_visible(False)
+        for axis, name in zip(axes.flat, names, strict=False):
+            _draw_metric_panel(axis, metrics[metrics["metric"] == name], fact_of(name), chance)
+        axes[0, -1].legend(*axes[-1, 0].get_legend_handles_labels(), **_BESIDE)
         return save_figure(figure, path)
 
 
-def _draw_mixing_panel(axis: Axes, table: pd.DataFrame, title: str) -> None:
+def _draw_metric_panel(axis: Axes, table: pd.DataFrame, fact: Fact, chance: str) -> None:
     lines = table.set_index("variant")
     variants = ordered_variants(lines.index)
     for place, variant in enumerate(variants):
-        line = lines.loc[variant.name]
-        axis.plot([0, line["value"]], [place, place], color=kind_color(variant.kind), linewidth=1)
-        axis.plot(line["value"], place, "o", color=kind_color(variant.kind))
+        line, color = lines.loc[variant.name], kind_color(variant.kind)
+        if lines["value"].min() >= 0:
+            axis.plot([0, line["value"]], [place, place], color=color, linewidth=1)
+        axis.plot(line["value"], place, "o", color=color, **_face(variant))
         axis.plot(
             line["expected"],
             place,
             "|",
             color="#444444",
-            markersize=11,
+            markersize=9,
             markeredgewidth=1.5,
-            label=None if place else "no relation\nto experiment",
+            label=None if place else chance,
         )
     axis.set_yticks(range(len(variants)), [variant.title for variant in variants])
     axis.set_ylim(len(variants) - 0.4, -0.6)
-    axis.set(xlim=(min(0.0, lines["value"].min()) - 0.03, 1.05), xlabel=title)
-    first = table.iloc[0]
-    axis.set_title(f"n = {first['n_rows']:,} in {first['n_experiments']} experiments", fontsize=8)
+    axis.set_xlabel(textwrap.fill(fact.title, 28))
+    told = {"higher": "higher is better", "lower": "lower is better"}.get(fact.better, "")
+    count = count_of(table["n_rows"].max())
+    axis.set_title(f"{count}; {told}" if told else count, fontsize=8)
     if table["value"].isna().all():
-        axis.text(0.5, 0.5, first["note"], transform=axis.transAxes, ha="center")
+        axis.text(0.5, 0.5, "no value", transform=axis.transAxes, ha="center")
+
+
+def _face(variant: Variant) -> dict[str, str]:
+    """Hollow markers for corrected variants."""
+    return {"markerfacecolor": "white"} if variant.correction else {}
+
+
+def _draw_nulls(axis: Axes, task: TaskScores, metrics: pd.DataFrame) -> bool:
+    """Grey bars of what shuffled labels give, mean over the shown experiments; whether any is."""
+    nulls = metrics[(metrics["metric"] == "auroc_null") & (metrics["task"] == task.task.name)]
+    variants = ordered_variants(task.tables.metrics["variant"].unique())
+    for place, variant in enumerate(variants):
+        here = nulls[nulls["variant"] == variant.name]
+        span = [here["low"].mean(), here["high"].mean()]
+        axis.fill_betweenx([place - 0.4, place + 0.4], *span, color=_NULL, zorder=0, linewidth=0)
+    return bool(nulls["value"].notna().any())
 
 
 def kind_color(kind: str) -> str:
-    """Colour of a kind of variant, the same in every figure."""
-    return _KIND_COLORS.get(kind, CATEGORICAL[2])
+    """Colour of a kind of variant, the same in every figure, whatever the correction."""
+    return _KIND_COLORS.get(kind.partition("+")[0], CATEGORICAL[2])
 
 
 def _draw_intervals(axis: Axes, task: TaskScores, metric: str) -> None:
@@ -164,26 +227,28 @@ def _draw_intervals(axis: Axes, task: TaskScores, metric: str) -> None:
         marker = _MARKERS[number % len(_MARKERS)]
         offset = 0.6 * ((number + 0.5) / len(sets) - 0.5)
         for place, variant in enumerate(ordered_variants(here.index)):
-            _draw_interval(axis, here.loc[variant.name], place + offset, marker)
+            _draw_interval(axis, here.loc[variant.name], variant, place + offset, marker)
         title = f"{_name(scored)}\n{_count(scored)}"
         axis.plot([], [], marker, color="#444444", label=title)
     chance = _chance(task, metric)
     axis.axvline(chance, color="#444444", linestyle="--", linewidth=1, label="chance")
     shown = table[table["experiment"].isin([scored.experiment for scored in sets])]
     axis.set_xlim(np.fmin(chance, shown[["value", "low"]].min().min()) - 0.04, 1.09)
-    axis.set_xlabel(f"{_METRIC_TITLES[metric]} (95 % interval over lineages)")
+    axis.set_xlabel(f"{_METRIC_TITLES[metric]}, 95 % interval")
     if shown["value"].isna().all():
         text = "no value: see the notes of the table"
         axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center")
 
 
-def _draw_interval(axis: Axes, line: pd.Series, place: float, marker: str) -> None:
+def _draw_interval(
+    axis: Axes, line: pd.Series, variant: Variant, place: float, marker: str
+) -> None:
     if not np.isfinite(line["value"]):
         return
     color = kind_color(line["kind"])
     ends = [line["low"], line["high"]]
     axis.plot(ends, [place, place], color=color, linewidth=2, solid_capstyle="butt")
-    axis.plot(line["value"], place, marker, color=color)
+    axis.plot(line["value"], place, marker, color=color, **_face(variant))
     right = np.fmax(line["high"], line["value"])
     axis.annotate(
         f"{line['value']:.2f}",
@@ -213,7 +278,7 @@ def _label_variants(axis: Axes, task: TaskScores) -> None:
 
 def _draw_roc_panel(axis: Axes, task: TaskScores, scored: ScoredSet) -> None:
     axis.plot([0, 1], [0, 1], "--", color="#444444", linewidth=1, zorder=1)
-    for place, variant in enumerate(ordered_variants(scored.probability)):
+    for place, variant in enumerate(uncorrected(ordered_variants(scored.probability))):
         false_rate, true_rate = mean_roc(scored.true, scored.probability[variant.name])
         first = variant.name == _first_of_kind(scored, variant.kind).name
         axis.plot(
@@ -231,7 +296,7 @@ def _draw_roc_panel(axis: Axes, task: TaskScores, scored: ScoredSet) -> None:
         xlabel="False positive rate",
         ylabel="True positive rate" + (", mean over classes" if len(task.classes) > 2 else ""),
     )
-    axis.set_title(_panel_title(task, scored))
+    axis.set_title(panel_title(task, scored))
     if not scored.probability:
         axis.text(0.5, 0.25, "no curve", ha="center")
 
@@ -268,7 +333,7 @@ def mean_roc(true: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.
 
 def _draw_confusion_panel(axis: Axes, task: TaskScores, scored: ScoredSet) -> None:
     axis.grid(False)
-    axis.set_title(_panel_title(task, scored))
+    axis.set_title(panel_title(task, scored))
     variants = ordered_variants(scored.probability)
     if not variants or not len(scored.true):
         axis.text(0.5, 0.5, "no predictions", transform=axis.transAxes, ha="center")
@@ -295,12 +360,18 @@ def _draw_confusion_panel(axis: Axes, task: TaskScores, scored: ScoredSet) -> No
         spine.set_visible(False)
 
 
-def _panel_title(task: TaskScores, scored: ScoredSet) -> str:
+def panel_title(task: TaskScores, scored: ScoredSet) -> str:
+    """Task, experiment and number of observations."""
     return f"{task.task.name}: {_name(scored)}\n{_count(scored)}"
 
 
 def _count(scored: ScoredSet) -> str:
-    return f"n = {len(scored.true):,} in {scored.n_lineages:,} lineages"
+    return f"{count_of(len(scored.true))} in {scored.n_lineages:,} lineages"
+
+
+def count_of(n_rows: float) -> str:
+    """Words for a number of observations."""
+    return f"n = {n_rows:,.0f}"
 
 
 def _name(scored: ScoredSet) -> str:
@@ -326,7 +397,8 @@ def _first_of_kind(scored: ScoredSet, kind: str) -> Variant:
     return next(v for v in ordered_variants(scored.probability) if v.kind == kind)
 
 
-def _draw_nothing(text: str, path: str | Path) -> None:
+def draw_nothing(text: str, path: str | Path) -> None:
+    """A figure that says why there is none."""
     import matplotlib.pyplot as plt
 
     figure, axis = plt.subplots(figsize=(5, 1.5))

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from dynaclr.evaluation.classification import TaskScores
-from dynaclr.evaluation.score_tables import HELD_OUT, ScoredSet
+from dynaclr.evaluation.measures import HELD_OUT
+from dynaclr.evaluation.score_tables import ScoredSet
 from dynaclr.evaluation.variants import kind_title
 
 METRIC = "auroc"
@@ -41,6 +42,8 @@ def summarize(scores: list[TaskScores]) -> dict[str, Any]:
     names = [scored.experiment for scored in shown]
     rows = metrics[(metrics["metric"] == METRIC) & metrics["experiment"].isin(names)]
     rows = rows[rows["estimate"] == shown[0].estimate]
+    # Corrected embeddings stand in the tables; one sentence cannot hold them all.
+    rows = rows[~rows["kind"].str.contains("+", regex=False)]
     by_kind = {kind: _seeds(part) for kind, part in rows.groupby("kind", sort=False)}
     headline = {
         "task": first.task.name,
@@ -111,7 +114,8 @@ def _sentence(headline: dict[str, Any], note: str) -> str:
         for kind, baseline in headline["baselines"].items()
         if baseline["mean"] is not None
     ]
-    baselines = f", against {' and '.join(against)}" if against else ""
+    listed = " and ".join(filter(None, [", ".join(against[:-1]), *against[-1:]]))
+    baselines = f", against {listed}" if against else ""
     return (
         f"Task {headline['task']} on {place}: AUROC {trained['mean']:.2f}{spread}{baselines}"
         f"{_told_difference(headline['difference'])}; n = {headline['n_rows']:,} observations of "

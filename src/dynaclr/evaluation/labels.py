@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +58,34 @@ def join_labels(obs: pd.DataFrame, path: str | Path, column: str) -> JoinedLabel
         column holds no classes, or no row has the key of an observation.
     """
     table = read_labels(path, column)
+    position, known = _match(obs, table, path)
+    names = table["label"].to_numpy(dtype=object)
+    values = np.where(position >= 0, names[position], None)
+    return JoinedLabels(values, int((~known).sum()))
+
+
+def join_numbers(obs: pd.DataFrame, path: str | Path, column: str) -> np.ndarray:
+    """Numbers of `column` of a table for the observations of one experiment, NaN where unknown.
+
+    Parameters and errors as for `join_labels`; a value that is no number is an error too.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (n,).
+    """
+    table = _read_table(path, column, _numbers)
+    if table.empty:
+        # Nobody responds, say: then no cell has an onset.
+        return np.full(len(obs), np.nan)
+    position, _ = _match(obs, table, path)
+    return np.where(position >= 0, table["label"].to_numpy(np.float64)[position], np.nan)
+
+
+def _match(
+    obs: pd.DataFrame, table: pd.DataFrame, path: str | Path
+) -> tuple[np.ndarray, np.ndarray]:
+    """Row of the table for each observation (-1: none), and which of its rows have one."""
     key = [name for name in ("fov", "track_id", "t") if name in table]
     observed = pd.MultiIndex.from_frame(
         pd.DataFrame({name: obs[name].astype(str if name == "fov" else np.int64) for name in key})
@@ -69,10 +98,7 @@ def join_labels(obs: pd.DataFrame, path: str | Path, column: str) -> JoinedLabel
             f"{', '.join(key)} (first row: {_tell(table.iloc[0], key)}; first observation: "
             f"{_tell(obs.iloc[0], key)}). Are these the labels of this experiment?"
         )
-    position = labelled.get_indexer(observed)
-    names = table["label"].to_numpy(dtype=object)
-    values = np.where(position >= 0, names[position], None)
-    return JoinedLabels(values, int((~known).sum()))
+    return labelled.get_indexer(observed), known
 
 
 def read_labels(path: str | Path, column: str) -> pd.DataFrame:
@@ -83,6 +109,15 @@ def read_labels(path: str | Path, column: str) -> pd.DataFrame:
     UserError
         As for `join_labels`.
     """
+    table = _read_table(path, column, class_names)
+    if table.empty:
+        raise UserError(f"{path}: column {column!r} is empty in every row. Label some rows.")
+    return table
+
+
+def _read_table(
+    path: str | Path, column: str, convert: Callable[[pd.Series, str], pd.Series]
+) -> pd.DataFrame:
     raw = _read_csv(Path(path))
     for name in ("fov", "track_id", column):
         if name not in raw:
@@ -92,12 +127,19 @@ def read_labels(path: str | Path, column: str) -> pd.DataFrame:
         if name in raw:
             table[name] = _whole_numbers(raw[name], path)
     key = list(table)
-    table["label"] = class_names(raw[column], f"{path}: column {column!r}")
+    table["label"] = convert(raw[column], f"{path}: column {column!r}")
     _check_unique(table, key, path)
-    table = table[table["label"].notna()].reset_index(drop=True)
-    if table.empty:
-        raise UserError(f"{path}: column {column!r} is empty in every row. Label some rows.")
-    return table
+    return table[table["label"].notna()].reset_index(drop=True)
+
+
+def _numbers(values: pd.Series, where: str) -> pd.Series:
+    text = values.str.strip()
+    unknown = text.str.lower().isin(["", "nan"])
+    numbers = pd.to_numeric(text, errors="coerce")
+    bad = numbers.isna() & ~unknown
+    if bad.any():
+        raise UserError(f"{where} holds {text[bad].iloc[0]!r}, which is no number. Correct it.")
+    return numbers
 
 
 def class_names(values: pd.Series, where: str) -> pd.Series:

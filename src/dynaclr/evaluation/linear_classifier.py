@@ -254,29 +254,91 @@ def cross_validate(
     features, labels = _checked(features, labels, groups)
     classes = tuple(sorted(set(labels)))
     codes = _codes(labels, classes)
-    nothing = np.full((len(codes), len(classes)), np.nan)
     per_class = [len(np.unique(groups[codes == k])) for k in range(len(classes))]
     if min(per_class) < 2:
         rare = classes[int(np.argmin(per_class))]
         note = f"class {rare!r} is in one group only: no cross-validation"
+        nothing = np.full((len(codes), len(classes)), np.nan)
         return CrossValidation(classes, nothing, _middle(strengths), note)
     splitter = StratifiedGroupKFold(min(n_folds, *per_class), shuffle=True, random_state=seed)
     fold_of = np.empty(len(codes), dtype=np.int64)
-    probabilities = np.empty((len(strengths), *nothing.shape))
-    for fold, (inside, outside) in enumerate(splitter.split(features, codes, groups)):
-        if not len(outside):
-            continue
+    for fold, (_, outside) in enumerate(splitter.split(features, codes, groups)):
         fold_of[outside] = fold
+    return _validate_folds(features, codes, classes, fold_of, strengths)
+
+
+def leave_one_out(
+    features: np.ndarray,
+    labels: np.ndarray,
+    experiments: np.ndarray,
+    *,
+    strengths: Sequence[float] = STRENGTHS,
+) -> CrossValidation:
+    """Probabilities for each row from a classifier fitted on all *other* experiments.
+
+    The strength is chosen as in `cross_validate`, each experiment being a fold. Parameters and
+    errors as for `fit_linear_classifier`, with the experiment of each row in place of its group.
+    """
+    features, labels = _checked(features, labels, experiments)
+    classes = tuple(sorted(set(labels)))
+    codes = _codes(labels, classes)
+    _, fold_of = np.unique(experiments.astype(str), return_inverse=True)
+    if fold_of.max() == 0:
+        nothing = np.full((len(codes), len(classes)), np.nan)
+        note = "one experiment only: none can be left out"
+        return CrossValidation(classes, nothing, _middle(strengths), note)
+    return _validate_folds(features, codes, classes, fold_of, strengths)
+
+
+def _validate_folds(
+    features: np.ndarray,
+    codes: np.ndarray,
+    classes: tuple[str, ...],
+    fold_of: np.ndarray,
+    strengths: Sequence[float],
+) -> CrossValidation:
+    probability = np.full((len(codes), len(classes)), np.nan)
+    probabilities = np.empty((len(strengths), *probability.shape))
+    for fold in np.unique(fold_of):
+        outside = fold_of == fold
         probabilities[:, outside] = _fold_probabilities(
-            features[inside], codes[inside], features[outside], len(classes), strengths
+            features[~outside], codes[~outside], features[outside], len(classes), strengths
         )
     losses = _row_losses(probabilities, codes)
-    probability = nothing
-    for fold in range(fold_of.max() + 1):
+    for fold in np.unique(fold_of):
         best = _best_strength(losses[:, fold_of != fold], codes[fold_of != fold])
         probability[fold_of == fold] = probabilities[best, fold_of == fold]
     strength = float(strengths[_best_strength(losses, codes)])
     return CrossValidation(classes, probability, strength, "")
+
+
+def fit_probabilities(
+    features: np.ndarray, labels: np.ndarray, others: np.ndarray, strength: float
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """Classes, and probabilities of other rows by a classifier of one given strength.
+
+    Parameters
+    ----------
+    features : numpy.ndarray
+        Shape (n, d); NaN where missing.
+    labels : numpy.ndarray
+        Class names, shape (n,).
+    others : numpy.ndarray
+        Shape (m, d).
+    strength : float
+        Inverse strength of the penalty.
+
+    Returns
+    -------
+    classes : tuple of str
+        Those among the labels, sorted; K of them.
+    probability : numpy.ndarray
+        Shape (m, K).
+    """
+    features, labels = np.asarray(features, dtype=np.float64), np.asarray(labels, dtype=object)
+    classes = tuple(sorted(set(labels)))
+    codes = _codes(labels, classes)
+    return classes, _fold_probabilities(features, codes, others, len(classes), (strength,))[0]
 
 
 def _checked(
@@ -337,8 +399,11 @@ def _fold_probabilities(
         return probabilities
     mean, scale = _scaling(features)
     features, others = _scaled(features, mean, scale), _scaled(others, mean, scale)
+    model = _logistic(len(present), features.shape[1], strengths[0])
+    # Each strength starts from the solution of the one before, which is near.
+    model.set_params(warm_start=True)
     for number, strength in enumerate(strengths):
-        model = _logistic(len(present), features.shape[1], strength).fit(features, codes)
+        model.set_params(C=strength).fit(features, codes)
         probabilities[number][:, present] = model.predict_proba(others)
     return probabilities
 

@@ -7,36 +7,15 @@ the expense of the classifiers' scores.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
 from dynaclr.evaluation.linear_classifier import cross_validate
+from dynaclr.evaluation.measures import Measure
 from dynaclr.evaluation.projection import balanced_subsample, standardize
 from dynaclr.evaluation.scores import classification_scores
 
 PERPLEXITY = 30.0
-
-
-class Mixing(NamedTuple):
-    """One measure of mixing.
-
-    Attributes
-    ----------
-    value : float
-    expected : float
-        Its value when experiment and embedding have nothing to do with each other.
-    n_rows : int
-        Observations it was computed on.
-    note : str
-        Why there is no value, or empty.
-    """
-
-    value: float
-    expected: float
-    n_rows: int
-    note: str
 
 
 def mixing_scores(
@@ -46,7 +25,7 @@ def mixing_scores(
     *,
     max_rows: int = 4000,
     seed: int = 0,
-) -> dict[str, Mixing]:
+) -> dict[str, Measure]:
     """Mixing of experiments: iLISI, and how well a classifier tells them apart.
 
     Each experiment gives at most ``max_rows / n_experiments`` observations; features are scaled
@@ -66,7 +45,7 @@ def mixing_scores(
 
     Returns
     -------
-    dict of str to Mixing
+    dict of str to Measure
         ``ilisi`` (0 separate, 1 mixed; expected: the value with experiments shuffled),
         ``experiment_accuracy`` (mean recall; expected 1 / number of experiments) and
         ``experiment_auroc`` (mean of one against the rest; expected 0.5).
@@ -75,12 +54,12 @@ def mixing_scores(
     names, codes = np.unique(experiments[rows].astype(str), return_inverse=True)
     if len(names) < 2 or len(rows) < 10:
         reason = "one experiment only" if len(names) < 2 else "fewer than ten observations"
-        missing = Mixing(np.nan, np.nan, len(rows), reason)
+        missing = Measure(np.nan, np.nan, len(rows), reason)
         return dict.fromkeys(("ilisi", "experiment_accuracy", "experiment_auroc"), missing)
     neighbours, weights = neighbour_weights(standardize(features[rows]))
     shuffled = np.random.default_rng(seed).permutation(codes)
     return {
-        "ilisi": Mixing(
+        "ilisi": Measure(
             scaled_ilisi(inverse_simpson(neighbours, weights, codes), len(names)),
             scaled_ilisi(inverse_simpson(neighbours, weights, shuffled), len(names)),
             len(rows),
@@ -188,7 +167,7 @@ def inverse_simpson(neighbours: np.ndarray, weights: np.ndarray, codes: np.ndarr
 
 def experiment_classifier(
     features: np.ndarray, experiments: np.ndarray, groups: np.ndarray, *, seed: int = 0
-) -> dict[str, Mixing]:
+) -> dict[str, Measure]:
     """How well a linear classifier tells the experiment of cells whose lineages it did not see.
 
     Parameters
@@ -202,7 +181,7 @@ def experiment_classifier(
 
     Returns
     -------
-    dict of str to Mixing
+    dict of str to Measure
         ``experiment_accuracy`` (mean recall) and ``experiment_auroc``.
     """
     # A moderate fixed penalty: nothing is tuned towards telling experiments apart.
@@ -210,12 +189,12 @@ def experiment_classifier(
     codes = np.searchsorted(np.array(result.classes, dtype=object), experiments)
     n_rows, chance = len(codes), 1.0 / len(result.classes)
     if result.note:
-        missing = Mixing(np.nan, np.nan, n_rows, result.note)
+        missing = Measure(np.nan, np.nan, n_rows, result.note)
         return {"experiment_accuracy": missing, "experiment_auroc": missing}
     scores = classification_scores(codes, result.probability, result.classes)
     return {
-        "experiment_accuracy": Mixing(float(scores["balanced_accuracy"]), chance, n_rows, ""),
-        "experiment_auroc": Mixing(float(scores["auroc"]), 0.5, n_rows, ""),
+        "experiment_accuracy": Measure(float(scores["balanced_accuracy"]), chance, n_rows, ""),
+        "experiment_auroc": Measure(float(scores["auroc"]), 0.5, n_rows, ""),
     }
 
 

@@ -14,14 +14,19 @@ from dynaclr.evaluation.bootstrap import (
     paired_difference,
     percentile_interval,
 )
+from dynaclr.evaluation.calibration import (
+    at_training_shares,
+    brier_score,
+    expected_calibration_error,
+    reliability_curve,
+)
+from dynaclr.evaluation.measures import ALL_TRAINING, HELD_OUT, join_notes
 from dynaclr.evaluation.scores import classification_scores, confusion_matrix, scores_note
 from dynaclr.evaluation.variants import Variant
 
 METRICS = ("auroc", "average_precision", "balanced_accuracy")
-CROSS_VALIDATED = "cross_validated"
-HELD_OUT = "held_out"
-# No experiment can have this name: names start with a letter or a digit.
-ALL_TRAINING = "(all training)"
+# Single training experiments and corrected variants: where intervals may be rougher.
+FEW_RESAMPLES = 200
 
 
 @dataclass(frozen=True)
@@ -31,9 +36,11 @@ class ScoredSet:
     Attributes
     ----------
     estimate : str
-        `CROSS_VALIDATED` or `HELD_OUT`.
+        `CROSS_VALIDATED`, `LEFT_OUT` or `HELD_OUT`.
     experiment : str
         Its name, or `ALL_TRAINING`.
+    rows : numpy.ndarray
+        Their positions within the rows of the task, shape (n,).
     true : numpy.ndarray
         Class codes, shape (n,).
     lineages : numpy.ndarray
@@ -44,15 +51,23 @@ class ScoredSet:
         What should be known about these rows, or why there are no scores.
     n_filled : dict of str to int
         Variant to the number of rows with missing features, taken at the training mean.
+    shares : numpy.ndarray or None
+        Share of each class among the training rows, shape (K,); None when nothing was trained.
     """
 
     estimate: str
     experiment: str
+    rows: np.ndarray
     true: np.ndarray
     lineages: np.ndarray
     probability: dict[str, np.ndarray]
     note: str
     n_filled: dict[str, int] = field(default_factory=dict)
+    shares: np.ndarray | None = None
+
+    def calibrated(self, variant: str) -> np.ndarray:
+        """Probabilities of a variant at the class shares of the training rows."""
+        return at_training_shares(self.probability[variant], self.shares)
 
     @property
     def n_lineages(self) -> int:
@@ -66,12 +81,13 @@ class ScoreTables:
 
     Attributes
     ----------
-    metrics, differences, confusion : pandas.DataFrame
+    metrics, differences, confusion, reliability : pandas.DataFrame
     """
 
     metrics: pd.DataFrame
     differences: pd.DataFrame
     confusion: pd.DataFrame
+    reliability: pd.DataFrame
 
 
 def tabulate_scores(
@@ -94,7 +110,7 @@ def tabulate_scores(
     seed : int
         Of the resamples, the same for all variants.
     """
-    metrics, differences, confusion = [], [], []
+    metrics, differences, confusion, reliability = [], [], [], []
     for scored in sets:
         values: dict[str, dict[str, float]] = {}
         resampled: dict[str, dict[str, np.ndarray]] = {}
@@ -104,28 +120,49 @@ def tabulate_scores(
             )
             metrics += _metric_rows(scored, variant, classes, values, resampled)
             confusion += _confusion_rows(scored, variant, classes)
+            reliability += _reliability_rows(scored, variant)
         differences += _difference_rows(scored, variants, values, resampled)
-    return ScoreTables(*map(pd.DataFrame, (metrics, differences, confusion)))
-
-
-def join_notes(*notes: str) -> str:
-    """Join the notes that say something."""
-    return "; ".join(dict.fromkeys(note for note in notes if note))
+    return ScoreTables(*map(pd.DataFrame, (metrics, differences, confusion, reliability)))
 
 
 def _score(
     scored: ScoredSet, variant: Variant, classes: tuple[str, ...], n_bootstrap: int, seed: int
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """Scores of one variant on one set, and their values on resampled lineages."""
-    names = [*METRICS, *(f"f1:{name}" for name in classes)]
+    names = [*METRICS, *(f"f1:{name}" for name in classes), "brier", "ece"]
     if variant.name not in scored.probability or len(scored.true) == 0:
         nothing = np.full(n_bootstrap, np.nan)
         return dict.fromkeys(names, np.nan), dict.fromkeys(names, nothing)
-    statistics = partial(
-        classification_scores, scored.true, scored.probability[variant.name], classes
-    )
-    values = {name: float(value) for name, value in statistics().items()}
+    statistics = partial(_all_scores, scored, variant.name, classes)
+    values = {name: float(value) for name, value in statistics(None).items()}
+    main = scored.estimate == HELD_OUT or scored.experiment == ALL_TRAINING
+    if variant.correction or not main:
+        n_bootstrap = min(n_bootstrap, FEW_RESAMPLES)
     return values, cluster_bootstrap(statistics, scored.lineages, n_bootstrap, seed)
+
+
+def _all_scores(
+    scored: ScoredSet, variant: str, classes: tuple[str, ...], weight: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    calibrated = scored.calibrated(variant)
+    return {
+        **classification_scores(scored.true, scored.probability[variant], classes, weight),
+        "brier": brier_score(scored.true, calibrated, weight),
+        "ece": expected_calibration_error(scored.true, calibrated, weight),
+    }
+
+
+def _expected(scored: ScoredSet, metric: str, n_classes: int) -> float:
+    """Value of a metric when the prediction has nothing to do with the class."""
+    if n_classes < 2 or not len(scored.true):
+        return np.nan
+    shares = np.bincount(scored.true, minlength=n_classes) / len(scored.true)
+    if metric == "average_precision":
+        return float(shares[1] if n_classes == 2 else shares[shares > 0].mean())
+    if metric == "brier":
+        constant = np.broadcast_to(scored.shares, (len(scored.true), n_classes))
+        return float(brier_score(scored.true, constant))
+    return {"auroc": 0.5, "balanced_accuracy": 1.0 / n_classes}.get(metric, np.nan)
 
 
 def _metric_rows(
@@ -151,6 +188,7 @@ def _metric_rows(
                 "value": value,
                 "low": interval.low,
                 "high": interval.high,
+                "expected": _expected(scored, metric, len(classes)),
                 "n_rows": len(scored.true),
                 "n_lineages": scored.n_lineages,
                 "n_positive": n_positive,
@@ -174,14 +212,20 @@ def _confusion_rows(
     ]
 
 
+def _reliability_rows(scored: ScoredSet, variant: Variant) -> list[dict[str, object]]:
+    if variant.name not in scored.probability or len(scored.true) == 0:
+        return []
+    curve = reliability_curve(scored.true, scored.calibrated(variant.name))
+    return [
+        {**_place(scored, variant), "bin": number, "predicted": predicted, "observed": observed}
+        | {"n_rows": int(n_rows)}
+        for number, (predicted, observed, n_rows) in enumerate(zip(*curve, strict=True))
+        if n_rows
+    ]
+
+
 def _place(scored: ScoredSet, variant: Variant) -> dict[str, object]:
-    return {
-        "variant": variant.name,
-        "kind": variant.kind,
-        "seed": variant.seed,
-        "estimate": scored.estimate,
-        "experiment": scored.experiment,
-    }
+    return {**variant.place, "estimate": scored.estimate, "experiment": scored.experiment}
 
 
 def _difference_rows(
@@ -203,9 +247,10 @@ def _difference_rows(
                 return np.mean([table[name][metric] for name in of], axis=0)
 
             value = float(mean(values, trained) - mean(values, names))
-            interval = paired_difference(
-                mean(resampled, trained), mean(resampled, names), scored.n_lineages
-            )
+            first, second = mean(resampled, trained), mean(resampled, names)
+            # The same seed draws the same first resamples, however many follow.
+            n_both = min(len(first), len(second))
+            interval = paired_difference(first[:n_both], second[:n_both], scored.n_lineages)
             if not np.isfinite(value):
                 interval = Interval(np.nan, np.nan, "no value for one of the two")
             rows.append(

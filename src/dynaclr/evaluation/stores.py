@@ -40,6 +40,28 @@ class Cohort:
     feature_names: dict[str, list[str]]
 
 
+def open_anndata(path: str | Path) -> AnnData:
+    """Read AnnData from a ``.zarr`` folder or an ``.h5ad`` file.
+
+    Raises
+    ------
+    UserError
+        When nothing is there, or it is no AnnData.
+    """
+    import anndata
+
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path}: no such store. Correct the path.")
+    read = anndata.read_h5ad if path.suffix == ".h5ad" else anndata.read_zarr
+    try:
+        return read(path)
+    except Exception as error:
+        raise UserError(
+            f"{path}: cannot be read as AnnData ({type(error).__name__}: {error}). Make it again."
+        ) from error
+
+
 def read_store(path: str | Path) -> AnnData:
     """Read an embedding store and check what evaluation relies on.
 
@@ -60,17 +82,10 @@ def read_store(path: str | Path) -> AnnData:
         When nothing is there, when it is no AnnData, when a column is missing, when an
         observation stands twice, or when a row holds no finite feature.
     """
-    import anndata
-
     path = Path(path)
     if not path.exists():
         raise UserError(f"{path}: no such embedding store. Run `dynaclr embed` first.")
-    try:
-        store = anndata.read_zarr(path)
-    except Exception as error:
-        raise UserError(
-            f"{path}: cannot be read as AnnData ({type(error).__name__}: {error}). Make it again."
-        ) from error
+    store = open_anndata(path)
     missing = [column for column in REQUIRED if column not in store.obs]
     if missing:
         raise UserError(
@@ -87,6 +102,29 @@ def provenance_of(store: AnnData) -> dict[str, Any]:
     """What ``uns["dynaclr"]`` tells about how the store was made; empty when it tells nothing."""
     content = store.uns.get("dynaclr", {})
     return json.loads(content) if isinstance(content, str) else dict(content)
+
+
+def summarize_store(path: str | Path) -> dict[str, str]:
+    """Name and text of what should be known of an embedding store, or of maps.
+
+    Raises
+    ------
+    UserError
+        When it is no AnnData.
+    """
+    store = open_anndata(path)
+    facts = provenance_of(store)
+    known = [name for name in ("experiment", "condition") if name in store.obs]
+    told = {"variant": "variant", "checkpoint": "checkpoint", "index": "cells"}
+    return {
+        "cells": f"{store.n_obs:,}",
+        "features": f"{store.n_vars}, {store.X.dtype}",
+        **{f"{name}s": ", ".join(map(str, sorted(store.obs[name].unique()))) for name in known},
+        "obs": ", ".join(store.obs.columns),
+        "obsm": ", ".join(f"{name} ({store.obsm[name].shape[1]})" for name in store.obsm),
+        **{title: str(facts[name]) for title, name in told.items() if facts.get(name)},
+        "made by": f"dynaclr {facts.get('dynaclr', '(unknown)')}",
+    }
 
 
 def digest_of_store(path: str | Path) -> str:

@@ -7,8 +7,15 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 # In this order they stand in tables and figures.
-KINDS = ("trained", "untrained", "intensity")
-_TITLES = {"trained": "trained", "untrained": "untrained", "intensity": "raw intensity"}
+KINDS = ("trained", "untrained", "intensity", "pixels")
+_TITLES = {
+    "trained": "trained",
+    "untrained": "untrained",
+    "intensity": "raw intensity",
+    "pixels": "PCA of pixels",
+    "zscore": "z-scored",
+    "transport": "transported",
+}
 
 
 class Variant(NamedTuple):
@@ -17,9 +24,10 @@ class Variant(NamedTuple):
     Attributes
     ----------
     name : str
-        ``seed0``, ``seed0-untrained``, ``intensity``, or any other baseline's name.
+        ``seed0``, ``seed0-untrained``, ``intensity``, any other baseline's name, or one of these
+        after a correction: ``seed0+zscore``.
     kind : str
-        ``trained``, ``untrained``, ``intensity``, or the name itself.
+        ``trained``, ``untrained``, ``intensity``, or the name itself; with the correction.
     seed : int or None
         Seed of the encoder, None where there is none.
     """
@@ -29,28 +37,52 @@ class Variant(NamedTuple):
     seed: int | None
 
     @property
+    def place(self) -> dict[str, object]:
+        """Columns that say in a table which variant a row is about."""
+        return {"variant": self.name, "kind": self.kind, "seed": self.seed}
+
+    @property
+    def base(self) -> str:
+        """Name of the variant that was corrected; its own where nothing was."""
+        return self.name.partition("+")[0]
+
+    @property
+    def correction(self) -> str:
+        """Correction that was applied to the features, empty for none."""
+        return self.name.partition("+")[2]
+
+    @property
     def title(self) -> str:
         """Words for figures."""
-        title = _TITLES.get(self.kind, self.kind)
-        return title if self.seed is None else f"{title}, seed {self.seed}"
+        base, _, correction = self.kind.partition("+")
+        title = _TITLES.get(base, base)
+        title = title if self.seed is None else f"{title}, seed {self.seed}"
+        return f"{title}, {_TITLES.get(correction, correction)}" if correction else title
 
 
 def parse_variant(name: str) -> Variant:
     """Kind and seed of a variant from its name."""
-    match = re.fullmatch(r"seed(\d+)(-(\w+))?", name)
+    base, plus, correction = name.partition("+")
+    match = re.fullmatch(r"seed(\d+)(-(\w+))?", base)
     if match is None:
         return Variant(name, name, None)
-    return Variant(name, match[3] or "trained", int(match[1]))
+    return Variant(name, (match[3] or "trained") + plus + correction, int(match[1]))
 
 
 def ordered_variants(names: Iterable[str]) -> list[Variant]:
-    """Variants with the trained ones first, then the baselines, each by seed."""
+    """Variants: trained ones first, then the baselines, each by seed; corrected ones last."""
 
-    def place(variant: Variant) -> tuple[int, str, int]:
-        known = KINDS.index(variant.kind) if variant.kind in KINDS else len(KINDS)
-        return known, variant.kind, -1 if variant.seed is None else variant.seed
+    def place(variant: Variant) -> tuple[str, int, str, int]:
+        base = variant.kind.partition("+")[0]
+        known = KINDS.index(base) if base in KINDS else len(KINDS)
+        return variant.correction, known, variant.kind, -1 if variant.seed is None else variant.seed
 
     return sorted(map(parse_variant, names), key=place)
+
+
+def uncorrected(variants: Iterable[Variant]) -> list[Variant]:
+    """Those variants whose features are as they were made."""
+    return [variant for variant in variants if not variant.correction]
 
 
 def first_of_each_kind(variants: Iterable[Variant]) -> list[Variant]:
@@ -63,4 +95,4 @@ def first_of_each_kind(variants: Iterable[Variant]) -> list[Variant]:
 
 def kind_title(kind: str) -> str:
     """Words for a kind, for sentences and legends."""
-    return _TITLES.get(kind, kind)
+    return Variant(kind, kind, None).title

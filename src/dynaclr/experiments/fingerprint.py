@@ -13,19 +13,24 @@ from pathlib import Path
 from dynaclr.experiments.config import ExperimentConfig
 from dynaclr.experiments.errors import UserError
 from dynaclr.experiments.files import digest_file_of, digest_path, digest_text, read_seal
-from dynaclr.experiments.plate import Plate
+from dynaclr.experiments.memory import recall
+from dynaclr.experiments.plate import plate_facts
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def tracks_fingerprint(entry: ExperimentConfig) -> str:
     """Digest of the experiment's tracking tables: names and content."""
-    return digest_path(entry.tracks_path)
+    return recall("tracks", entry.tracks_path, _read_tracks)
+
+
+def _read_tracks(folder: Path) -> tuple[str, list[Path]]:
+    return digest_path(folder), [folder, *folder.rglob("*")]
 
 
 def plate_fingerprint(entry: ExperimentConfig) -> str:
     """Digest of the plate's metadata; pixels are not read."""
-    return Plate(entry.data_path).digest()
+    return plate_facts(entry.data_path).digest
 
 
 def label_fingerprint(entry: ExperimentConfig) -> str:
@@ -76,7 +81,7 @@ def code_digest(*parts: str, without: tuple[str, ...] = ()) -> str:
     *parts : str
         Rooms (``"index"``) or files (``"data/arrays.py"``) of the package.
     without : tuple of str
-        Names of files that do not count: those that draw figures, for example.
+        Names of files or folders that do not count: those that draw figures, for example.
 
     Raises
     ------
@@ -92,7 +97,7 @@ def code_digest(*parts: str, without: tuple[str, ...] = ()) -> str:
         lines += [
             f"{file.relative_to(_PACKAGE)} {_meaning(file)}"
             for file in files
-            if file.name not in without
+            if not set(file.relative_to(_PACKAGE).parts) & set(without)
         ]
     return digest_text("\n".join(lines))[:16]
 

@@ -1,21 +1,25 @@
 """What an OME-Zarr plate holds, read from its metadata alone.
 
 Only JSON is read (NGFF 0.4 on Zarr 2, NGFF 0.5 on Zarr 3), so a whole project's configuration can
-be checked in a moment without the array libraries. Pixels are read elsewhere, by tensorstore.
+be checked in a moment without the array libraries. Pixels are read elsewhere.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from dynaclr.experiments.errors import UserError
 from dynaclr.experiments.files import digest_json
+from dynaclr.experiments.memory import recall
 
 _AXES = ("t", "c", "z", "y", "x")
+# Names of metadata documents; where there are both, the newer format's counts.
+_GROUP, _ARRAY = ("zarr.json", ".zattrs"), ("zarr.json", ".zarray")
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class Position:
     @cached_property
     def array_metadata(self) -> dict[str, Any]:
         """Metadata document of the finest level's array."""
-        return _read_array_metadata(self.levels[0].path)
+        return read_array_metadata(self.levels[0].path)
 
     @property
     def zarr_format(self) -> int:
@@ -72,6 +76,14 @@ class Position:
     def shape(self) -> tuple[int, int, int, int, int]:
         """Extent (T, C, Z, Y, X) of the finest level, in pixels."""
         return tuple(self.array_metadata["shape"])
+
+    @property
+    def chunk(self) -> tuple[int, ...]:
+        """Extent of a chunk of the finest level, in pixels."""
+        described = self.array_metadata
+        return tuple(
+            described.get("chunks") or described["chunk_grid"]["configuration"]["chunk_shape"]
+        )
 
     @property
     def pixel_size_um(self) -> float:
@@ -131,6 +143,31 @@ class Plate:
         """Channel names of the plate, in order of first appearance."""
         return list(dict.fromkeys(c for p in self.positions.values() for c in p.channels))
 
+    @property
+    def documents(self) -> list[Path]:
+        """Files that hold the metadata."""
+        groups = [self.path, *(self.path / well for well in self.wells)]
+        groups += [position.path for position in self.positions.values()]
+        arrays = [position.levels[0].path for position in self.positions.values()]
+        return [_document(group, _GROUP) for group in groups] + [
+            _document(array, _ARRAY) for array in arrays
+        ]
+
+    def summary(self) -> dict[str, str]:
+        """Name and text of what should be known of the plate."""
+        positions = list(self.positions.values())
+        shapes = sorted({position.shape for position in positions})
+        sizes = sorted({position.pixel_size_um for position in positions})
+        return {
+            "wells": f"{len(self.wells)}: {', '.join(self.wells)}",
+            "fields of view": f"{len(positions)}",
+            "channels": ", ".join(self.channels),
+            "shape (t, c, z, y, x)": "; ".join(" x ".join(map(str, shape)) for shape in shapes),
+            "pixel size": ", ".join(f"{size:g} um" for size in sizes),
+            "resolution levels": f"{max(len(position.levels) for position in positions)}",
+            "Zarr format": ", ".join(map(str, sorted({p.zarr_format for p in positions}))),
+        }
+
     def digest(self) -> str:
         """SHA-256 of everything that the metadata says (no pixel is read)."""
         return digest_json(
@@ -143,6 +180,58 @@ class Plate:
                 for position in self.positions.values()
             }
         )
+
+
+@dataclass(frozen=True)
+class PlateFacts:
+    """What checks and fingerprints need of a plate.
+
+    Attributes
+    ----------
+    channels, wells, fovs : list of str
+        As in `Plate`; names of all fields of view.
+    digest : str
+        Of everything that the metadata says.
+    megapixels, chunk_megapixels : float
+        Pixels of the finest level in all, and in its largest chunk, in millions.
+    """
+
+    channels: list[str]
+    wells: list[str]
+    fovs: list[str]
+    digest: str
+    megapixels: float
+    chunk_megapixels: float
+
+
+def plate_facts(path: str | Path) -> PlateFacts:
+    """Facts of a plate, read once while its metadata look the same.
+
+    Raises
+    ------
+    UserError
+        As `Plate`.
+    """
+    return PlateFacts(**recall("plates", Path(path), _read_facts))
+
+
+def _read_facts(path: Path) -> tuple[dict[str, Any], list[Path]]:
+    plate = Plate(path)
+    positions = list(plate.positions.values())
+    facts = PlateFacts(
+        channels=plate.channels,
+        wells=plate.wells,
+        fovs=list(plate.positions),
+        digest=plate.digest(),
+        megapixels=sum(math.prod(position.shape) for position in positions) / 1e6,
+        chunk_megapixels=max((math.prod(one.chunk) for one in positions), default=0) / 1e6,
+    )
+    return asdict(facts), plate.documents
+
+
+def _document(folder: Path, names: tuple[str, str]) -> Path:
+    newer, older = (folder / name for name in names)
+    return newer if newer.exists() else older
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
@@ -165,7 +254,14 @@ def _ngff_attributes(group: Path) -> dict[str, Any]:
     return document if document is not None else {}
 
 
-def _read_array_metadata(path: Path) -> dict[str, Any]:
+def read_array_metadata(path: Path) -> dict[str, Any]:
+    """Metadata document of an array (Zarr 2 or 3).
+
+    Raises
+    ------
+    UserError
+        When there is none, or it is damaged.
+    """
     document = _read_json(path / "zarr.json") or _read_json(path / ".zarray")
     if document is None:
         raise UserError(f"{path}: no Zarr array here, though the plate lists one. Copy it again.")

@@ -52,14 +52,19 @@ class CollectionConfig(ConfigModel):
         description="Instead: the share of each training experiment's fields of view.",
     )
     seed: int = Field(0, ge=0, description="Seed that chooses the validation fields of view.")
+    held_out: Distinct[str] = Field(
+        default_factory=list,
+        description="Held-out experiments of these models, in place of those of `evaluation`.",
+    )
 
     @model_validator(mode="after")
     def _has_one_kind_of_validation(self) -> CollectionConfig:
-        both = sorted(set(self.train) & set(self.validation))
-        if both:
-            raise ValueError(
-                f"{', '.join(both)} stands in both train and validation; leave it in one of them"
-            )
+        for kind in ("validation", "held_out"):
+            both = sorted(set(self.train) & set(getattr(self, kind)))
+            if both:
+                raise ValueError(
+                    f"{', '.join(both)} stands in both train and {kind}; leave it in one of them"
+                )
         if bool(self.validation) == (self.validation_fov_fraction is not None):
             state = "both kinds of" if self.validation else "no"
             raise ValueError(
@@ -114,6 +119,24 @@ class EvaluationConfig(ConfigModel):
     )
     tasks: list[TaskConfig] = Field(default_factory=list, description="Classifiers to score.")
     bootstrap: int = Field(1000, ge=10, description="Resamples of lineages behind each interval.")
+    shuffles: int = Field(
+        30, ge=0, description="Shuffles of the labels behind the null of each classifier; 0: none."
+    )
+    control: str | None = Field(
+        None,
+        description="Condition of the control cells: other conditions are held against it, and "
+        "corrected baselines and the onset of responses are fitted on it.",
+        examples=["mock"],
+    )
+    window_hours: float = Field(
+        2.0, gt=0, description="Width of the windows in which cells count as of the same hour."
+    )
+    progression: str | None = Field(
+        None, description="Column of `truth` with the true progression of a cell, a number."
+    )
+    onset: str | None = Field(
+        None, description="Column of `truth` with the true onset of a cell's response, in hours."
+    )
 
     @model_validator(mode="after")
     def _task_names_are_distinct(self) -> EvaluationConfig:
@@ -122,6 +145,39 @@ class EvaluationConfig(ConfigModel):
         except ValueError as error:
             raise ValueError(f"tasks: {error}") from None
         return self
+
+
+class ComparisonConfig(ConfigModel):
+    """Which models are held side by side: a grid of models and seeds."""
+
+    models: Distinct[str] = Field(
+        default_factory=list, description="Models to compare; default: all of them."
+    )
+    seeds: Distinct[Seed] | None = Field(
+        None, min_length=1, description="Seeds of these models, in place of their own."
+    )
+    contrasts: list[tuple[str, str]] = Field(
+        default_factory=list,
+        description="Pairs of models whose difference is told, first minus second; default: every "
+        "model against the first.",
+    )
+    metrics: Distinct[str] = Field(
+        default_factory=list,
+        description="Metrics that are contrasted and drawn; default: the main ones.",
+    )
+
+
+class ReportConfig(ConfigModel):
+    """How much of the cells the report shows."""
+
+    cells: int = Field(
+        50_000,
+        ge=1,
+        description="Most cells in a map of the embedding, as many of each experiment.",
+    )
+    pictures: int = Field(
+        2000, ge=1, description="Most cells of an experiment that are shown with their picture."
+    )
 
 
 class ProjectConfig(ConfigModel):
@@ -137,6 +193,12 @@ class ProjectConfig(ConfigModel):
     evaluation: EvaluationConfig = Field(
         default_factory=EvaluationConfig, description="How every model is judged."
     )
+    comparison: ComparisonConfig | None = Field(
+        None, description="Which models are held side by side; default: none are."
+    )
+    report: ReportConfig = Field(
+        default_factory=ReportConfig, description="How much of the cells the report shows."
+    )
 
 
 @dataclass(frozen=True)
@@ -150,12 +212,17 @@ class Project:
     collections, models : dict
         By name.
     evaluation : EvaluationConfig
+    comparison : ComparisonConfig or None
+        With all models named.
+    report : ReportConfig
     """
 
     registry: ExperimentRegistry
     collections: dict[str, CollectionConfig]
     models: dict[str, ModelConfig]
     evaluation: EvaluationConfig
+    report: ReportConfig
+    comparison: ComparisonConfig | None = None
 
     def collection_of(self, model: str) -> CollectionConfig:
         """Collection that `model` is trained on."""
@@ -163,7 +230,12 @@ class Project:
 
     def experiments_of(self, model: str) -> list[str]:
         """Experiments that are embedded with `model`: its collection's and the held-out ones."""
-        return sorted({*self.collection_of(model).experiments, *self.evaluation.experiments})
+        return sorted({*self.collection_of(model).experiments, *self.held_out_of(model)})
+
+    def held_out_of(self, model: str) -> list[str]:
+        """Experiments that `model` is scored on: held out, else those of the validation."""
+        collection = self.collection_of(model)
+        return collection.held_out or self.evaluation.experiments or collection.validation
 
     def task(self, name: str) -> TaskConfig:
         """Evaluation task by name.
@@ -240,12 +312,23 @@ def load_project(
     # The name of an entry that cannot be read is not known, so no reference can be called wrong.
     _check_references(config, None if entry_faults else names, where, problems)
     _check_held_out(config, where, problems)
+    if not entry_faults:
+        _check_control(config, entries, where, problems)
     _check_trainings(config, where, problems)
     if on_disk:
         check_all_on_disk(entries, problems)
     problems.raise_if_any()
     registry = ExperimentRegistry(entries)
-    return Project(registry, config.collections, config.models, config.evaluation)
+    models, comparison = config.models, config.comparison
+    if comparison is not None:
+        compared = comparison.models or list(models)
+        comparison = comparison.model_copy(update={"models": compared})
+        if comparison.seeds is not None:
+            seeds = {"seeds": comparison.seeds}
+            models = models | {name: models[name].model_copy(update=seeds) for name in compared}
+    return Project(
+        registry, config.collections, models, config.evaluation, config.report, comparison
+    )
 
 
 def _all_entries(
@@ -289,13 +372,21 @@ def _check_references(
     for name, collection in config.collections.items():
         check(f"collections.{name}.train", collection.train, "experiment", names)
         check(f"collections.{name}.validation", collection.validation, "experiment", names)
+        check(f"collections.{name}.held_out", collection.held_out, "experiment", names)
     for name, model in config.models.items():
         known = list(config.collections)
         check(f"models.{name}.collection", [model.collection], "collection", known)
+    if config.comparison is not None:
+        known = list(config.models)
+        check("comparison.models", config.comparison.models, "model", known)
+        compared = config.comparison.models or known
+        for number, pair in enumerate(config.comparison.contrasts):
+            check(f"comparison.contrasts.{number}", list(pair), "compared model", compared)
     held_out = config.evaluation.experiments
     check("evaluation.experiments", held_out, "experiment", names)
     for name, collection in config.collections.items():
-        for seen in sorted(set(held_out) & set(collection.train)):
+        judged = [] if collection.held_out else held_out
+        for seen in sorted(set(judged) & set(collection.train)):
             problems.add(
                 f"{where}: evaluation.experiments",
                 f"{seen} is held out but collection {name!r} trains on it",
@@ -303,12 +394,23 @@ def _check_references(
             )
 
 
+def _check_control(
+    config: ProjectConfig, entries: list[ExperimentConfig], where: str, problems: Problems
+) -> None:
+    known = sorted({condition for entry in entries for condition in entry.condition_wells})
+    control = config.evaluation.control
+    if control is not None and control not in known:
+        place = f"{where}: evaluation.control"
+        problems.add(place, f"no condition {control!r}", nearest(control, known))
+
+
 def _check_held_out(config: ProjectConfig, where: str, problems: Problems) -> None:
     """A task is scored on held-out experiments, so every model needs some."""
     if not config.evaluation.tasks or config.evaluation.experiments:
         return
     for name in sorted({model.collection for model in config.models.values()}):
-        if name in config.collections and not config.collections[name].validation:
+        collection = config.collections.get(name)
+        if collection is not None and not (collection.validation or collection.held_out):
             problems.add(
                 f"{where}: evaluation.experiments",
                 f"there are tasks but nothing is held out to score them on: collection {name!r} "

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from dynaclr.experiments.config import ExperimentConfig
 from dynaclr.experiments.errors import Problems, UserError
-from dynaclr.experiments.plate import Plate
+from dynaclr.experiments.plate import plate_facts
 
 
 class ExperimentRegistry(Mapping[str, ExperimentConfig]):
@@ -158,7 +158,7 @@ def read_yaml(path: Path, problems: Problems) -> Any:
 def parse_yaml(text: str, where: object, problems: Problems) -> Any:
     """Content of YAML or JSON text, or None with a fault added."""
     try:
-        return yaml.safe_load(text)
+        return _safely_loaded(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}" if mark else ""
@@ -166,6 +166,14 @@ def parse_yaml(text: str, where: object, problems: Problems) -> Any:
     except ValueError as error:  # A date that is in no calendar.
         problems.add(where, f"not valid YAML: {error}", "Mend it")
     return None
+
+
+def _safely_loaded(text: str) -> Any:
+    """Load with libyaml, which is fast; what it refuses, the slow loader explains better."""
+    try:
+        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError:
+        return yaml.safe_load(text)
 
 
 def validate_entry(
@@ -272,17 +280,16 @@ def check_on_disk(experiment: ExperimentConfig, where: str, problems: Problems) 
 
 def _check_plate(experiment: ExperimentConfig, where: str, problems: Problems) -> None:
     try:
-        plate = Plate(experiment.data_path)
-        channels, wells, fovs = plate.channels, plate.wells, list(plate.positions)
+        plate = plate_facts(experiment.data_path)
     except UserError as error:
         problems.found.append(f"{where}: data_path: {error}")
         return
     for channel in experiment.channels:
-        if channel.name not in channels:
+        if channel.name not in plate.channels:
             problems.add(
                 f"{where}: channels",
                 f"the plate {experiment.data_path} has no channel {channel.name!r}",
-                nearest(channel.name, channels),
+                nearest(channel.name, plate.channels),
             )
     named = {
         "condition_wells": list(experiment.condition_of_well),
@@ -291,12 +298,14 @@ def _check_plate(experiment: ExperimentConfig, where: str, problems: Problems) -
     }
     for key, listed in named.items():
         for well in dict.fromkeys(listed):
-            if well not in wells:
+            if well not in plate.wells:
                 problems.add(
-                    f"{where}: {key}", f"no well {well} on the plate", nearest(well, wells)
+                    f"{where}: {key}", f"no well {well} on the plate", nearest(well, plate.wells)
                 )
     for fov in experiment.exclude_fovs:
-        if fov not in fovs:
+        if fov not in plate.fovs:
             problems.add(
-                f"{where}: exclude_fovs", f"no field of view {fov} on the plate", nearest(fov, fovs)
+                f"{where}: exclude_fovs",
+                f"no field of view {fov} on the plate",
+                nearest(fov, plate.fovs),
             )

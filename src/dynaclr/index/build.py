@@ -30,7 +30,14 @@ from dynaclr.index.lineage import (
     group_tracks,
     resolve_links,
 )
-from dynaclr.index.tracks import Observations, Repairs, find_table, lines_text, read_tracks
+from dynaclr.index.tracks import (
+    Observations,
+    Repairs,
+    find_table,
+    list_tables,
+    place_of,
+    read_tracks,
+)
 
 CELLS = "cells.parquet"
 SUMMARY = "summary.json"
@@ -184,8 +191,8 @@ def _find_tables(
         table = find_table(folder, problems)
         if table is not None:
             files[fov] = table
-    folders = sorted({f.parent for f in entry.tracks_path.glob("*/*/*/*.csv")})
-    names = [folder.relative_to(entry.tracks_path).as_posix() for folder in folders]
+    folders = [folder for folder in entry.tracks_path.glob("*/*/*") if list_tables(folder)]
+    names = sorted(folder.relative_to(entry.tracks_path).as_posix() for folder in folders)
     for name in names:
         if name not in plate.positions:
             repairs.add("tracks_without_fov", name)
@@ -194,7 +201,7 @@ def _find_tables(
             f"experiment {entry.name}: tracks_path",
             f"{entry.tracks_path} has no table for any field of view that is used "
             f"({_shown(list(positions))}); it has tables for {_shown(names) or 'none'}",
-            "Put each field's CSV at <row>/<column>/<fov>/, named as on the plate",
+            "Put each field's table at <row>/<column>/<fov>/, named as on the plate",
         )
     return files
 
@@ -266,7 +273,7 @@ def _report_links(movie: _Movie, links: Links, problems: Problems, repairs: Repa
     clash = differs & (movie.rows.parent_track_id >= 0)
     for fov, lines in movie.by_file(np.unique(tracks.of_row[clash])):
         problems.add(
-            f"{movie.paths[fov]}, {lines_text(lines)}",
+            place_of(movie.paths[fov], lines),
             "a track that begins here is given more than one parent_track_id",
             "Give all rows of a track the same parent",
         )
@@ -274,7 +281,7 @@ def _report_links(movie: _Movie, links: Links, problems: Problems, repairs: Repa
         for fov, lines in movie.by_file(cycle):
             ids = _shown([str(number) for number in tracks.track_id[cycle]])
             problems.add(
-                f"{movie.paths[fov]}, {lines_text(lines)}",
+                place_of(movie.paths[fov], lines),
                 f"the tracks {ids} descend from each other in a circle",
                 "Correct their parent_track_id",
             )

@@ -1,9 +1,10 @@
-"""Tracking tables: one field of view's CSV in, clean observations out.
+"""Tracking tables: one field of view's CSV or GEFF store in, clean observations out.
 
 Each fault is either an error, which names file and line and stops the experiment (all of its
 errors are told at once), or a repair, which is counted in ``summary.json`` under the rule's name
 with the first places where it was needed, and shown in the QC figure. Errors are faults that leave
-more than one reading of the table; repairs are faults that leave one.
+more than one reading of the table; repairs are faults that leave one. In a GEFF store a "line" is
+a node, named by its id.
 
 ==========================  =======  ==============================================================
 fault                       outcome  rule
@@ -11,8 +12,8 @@ fault                       outcome  rule
 no folder for a field       repair   ``fov_without_tracks``: labs often track some fields only; the
 of view of the plate                 field is left out and named. No table at all is an error.
 folder without image        repair   ``tracks_without_fov``: the table is left out and named.
-folder without CSV          error    Tracking was begun and wrote nothing.
-several CSVs in a folder    error    Which one holds cannot be known.
+folder without a table      error    Tracking was begun and wrote nothing.
+several tables in a folder  error    Which one holds cannot be known.
 file without a header       error    An empty file is a broken write.
 header without rows         repair   ``fov_empty``: a field without cells is possible.
 column missing              error    ``track_id``, ``t``, ``y``, ``x`` are needed.
@@ -20,6 +21,9 @@ no ``parent_track_id``      repair   ``no_parent_column``: no track has a parent
                                      in the table it is an error, for the lineage would be lost.
 row with other length, or   error    Cells of the row cannot be told apart.
 an open quotation mark
+graph that is no forest     error    An edge of a GEFF store leads back in time or to no node, or
+forward in time                      two lead to one cell.
+graph not in pixels         error
 text where a number stands  error
 empty ``track_id``/``t``    error    The row belongs to no cell or no frame.
 non-integer or negative     error    Frames and ids are whole numbers from 0; ids below 2**40;
@@ -66,10 +70,12 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from dynaclr.experiments import Problems
+from dynaclr.index.geff import is_geff, read_graph
 from dynaclr.index.lineage import TRACK_ID_LIMIT
 
 NEEDED = ("track_id", "t", "y", "x")
 OPTIONAL = ("z", "parent_track_id")
+SUFFIX = ".csv"
 EXAMPLES = 5
 _BOM = b"\xef\xbb\xbf"
 
@@ -83,7 +89,8 @@ class Repairs:
     counts : dict of str to int
         Times each rule was needed.
     examples : dict of str to list of dict
-        ``file``, and ``line`` (the header is line 1) where a line is at fault.
+        ``file``, and where a row is at fault ``line`` (the header is line 1), or ``node`` of a
+        GEFF store.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
@@ -93,7 +100,8 @@ class Repairs:
         """Count a repair of `file`: once for each of `lines`, or once for the whole file."""
         listed = sorted(int(line) for line in lines)
         self.counts[rule] = self.counts.get(rule, 0) + (len(listed) or 1)
-        places = [{"file": file, "line": line} for line in listed] or [{"file": file}]
+        kind = "line" if file.endswith(SUFFIX) else "node"
+        places = [{"file": file, kind: line} for line in listed] or [{"file": file}]
         shown = self.examples.setdefault(rule, [])
         shown += places[: EXAMPLES - len(shown)]
 
@@ -116,7 +124,7 @@ class Observations:
     y, x, z : ndarray of float64
         Position in pixels.
     line : ndarray of int64
-        Line of the file that the row comes from.
+        Line of the file, or node of the GEFF store, that the row comes from.
     """
 
     track_id: NDArray[np.int64]
@@ -135,26 +143,35 @@ class Observations:
         return Observations(**{name: values[rows] for name, values in vars(self).items()})
 
 
-def lines_text(lines: Sequence[int] | NDArray[np.integer]) -> str:
-    """Tell line numbers: all of a few, the first ones of many."""
+def place_of(path: Path, lines: Sequence[int] | NDArray[np.integer]) -> str:
+    """Tell a table and its lines (nodes of a GEFF store): all of a few, the first ones of many."""
     listed = sorted(int(line) for line in lines)
+    kind = "line" if path.suffix == SUFFIX else "node"
     shown = ", ".join(map(str, listed[:EXAMPLES]))
     more = f" and {len(listed) - EXAMPLES} more" if len(listed) > EXAMPLES else ""
-    return f"line{'s' if len(listed) > 1 else ''} {shown}{more}"
+    return f"{path}, {kind}{'s' if len(listed) > 1 else ''} {shown}{more}"
+
+
+def list_tables(folder: Path) -> list[Path]:
+    """CSVs and GEFF stores of a field of view: what lies in its folder, or the folder itself."""
+    if is_geff(folder):
+        return [folder]
+    listed = [*folder.glob(f"*{SUFFIX}"), *folder.glob("*.geff")]
+    return sorted(path for path in listed if not path.name.startswith("."))
 
 
 def find_table(folder: Path, problems: Problems) -> Path | None:
-    """Path of the one CSV in a field of view's folder, or None with a fault added."""
-    tables = sorted(p for p in folder.glob("*.csv") if not p.name.startswith("."))
+    """Path of the one table of a field of view, or None with a fault added."""
+    tables = list_tables(folder)
     if len(tables) == 1:
         return tables[0]
     if tables:
         names = ", ".join(p.name for p in tables)
-        problems.add(folder, f"holds {len(tables)} CSV files ({names})", "Leave the one that holds")
+        problems.add(folder, f"holds {len(tables)} tables ({names})", "Leave the one that holds")
     else:
         problems.add(
             folder,
-            "holds no CSV file",
+            "holds no CSV file and no GEFF store",
             "Write the field's tracks there, or remove the folder if it was not tracked",
         )
     return None
@@ -173,7 +190,7 @@ def read_tracks(
     ----------
     path : Path
         CSV in Ultrack's form: ``track_id``, ``t``, ``y``, ``x``, optional ``z`` and
-        ``parent_track_id``; other columns are not read.
+        ``parent_track_id``; other columns are not read. Or a GEFF store: `dynaclr.index.geff`.
     shape : tuple of int
         Frames, slices, height and width of the image, (T, Z, Y, X).
     problems : Problems
@@ -190,7 +207,10 @@ def read_tracks(
     """
     name = name or str(path)
     before = len(problems.found)
-    table, line = _read_columns(path, problems, repairs, name)
+    if path.is_dir():
+        table, line = read_graph(path, problems)
+    else:
+        table, line = _read_columns(path, problems, repairs, name)
     if table is None:
         return None
     if not len(line):
@@ -244,7 +264,7 @@ def _read_columns(
         return None, line
     if bad:
         problems.add(
-            f"{path}, {lines_text(line[np.array(bad) - 1])}",
+            place_of(path, line[np.array(bad) - 1]),
             f"the number of fields is not that of the header ({len(columns)})",
             "Write the table again, or mend these lines",
         )
@@ -324,7 +344,7 @@ def _numbers(
     # Forms that one parser takes for a number and the other does not: name the whole column.
     lines = line[wrong] if wrong.any() else line
     value = text[wrong].iloc[0] if wrong.any() else text.dropna().iloc[0]
-    problems.add(f"{path}, {lines_text(lines)}", f"{name} is no number ({value!r})", "Correct it")
+    problems.add(place_of(path, lines), f"{name} is no number ({value!r})", "Correct it")
     return None
 
 
@@ -367,7 +387,7 @@ def _whole(
         if mask.any():
             first = values[mask][0]
             example = "" if np.isnan(first) else f" (it says {first:.17g})"
-            problems.add(f"{path}, {lines_text(line[mask])}", what + example, fix)
+            problems.add(place_of(path, line[mask]), what + example, fix)
     if any(mask.any() for mask, _, _ in checks):
         return None
     return np.where(absent, -1, values).astype(np.int64)
@@ -397,7 +417,7 @@ def _inside(
     if 2 * np.count_nonzero(outside) > len(rows):
         i = np.flatnonzero(outside)[0]
         problems.add(
-            f"{path}, {lines_text(rows.line[outside])}",
+            place_of(path, rows.line[outside]),
             f"most positions ({np.count_nonzero(outside)} of {len(rows)}) lie outside the image of "
             f"{size['y']} x {size['x']} pixels (y, x), such as y = {rows.y[i]:g}, "
             f"x = {rows.x[i]:g}, z = {rows.z[i]:g}",
@@ -425,7 +445,7 @@ def _once(
     if clash.size:
         first = clash[0]
         problems.add(
-            f"{path}, {lines_text(rows.line[np.union1d(clash, clash - 1)])}",
+            place_of(path, rows.line[np.union1d(clash, clash - 1)]),
             "the same track and frame at different positions, such as track "
             f"{rows.track_id[first]} in frame {rows.t[first]}",
             "Give each cell its own track_id",

@@ -7,12 +7,14 @@ computed on projections, everything after training uses features. Their widths a
 
 from dynaclr.models.contrastive import ContrastiveEncoder, StemDepthToChannels
 from dynaclr.models.intensity import IntensityFeatures
+from dynaclr.models.pixels import PixelComponents
 from dynaclr.models.resnet3d import ResNet3dEncoder
 from dynaclr.models.small import SmallEncoder
 
 __all__ = [
     "ContrastiveEncoder",
     "IntensityFeatures",
+    "PixelComponents",
     "ResNet3dEncoder",
     "SmallEncoder",
     "StemDepthToChannels",

@@ -8,11 +8,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "classification": ["ClassificationModule"],
         "cli": ["TrainingCLI", "check_training"],
         "contrastive": ["ContrastiveModule"],
-        "embedding": ["embed", "embed_intensity"],
+        "embedding": ["embed", "embed_baselines", "fit_pixels"],
         "embedding_figure": ["EmbeddingFigure"],
         "fit": ["train"],
         "health": ["CollapseWarning", "StepTimes"],
         "inspection": ["audit_batches", "inspect_batches"],
         "multimodal": ["MultiModalContrastiveModule"],
+        "thumbnails": ["write_thumbnails"],
     },
 )

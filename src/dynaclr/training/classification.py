@@ -80,7 +80,7 @@ class ClassificationModule(TrainedModule):
         of the n labelled training anchors in class k.
     linear : bool
         Train the head alone; the encoder keeps its weights and stays in evaluation mode.
-    learning_rate, weight_decay, warmup_fraction : float
+    learning_rate, weight_decay, warmup_fraction, compile_encoder
         As in `ContrastiveModule`.
     encoder_checkpoint : Path
         Model whose encoder this one starts from.
@@ -101,9 +101,10 @@ class ClassificationModule(TrainedModule):
         learning_rate: float = 1e-3,
         weight_decay: float = 0.01,
         warmup_fraction: float = 0.1,
+        compile_encoder: bool = False,
         encoder_checkpoint: Path | None = None,
     ) -> None:
-        super().__init__(learning_rate, weight_decay, warmup_fraction)
+        super().__init__(learning_rate, weight_decay, warmup_fraction, compile_encoder)
         if num_classes < 2:
             raise ValueError(f"num_classes is {num_classes}; it must be 2 or more")
         self.encoder = encoder

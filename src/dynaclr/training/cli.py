@@ -14,11 +14,20 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from dynaclr.data import MultiExperimentDataModule
 from dynaclr.experiments import Problems, UserError
-from dynaclr.training.contrastive import ContrastiveModule
+from dynaclr.training.base import TrainedModule
+
+_DEFAULT_MODEL = "dynaclr.training.ContrastiveModule"
+_NOT_TOLD = (
+    "Does not validate against any of the Union subtypes",
+    "Subtypes: ",
+    "Errors:",
+    "Expected a <class 'NoneType'>",
+    "Given value",
+)
 
 
 class TrainingCLI(LightningCLI):
-    """Builds a contrastive model, its data and a trainer from a configuration; runs nothing.
+    """Builds a model, its data and a trainer from a configuration; runs nothing.
 
     Parameters
     ----------
@@ -26,7 +35,7 @@ class TrainingCLI(LightningCLI):
         Training configuration with the keys ``model``, ``data``, ``trainer``, ``seed_everything``.
     callbacks : sequence of Callback
         Added to those that the configuration names.
-    loggers : sequence of Logger
+    loggers, plugins : sequence of Logger, sequence of plugins
         Likewise.
     **trainer_defaults
         Trainer arguments that hold unless the configuration says otherwise.
@@ -37,44 +46,78 @@ class TrainingCLI(LightningCLI):
         content: dict[str, Any],
         callbacks: Sequence[Callback] = (),
         loggers: Sequence[Logger] = (),
+        plugins: Sequence[Any] = (),
         **trainer_defaults: Any,
     ) -> None:
         self._callbacks = list(callbacks)
         self._loggers = list(loggers)
+        self._plugins = list(plugins)
         super().__init__(
-            ContrastiveModule,
-            MultiExperimentDataModule,
-            args=content,
+            args=name_model_class(content),
             run=False,
-            save_config_callback=None,
-            # The composed batches already know their replica; Lightning must not wrap them.
-            trainer_defaults={"use_distributed_sampler": False, **trainer_defaults},
-            seed_everything_default=0,
             parser_kwargs={"exit_on_error": False},
+            save_config_callback=None,
+            **common_options(**trainer_defaults),
         )
 
     def add_arguments_to_parser(self, parser: Any) -> None:
-        """Use one seed for weights, batches, positives and augmentation."""
-        parser.link_arguments("seed_everything", "data.seed")
+        """Add what all command lines of a training share."""
+        add_common_arguments(parser)
 
     def parse_arguments(self, parser: Any, args: Any) -> None:
         """Take the configuration from the content alone, never from the command line."""
         self.config = parser.parse_object(args)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Build the trainer with this run's callbacks and loggers beside the configured ones."""
+        """Build the trainer with what belongs to this run beside what is configured."""
         configured = self.config_init.trainer
-        logger = configured.logger
-        named = logger if isinstance(logger, list) else [logger]
+        loggers = [one for one in as_list(configured.logger) if isinstance(one, Logger)]
         return super().instantiate_trainer(
-            callbacks=[*(configured.callbacks or []), *self._callbacks],
-            logger=[*self._loggers, *(one for one in named if isinstance(one, Logger))],
+            callbacks=[*as_list(configured.callbacks), *self._callbacks],
+            logger=[*self._loggers, *loggers],
+            plugins=[*as_list(configured.plugins), *self._plugins],
             **kwargs,
         )
 
     def resolved(self) -> str:
         """Configuration as YAML, with every default filled in."""
         return self.parser.dump(self.config, skip_none=False)
+
+
+def as_list(values: Any) -> list[Any]:
+    """What a trainer takes as None, one, or several."""
+    if values is None:
+        return []
+    return list(values) if isinstance(values, list | tuple) else [values]
+
+
+def common_options(**trainer_defaults: Any) -> dict[str, Any]:
+    """Options of every `LightningCLI` of this package."""
+    return {
+        "model_class": TrainedModule,
+        "subclass_mode_model": True,
+        "datamodule_class": MultiExperimentDataModule,
+        # The modules make their own optimiser; others would be silently preferred.
+        "auto_configure_optimizers": False,
+        "seed_everything_default": 0,
+        # The composed batches already know their replica; Lightning must not wrap them.
+        "trainer_defaults": {"use_distributed_sampler": False, **trainer_defaults},
+    }
+
+
+def add_common_arguments(parser: Any) -> None:
+    """Let the parts share what they must agree on: the seed, and the markers where one asks."""
+    parser.link_arguments("seed_everything", "data.seed")
+    parser.link_arguments("data.patches.markers", "model.init_args.markers")
+    parser.set_defaults({"model": {"class_path": _DEFAULT_MODEL}})
+
+
+def name_model_class(content: dict[str, Any]) -> dict[str, Any]:
+    """Name the class of a model of which only the arguments are given: `ContrastiveModule`."""
+    model = content.get("model")
+    if not isinstance(model, dict) or "class_path" in model:
+        return content
+    return content | {"model": {"class_path": _DEFAULT_MODEL, "init_args": model}}
 
 
 def build(content: dict[str, Any], where: str, **options: Any) -> TrainingCLI:
@@ -98,13 +141,21 @@ def build(content: dict[str, Any], where: str, **options: Any) -> TrainingCLI:
     try:
         cli = TrainingCLI(content, **options)
     except (ArgumentError, ImportError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{where}: {str(error).rstrip('. ')}. Correct this key; see config/README.md."
-        ) from error
+        raise wrong_key(error, where) from error
     except MisconfigurationException as error:
         raise lacking_hardware(error, where) from error
-    _check_encoder(cli, where)
+    check_encoder(cli.model, cli.datamodule, where)
     return cli
+
+
+def wrong_key(error: Exception, where: str) -> UserError:
+    """What to tell a user about a fault that the parser or a class has found.
+
+    Of a value that may be null the parser says that it is not null either, and repeats all of it.
+    """
+    lines = [line.strip().removeprefix("- ") for line in str(error).splitlines()]
+    told = " ".join(line for line in lines if not line.startswith(_NOT_TOLD))
+    return UserError(f"{where}: {told.rstrip('. ')}. Correct this key; see config/README.md.")
 
 
 def lacking_hardware(error: MisconfigurationException, where: str) -> UserError:
@@ -115,15 +166,21 @@ def lacking_hardware(error: MisconfigurationException, where: str) -> UserError:
     )
 
 
-def _check_encoder(cli: TrainingCLI, where: str) -> None:
-    """An encoder that tells the shape of its patches must be given such patches."""
-    patches, problems = cli.datamodule.patches, Problems()
+def check_encoder(model: TrainedModule, data: MultiExperimentDataModule, where: str) -> None:
+    """An encoder that tells the shape of its patches must be given such patches.
+
+    Raises
+    ------
+    UserError
+        When it is not.
+    """
     given = {
-        "in_channels": (len(patches.markers), "data.patches.markers"),
-        "in_stack_depth": (patches.depth, "data.patches.depth"),
+        "in_channels": (len(data.patches.markers), "data.patches.markers"),
+        "in_stack_depth": (data.patches.depth, "data.patches.depth"),
     }
+    problems = Problems()
     for argument, (number, key) in given.items():
-        expected = getattr(cli.model.encoder, argument, number)
+        expected = getattr(model.encoder, argument, number)
         if expected != number:
             problems.add(
                 f"{where}: model.encoder",

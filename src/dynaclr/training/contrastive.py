@@ -45,6 +45,8 @@ class ContrastiveModule(TrainedModule):
         Of AdamW, for weights alone: norms and biases have none.
     warmup_fraction : float
         Share of all steps that warms up.
+    compile_encoder : bool
+        Let torch compile the encoder: worth it on a GPU.
     schedules : dict of str to CosineSchedule
         Attributes of the loss (``temperature``, ``beta``) that change from epoch to epoch.
         Validation always uses their end, so that its losses can be compared over epochs.
@@ -75,12 +77,13 @@ class ContrastiveModule(TrainedModule):
         learning_rate: float = 1e-3,
         weight_decay: float = 0.01,
         warmup_fraction: float = 0.1,
+        compile_encoder: bool = False,
         schedules: dict[str, CosineSchedule] | None = None,
         auxiliary_heads: dict[str, AuxiliaryHead] | None = None,
         freeze_backbone: bool = False,
         encoder_checkpoint: Path | None = None,
     ) -> None:
-        super().__init__(learning_rate, weight_decay, warmup_fraction)
+        super().__init__(learning_rate, weight_decay, warmup_fraction, compile_encoder)
         self.encoder = encoder
         self.loss = loss if loss is not None else NTXentHCL()
         self.exclude_lineage = exclude_lineage
@@ -174,7 +177,7 @@ def _health(features: Tensor, projections: Tensor, lineages: Tensor | None) -> d
     monitored = {
         "alignment": alignment(first, second),
         "uniformity": uniformity(first),
-        "effective_rank": effective_rank(features.detach().float()),
+        "effective_rank": effective_rank(features.detach()),
         "similarity_margin": mean_margin,
         "hardest_margin": hardest_margin,
     }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import logging
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -12,17 +14,26 @@ from typing import Any
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import torch
 import yaml
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from dynaclr.data import CellReader, NormalizationConfig, PatchConfig, read_statistics
+from dynaclr.data import (
+    CellReader,
+    MultiExperimentDataModule,
+    NormalizationConfig,
+    PatchConfig,
+    at_common_size,
+    read_statistics,
+)
+from dynaclr.data.chunks import map_ahead
 from dynaclr.experiments import ExperimentConfig, UserError
 from dynaclr.experiments.files import atomic_path, read_json, read_seal, seal
 from dynaclr.experiments.fingerprint import verified_digest
 from dynaclr.index import MultiExperimentIndex
-from dynaclr.models import IntensityFeatures
+from dynaclr.models import IntensityFeatures, PixelComponents
 from dynaclr.training.cli import TrainingCLI, build
 from dynaclr.transforms import Normalize
 
@@ -77,30 +88,31 @@ def embed(
         untrained_out: {"variant": "untrained", "checkpoint": None},
     }
     config = {"config": yaml.safe_load(cli.resolved())}
-    cells = _Cells(experiment_dir, data.patches, data.normalization, data.cache_mb << 20)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    embedded = _run(encoders, cells, batch_size, torch.device(device))
-    for path, matrices in embedded.items():
-        _write(cells, matrices, facts[path] | config, path)
+    facts = {path: own | config for path, own in facts.items()}
+    write_embeddings(encoders, facts, data, experiment_dir, batch_size, torch.device(device))
 
 
-def embed_intensity(
-    patches: PatchConfig,
-    normalization: NormalizationConfig,
+def write_embeddings(
+    encoders: dict[Path, nn.Module],
+    facts: dict[Path, dict[str, Any]],
+    data: MultiExperimentDataModule,
     experiment_dir: Path,
-    out: Path,
-    batch_size: int = 512,
+    batch_size: int,
+    device: torch.device,
 ) -> None:
-    """Write intensity statistics of every observation's patch in the form of an embedding.
-
-    It is the baseline without learning; see `dynaclr.models.IntensityFeatures`.
+    """Embed every observation of an experiment with encoders, each for a store of its own.
 
     Parameters
     ----------
-    patches, normalization : PatchConfig, NormalizationConfig
-        Those of the model that it is held against.
-    experiment_dir, out, batch_size
+    encoders : dict of Path to nn.Module
+        By the store to write; in the order in which they embed.
+    facts : dict of Path to dict
+        Provenance of each store, beside the digests of the experiment's tables.
+    data : MultiExperimentDataModule
+        Patches, normalization and cache of the training.
+    experiment_dir, batch_size, device
         As in `embed`.
 
     Raises
@@ -108,13 +120,96 @@ def embed_intensity(
     UserError
         When index or statistics are missing, or are not those that were written.
     """
-    cells = _Cells(experiment_dir, patches, normalization, 256 << 20)
-    (matrices,) = _run({out: IntensityFeatures()}, cells, batch_size, torch.device("cpu")).values()
-    config = {"patches": asdict(patches), "normalization": asdict(normalization)}
-    _write(cells, matrices, {"variant": "intensity", "checkpoint": None, "config": config}, out)
+    cells = Cells(experiment_dir, data.patches, data.normalization, data.cache_mb << 20)
+    for path, matrices in _run(encoders, cells, batch_size, device).items():
+        _write(cells, matrices, facts[path], path)
 
 
-class _Cells:
+def fit_pixels(
+    patches: PatchConfig,
+    normalization: NormalizationConfig,
+    experiment_dirs: Sequence[Path],
+    out: Path,
+    n_components: int = 32,
+    max_patches: int = 2000,
+    seed: int = 0,
+) -> None:
+    """Fit principal components of pixels on the patches of training experiments.
+
+    Parameters
+    ----------
+    patches, normalization : PatchConfig, NormalizationConfig
+        Those of the model that the baseline is held against.
+    experiment_dirs : sequence of Path
+        Folders of the training experiments' results; each gives as many patches.
+    out : Path
+        ``.npz`` file to write: ``mean`` and ``components``; its digest beside it.
+    n_components : int
+    max_patches : int
+        Of all experiments together.
+    seed : int
+        Chooses the patches.
+
+    Raises
+    ------
+    UserError
+        As for `embed_baselines`.
+    """
+    rng, parts, normalize = np.random.default_rng(seed), [], Normalize()
+    for directory in experiment_dirs:
+        cells = Cells(directory, patches, normalization, 256 << 20)
+        chosen = rng.permutation(len(cells))[: max(1, max_patches // len(experiment_dirs))]
+        batch = cells.read(np.sort(chosen))
+        parts.append(normalize(at_common_size(batch), batch["center"], batch["spread"]))
+    fitted = PixelComponents.fit(torch.cat(parts), n_components, seed)
+    with atomic_path(out) as temporary:
+        np.savez(temporary, mean=fitted.mean.numpy(), components=fitted.components.numpy())
+    seal(out)
+
+
+def embed_baselines(
+    patches: PatchConfig,
+    normalization: NormalizationConfig,
+    experiment_dir: Path,
+    out: Path,
+    pixels: Path | None = None,
+    pixels_out: Path | None = None,
+    batch_size: int = 512,
+) -> None:
+    """Write baselines without a network in the form of embeddings.
+
+    They are intensity statistics of every observation's patch (`dynaclr.models.IntensityFeatures`)
+    and, where they were fitted, principal components of its pixels. The patches are read once.
+
+    Parameters
+    ----------
+    patches, normalization : PatchConfig, NormalizationConfig
+        Those of the model that they are held against.
+    experiment_dir, out, batch_size
+        As in `embed`; `out` gets the intensity statistics.
+    pixels, pixels_out : Path, optional
+        Components that `fit_pixels` wrote, and the store for the coordinates on them.
+
+    Raises
+    ------
+    UserError
+        When index, statistics or components are missing, or are not those that were written.
+    """
+    cells = Cells(experiment_dir, patches, normalization, 256 << 20)
+    encoders: dict[Path, nn.Module] = {out: IntensityFeatures()}
+    facts: dict[Path, dict[str, Any]] = {out: {"variant": "intensity", "checkpoint": None}}
+    if pixels is not None and pixels_out is not None:
+        facts[pixels_out] = {"variant": "pixels", "checkpoint": verified_digest(pixels)}
+        with np.load(pixels, allow_pickle=False) as stored:
+            arrays = (torch.from_numpy(stored[name]) for name in ("mean", "components"))
+            encoders[pixels_out] = PixelComponents(*arrays)
+    config = {"config": {"patches": asdict(patches), "normalization": asdict(normalization)}}
+    embedded = _run(encoders, cells, batch_size, torch.device("cpu"))
+    for path, matrices in embedded.items():
+        _write(cells, matrices, facts[path] | config, path)
+
+
+class Cells:
     """An experiment's observations, their patches, and the digests that say which ones."""
 
     def __init__(
@@ -130,11 +225,45 @@ class _Cells:
         }
         self.index = MultiExperimentIndex.from_parquet([experiment_dir])
         entry = ExperimentConfig.model_validate(read_json(experiment_dir / "summary.json")["entry"])
-        self.name = entry.name
+        self.entry, self.name = entry, entry.name
         statistics = read_statistics(experiment_dir.parent, [entry.name])
         self.reader = CellReader(
             self.index, {entry.name: entry}, statistics, patches, normalization, cache_bytes
         )
+        self.reader.keep_frames(2)
+        self.rows, self.markers = np.arange(len(self.index)), None
+        if patches.bag_of_channels:
+            pairs = self.reader.marker_pairs(self.rows)
+            self.rows, self.markers = pairs[np.arange(len(pairs))]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, places: slice | NDArray[np.int64]) -> dict[str, Tensor]:
+        """Patches at some places among all of them."""
+        markers = None if self.markers is None else self.markers[places]
+        return self.reader.read(self.rows[places], markers)
+
+    def batches(self, size: int) -> Iterator[dict[str, Tensor]]:
+        """All patches, field of view by field of view and frame by frame, as the index has them.
+
+        The next batch is read while one is worked on.
+        """
+        places = (slice(start, start + size) for start in range(0, len(self), size))
+        with ThreadPoolExecutor(1) as pool:
+            yield from map_ahead(pool, self.read, places, 2)
+
+    def observations(self) -> pd.DataFrame:
+        """Columns of the index, one row a patch, under names that differ."""
+        obs = self.index.tracks.iloc[self.rows].reset_index(drop=True)
+        parts = ["fov", "track_id", "t"]
+        if self.markers is not None:
+            markers = self.reader.patches.markers
+            obs["marker"] = pd.Categorical.from_codes(self.markers, markers)
+            parts.append("marker")
+        names = zip(*(obs[part].astype(str) for part in parts), strict=True)
+        obs.index = ["/".join(name) for name in names]
+        return obs
 
 
 def _build_from(model_dir: Path) -> TrainingCLI:
@@ -158,36 +287,33 @@ def _trained(cli: TrainingCLI, model_dir: Path) -> nn.Module:
 
 @torch.inference_mode()
 def _run(
-    encoders: dict[Path, nn.Module], cells: _Cells, batch_size: int, device: torch.device
+    encoders: dict[Path, nn.Module], cells: Cells, batch_size: int, device: torch.device
 ) -> dict[Path, Matrices]:
     """Features and projections of all rows, in their order, by every encoder."""
     normalize = Normalize()
     collected: dict[Path, list[Matrices]] = {path: [] for path in encoders}
     for encoder in encoders.values():
         encoder.eval().to(device)
-    n_rows = len(cells.index)
-    for number, start in enumerate(range(0, n_rows, batch_size)):
-        batch = cells.reader.read(np.arange(start, min(start + batch_size, n_rows)))
+    done = 0
+    for number, batch in enumerate(cells.batches(batch_size)):
         moved = {name: value.to(device) for name, value in batch.items()}
-        x_BCZYX = normalize(moved["patch"], moved["center"], moved["spread"])
+        x_BCZYX = normalize(at_common_size(moved), moved["center"], moved["spread"])
         for path, encoder in encoders.items():
             features, projections = encoder(x_BCZYX)
             collected[path].append(
                 (features.float().cpu().numpy(), projections.float().cpu().numpy())
             )
+        done += len(x_BCZYX)
         if number % 20 == 0:
-            log.info("%s: %d of %d observations", cells.name, start + len(x_BCZYX), n_rows)
+            log.info("%s: %d of %d observations", cells.name, done, len(cells))
     return {
         path: tuple(np.concatenate(parts) for parts in zip(*batches, strict=True))
         for path, batches in collected.items()
     }
 
 
-def _write(cells: _Cells, matrices: Matrices, facts: dict[str, Any], out: Path) -> None:
-    obs = cells.index.tracks.reset_index(drop=True)
-    obs.index = (
-        obs["fov"].astype(str) + "/" + obs["track_id"].astype(str) + "/" + obs["t"].astype(str)
-    )
+def _write(cells: Cells, matrices: Matrices, facts: dict[str, Any], out: Path) -> None:
+    obs = cells.observations()
     store = ad.AnnData(X=matrices[0], obs=obs)
     store.obsm["X_projections"] = matrices[1]
     # What ran where and when stands with the model: a store made again has the same bytes.

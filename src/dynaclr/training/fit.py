@@ -25,7 +25,13 @@ from dynaclr.experiments.fingerprint import code_digest, verified_digest
 from dynaclr.training.callbacks import EpochLine, MetricsHistory, ResumePoints, StepSeed
 from dynaclr.training.cli import build, with_data
 from dynaclr.training.figures import save_curves
-from dynaclr.training.launch import environment_plugins
+from dynaclr.training.launch import (
+    WorldSize,
+    count_processes,
+    environment_plugins,
+    hand_back_preempted_job,
+    settle,
+)
 from dynaclr.training.provenance import environment
 
 log = logging.getLogger(__name__)
@@ -48,6 +54,7 @@ def train(
     out_dir: Path,
     threads: int = 2,
     save_minutes: float = 5.0,
+    keep_work: bool = False,
 ) -> None:
     """Train a model and write its checkpoints, history, configuration and provenance.
 
@@ -71,6 +78,9 @@ def train(
         CPU threads of torch; part of what makes results the same to the last bit.
     save_minutes : float
         Minutes after which a run is saved within an epoch; the end of an epoch always is.
+    keep_work : bool
+        Keep what a resume needs in the folder ``.work``, though the run has finished: whoever loses
+        the products gets them again at once.
 
     Raises
     ------
@@ -82,6 +92,7 @@ def train(
     torch.set_num_threads(threads)
     inputs = _inputs(collection, experiments)
     work = _work_folder(out_dir, digest_json([training, inputs, seed, threads, _code()]))
+    devices, nodes = count_processes(training.get("trainer") or {})
     history = MetricsHistory()
     checkpoint = ModelCheckpoint(
         work, "best", monitor=_MONITOR, mode="min", enable_version_counter=False
@@ -98,6 +109,7 @@ def train(
             EpochLine(log.info, history),
             StepSeed(seed),
             ResumePoints(resume, save_minutes, log.info),
+            WorldSize(devices * nodes),
         ],
         loggers=[TensorBoardLogger(out_dir, name="tensorboard", version="")],
         default_root_dir=str(work),
@@ -108,19 +120,26 @@ def train(
         num_sanity_val_steps=0,
         log_every_n_steps=1,
     )
+    settle(cli.datamodule, devices, threads, "num_workers" in training["data"])
     if resume.is_file():
         log.info("resuming from %s", resume)
-    cli.trainer.fit(
-        cli.model,
-        datamodule=cli.datamodule,
-        ckpt_path=str(resume) if resume.is_file() else None,
-        weights_only=True,
-    )
+    try:
+        cli.trainer.fit(
+            cli.model,
+            datamodule=cli.datamodule,
+            ckpt_path=str(resume) if resume.is_file() else None,
+            weights_only=True,
+        )
+    except SystemExit:
+        if cli.trainer.is_global_zero:
+            hand_back_preempted_job()
+        raise
     if cli.trainer.is_global_zero:
         provenance = inputs | {"seed": seed, "threads": threads} | environment()
         write_text(out_dir / "config.yaml", cli.resolved())
         _write_products(out_dir, work, history, checkpoint, provenance)
-        shutil.rmtree(work.parent)
+        if not keep_work:
+            shutil.rmtree(work.parent)
 
 
 def _inputs(collection: Path, experiments: Path) -> dict[str, Any]:

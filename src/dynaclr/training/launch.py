@@ -1,25 +1,36 @@
-"""How a training is started: as one process, or as one for each device through torchrun."""
+"""How a training is started, and what of its node it uses.
+
+It runs as one process, or as one for each device through torchrun. Network interface, CPUs, loader
+workers and scratch folder are chosen here and nowhere else, and written to the log.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+import re
+import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import psutil
 from lightning.fabric.plugins.environments import TorchElasticEnvironment
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch import distributed
 
 from dynaclr.experiments import UserError
 from dynaclr.training.cli import lacking_hardware
 
 log = logging.getLogger(__name__)
 
-_RENDEZVOUS_PORT = 29400
+# Ports at which the processes of a training on several nodes meet.
+_FIRST_PORT, _PORTS = 20000, 10000
 # Torchrun passes these on to its processes; without SIGUSR1 among them it would die of it.
 _FORWARDED = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"
 
@@ -37,21 +48,37 @@ def launch(training: Mapping[str, Any], arguments: Sequence[str]) -> None:
     Raises
     ------
     UserError
-        When several nodes are asked for outside a SLURM job.
+        When several nodes are asked for outside a SLURM job, or when srun started this command
+        several times.
     """
     if TorchElasticEnvironment.detect():
         if int(os.environ["RANK"]) > 0:
             # All processes would say the same.
             logging.getLogger("dynaclr").setLevel(logging.WARNING)
         return
+    _refuse_tasks()
     devices, nodes = count_processes(training.get("trainer") or {})
     if devices * nodes == 1:
         log.info("one device: trained in this process")
         return
     log.info("%d device(s) on %d node(s): torchrun starts a process for each", devices, nodes)
-    command = torchrun_command(devices, nodes, arguments)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    job = slurm_job() if nodes > 1 else None
+    settings = network(job) | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    log.info("processes talk by: %s", " ".join(f"{key}={value}" for key, value in settings.items()))
+    os.environ.update(settings)
+    command = torchrun_command(devices, nodes, arguments, job)
     os.execvp(command[0], command)
+
+
+def _refuse_tasks() -> None:
+    """Several tasks of srun would each train alone and write to the same files."""
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))
+    if tasks > 1:
+        raise UserError(
+            f"srun starts `dynaclr train` {tasks} times, and each would train by itself. Start it "
+            "once, with `srun --ntasks=1`: it starts a process for each device by itself, as many "
+            "as trainer.devices and trainer.num_nodes say."
+        )
 
 
 def count_processes(trainer: Mapping[str, Any]) -> tuple[int, int]:
@@ -74,12 +101,62 @@ def count_processes(trainer: Mapping[str, Any]) -> tuple[int, int]:
     return asked.num_devices, asked.num_nodes
 
 
-def torchrun_command(devices: int, nodes: int, arguments: Sequence[str]) -> list[str]:
+@dataclass(frozen=True)
+class SlurmJob:
+    """What SLURM gave to this job.
+
+    Attributes
+    ----------
+    number : int
+        Its id.
+    nodes : tuple of str
+        Names of its nodes, the first of them first.
+    cpus : int
+        CPUs on each node.
+    """
+
+    number: int
+    nodes: tuple[str, ...]
+    cpus: int
+
+
+def slurm_job() -> SlurmJob:
+    """The SLURM job that this process runs in.
+
+    SLURM is asked, since of its variables Snakemake's plugin leaves little but the job's number.
+
+    Raises
+    ------
+    UserError
+        Outside a SLURM job.
+    """
+    number = os.environ.get("SLURM_JOB_ID")
+    if number is None:
+        raise UserError(
+            "training configuration: trainer.num_nodes is more than 1, but this is no SLURM job. "
+            "Run it with `snakemake --profile slurm`, or start torchrun on every node yourself."
+        )
+    listed, cpus = _ask("squeue", f"--jobs={number}", "--noheader", "--format=%N|%C").split("|")
+    nodes = tuple(_ask("scontrol", "show", "hostnames", listed).split())
+    return SlurmJob(int(number), nodes, int(cpus) // len(nodes))
+
+
+def _ask(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def torchrun_command(
+    devices: int, nodes: int, arguments: Sequence[str], job: SlurmJob | None = None
+) -> list[str]:
     """Command that starts `dynaclr` with `arguments` once for each device of each node."""
     start, meeting = [], ["--standalone"]
-    if nodes > 1:
+    if job is not None:
         start = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"]
-        meeting = ["--rdzv-backend=c10d", f"--rdzv-endpoint={_first_node()}:{_RENDEZVOUS_PORT}"]
+        start += [f"--cpus-per-task={job.cpus}"]
+        # Two jobs that begin on the same node must not meet.
+        port = _FIRST_PORT + job.number % _PORTS
+        meeting = ["--rdzv-backend=c10d", f"--rdzv-endpoint={job.nodes[0]}:{port}"]
+        meeting += [f"--rdzv-id={job.number}"]
     return [
         *start,
         *(sys.executable, "-m", "torch.distributed.run"),
@@ -90,17 +167,131 @@ def torchrun_command(devices: int, nodes: int, arguments: Sequence[str]) -> list
     ]
 
 
-def _first_node() -> str:
-    listed = os.environ.get("SLURM_JOB_NODELIST")
-    if listed is None:
+def network(job: SlurmJob | None) -> dict[str, str]:
+    """Interface that NCCL and GLOO shall use; what the environment says already stands.
+
+    On one node that is the node's own loopback; on several, the interface on which the first of
+    them reaches the last. Both libraries would otherwise guess, each by itself.
+    """
+    names = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+    chosen = interface_towards(job.nodes[-1] if job else "127.0.0.1")
+    return {name: os.environ.get(name, chosen) for name in names}
+
+
+def interface_towards(host: str) -> str:
+    """Name of the network interface by which this machine reaches `host`.
+
+    Raises
+    ------
+    UserError
+        When the host is not known, or no interface leads there.
+    """
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            # Nothing is sent: connecting a datagram socket only looks up the route.
+            probe.connect((host, 9))
+            own = probe.getsockname()[0]
+    except OSError as error:
         raise UserError(
-            "training configuration: trainer.num_nodes is more than 1, but this is no SLURM job. "
-            "Run it with `snakemake --profile slurm`, or start torchrun on every node yourself."
-        )
-    shown = subprocess.run(
-        ["scontrol", "show", "hostnames", listed], capture_output=True, text=True, check=True
+            f"{host}: cannot be reached ({error}). Set GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME "
+            "to the interface of the cluster's network before you start Snakemake."
+        ) from None
+    addresses = psutil.net_if_addrs()
+    if own.startswith("127."):
+        own = "127.0.0.1"
+    return next(
+        name for name, known in addresses.items() if own in (entry.address for entry in known)
     )
-    return shown.stdout.split()[0]
+
+
+def settle(datamodule: Any, processes: int, threads: int, configured: bool) -> None:
+    """Fit loaders and CPUs of this process to what the job was given, and write that down.
+
+    Parameters
+    ----------
+    datamodule : MultiExperimentDataModule
+        Gets its `num_workers`, unless the configuration says how many.
+    processes : int
+        Training processes on this node.
+    threads : int
+        CPU threads of each.
+    configured : bool
+        Whether the configuration gives `num_workers`.
+    """
+    cpus = sorted(os.sched_getaffinity(0))
+    given = int(os.environ.get("SLURM_CPUS_PER_TASK", 0))
+    if not configured and given:
+        datamodule.num_workers = loader_workers(given, processes, threads)
+    if processes > 1 and given == len(cpus):
+        # SLURM bound the job to its CPUs; each process takes its own part of them.
+        cpus = share_of(cpus, int(os.environ["LOCAL_RANK"]), processes)
+        os.sched_setaffinity(0, cpus)
+    log.info(
+        "on %s, SLURM job %s, CUDA_VISIBLE_DEVICES=%s, CPUs %s, %d threads, %d loader workers, "
+        "scratch %s",
+        socket.gethostname(),
+        os.environ.get("SLURM_JOB_ID", "none"),
+        os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+        ",".join(map(str, cpus)),
+        threads,
+        datamodule.num_workers,
+        tempfile.gettempdir(),
+    )
+
+
+def loader_workers(cpus: int, processes: int, threads: int) -> int:
+    """Loader processes for each training process: its CPUs that torch's threads do not use."""
+    return max(0, cpus // processes - threads)
+
+
+def share_of(cpus: Sequence[int], rank: int, processes: int) -> list[int]:
+    """CPUs of one of several processes; all of them where there are too few to share out."""
+    each = len(cpus) // processes
+    return list(cpus[rank * each : (rank + 1) * each]) or list(cpus)
+
+
+class WorldSize(Callback):
+    """Fails a training that runs in more or fewer processes than its configuration asks for.
+
+    Parameters
+    ----------
+    asked : int
+        Devices times nodes.
+    """
+
+    def __init__(self, asked: int) -> None:
+        self.asked = asked
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Compare, once the processes have met.
+
+        Raises
+        ------
+        UserError
+            When they are not as many as were asked for.
+        """
+        met = distributed.get_world_size() if distributed.is_initialized() else 1
+        if not met == trainer.world_size == self.asked:
+            raise UserError(
+                f"{met} process(es) have met and the trainer counts {trainer.world_size}, but "
+                f"trainer.devices and trainer.num_nodes ask for {self.asked}. Start the training "
+                "with `dynaclr train` or Snakemake alone, not with srun, mpirun or torchrun."
+            )
+
+
+def hand_back_preempted_job() -> None:
+    """Put the SLURM job that this process runs in back into the queue, if it is being preempted.
+
+    It has saved itself. Were it to end by itself, SLURM would call it failed; were it to wait to be
+    killed, it would hold its node for as long as the site's grace lasts.
+    """
+    number = os.environ.get("SLURM_JOB_ID")
+    if number is None:
+        return
+    preempted = re.search(r"\bPreemptTime=(\S+)", _ask("scontrol", "show", "job", number))
+    if preempted and preempted.group(1) not in ("None", "Unknown"):
+        log.info("preempted: SLURM job %s goes back into the queue", number)
+        subprocess.run(["scontrol", "requeue", number], check=False)
 
 
 def environment_plugins() -> list[LightningEnvironment]:

@@ -92,8 +92,8 @@ class MultiModalContrastiveModule(TrainedModule):
     channels, teacher_channels : list of int or str
         Channels of each encoder, by place in the patch or by marker.
     markers : list of str
-        Markers of a patch's channels, in their order (`data.patches.markers`); needed when
-        channels are given by marker.
+        Markers of a patch's channels, in their order; needed when channels are given by marker.
+        In a configuration they are always those of `data.patches.markers`.
     loss : nn.Module
         Called with both projections (N, P) and lineages (N,); default `CrossModalInfoNCE`.
     within_loss : nn.Module
@@ -105,7 +105,7 @@ class MultiModalContrastiveModule(TrainedModule):
         not at all; frozen, it stays in evaluation mode.
     exclude_lineage : bool
         Cells of the anchor's own lineage are no negatives. Anchor and positive never are.
-    learning_rate, weight_decay, warmup_fraction : float
+    learning_rate, weight_decay, warmup_fraction, compile_encoder
         As in `ContrastiveModule`.
     encoder_checkpoint, teacher_checkpoint : Path
         Models whose encoders these start from.
@@ -137,10 +137,11 @@ class MultiModalContrastiveModule(TrainedModule):
         learning_rate: float = 1e-3,
         weight_decay: float = 0.01,
         warmup_fraction: float = 0.1,
+        compile_encoder: bool = False,
         encoder_checkpoint: Path | None = None,
         teacher_checkpoint: Path | None = None,
     ) -> None:
-        super().__init__(learning_rate, weight_decay, warmup_fraction)
+        super().__init__(learning_rate, weight_decay, warmup_fraction, compile_encoder)
         _check_options(encoder, teacher, within_weight, teacher_within_weight, teacher_mode)
         self.encoder = ChannelGroup(encoder, _places(channels, markers))
         self.teacher = ChannelGroup(teacher, _places(teacher_channels, markers))
@@ -156,6 +157,11 @@ class MultiModalContrastiveModule(TrainedModule):
             load_encoder(teacher, teacher_checkpoint)
         if teacher_mode == "frozen":
             self.keep_frozen(self.teacher)
+
+    @property
+    def encoders(self) -> list[nn.Module]:
+        """Encoder and teacher."""
+        return [self.encoder, self.teacher]
 
     def setup(self, stage: str) -> None:
         """Let the losses see the rows of all processes."""
@@ -243,8 +249,8 @@ def _places(channels: list[int | str], markers: list[str] | None) -> list[int]:
     for channel in channels:
         if isinstance(channel, str) and channel not in (markers or []):
             raise ValueError(
-                f"channel {channel!r} is none of markers {list(markers or [])}; give `markers` "
-                "those of data.patches.markers"
+                f"channel {channel!r} is none of markers {list(markers or [])}; name one of "
+                "data.patches.markers"
             )
         places.append(markers.index(channel) if isinstance(channel, str) else channel)
     return places

@@ -2,14 +2,56 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from dynaclr.experiments import UserError
+from dynaclr.experiments.files import read_json
+
 # As modules of this package store an encoder, as a channel group stores its own, as VisCy does,
 # and as a bare encoder does.
 _PREFIXES = ("encoder.", "encoder.encoder.", "model.", "")
+
+
+def summarize_checkpoint(path: str | Path) -> dict[str, str]:
+    """Name and text of what should be known of a checkpoint.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``best.ckpt`` of a model, another Lightning checkpoint, or a saved state dict.
+
+    Raises
+    ------
+    UserError
+        When it cannot be read, or holds anything but weights and plain values.
+    """
+    path = Path(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        weights = content.get("state_dict", content)
+        tensors = {name: value for name, value in weights.items() if torch.is_tensor(value)}
+    except (OSError, RuntimeError, pickle.UnpicklingError, AttributeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: cannot be read as a checkpoint ({reason}).") from None
+    parts = dict.fromkeys(name.split(".")[0] for name in tensors)
+    n_weights = sum(value.numel() for value in tensors.values())
+    lines = {
+        "weights": f"{n_weights:,} in {len(tensors)} tensors",
+        "parts": ", ".join(parts),
+        "trained": f"epoch {content['epoch']}, step {content['global_step']:,}"
+        if "global_step" in content
+        else "",
+    }
+    provenance = path.with_name("provenance.json")
+    if provenance.is_file():
+        facts = read_json(provenance)
+        wanted = ("checkpoint", "index", "git_commit", "seed", "best_loss")
+        lines |= {name.replace("_", " "): str(facts[name]) for name in wanted if name in facts}
+    return {name: text for name, text in lines.items() if text}
 
 
 def load_encoder(encoder: nn.Module, checkpoint: Path) -> None:

@@ -236,8 +236,10 @@ class RandomGaussianSmooth(IntensityTransform):
         sigma = self.draw(self.sigma, x_BCZYX, generator)
         # Patches are narrow, so that a product with a full matrix of weights is faster than a
         # convolution with another kernel for each sample and channel.
-        x_BCZYX = x_BCZYX @ _gaussian_weights(sigma, x_BCZYX.shape[4]).mT
-        x_BCZYX = _gaussian_weights(sigma, x_BCZYX.shape[3]) @ x_BCZYX
+        height, width = x_BCZYX.shape[3:]
+        along_x = _gaussian_weights(sigma, width)
+        along_y = along_x if height == width else _gaussian_weights(sigma, height)
+        x_BCZYX = along_y @ (x_BCZYX @ along_x.mT)
         if self.sigma_z[1] > 0 and x_BCZYX.shape[2] > 1:
             sigma_z = self.draw(self.sigma_z, x_BCZYX, generator)
             along_z = _gaussian_weights(sigma_z, x_BCZYX.shape[2])[:, :, 0]

@@ -61,6 +61,20 @@ def test_positive_is_the_same_cell_or_its_descendant_later(collection):
         assert (branch[positive] < end[anchor]).all()
 
 
+def test_positives_of_the_same_track_leave_out_descendants(collection):
+    def crossings(module):
+        branch = module.index.column("branch")
+        batches = list(module.train_dataloader())
+        anchor, positive = (
+            np.concatenate([batch[view]["row"].numpy() for batch in batches])
+            for view in ("anchor", "positive")
+        )
+        return int((branch[anchor] != branch[positive]).sum())
+
+    assert crossings(make(collection)) > 0
+    assert crossings(make(collection, positives="track")) == 0
+
+
 def test_negative_offsets_take_the_cell_or_its_ancestor_earlier(collection):
     module = make(collection, tau_range=(-1.0, -0.5))
     column = module.index.column
@@ -160,9 +174,10 @@ def test_epochs_differ_and_validation_does_not(collection):
 def test_physical_size_is_the_same_in_every_experiment(collection):
     patches = PatchConfig(("phase",), (20, 20), reference_pixel_size_um=0.6)
     module = make(collection, patches=patches)
-    sizes = {source.size for source in module._datasets["train"].reader._reader.sources}
+    sizes = set(module._datasets["train"].reader.patch_sizes.values())
     assert sizes == {(20, 20), (24, 24)}, "0.6 um and 0.5 um a pixel"
     for batch in module.train_dataloader():
+        batch = module.on_after_batch_transfer(batch, 0)
         assert batch["anchor"]["patch"].shape[1:] == (1, 1, 20, 20)
 
 

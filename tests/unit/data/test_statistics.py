@@ -8,11 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from iohub.ngff import open_ome_zarr
+from scipy.ndimage import gaussian_filter
 
 from dynaclr.data import statistics
-from dynaclr.data.arrays import context, open_array
-from dynaclr.data.statistics import PERCENTILES, Tally, compute_statistics, statistics_table
+from dynaclr.data.chunks import ChunkReader
+from dynaclr.data.layout import position_layout
+from dynaclr.data.statistics import (
+    PERCENTILES,
+    Tally,
+    compute_statistics,
+    count_frames,
+    statistics_table,
+)
 from dynaclr.experiments import ExperimentConfig, Plate, Position, UserError
+from dynaclr.experiments.plate import Level
 from dynaclr.experiments.plate_writing import PlateLayout, new_plate
 
 
@@ -131,42 +140,47 @@ def test_table_equals_numpy_on_every_level(experiment):
     assert counts["reporter"].to_dict() == {"frame": 4, "fov": 1, "experiment": 1}
 
 
-def test_frames_of_many_blocks_add_up_to_the_same_bytes(experiment, monkeypatch):
-    whole = statistics_table(experiment)
-    monkeypatch.setattr(statistics, "_BLOCK", 300)
-    boxes = list(statistics._blocks(open_array(first_position(experiment), context())))
-    assert len(boxes) > 2
-    pd.testing.assert_frame_equal(statistics_table(experiment), whole, check_exact=True)
+def test_chunks_cover_a_frame_once(experiment):
+    position = Plate(experiment.data_path).positions["B/1/0"]
+    reader = reader_of(position)
+    with open_ome_zarr(experiment.data_path, mode="r") as plate:
+        pixels = np.asarray(plate["B/1/0"]["0"])
+    seen = [
+        chunk
+        for z in range(reader.layouts[0].grid[2])
+        for chunk in statistics._chunks_of(reader, 0, (1, 0), z)
+    ]
+    assert [chunk.shape[:2] for chunk in seen] == [(1, 1)] * len(seen)
+    seen = np.concatenate([chunk.ravel() for chunk in seen])
+    np.testing.assert_array_equal(np.sort(seen), np.sort(pixels[1, 0].ravel()))
 
 
-@pytest.mark.parametrize("block", [1, 70, 1 << 20])
-def test_blocks_cover_a_frame_once_in_whole_chunks(block, experiment, monkeypatch):
-    monkeypatch.setattr(statistics, "_BLOCK", block)
-    array = open_array(first_position(experiment), context())
-    seen = np.zeros(array.shape[2:], int)
-    for box in statistics._blocks(array):
-        seen[box] += 1
-        chunk = array.chunk_layout.read_chunk.shape[2:]
-        assert all(side.start % length == 0 for side, length in zip(box, chunk, strict=True))
-    assert (seen == 1).all()
+def reader_of(position: Position) -> ChunkReader:
+    path = str(position.levels[0].path)
+    return ChunkReader([path], [position_layout(position)], np.zeros(1, int), cache_bytes=0)
 
 
-def first_position(experiment: ExperimentConfig) -> Position:
-    return Plate(experiment.data_path).positions["B/1/0"]
+def position_of(path, pixels, chunks) -> Position:
+    """An array on disk that stands for a field of view."""
+    spec = {"driver": "zarr", "kvstore": {"driver": "file", "path": str(path / "0")}}
+    array = ts.open(
+        spec,
+        create=True,
+        dtype=pixels.dtype,
+        shape=pixels.shape,
+        chunk_layout=ts.ChunkLayout(chunk_shape=chunks),
+    ).result()
+    array[...] = pixels
+    return Position("A/1/0", path, ("a", "b", "c"), (Level(path / "0", (1.0,) * 5),))
 
 
 def test_float_frames_beyond_the_bound_are_sampled(tmp_path, monkeypatch):
-    monkeypatch.setattr(statistics, "_BLOCK", 1 << 15)
     pixels = np.random.default_rng(0).normal(100, 10, (3, 256, 256)).astype(np.float32)
-    spec = {"driver": "zarr", "kvstore": {"driver": "file", "path": str(tmp_path / "a")}}
-    array = ts.open(
-        spec, create=True, dtype=ts.float32, shape=(1, 1, 3, 256, 256), chunk_layout=CHUNKS
-    ).result()
-    array[0, 0] = pixels
-    exact = statistics._tallies(array, range(1), [0])[0][0].statistics()
+    reader = reader_of(position_of(tmp_path, pixels[None, None], (1, 1, 1, 128, 256)))
+    exact = count_frames(reader, 0, 0, [0])[0][0].pixels.statistics()
     assert_row(exact, pixels)
     monkeypatch.setattr(statistics, "_EXACT_PER_FRAME", 1000)
-    sampled = statistics._tallies(array, range(1), [0])[0][0]
+    sampled = count_frames(reader, 0, 0, [0])[0][0].pixels
     assert sampled.values.size < pixels.size / 2
     for name in ("mean", "std", "min", "max"):
         assert sampled.statistics()[name] == pytest.approx(exact[name], rel=1e-6)
@@ -175,19 +189,42 @@ def test_float_frames_beyond_the_bound_are_sampled(tmp_path, monkeypatch):
 
 def test_chunks_of_several_channels_and_frames_are_told_apart(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 4000, (4, 3, 2, 20, 20), dtype=np.uint16)
-    spec = {"driver": "zarr", "kvstore": {"driver": "file", "path": str(tmp_path / "a")}}
-    layout = ts.ChunkLayout(chunk_shape=(2, 2, 1, 8, 20))
-    array = ts.open(
-        spec, create=True, dtype=ts.uint16, shape=pixels.shape, chunk_layout=layout
-    ).result()
-    array[...] = pixels
-    tallies = statistics._tallies(array, range(2, 4), [2, 0])
+    reader = reader_of(position_of(tmp_path, pixels, (2, 2, 1, 8, 20)))
+    tallies = count_frames(reader, 0, 2, [2, 0])
     for frame, t in zip(tallies, (2, 3), strict=True):
         for tally, channel in zip(frame, (2, 0), strict=True):
-            assert_row(tally.statistics(), pixels[t, channel])
+            assert_row(tally.pixels.statistics(), pixels[t, channel])
 
 
-CHUNKS = ts.ChunkLayout(chunk_shape=(1, 1, 1, 128, 256))
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("planes", [1, 3])
+def test_plane_in_focus_has_the_largest_normalised_variance(dtype, planes, tmp_path):
+    rng = np.random.default_rng(0)
+    scene = rng.random((64, 64))
+    # Blur of each plane by its distance from the one in focus, which moves; the lamp flickers.
+    focus = [1, 4, 2]
+    movie = np.stack(
+        [
+            np.stack([flicker * gaussian_filter(scene, abs(z - plane)) for z in range(6)])
+            for plane, flicker in zip(focus, (60, 200, 100), strict=True)
+        ]
+    )
+    pixels = movie[:, None].astype(dtype)
+    reader = reader_of(position_of(tmp_path, pixels, (2, 1, planes, 32, 64)))
+    found = [frame[0].focus for first in (0, 2) for frame in count_frames(reader, 0, first, [0])]
+    assert found == focus
+    if dtype == np.float32:
+        shifted = reader_of(position_of(tmp_path / "b", pixels - 100, (2, 1, planes, 32, 64)))
+        assert [frame[0].focus for frame in count_frames(shifted, 0, 0, [0])] == focus[:2]
+
+
+def test_single_and_constant_planes_have_no_focus(tmp_path):
+    flat = np.full((1, 1, 3, 8, 8), 7, np.uint16)
+    reader = reader_of(position_of(tmp_path / "a", flat, (1, 1, 1, 8, 8)))
+    assert count_frames(reader, 0, 0, [0])[0][0].focus == -1
+    single = np.random.default_rng(0).integers(0, 9, (1, 1, 1, 8, 8), dtype=np.uint16)
+    reader = reader_of(position_of(tmp_path / "b", single, (1, 1, 1, 8, 8)))
+    assert count_frames(reader, 0, 0, [0])[0][0].focus == -1
 
 
 def test_same_bytes_for_any_number_of_threads(experiment, tmp_path):

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from dynaclr.evaluation import evaluate_model
-from dynaclr.experiments.project import TaskConfig
+from dynaclr.experiments.project import EvaluationConfig, TaskConfig
 
 
 @dataclass
@@ -112,13 +112,17 @@ TASKS = [
 
 def evaluate(made: Synthetic, out: Path, **options: Any) -> dict[str, Any]:
     """Evaluate with experiments a and b for training and c held out, unless told otherwise."""
-    given = {
-        "tasks": TASKS,
-        "train_experiments": ["a", "b"],
-        "held_out_experiments": ["c"],
-        "n_bootstrap": 100,
-    }
-    return evaluate_model("demo", made.stores, made.labels, out_dir=out, **{**given, **options})
+    given = {"train_experiments": ["a", "b"], "held_out_experiments": ["c"]}
+    config = EvaluationConfig(
+        tasks=options.pop("tasks", TASKS),
+        bootstrap=100,
+        shuffles=5,
+        control="mock",
+        progression="response",
+    )
+    return evaluate_model(
+        "demo", made.stores, made.labels, config, out_dir=out, **{**given, **options}
+    )
 
 
 @pytest.fixture

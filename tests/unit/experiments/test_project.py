@@ -21,6 +21,20 @@ def test_sound_project_loads(project, save):
     assert loaded.collection_of("small").train == ["one"]
 
 
+def test_a_collection_may_hold_out_experiments_of_its_own(project, save):
+    project["collections"]["both"]["held_out"] = ["two"]
+    loaded = load_project(save(project))
+    assert loaded.held_out_of("small") == ["two"]
+    assert loaded.collection_of("small").validation == ["two"]
+    assert loaded.experiments_of("small") == ["one", "two"]
+
+
+def test_comparison_gives_its_models_their_seeds(project, save):
+    loaded = load_project(save(project | {"comparison": {"seeds": [4, 5]}}))
+    assert loaded.comparison.models == ["small"]
+    assert loaded.models["small"].seeds == [4, 5]
+
+
 def test_entries_from_files_are_relative_to_their_file(project, save, tmp_path):
     folder = tmp_path / "entries"
     folder.mkdir()
@@ -86,6 +100,18 @@ def unknown_experiment(content, folder):
 
 def unknown_well(content, folder):
     content["experiments"][0]["condition_wells"]["mock"] = ["A/2"]
+
+
+def compared_model_unknown(content, folder):
+    content["comparison"] = {"contrasts": [["small", "smal"]]}
+
+
+def held_out_of_collection_is_trained_on(content, folder):
+    content["collections"]["both"]["held_out"] = content["collections"]["both"]["train"]
+
+
+def control_is_no_condition(content, folder):
+    content["evaluation"] = {"control": "mok"}
 
 
 def held_out_is_trained_on(content, folder):
@@ -199,6 +225,9 @@ BROKEN = {
     empty_list: ("experiments", "at least 1", "Correct the value"),
     unknown_experiment: ("collections.both.train", "'onne'", "Did you mean 'one'?"),
     unknown_well: ("one", "condition_wells", "no well A/2", "Did you mean 'A/1'?"),
+    compared_model_unknown: ("comparison.contrasts.0", "'smal'", "Did you mean 'small'?"),
+    held_out_of_collection_is_trained_on: ("both train and held_out", "Leave it in one"),
+    control_is_no_condition: ("evaluation.control", "no condition 'mok'", "mean 'mock'?"),
     held_out_is_trained_on: ("evaluation.experiments", "one is held out", "Leave it in one"),
     unset_variable: ("one", "data_path", "DYNACLR_NOT_SET is not set", "Set it"),
     missing_training: ("models.small.training", "is no file", "Correct it"),

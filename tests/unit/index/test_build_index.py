@@ -150,7 +150,7 @@ def test_faults_of_all_files_are_told_at_once(experiment):
     (entry.tracks_path / "A/4/0/second.csv").touch()
     with pytest.raises(UserError, match="4 problems") as error:
         index_experiment(entry)
-    for what in ("beyond the movie", "in a circle", "empty", "2 CSV files"):
+    for what in ("beyond the movie", "in a circle", "empty", "2 tables"):
         assert what in str(error.value)
 
 

@@ -217,4 +217,4 @@ def test_the_one_table_of_a_folder(tmp_path):
     assert find_table(tmp_path, problems) == tmp_path / "b.csv"
     (tmp_path / "a.csv").touch()
     assert find_table(tmp_path, problems) is None
-    assert "2 CSV files (a.csv, b.csv)" in problems.found.pop()
+    assert "2 tables (a.csv, b.csv)" in problems.found.pop()

@@ -2,10 +2,23 @@
 
 import sys
 
+import psutil
 import pytest
+from lightning.pytorch import Trainer
 
 from dynaclr.experiments import UserError
-from dynaclr.training.launch import count_processes, torchrun_command
+from dynaclr.training.launch import (
+    SlurmJob,
+    WorldSize,
+    count_processes,
+    interface_towards,
+    launch,
+    loader_workers,
+    network,
+    share_of,
+    slurm_job,
+    torchrun_command,
+)
 
 
 @pytest.mark.parametrize(
@@ -34,16 +47,49 @@ def test_one_node_needs_no_scheduler():
     assert command[-6:] == ["--nproc-per-node=2", "-m", "dynaclr", "train", "--seed", "0"]
 
 
-def test_several_nodes_meet_at_the_first_of_the_job(monkeypatch, tmp_path):
-    monkeypatch.delenv("SLURM_JOB_NODELIST", raising=False)
+def test_several_nodes_need_a_scheduler(monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     with pytest.raises(UserError, match=r"num_nodes is more than 1, but this is no SLURM job"):
-        torchrun_command(2, 2, [])
-    # SLURM's own command, as it answers for this list.
-    scontrol = tmp_path / "scontrol"
-    scontrol.write_text('#!/bin/sh\n[ "$3" = "gpu[3-4]" ] && printf "gpu3\\ngpu4\\n"\n')
-    scontrol.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    monkeypatch.setenv("SLURM_JOB_NODELIST", "gpu[3-4]")
-    command = torchrun_command(2, 2, ["train"])
+        slurm_job()
+
+
+def test_several_nodes_meet_at_the_first_of_the_job():
+    command = torchrun_command(2, 2, ["train"], SlurmJob(7, ("gpu3", "gpu4"), 16))
     assert command[:4] == ["srun", "--nodes=2", "--ntasks=2", "--ntasks-per-node=1"]
-    assert "--rdzv-endpoint=gpu3:29400" in command
+    assert command[4] == "--cpus-per-task=16"
+    assert "--rdzv-endpoint=gpu3:20007" in command
+
+
+def test_tasks_that_would_train_alone_are_refused(monkeypatch):
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    with pytest.raises(UserError, match=r"srun starts `dynaclr train` 2 times"):
+        launch({}, ["train"])
+
+
+def test_interface_is_the_one_that_leads_there(monkeypatch):
+    monkeypatch.setenv("NCCL_SOCKET_IFNAME", "ib0")
+    monkeypatch.delenv("GLOO_SOCKET_IFNAME", raising=False)
+    loopback = interface_towards("127.0.0.1")
+    assert any(entry.address == "127.0.0.1" for entry in psutil.net_if_addrs()[loopback])
+    assert network(None) == {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": "ib0"}
+    with pytest.raises(UserError, match=r"no-such-host\.invalid: cannot be reached"):
+        interface_towards("no-such-host.invalid")
+
+
+@pytest.mark.parametrize(
+    ("cpus", "processes", "threads", "workers"), [(16, 2, 1, 7), (8, 1, 2, 6), (1, 2, 1, 0)]
+)
+def test_loaders_use_the_cpus_that_torch_does_not(cpus, processes, threads, workers):
+    assert loader_workers(cpus, processes, threads) == workers
+
+
+def test_processes_share_out_their_cpus():
+    assert [share_of([2, 3, 6, 7, 9], rank, 2) for rank in range(2)] == [[2, 3], [6, 7]]
+    assert share_of([4], 1, 2) == [4]
+
+
+def test_other_world_size_than_asked_for_fails():
+    trainer = Trainer(accelerator="cpu", devices=1, logger=False, enable_checkpointing=False)
+    WorldSize(1).setup(trainer, None, "fit")
+    with pytest.raises(UserError, match=r"1 process\(es\) have met .* ask for 2\. Start"):
+        WorldSize(2).setup(trainer, None, "fit")

@@ -37,6 +37,12 @@ def test_effective_rank_counts_equal_directions():
     assert effective_rank(line) == pytest.approx(1, abs=1e-3)
     axes = torch.cat([torch.eye(4), -torch.eye(4)])
     assert effective_rank(axes) == pytest.approx(4, abs=1e-4)
+    noise = torch.randn(300, 20, generator=torch.Generator().manual_seed(0))
+    shares = torch.linalg.svdvals(noise[:128] - noise[:128].mean(0))
+    shares = shares / shares.sum()
+    assert effective_rank(noise) == pytest.approx(
+        (-shares * shares.log()).sum().exp().item(), rel=1e-5
+    )
 
 
 def test_schedule_warms_up_and_ends_at_zero():

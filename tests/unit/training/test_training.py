@@ -21,7 +21,8 @@ import yaml
 from dynaclr.data import NormalizationConfig, PatchConfig
 from dynaclr.experiments import UserError
 from dynaclr.experiments.files import digest_path, read_json, read_seal
-from dynaclr.training import check_training, embed, embed_intensity, train
+from dynaclr.experiments.training_config import load_training
+from dynaclr.training import check_training, embed, embed_baselines, fit_pixels, train
 
 CONFIGURATION = {
     "model": {
@@ -167,6 +168,16 @@ def test_killed_training_goes_on_to_the_same_weights(model, collection, tmp_path
 
 
 @pytest.mark.slow
+def test_any_number_of_workers_gives_the_same_bytes(model, collection, tmp_path):
+    """One worker is among the stopped trainings below, none in the model itself."""
+    for workers in (2, 3):
+        folder = tmp_path / str(workers) / "small" / "seed0"
+        training = CONFIGURATION | {"data": CONFIGURATION["data"] | {"num_workers": workers}}
+        subprocess.run(train_command(training, collection, folder, save_minutes=5), check=True)
+        assert_same_result(folder, model)
+
+
+@pytest.mark.slow
 def test_training_stopped_anywhere_goes_on_to_the_same_weights(model, collection, tmp_path):
     folder = tmp_path / "small" / "seed0"
     # Another number of workers, which changes nothing either; saved after every step.
@@ -212,19 +223,48 @@ def test_embedding_is_the_same_to_the_bit_and_for_any_batch_size(model, collecti
     np.testing.assert_allclose(other.X, first.X, atol=1e-5)
 
 
+def test_student_of_another_modality_is_trained_and_embeds(collection, tmp_path):
+    one_channel = {
+        "class_path": "dynaclr.models.SmallEncoder",
+        "init_args": {"in_channels": 1, "width": 8},
+    }
+    arguments = {"encoder": one_channel, "teacher": one_channel}
+    arguments |= {"channels": ["phase"], "teacher_channels": ["reporter"]}
+    module = "dynaclr.training.MultiModalContrastiveModule"
+    training = CONFIGURATION | {
+        "model": {"class_path": module, "init_args": arguments},
+        "trainer": {"max_epochs": 1},
+    }
+    folder = tmp_path / "student" / "seed0"
+    train(training, collection.folder, collection.experiments, 0, folder, threads=1)
+    store = embedded(folder, collection, tmp_path / "student.zarr")
+    assert store.X.std(axis=0).min() > 0
+    history = pd.read_csv(folder / "metrics.csv")
+    assert history["retrieval/val"].notna().all()
+
+
 def test_baselines_share_rows_but_not_features(model, collection, tmp_path):
     trained = embedded(model, collection, tmp_path / "t.zarr", untrained_out=tmp_path / "u.zarr")
     untrained = ad.read_zarr(tmp_path / "u.zarr")
-    embed_intensity(
-        PatchConfig(("phase", "reporter"), (24, 24)),
-        NormalizationConfig(),
+    options = (PatchConfig(("phase", "reporter"), (24, 24)), NormalizationConfig())
+    components = tmp_path / "pixels.npz"
+    training = [collection.experiments / name for name in ("one", "two")]
+    fit_pixels(*options, training, components, n_components=5)
+    embed_baselines(
+        *options,
         collection.experiments / "three",
         tmp_path / "i.zarr",
+        components,
+        tmp_path / "p.zarr",
     )
-    intensity = ad.read_zarr(tmp_path / "i.zarr")
-    assert list(trained.obs_names) == list(untrained.obs_names) == list(intensity.obs_names)
+    intensity, pixels = ad.read_zarr(tmp_path / "i.zarr"), ad.read_zarr(tmp_path / "p.zarr")
+    names = list(trained.obs_names)
+    assert names == list(untrained.obs_names) == list(intensity.obs_names) == list(pixels.obs_names)
     assert not np.allclose(trained.X, untrained.X)
     assert intensity.X.shape[1] == 18, "nine statistics of each of two channels"
+    assert pixels.X.shape[1] == 5
+    provenance = json.loads(pixels.uns["dynaclr"])
+    assert provenance["checkpoint"] == read_seal(components)
 
 
 def test_absent_marker_is_embedded_as_zeros(model, collection, tmp_path):
@@ -295,6 +335,12 @@ def test_broken_training_configuration_is_told(section, key, value, message):
     broken = CONFIGURATION | {section: CONFIGURATION[section] | {key: value}}
     with pytest.raises(UserError, match=rf"(?s)my.yaml: .*{message}"):
         check_training(broken, "my.yaml")
+
+
+@pytest.mark.parametrize("name", ["demo.yaml", "gpu.yaml"])
+def test_training_files_of_the_repository_are_sound(repository, name):
+    path = repository / "config/training" / name
+    check_training(load_training(path), name)
 
 
 def test_missing_hardware_is_told_by_the_training_not_by_the_check(collection, tmp_path):

@@ -18,8 +18,8 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def patches(batch=4, channels=2, seed=9):
-    return torch.randn(batch, channels, 3, 10, 12, generator=seeded(seed))
+def patches(batch=4, channels=2, seed=9, width=12):
+    return torch.randn(batch, channels, 3, 10, width, generator=seeded(seed))
 
 
 def test_gamma_bends_between_own_minimum_and_maximum():
@@ -78,8 +78,9 @@ def test_noise_strength_differs_between_samples():
     assert std.std().item() == pytest.approx(0.2 / 12**0.5, rel=0.1)
 
 
-def test_smoothing_is_a_gaussian_filter():
-    x = patches(2).double()
+@pytest.mark.parametrize("width", [10, 12])
+def test_smoothing_is_a_gaussian_filter(width):
+    x = patches(2, width=width).double()
     result = RandomGaussianSmooth(sigma=1.3, sigma_z=0.6, p=1.0)(x, seeded())
     # Scaling weights to sum 1 inside the patch: filter the patch and a patch of ones, with zeros
     # around both, and divide.

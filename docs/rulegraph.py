@@ -1,0 +1,82 @@
+"""Draws how the workflow's rules follow each other, as Snakemake tells it: make rulegraph."""
+
+import re
+import subprocess
+from collections import defaultdict
+from functools import cache
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+from matplotlib.patches import FancyBboxPatch
+
+from dynaclr.experiments.figures import figure_style, save_figure
+
+FILE = Path(__file__).with_name("rulegraph.svg")
+# Where each rule stands (column, row), and what it is done once for.
+PLACES = {
+    "simulate": (0, 1, "experiment"),
+    "index": (1, 2, "experiment"),
+    "statistics": (1, 0, "experiment"),
+    "merge": (2, 2, "collection"),
+    "inspect_batches": (3, 1.1, "model"),
+    "train": (3, 2, "model and seed"),
+    "embed": (4, 2, "seed, experiment"),
+    "embed_intensity": (4, -0.1, "model, experiment"),
+    "evaluate": (5, 2, "model"),
+    "report": (6, 1.1, "project"),
+}
+WIDTH, HEIGHT = 0.8, 0.56
+
+
+def rule_graph() -> dict[str, set[str]]:
+    """Every rule and the rules that it waits for, without what follows from others."""
+    command = ["snakemake", "--rulegraph", "mermaid-js"]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    names = dict(re.findall(r"^\s*(id\d+)\[(\w+)\]", told, flags=re.MULTILINE))
+    before = defaultdict(set, {name: set() for name in names.values() if name != "all"})
+    for first, then in re.findall(r"(id\d+) --> (id\d+)", told):
+        if names[then] != "all":
+            before[names[then]].add(names[first])
+
+    @cache
+    def ancestors(rule: str) -> frozenset[str]:
+        return frozenset(before[rule]).union(*(ancestors(other) for other in before[rule]))
+
+    return {
+        rule: {one for one in waits if not any(one in ancestors(other) for other in waits)}
+        for rule, waits in before.items()
+    }
+
+
+def draw() -> None:
+    """Draw the graph from left to right and save it."""
+    with figure_style():
+        figure, axes = plt.subplots(figsize=(8.5, 2.6))
+        for rule, waits in rule_graph().items():
+            x, y, unit = PLACES[rule]
+            draw_box(axes, x, y, rule.replace("_", " "), f"per {unit}")
+            for other in waits:
+                draw_arrow(axes, PLACES[other][:2], (x, y))
+        axes.set(xlim=(-0.5, 6.5), ylim=(-0.5, 2.4))
+        axes.axis("off")
+        save_figure(figure, FILE)
+
+
+def draw_box(axes: plt.Axes, x: float, y: float, name: str, unit: str) -> None:
+    """Draw a rule."""
+    corner = (x - WIDTH / 2, y - HEIGHT / 2)
+    look = {"boxstyle": "round,pad=0,rounding_size=0.08", "fc": "#E8F1F8", "ec": "#0072B2"}
+    axes.add_patch(FancyBboxPatch(corner, WIDTH, HEIGHT, **look, zorder=2))
+    axes.text(x, y + 0.08, name, ha="center", va="center", fontsize=8)
+    axes.text(x, y - 0.14, unit, ha="center", va="center", fontsize=6, color="#555555")
+
+
+def draw_arrow(axes: plt.Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Draw an arrow from a rule's right edge to another's left; boxes hide what is behind them."""
+    arrow = {"arrowstyle": "-|>", "color": "#777777", "lw": 0.8, "shrinkA": 0, "shrinkB": 1}
+    ends = (end[0] - WIDTH / 2, end[1]), (start[0] + WIDTH / 2, start[1])
+    axes.annotate("", ends[0], ends[1], arrowprops=arrow, zorder=1)
+
+
+if __name__ == "__main__":
+    draw()

@@ -1,0 +1,65 @@
+"""Which kind of thing lies at a path, and its summary as a small table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dynaclr.experiments import UserError
+
+# What a folder of results is known by, in this order.
+_HOLDS = ("index.arrow", "cells.parquet", "best.ckpt")
+
+
+def show(path: Path) -> None:
+    """Print the summary of what lies at `path`.
+
+    Raises
+    ------
+    UserError
+        When it is none of the kinds that are known.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    title, lines = summarize(path)
+    table = Table.grid(padding=(0, 2))
+    for name, text in lines.items():
+        table.add_row(f"[bold]{name}", text)
+    console = Console(highlight=False)
+    console.print(f"[bold]{path}[/]: {title}")
+    console.print(table)
+
+
+def summarize(path: Path) -> tuple[str, dict[str, str]]:
+    """Kind of what lies at `path`, and name and text of what should be known of it."""
+    if not path.exists():
+        raise UserError(f"{path}: nothing is there. Correct the path.")
+    for name in _HOLDS if path.is_dir() else ():
+        if (path / name).is_file():
+            return summarize(path / name)
+    if path.name in ("index.arrow", "cells.parquet"):
+        from dynaclr.index.summary import summarize_index
+
+        return "index", summarize_index(path)
+    if path.suffix in (".ckpt", ".pt", ".pth"):
+        from dynaclr.training.weights import summarize_checkpoint
+
+        return "checkpoint", summarize_checkpoint(path)
+    if path.suffix == ".h5ad" or _is_anndata(path):
+        from dynaclr.evaluation.stores import summarize_store
+
+        return "AnnData", summarize_store(path)
+    if path.is_dir():
+        from dynaclr.experiments import Plate
+
+        return "OME-Zarr plate", Plate(path).summary()
+    raise UserError(
+        f"{path}: is no plate, index (cells.parquet, index.arrow), checkpoint (.ckpt) or AnnData "
+        "store (.zarr, .h5ad)."
+    )
+
+
+def _is_anndata(path: Path) -> bool:
+    """Whether a Zarr folder says that it is AnnData, in either format of Zarr."""
+    documents = (path / "zarr.json", path / ".zattrs")
+    return any(file.is_file() and '"anndata"' in file.read_text("utf-8") for file in documents)

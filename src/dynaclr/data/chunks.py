@@ -1,0 +1,399 @@
+"""Reading boxes out of many Zarr arrays: every chunk that they touch is read and decoded once.
+
+A batch of patches is a few hundred boxes. NumPy cuts all of them at the borders of the chunks at
+once; what is left to do for each chunk is to decode it (of a Blosc chunk only the blocks that are
+needed) and to copy its pieces to their places. Threads share that work.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynaclr.data.blosc import BloscBlocks, decode_whole
+from dynaclr.data.faults import UNREADABLE, reason_of
+from dynaclr.data.files import ChunkFiles, StoredChunk
+from dynaclr.data.layout import ArrayLayout
+
+# Groups of chunks for each thread: the last ones to finish wait for at most one of them.
+_GROUPS_PER_THREAD = 8
+Job, Result = TypeVar("Job"), TypeVar("Result")
+_C_ORDER = (0, 1, 2, 3, 4)
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """K boxes of pixels, each of one frame, and where they go.
+
+    Attributes
+    ----------
+    array : NDArray of int, shape (K,)
+        Number of the array that each box is in.
+    start, stop : NDArray of int, shape (K, 5)
+        Corners (t, c, z, y, x) in the array; one frame each, none empty.
+    target : NDArray of int, shape (K, 5)
+        First corner (sample, c, z, y, x) in the output.
+    """
+
+    array: NDArray[np.int64]
+    start: NDArray[np.int64]
+    stop: NDArray[np.int64]
+    target: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A chunk that cannot be read.
+
+    Attributes
+    ----------
+    boxes : NDArray of int
+        Boxes that need it.
+    array : int
+        Number of its array.
+    place : tuple of int
+        Indices (t, c, z, y, x) of the first of its pixels that is needed.
+    reason : str
+        Why it cannot be read.
+    """
+
+    boxes: NDArray[np.int64]
+    array: int
+    place: tuple[int, ...]
+    reason: str
+
+
+@dataclass
+class _Chunk:
+    """A decoded chunk, or the blocks of it that were asked for so far."""
+
+    pixels: NDArray[Any]
+    keep: bool = True
+    buffer: NDArray[np.uint8] | None = None
+    valid: NDArray[np.bool_] | None = None
+    block_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Pieces of boxes by chunk: those of chunk `u` are ``first[u]`` to ``first[u + 1]``."""
+
+    box: NDArray[np.int64]
+    corners: NDArray[np.int64]
+    first: NDArray[np.int64]
+    number: NDArray[np.int64]
+    array: NDArray[np.int64]
+    index: NDArray[np.int64]
+
+
+@dataclass
+class _Cache:
+    """Decoded chunks, the least recently used leave first; who takes one owns it."""
+
+    limit: int
+    held: int = 0
+    chunks: OrderedDict[int, _Chunk] = field(default_factory=OrderedDict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self, number: int) -> _Chunk | None:
+        with self.lock:
+            chunk = self.chunks.pop(number, None)
+            if chunk is not None:
+                self.held -= chunk.pixels.nbytes
+            return chunk
+
+    def give(self, number: int, chunk: _Chunk) -> None:
+        if not chunk.keep or chunk.pixels.nbytes > self.limit:
+            return
+        with self.lock:
+            before = self.chunks.pop(number, None)
+            self.held += chunk.pixels.nbytes - (before.pixels.nbytes if before else 0)
+            self.chunks[number] = chunk
+            while self.held > self.limit:
+                self.held -= self.chunks.popitem(last=False)[1].pixels.nbytes
+
+
+class ChunkReader:
+    """Copies boxes of pixels out of arrays with axes (T, C, Z, Y, X).
+
+    It pickles without what it has open or decoded, and a forked process starts afresh. Several
+    threads may read at the same time.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        Folder of each array.
+    layouts : sequence of ArrayLayout
+        Distinct layouts.
+    layout_of : NDArray of int, shape (arrays,)
+        Number of each array's layout.
+    cache_bytes : int
+        Most bytes of decoded chunks to keep.
+    threads : int, optional
+        Threads that decode. Default: as many as torch uses, which is one in a loader's worker.
+    may_lack : NDArray of bool, shape (arrays,), optional
+        Arrays of which a chunk that is not there was never written, instead of lost.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        layouts: Sequence[ArrayLayout],
+        layout_of: NDArray[np.int64],
+        cache_bytes: int,
+        threads: int | None = None,
+        may_lack: NDArray[np.bool_] | None = None,
+    ) -> None:
+        self.paths = list(paths)
+        self.layouts = list(layouts)
+        self.layout_of = np.asarray(layout_of, np.int64)
+        self.cache_bytes = cache_bytes
+        self.threads = threads
+        self._may_lack = np.zeros(len(paths), bool) if may_lack is None else may_lack
+        self._chunk = np.array([layout.chunk for layout in layouts], np.int64).reshape(-1, 5)
+        self._grid = np.array([layout.grid for layout in layouts], np.int64).reshape(-1, 5)
+        chunks = self._grid.prod(axis=1)[self.layout_of]
+        self._first = np.concatenate([[0], np.cumsum(chunks)])
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        self._owner = os.getpid()
+        self._files = ChunkFiles(self.paths)
+        self._cache = _Cache(self.cache_bytes)
+        self._pool: ThreadPoolExecutor | None = None
+        self._count = self.threads or 0
+        self._decoders = [None if c.is_blosc or c.is_raw else c.decoders() for c in self.layouts]
+        self._is_blosc = [layout.is_blosc for layout in self.layouts]
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = ("_owner", "_files", "_cache", "_pool", "_count", "_decoders", "_is_blosc")
+        return {name: value for name, value in self.__dict__.items() if name not in own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        self._start_afresh()
+
+    @property
+    def frame_bytes(self) -> int:
+        """Most bytes of the decoded chunks that hold one frame of an array."""
+        return max(layout.chunk_bytes * math.prod(layout.grid[1:]) for layout in self.layouts)
+
+    def keep(self, cache_bytes: int) -> None:
+        """Change the limit of what is kept decoded."""
+        self.cache_bytes = cache_bytes
+        self._cache = _Cache(cache_bytes)
+
+    def read(self, boxes: Boxes, out: NDArray[Any]) -> list[Fault]:
+        """Copy boxes into an array.
+
+        Parameters
+        ----------
+        boxes : Boxes
+        out : NDArray, shape (B, C, Z, Y, X)
+            Of any type; what no box covers stays as it is.
+
+        Returns
+        -------
+        list of Fault
+            Chunks that cannot be read; their places in `out` stay as they are.
+        """
+        if self._owner != os.getpid():
+            self._start_afresh()
+        if not len(boxes):
+            return []
+        plan = self._plan(boxes)
+        threads = self._threads()
+        n_groups = min(len(plan.number), threads * _GROUPS_PER_THREAD)
+        bounds = np.linspace(0, len(plan.number), n_groups + 1).astype(int)
+        groups = [range(a, b) for a, b in itertools.pairwise(bounds.tolist())]
+        if threads == 1:
+            done: Iterable[list[Fault]] = (self._copy(plan, group, out) for group in groups)
+        else:
+            done = self._pool.map(lambda group: self._copy(plan, group, out), groups)
+        return [fault for faults in done for fault in faults]
+
+    def whole(self, array: int, index: tuple[int, ...]) -> NDArray[Any]:
+        """Decode a whole chunk, to its full extent also where the array ends before.
+
+        Raises
+        ------
+        OSError, ValueError, RuntimeError
+            When it is missing or damaged; see `dynaclr.data.faults`.
+        """
+        kind = int(self.layout_of[array])
+        layout = self.layouts[kind]
+        try:
+            stored = self._files.open(array, layout, index)
+        except FileNotFoundError:
+            if not self._may_lack[array]:
+                raise
+            return _never_written(layout)
+        with stored:
+            return _as_pixels(self._decoded(stored, kind), layout)
+
+    def _threads(self) -> int:
+        if self._count == 0:
+            import torch
+
+            self._count = torch.get_num_threads()
+        if self._count > 1 and self._pool is None:
+            self._pool = ThreadPoolExecutor(self._count)
+        return self._count
+
+    def _plan(self, boxes: Boxes) -> _Plan:
+        """Cut boxes at the borders of chunks and order the pieces by chunk."""
+        layout = self.layout_of[boxes.array]
+        chunk = self._chunk[layout]
+        low = boxes.start // chunk
+        count = (boxes.stop - 1) // chunk - low + 1
+        pieces = count.prod(axis=1)
+        box = np.repeat(np.arange(len(boxes)), pieces)
+        rest = np.arange(len(box)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+        index = np.empty((len(box), 5), np.int64)
+        for axis in range(4, -1, -1):
+            rest, step = np.divmod(rest, count[box, axis])
+            index[:, axis] = low[box, axis] + step
+        number = np.zeros(len(box), np.int64)
+        for axis in range(5):
+            number = number * self._grid[layout[box], axis] + index[:, axis]
+        number += self._first[boxes.array[box]]
+        order = np.argsort(number, kind="stable")
+        box, index = box[order], index[order]
+        number, first = np.unique(number[order], return_index=True)
+
+        corner = index * chunk[box]
+        begin = np.maximum(boxes.start[box], corner)
+        end = np.minimum(boxes.stop[box], corner + chunk[box])
+        target = boxes.target[box] + begin - boxes.start[box]
+        corners = np.concatenate(
+            [target, target + end - begin, begin - corner, end - corner], axis=1
+        )
+        first_piece = np.append(first, len(box))
+        return _Plan(box, corners, first_piece, number, boxes.array[box[first]], index[first])
+
+    def _copy(self, plan: _Plan, group: range, out: NDArray[Any]) -> list[Fault]:
+        """Decode a group of chunks and copy their pieces."""
+        faults = []
+        pieces = plan.corners[plan.first[group.start] : plan.first[group.stop]].tolist()
+        offset = int(plan.first[group.start])
+        bounds = (plan.first[group.start : group.stop + 1] - offset).tolist()
+        numbers, arrays = plan.number[group.start : group.stop], plan.array[group.start :]
+        for u, number in enumerate(numbers.tolist()):
+            own = pieces[bounds[u] : bounds[u + 1]]
+            array, index = int(arrays[u]), tuple(plan.index[group.start + u].tolist())
+            try:
+                chunk = self._chunk_of(number, array, index, own)
+            except UNREADABLE as error:
+                place = np.array(index) * self._chunk[self.layout_of[array]] + own[0][10:15]
+                boxes = plan.box[offset + bounds[u] : offset + bounds[u + 1]]
+                faults.append(Fault(boxes, array, tuple(place.tolist()), reason_of(error)))
+                continue
+            pixels = chunk.pixels
+            for b, c, z, y, x, _, c1, z1, y1, x1, t, k, i, j, l, _, k1, i1, j1, l1 in own:  # noqa: E741
+                out[b, c:c1, z:z1, y:y1, x:x1] = pixels[t, k:k1, i:i1, j:j1, l:l1]
+            self._cache.give(number, chunk)
+        return faults
+
+    def _chunk_of(
+        self, number: int, array: int, index: tuple[int, ...], pieces: list[list[int]]
+    ) -> _Chunk:
+        """A chunk of which at least the pieces are decoded."""
+        kind = int(self.layout_of[array])
+        layout, chunk = self.layouts[kind], self._cache.take(number)
+        if chunk is not None and (chunk.valid is None or not _lacking(pieces, layout, chunk).any()):
+            return chunk
+        try:
+            stored = self._files.open(array, layout, index)
+        except FileNotFoundError:
+            if not self._may_lack[array]:
+                raise
+            return _Chunk(_never_written(layout), keep=False)
+        with stored:
+            if self._is_blosc[kind]:
+                return _decode_blocks(stored, layout, chunk, pieces)
+            return _Chunk(_as_pixels(self._decoded(stored, kind), layout), keep=not layout.is_raw)
+
+    def _decoded(self, stored: StoredChunk, kind: int) -> NDArray[np.uint8]:
+        """All bytes of a chunk."""
+        layout = self.layouts[kind]
+        if layout.is_raw:
+            return stored.mapped(layout.chunk_bytes)
+        if self._is_blosc[kind]:
+            return decode_whole(stored.whole(), layout.chunk_bytes)
+        data = stored.whole()
+        for decode in self._decoders[kind]:
+            data = decode(data)
+        return np.frombuffer(data, np.uint8)
+
+
+def _never_written(layout: ArrayLayout) -> NDArray[Any]:
+    """What a chunk holds that no one has written."""
+    return np.broadcast_to(np.asarray(layout.fill, layout.dtype), layout.chunk)
+
+
+def _decode_blocks(
+    stored: StoredChunk, layout: ArrayLayout, chunk: _Chunk | None, pieces: list[list[int]]
+) -> _Chunk:
+    """Decode those blocks of a Blosc chunk that its pieces need and that are not there yet."""
+    blocks = BloscBlocks(stored.read, layout.chunk_bytes)
+    if chunk is None:
+        buffer = np.empty(layout.chunk_bytes, np.uint8)
+        valid = np.zeros(blocks.n_blocks, bool)
+        chunk = _Chunk(_as_pixels(buffer, layout), True, buffer, valid, blocks.block_bytes)
+    lacking = _lacking(pieces, layout, chunk)
+    blocks.decode(lacking, chunk.buffer)
+    chunk.valid |= lacking
+    return chunk
+
+
+def _lacking(pieces: list[list[int]], layout: ArrayLayout, chunk: _Chunk) -> NDArray[np.bool_]:
+    """Which blocks of a chunk hold pixels of its pieces and are not decoded yet."""
+    if layout.order != _C_ORDER:
+        return ~chunk.valid
+    wanted = np.zeros(len(chunk.valid), bool)
+    _, n_c, n_z, n_y, n_x = layout.chunk
+    size, item = chunk.block_bytes, chunk.pixels.itemsize
+    for *_, t, k, i, j, l, _, k1, i1, j1, l1 in pieces:  # noqa: E741
+        for channel in range(k, k1):
+            for plane in range(i, i1):
+                row = ((t * n_c + channel) * n_z + plane) * n_y
+                first = ((row + j) * n_x + l) * item
+                last = ((row + j1 - 1) * n_x + l1) * item - 1
+                wanted[first // size : last // size + 1] = True
+    return wanted & ~chunk.valid
+
+
+def _as_pixels(data: NDArray[np.uint8], layout: ArrayLayout) -> NDArray[Any]:
+    """Decoded bytes of a chunk as an array with axes (T, C, Z, Y, X), without a copy."""
+    if data.nbytes != layout.chunk_bytes:
+        raise ValueError(f"{data.nbytes} bytes instead of {layout.chunk_bytes}")
+    if layout.order == _C_ORDER:
+        return data.view(layout.dtype).reshape(layout.chunk)
+    stored = data.view(layout.dtype).reshape([layout.chunk[axis] for axis in layout.order])
+    return stored.transpose(np.argsort(layout.order))
+
+
+def map_ahead(
+    pool: ThreadPoolExecutor, work: Callable[[Job], Result], jobs: Iterable[Job], ahead: int
+) -> Iterator[Result]:
+    """Results of `work` in the order of the jobs, of which at most `ahead` are begun at a time."""
+    waiting: deque = deque()
+    for job in jobs:
+        waiting.append(pool.submit(work, job))
+        if len(waiting) >= ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

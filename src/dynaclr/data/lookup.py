@@ -1,0 +1,140 @@
+"""What the statistics tell of each field of view, as arrays that a batch indexes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dynaclr.experiments import ExperimentConfig, UserError
+
+log = logging.getLogger(__name__)
+
+Place = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class NormalizationConfig:
+    """Which intensity statistics a patch is normalized with: ``(pixel - center) / spread``.
+
+    Attributes
+    ----------
+    level
+        Pool of pixels that the statistics come from.
+    center, spread
+        Statistic that is subtracted, and the one that is divided by.
+    """
+
+    level: Literal["frame", "fov", "experiment"] = "fov"
+    center: Literal["mean", "median", "p1", "p5"] = "median"
+    spread: Literal["std", "iqr"] = "std"
+
+
+def normalizers(
+    places: list[Place],
+    registry: Mapping[str, ExperimentConfig],
+    markers: tuple[str, ...],
+    statistics: pd.DataFrame,
+    normalization: NormalizationConfig,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Center and spread for each (field of view, frame or 0, marker); 0 and 1 where absent.
+
+    Parameters
+    ----------
+    places : list of (experiment, fov)
+    registry, markers, statistics, normalization
+        As in `dynaclr.data.cells.CellReader`.
+
+    Raises
+    ------
+    UserError
+        When there are no statistics of a marker that is there.
+    """
+    by_frame = normalization.level == "frame"
+    table = statistics[statistics["level"] == normalization.level]
+    rows = _rows_of(places, markers, table, pooled=normalization.level == "experiment")
+    frame = rows["t"].to_numpy() if by_frame else np.zeros(len(rows), int)
+    shape = (len(places), int(table["t"].max()) + 1 if by_frame else 1, len(markers))
+    at = (rows["place"].to_numpy(), frame, rows["column"].to_numpy())
+    center, spread = np.zeros(shape, np.float32), np.ones(shape, np.float32)
+    known = np.zeros((len(places), len(markers)), bool)
+    present = _present(places, registry, markers)
+    center[at], spread[at] = rows[normalization.center], rows[normalization.spread]
+    known[at[0], at[2]] = True
+    center[~np.broadcast_to(present[:, None], shape)] = 0
+    spread[~np.broadcast_to(present[:, None], shape)] = 1
+    for number, column in np.argwhere(present & ~known):
+        name, fov = places[number]
+        raise UserError(
+            f"experiment {name}: no intensity statistics for {markers[column]!r} in {fov}. "
+            "Run `dynaclr statistics` for it again."
+        )
+    for number, column in np.argwhere(~(spread > 0).all(axis=1)):
+        log.warning("%s %s: %s is constant; it is not scaled", *places[number], markers[column])
+    return center, spread
+
+
+def first_planes(
+    places: list[Place],
+    registry: Mapping[str, ExperimentConfig],
+    markers: tuple[str, ...],
+    statistics: pd.DataFrame,
+    n_planes: NDArray[np.int64],
+    depth: int,
+) -> NDArray[np.int32]:
+    """First plane of a window around the focus for each (field of view, frame).
+
+    The focus is that of the first of the markers that is there. Where the statistics tell none,
+    the window is in the middle of the stack.
+
+    Parameters
+    ----------
+    places, registry, markers, statistics
+        As in `normalizers`.
+    n_planes : NDArray of int, shape (F,)
+        Planes of each field of view's stack.
+    depth : int
+        Planes of the window.
+    """
+    table = statistics[statistics["level"] == "frame"]
+    n_frames = int(table["t"].max()) + 1
+    middle = (n_planes - depth) // 2
+    first = np.repeat(middle[:, None], n_frames, axis=1).astype(np.int32)
+    if "focus" not in table:
+        return first
+    rows = _rows_of(places, markers, table[table["focus"] >= 0])
+    leading = _present(places, registry, markers).argmax(axis=1)
+    rows = rows[rows["column"].to_numpy() == leading[rows["place"].to_numpy()]]
+    place, focus = rows["place"].to_numpy(), rows["focus"].to_numpy().astype(np.int64)
+    last = n_planes[place] - depth
+    first[place, rows["t"].to_numpy()] = np.clip(focus - depth // 2, 0, last)
+    return first
+
+
+def _rows_of(
+    places: list[Place], markers: tuple[str, ...], table: pd.DataFrame, pooled: bool = False
+) -> pd.DataFrame:
+    """Rows for these fields of view and markers, with their numbers ``place`` and ``column``."""
+    keys = pd.DataFrame(places, columns=["experiment", "fov"]).assign(place=range(len(places)))
+    columns = pd.DataFrame({"marker": markers, "column": range(len(markers))})
+    on = ["experiment"] if pooled else ["experiment", "fov"]
+    table = table.astype(dict.fromkeys(("experiment", "fov", "marker"), object))
+    table = table.drop(columns="fov") if pooled else table
+    return keys.merge(table, on=on).merge(columns, on="marker")
+
+
+def _present(
+    places: list[Place], registry: Mapping[str, ExperimentConfig], markers: tuple[str, ...]
+) -> NDArray[np.bool_]:
+    """Whether each field of view has each marker, (F, C)."""
+    return np.array(
+        [
+            [registry[name].has_marker(marker, fov.rsplit("/", 1)[0]) for marker in markers]
+            for name, fov in places
+        ]
+    )

@@ -1,0 +1,224 @@
+"""Measures of data integration, by the definitions of scIB and of the JUMP-CP protocol.
+
+Batches are experiments, labels are classes. Luecken et al. (2022), Nature Methods 19, 41, doi
+10.1038/s41592-021-01336-8; Arevalo et al. (2024), Nature Communications 15, 6516, doi
+10.1038/s41467-024-50613-5. Distances are Euclidean and features are taken as they come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.stats import chi2
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_samples
+from sklearn.neighbors import NearestNeighbors
+
+from dynaclr.evaluation.mixing import lisi
+from dynaclr.evaluation.scores import auroc, average_precision
+
+BATCH_WEIGHT, BIOLOGY_WEIGHT = 0.4, 0.6
+
+
+def kbet_acceptance(
+    features: np.ndarray, batches: np.ndarray, n_neighbours: int | None = None, alpha: float = 0.05
+) -> float:
+    """Share of neighbourhoods whose batches could be a draw from all cells (kBET).
+
+    Pearson's chi-squared test of the batches of each cell's neighbourhood, the cell included,
+    against those of all cells. Buttner et al. (2019), Nature Methods 16, 43. Near ``1 - alpha``
+    when batches are mixed, 0 when they are apart.
+
+    Parameters
+    ----------
+    features : numpy.ndarray
+        Shape (n, d).
+    batches : numpy.ndarray
+        Shape (n,), at least two distinct.
+    n_neighbours : int, optional
+        Size of a neighbourhood; default as in scIB: a quarter of the mean batch, in 10 .. 70.
+    alpha : float
+        Level of the test.
+    """
+    _, codes, counts = np.unique(batches.astype(str), return_inverse=True, return_counts=True)
+    if n_neighbours is None:
+        n_neighbours = int(np.clip(counts.mean() // 4, 10, 70))
+    n_neighbours = min(n_neighbours, len(features))
+    members = nearest(features, n_neighbours - 1, with_self=True)
+    observed = np.stack([(codes[members] == k).sum(axis=1) for k in range(len(counts))], axis=1)
+    expected = counts / counts.sum() * n_neighbours
+    statistic = (np.square(observed - expected) / expected).sum(axis=1)
+    return float((chi2.sf(statistic, len(counts) - 1) >= alpha).mean())
+
+
+def graph_connectivity(features: np.ndarray, labels: np.ndarray, n_neighbours: int = 15) -> float:
+    """Share of each label's cells in its largest strongly connected part, averaged over labels.
+
+    In the graph from each cell to its nearest neighbours, cut down to the label's cells: below 1
+    when a label falls apart, for example by batch.
+
+    Parameters
+    ----------
+    features : numpy.ndarray
+        Shape (n, d).
+    labels : numpy.ndarray
+        Shape (n,).
+    n_neighbours : int
+        The cell itself counts as one.
+    """
+    members = nearest(features, min(n_neighbours, len(features)) - 1)
+    n, k = members.shape
+    graph = csr_matrix((np.ones(n * k), members.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
+    shares = []
+    for label in np.unique(labels):
+        here = np.flatnonzero(labels == label)
+        _, parts = connected_components(graph[here][:, here], connection="strong")
+        shares.append(np.bincount(parts).max() / len(here))
+    return float(np.mean(shares))
+
+
+def batch_silhouette(features: np.ndarray, batches: np.ndarray) -> float:
+    """Mean of ``1 - |silhouette width|`` of batches among cells that should be alike: 1 is mixed.
+
+    Parameters
+    ----------
+    features : numpy.ndarray
+        Shape (n, d), cells of one label.
+    batches : numpy.ndarray
+        Shape (n,), at least two distinct.
+    """
+    return float((1.0 - np.abs(silhouette_samples(features, batches.astype(str)))).mean())
+
+
+def label_silhouette(features: np.ndarray, labels: np.ndarray) -> float:
+    """Mean silhouette width of labels, scaled to 0 .. 1: 0.5 when they overlap.
+
+    Parameters
+    ----------
+    features : numpy.ndarray
+        Shape (n, d).
+    labels : numpy.ndarray
+        Shape (n,), at least two distinct.
+    """
+    return float((silhouette_samples(features, labels.astype(str)).mean() + 1.0) / 2.0)
+
+
+def clisi(features: np.ndarray, labels: np.ndarray, perplexity: float = 30.0) -> float:
+    """Median LISI of labels, scaled: 1 when neighbours share the label, 0 when labels are mixed.
+
+    Parameters
+    ----------
+    features : numpy.ndarray
+        Shape (n, d).
+    labels : numpy.ndarray
+        Shape (n,), at least two distinct.
+    perplexity : float
+        As in `dynaclr.evaluation.mixing.lisi`.
+    """
+    n_labels = len(np.unique(labels.astype(str)))
+    median = np.median(lisi(features, labels.astype(str), perplexity))
+    return float((n_labels - median) / (n_labels - 1))
+
+
+def cluster_agreement(features: np.ndarray, labels: np.ndarray, seed: int) -> tuple[float, float]:
+    """NMI (arithmetic) and ARI of k-means clusters, as many as labels, and the labels.
+
+    Parameters
+    ----------
+    features : numpy.ndarray
+        Shape (n, d).
+    labels : numpy.ndarray
+        Shape (n,).
+    seed : int
+        Of k-means, which keeps the best of three starts.
+    """
+    codes = np.unique(labels.astype(str), return_inverse=True)[1]
+    model = KMeans(int(codes.max()) + 1, n_init=3, random_state=seed)
+    clusters = model.fit_predict(features)
+    return (
+        float(normalized_mutual_info_score(codes, clusters)),
+        float(adjusted_rand_score(codes, clusters)),
+    )
+
+
+def retrieval_map(features: np.ndarray, labels: np.ndarray, batches: np.ndarray) -> float:
+    """Mean average precision of finding a cell's label among the cells of other batches.
+
+    Each cell ranks the cells of all other batches by cosine similarity; average precision of those
+    of its own label, averaged over cells that have any. After Kalinin et al. (2025), Nature
+    Communications 16, who rank replicate profiles against controls; here cells take their place.
+
+    Parameters
+    ----------
+    features : numpy.ndarray
+        Shape (n, d), centred.
+    labels, batches : numpy.ndarray
+        Shape (n,).
+    """
+    norms = np.linalg.norm(features, axis=1, keepdims=True)
+    unit = features / np.maximum(norms, 1e-12)
+    similarity = unit @ unit.T
+    values = []
+    for i in range(len(features)):
+        others = batches != batches[i]
+        values.append(average_precision(labels[others] == labels[i], similarity[i, others]))
+    return float(np.nanmean(values)) if np.isfinite(values).any() else np.nan
+
+
+def isolated_state_auroc(
+    features: np.ndarray,
+    state: np.ndarray,
+    here: np.ndarray,
+    groups: np.ndarray,
+    n_neighbours: int = 15,
+) -> float:
+    """How well a state that one experiment alone has stays apart from the other cells.
+
+    Each cell is scored by the share of the state among its nearest neighbours of other groups;
+    AUROC of the state's cells against the other cells of the same experiment. 0.5 when the state
+    has dissolved, as over-correction makes it.
+
+    Parameters
+    ----------
+    features : numpy.ndarray
+        Shape (n, d).
+    state : numpy.ndarray
+        bool, shape (n,), true in the one experiment only.
+    here : numpy.ndarray
+        bool, cells of that experiment, shape (n,).
+    groups : numpy.ndarray
+        Lineages, shape (n,): neighbours of a cell's own lineage do not count.
+    n_neighbours : int
+    """
+    reach = min(4 * n_neighbours, len(features) - 1)
+    near = nearest(features, reach)
+    foreign = groups[near] != groups[:, None]
+    counted = foreign & (np.cumsum(foreign, axis=1) <= n_neighbours)
+    share = (state[near] & counted).sum(axis=1) / np.maximum(counted.sum(axis=1), 1)
+    return float(auroc(state[here], share[here]))
+
+
+def integration_score(batch: Sequence[float], biology: Sequence[float]) -> tuple[float, ...]:
+    """Mean of batch measures, mean of biology measures, and 0.4 of the first + 0.6 of the second.
+
+    The aggregate of scIB, which the JUMP-CP protocol shares; every measure lies in 0 .. 1, higher
+    being better.
+    """
+    first, second = float(np.mean(batch)), float(np.mean(biology))
+    return first, second, BATCH_WEIGHT * first + BIOLOGY_WEIGHT * second
+
+
+def nearest(features: np.ndarray, n_neighbours: int, with_self: bool = False) -> np.ndarray:
+    """Nearest neighbours of each row, by rising distance; the row itself first where asked for.
+
+    Returns
+    -------
+    numpy.ndarray
+        int64, shape (n, n_neighbours), one more with the row itself.
+    """
+    finder = NearestNeighbors(n_neighbors=n_neighbours, algorithm="brute").fit(features)
+    near = finder.kneighbors(return_distance=False)
+    return np.column_stack([np.arange(len(features)), near]) if with_self else near

@@ -1,0 +1,36 @@
+"""What the report is about: names, and files under the results folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ReportPlan(BaseModel):
+    """What a report shows; everything else it finds in the results folder.
+
+    Attributes
+    ----------
+    experiments, collections : list of str
+        Names of what was run.
+    models : dict of str to list of int
+        Model to its seeds.
+    figures : list of str
+        Figures, relative to the results folder; their place says where they are shown.
+    config : dict
+        The project's configuration as it was run, for the record.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    experiments: list[str]
+    collections: list[str]
+    models: dict[str, list[int]]
+    figures: list[str] = Field(default_factory=list)
+    config: dict[str, Any] = Field(default_factory=dict)
+
+    def figures_in(self, folder: str) -> list[str]:
+        """Figures that lie in a folder of the results, in their order."""
+        return [figure for figure in self.figures if Path(figure).parent.as_posix() == folder]

@@ -1,0 +1,80 @@
+"""Settings of one cluster: what a site knows and a project does not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field
+
+from dynaclr.experiments.config import ConfigModel
+from dynaclr.experiments.errors import Problems, UserError
+from dynaclr.experiments.registry import parse_yaml, read_yaml, validate
+
+VARIABLE = "DYNACLR_SITE"
+
+
+class SiteConfig(ConfigModel):
+    """Where jobs go on a cluster and what every submission needs."""
+
+    account: str | None = Field(None, description="Account that jobs are charged to.")
+    partition: str | None = Field(
+        None, description="Partition of jobs without GPUs; default: the cluster's own default."
+    )
+    gpu_partition: str | None = Field(
+        None,
+        description="Partition of trainings on GPUs; without it, they train on CPUs unless their "
+        "configuration asks for GPUs.",
+    )
+    gpu_model: str | None = Field(None, description="Model of GPU to ask for, as SLURM names it.")
+    cpus_per_gpu: int = Field(8, ge=1, description="CPUs beside each GPU; its loaders use them.")
+    training_minutes: int = Field(
+        720, ge=1, description="Time limit of one training job; a longer training is continued."
+    )
+    group_above: int = Field(
+        20,
+        ge=0,
+        description="Projects of more experiments than this do several of them in one job.",
+    )
+    slurm_extra: str | None = Field(None, description="More flags of sbatch, for every job.")
+
+
+def load_site(file: Path, environment: Mapping[str, str] = os.environ) -> SiteConfig | None:
+    """Settings of this site, or None where nobody gave any.
+
+    Parameters
+    ----------
+    file : Path
+        Untracked YAML file of the clone.
+    environment : mapping of str to str
+        `VARIABLE` in it names another file, or holds the settings themselves: ``{account: lab}``.
+
+    Raises
+    ------
+    UserError
+        When the settings cannot be read, or hold an unknown key or a wrong value.
+    """
+    given, problems = environment.get(VARIABLE, ""), Problems()
+    if given.lstrip().startswith("{"):
+        where, content = VARIABLE, parse_yaml(given, VARIABLE, problems)
+    elif given or file.is_file():
+        where, content = given or str(file), read_yaml(Path(given or file), problems)
+    else:
+        return None
+    site = None if problems.found else validate(SiteConfig, content, file.parent, where, problems)
+    problems.raise_if_any()
+    return site
+
+
+def missing_site(file: Path) -> UserError:
+    """What to tell somebody who submits jobs and has not said where to."""
+    return UserError(
+        f"{file}: no such file, so it is not known where jobs go. Write at least\n"
+        "    partition: NAME        # of jobs without GPUs\n"
+        "    gpu_partition: NAME    # of trainings, where there are GPUs\n"
+        "    account: NAME          # if your cluster wants one\n"
+        f"into it (or set {VARIABLE}='{{partition: NAME, account: NAME}}'), or use a profile of "
+        "your site that sets slurm_partition in default-resources. See config/README.md, "
+        "'On a cluster'."
+    )

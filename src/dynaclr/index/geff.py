@@ -1,0 +1,167 @@
+"""Tracks as a graph: a field of view's GEFF store in, the columns of a tracking table out.
+
+GEFF (Graph Exchange File Format, https://liveimagetrackingtools.org/geff) is a Zarr group with
+``nodes/ids`` (N,), ``nodes/props/<name>/values`` (N,) and, where some have none, ``missing`` (N,),
+and ``edges/ids`` (E, 2): from a cell in one frame to the same cell, or its daughters, in a later
+one. The attribute ``geff`` names the properties that are time and position (``axes``) and,
+optionally, the one that numbers tracks (``track_node_props``). That is all that is read here, which
+zarr does without the package `geff`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import zarr
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from dynaclr.experiments import Problems
+
+ATTRIBUTE = "geff"
+_UNSCALED = {None, "pixel", "pixels", "frame", "frames"}
+
+
+def is_geff(path: Path) -> bool:
+    """Whether a folder is a GEFF store."""
+    try:
+        return path.is_dir() and ATTRIBUTE in zarr.open_group(path, mode="r").attrs
+    except (FileNotFoundError, ValueError):
+        return False
+
+
+def read_graph(
+    path: Path, problems: Problems
+) -> tuple[dict[str, pa.ChunkedArray] | None, NDArray[np.int64]]:
+    """Read nodes as rows of a tracking table.
+
+    Tracks are numbered by the property that the store names for it, else by the id of the node in
+    which they begin; a track ends where its cell divides.
+
+    Parameters
+    ----------
+    path : Path
+        GEFF store.
+    problems : Problems
+        Takes every fault of the graph.
+
+    Returns
+    -------
+    columns : dict of str to pyarrow.ChunkedArray, or None
+        ``track_id``, ``t``, ``y``, ``x``, ``z`` where the store has it, and ``parent_track_id``;
+        None when there is a fault.
+    node : ndarray of int64
+        Id of the node of each row.
+    """
+    none = np.empty(0, np.int64)
+    try:
+        group = zarr.open_group(path, mode="r")
+        facts = dict(group.attrs[ATTRIBUTE])
+        node, edges = (np.asarray(group[f"{part}/ids"][:], np.int64) for part in ("nodes", "edges"))
+        axes = _axes(facts, path, problems)
+        if axes is None:
+            return None, none
+        columns = {name: _property(group, of_axis) for name, of_axis in axes.items()}
+        tracklet = (facts.get("track_node_props") or {}).get("tracklet")
+        track = _property(group, tracklet) if tracklet else None
+    except (KeyError, TypeError, ValueError) as error:
+        problems.add(path, f"is no whole GEFF store ({error})", "Write the store again")
+        return None, none
+    edges = _edges(edges, node, columns["t"], facts.get("directed", True), path, problems)
+    if edges is None:
+        return None, none
+    columns["track_id"] = _tracks(edges, node) if track is None else track
+    columns["parent_track_id"] = _parents(edges, columns["track_id"])
+    return {name: pa.chunked_array([pa.array(values)]) for name, values in columns.items()}, node
+
+
+def _axes(facts: dict[str, Any], path: Path, problems: Problems) -> dict[str, str] | None:
+    """Property that holds each of t, y, x and z."""
+    found, before = {}, len(problems.found)
+    axes = facts.get("axes") or [{"name": name} for name in "tyx"]
+    for axis in axes:
+        # Names differ between programs: x, centroid_x, POSITION_X.
+        letter = "t" if axis.get("type") == "time" else axis["name"][-1].lower()
+        if letter not in "tzyx":
+            continue
+        found[letter] = axis["name"]
+        if axis.get("unit") not in _UNSCALED:
+            problems.add(
+                path,
+                f"axis {axis['name']} is in {axis['unit']}",
+                "Write frames and pixels of the image, with a `scale` if need be",
+            )
+    if not set("tyx") <= set(found):
+        names = ", ".join(axis["name"] for axis in axes)
+        problems.add(path, f"has no axes t, y and x (it has: {names})", "Name them in `axes`")
+    return found if len(problems.found) == before else None
+
+
+def _property(group: zarr.Group, name: str) -> NDArray[Any]:
+    """Values of a node property; NaN where they are missing."""
+    values = group[f"nodes/props/{name}/values"][:]
+    if f"nodes/props/{name}/missing" in group:
+        missing = group[f"nodes/props/{name}/missing"][:]
+        values = np.where(missing, np.nan, values) if missing.any() else values
+    return values
+
+
+def _edges(
+    ids: NDArray[np.int64],
+    node: NDArray[np.int64],
+    t: NDArray[Any],
+    directed: bool,
+    path: Path,
+    problems: Problems,
+) -> NDArray[np.int64] | None:
+    """Edges as (parent, child) places in `node`, each child once; None with faults added."""
+    before, order = len(problems.found), np.argsort(node)
+    ids = ids.reshape(-1, 2)
+
+    def refuse(nodes: NDArray[np.int64], what: str, fix: str) -> None:
+        if nodes.size:
+            listed = ", ".join(map(str, np.unique(nodes)[:5]))
+            problems.add(path, f"{what} (nodes {listed}{' ...' * (nodes.size > 5)})", fix)
+
+    refuse(node[order][1:][np.diff(node[order]) == 0], "has nodes twice", "Number them anew")
+    unknown = ids[~np.isin(ids, node)]
+    refuse(unknown, "has edges of nodes that are not there", "Write the store again")
+    if len(problems.found) > before:
+        return None
+    edges = order[np.searchsorted(node, ids, sorter=order)]
+    if not directed:
+        backwards = t[edges[:, 0]] > t[edges[:, 1]]
+        edges[backwards] = edges[backwards][:, ::-1]
+    wrong = edges[t[edges[:, 0]] >= t[edges[:, 1]]]
+    refuse(node[wrong], "has edges that do not lead forward in time", "Lead them to later frames")
+    merges = np.bincount(edges[:, 1], minlength=len(node)) > 1
+    refuse(node[merges], "has cells that come from two", "Leave each cell one edge into it")
+    return edges if len(problems.found) == before else None
+
+
+def _tracks(edges: NDArray[np.int64], node: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Id of the node in which each node's track begins."""
+    n = len(node)
+    parent, child = edges[np.bincount(edges[:, 0], minlength=n)[edges[:, 0]] == 1].T
+    graph = coo_array((np.ones(len(parent), np.int8), (parent, child)), shape=(n, n))
+    number, label = connected_components(graph, directed=False)
+    first = np.ones(n, bool)
+    first[child] = False
+    begin = np.empty(number, np.int64)
+    begin[label[first]] = node[first]
+    return begin[label]
+
+
+def _parents(edges: NDArray[np.int64], track: NDArray[Any]) -> NDArray[np.float64]:
+    """Track from which each row's track comes, -1 for none."""
+    parent = np.full(len(track), -1.0)
+    before, after = edges[track[edges[:, 0]] != track[edges[:, 1]]].T
+    parent[after] = track[before]
+    # Only a track's first node has an edge from elsewhere; its other rows take over the parent.
+    of_track = pd.Series(parent).groupby(track).transform("max").to_numpy()
+    return np.where(parent < 0, of_track, parent)

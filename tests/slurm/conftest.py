@@ -1,0 +1,207 @@
+"""A real SLURM for the session, and small projects that Snakemake runs on it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dynaclr.experiments.files import digest_path
+from tests.slurm import cluster
+from tests.workflow.conftest import REPOSITORY, Workflow
+from tests.workflow.test_reruns import TRAINING
+from tests.workflow.test_simulated import SIMULATION
+
+MODULES = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
+STARTED: list[subprocess.Popen] = []
+NAMES = ("one", "two", "three")
+# Every job of the tests goes through the plugin's own polling; two seconds instead of ten.
+QUICK = ("--slurm-init-seconds-before-status-checks", "2", "--max-status-checks-per-second", "1")
+
+
+class LocalWorkflow(Workflow):
+    """A project folder whose trainings may use the tests' own callbacks."""
+
+    def environment(self) -> dict[str, str]:
+        """Environment in which jobs find `tests.slurm.disturbed`."""
+        return super().environment() | {"PYTHONPATH": MODULES}
+
+
+class SlurmWorkflow(LocalWorkflow):
+    """A project folder whose jobs go to SLURM, by the profile that users have."""
+
+    site = "{partition: cpu, gpu_partition: gpu, group_above: 0, cpus_per_gpu: 2}"
+
+    def command(self, *arguments: str) -> list[str]:
+        """`snakemake --profile slurm`, quicker to notice the end of a job."""
+        fixed = ["--snakefile", str(REPOSITORY / "Snakefile"), "--configfile", "config.yaml"]
+        return ["snakemake", "--profile", "slurm", *fixed, *QUICK, *arguments]
+
+    def environment(self) -> dict[str, str]:
+        """Environment with the settings of this site."""
+        return super().environment() | {"DYNACLR_SITE": self.site}
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        """Start Snakemake and return at once; what it says is in ``snakemake.log``."""
+        with (self.folder / "snakemake.log").open("a") as log:
+            running = subprocess.Popen(
+                self.command(*arguments),
+                cwd=self.folder,
+                env=self.environment(),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        STARTED.append(running)
+        return running
+
+    @property
+    def said(self) -> str:
+        """What Snakemake said since `start`."""
+        return (self.folder / "snakemake.log").read_text()
+
+    def wait_for(self, holds: Callable[[], object], what: str, seconds: float = 400) -> None:
+        """Wait until something holds; tell all logs when it does not."""
+        deadline = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < deadline, f"no {what}\n{self.said}\n{self.logs()}"
+            time.sleep(0.1)
+
+    def wait_until_training(self) -> dict[str, str]:
+        """Wait until a training has been saved, and return its job."""
+        saved = lambda: list(self.folder.glob("results/models/*/*/.work/*/last.ckpt"))  # noqa: E731
+        self.wait_for(saved, "training with a first epoch")
+        (job,) = self.jobs_of("train", "--states=running")
+        return job
+
+    def finish(self, running: subprocess.Popen, seconds: float = 600) -> int:
+        """Exit code of a started Snakemake."""
+        try:
+            return running.wait(seconds)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            pytest.fail(f"Snakemake goes on for ever\n{self.said}\n{self.logs()}")
+
+    def jobs_of(self, rule: str, *arguments: str) -> list[dict[str, str]]:
+        """SLURM's jobs of a rule that were submitted from this folder."""
+        return [
+            job
+            for job in cluster.queue(*(arguments or ("--states=all",)))
+            if job["folder"] == str(self.folder) and job["comment"].startswith(f"rule_{rule}")
+        ]
+
+
+def write_project(folder: Path, seeds: list[int], trainer: dict, batch_size: int = 32) -> None:
+    """Write a project of three simulated experiments and one model."""
+    (folder / "slurm").symlink_to(REPOSITORY / "workflow/profiles/slurm")
+    write_training(folder, trainer, batch_size)
+    SlurmWorkflow(folder).config = {
+        "experiments": [
+            {
+                "name": name,
+                "data_path": f"data/{name}/plate.zarr",
+                "tracks_path": f"data/{name}/tracks",
+                "truth": f"data/{name}/truth.csv",
+                "channels": [{"name": "Phase2D", "marker": "phase"}],
+                "condition_wells": {"mock": ["A/1"], "infected": ["B/1"]},
+                "interval_minutes": 30,
+                "start_hpi": 4,
+                "pixel_size_um": 0.6,
+                "simulation": SIMULATION | {"seed": number},
+            }
+            for number, name in enumerate(NAMES)
+        ],
+        "collections": {"all": {"train": ["one", "two"], "validation": ["three"]}},
+        "models": {
+            "m": {"collection": "all", "training": "training.yaml", "threads": 1, "seeds": seeds}
+        },
+        "evaluation": {
+            "tasks": [{"name": "r", "label": "responding", "source": "truth"}],
+            "bootstrap": 20,
+        },
+    }
+
+
+def write_training(folder: Path, trainer: dict, batch_size: int = 32) -> None:
+    """Write the training configuration of a project."""
+    data = TRAINING["data"] | {"batch_size": batch_size}
+    training = TRAINING | {"data": data, "trainer": trainer}
+    (folder / "training.yaml").write_text(yaml.safe_dump(training))
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[None]:
+    """A running cluster; skipped with a reason where there can be none, never in CI."""
+    why_not = cluster.obstacle()
+    if why_not and os.environ.get("CI"):
+        pytest.fail(f"{why_not}; CI tests on a SLURM")
+    if why_not:
+        pytest.skip(why_not)
+    cluster.up()
+    yield
+    cluster.down()
+
+
+@pytest.fixture(autouse=True)
+def whole_cluster(slurm: None) -> Iterator[None]:
+    """Every daemon is up before each test, and no job of the last one is left."""
+    cluster.up()
+    yield
+    for running in STARTED:
+        running.kill()
+        running.wait()
+    STARTED.clear()
+    cluster.up()
+    cluster.command("scancel", "--user=root")
+    cluster.wait_for(lambda: set(cluster.node_states()) == {"idle"}, 60, "idle nodes")
+
+
+@pytest.fixture(scope="session")
+def merged(slurm: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project run up to what its trainings need, without SLURM."""
+    folder = tmp_path_factory.mktemp("merged")
+    write_project(folder, seeds=[0], trainer={"max_epochs": 1})
+    LocalWorkflow(folder).run("--until", "merge", "statistics")
+    return folder
+
+
+EPOCHS = 12
+
+
+def slow(seconds: float, **options: object) -> dict:
+    """Trainer of a few epochs that take long enough to be disturbed, to the same weights."""
+    callback = {
+        "class_path": "tests.slurm.disturbed.SlowEpochs",
+        "init_args": {"seconds": seconds} | options,
+    }
+    return {"max_epochs": EPOCHS, "accelerator": "cpu", "callbacks": [callback]}
+
+
+@pytest.fixture(scope="session")
+def undisturbed(merged: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Digests of what the disturbed trainings must arrive at."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "project"
+    shutil.copytree(merged, folder, symlinks=True)
+    write_training(folder, slow(0))
+    LocalWorkflow(folder).run("--until", "train")
+    return products_of(folder)
+
+
+def products_of(folder: Path) -> dict[str, str]:
+    """Digests of a training's weights and history."""
+    names = ("best.ckpt", "last.ckpt", "metrics.csv")
+    return {name: digest_path(folder / "results/models/m/seed0" / name) for name in names}
+
+
+@pytest.fixture
+def project(merged: Path, tmp_path: Path) -> SlurmWorkflow:
+    """A copy of the merged project, whose training takes its time."""
+    shutil.copytree(merged, tmp_path / "project", symlinks=True)
+    write_training(tmp_path / "project", slow(1.0))
+    return SlurmWorkflow(tmp_path / "project")

@@ -1,0 +1,36 @@
+"""The whole workflow on SLURM, as a user starts it: `snakemake --profile slurm`."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.slurm.conftest import SlurmWorkflow, write_project
+
+pytestmark = pytest.mark.slow
+
+
+def test_whole_workflow_with_two_trainings_at_a_time(tmp_path: Path):
+    write_project(tmp_path, seeds=[0, 1], trainer={"max_epochs": 1})
+    project = SlurmWorkflow(tmp_path)
+    running = project.start()
+    both = []
+
+    def two_train_at_once() -> bool:
+        both.append(len(project.jobs_of("train", "--states=running")))
+        return both[-1] == 2 or running.poll() is not None
+
+    project.wait_for(two_train_at_once, "two trainings at the same time")
+    assert project.finish(running) == 0, project.said + project.logs()
+    assert both[-1] == 2
+    assert (tmp_path / "results/report.html").stat().st_size > 0
+    assert not list(tmp_path.glob("results/models/*/*/.work")), "nothing is kept that is on record"
+    devices = [
+        re.search(r"CUDA_VISIBLE_DEVICES=(\d)", log.read_text()).group(1)
+        for log in tmp_path.glob("logs/train/*.log")
+    ]
+    assert sorted(devices) == ["0", "1"], "each training sees a GPU of its own"
+    submitted = len(project.jobs_of(""))
+    assert submitted == 8, "a job each for experiments, merge, batches, intensities, ..."
+    assert "Nothing to be done" in project.run()
+    assert len(project.jobs_of("")) == submitted, "a rerun submits nothing"

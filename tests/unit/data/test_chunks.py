@@ -1,0 +1,297 @@
+"""Boxes of any Zarr array equal its slices; chunks are decoded once, and no further than needed."""
+
+import itertools
+import os
+import pickle
+import struct
+from concurrent.futures import ThreadPoolExecutor
+
+import numcodecs
+import numpy as np
+import pytest
+import zarr
+from zarr.codecs import (
+    BloscCodec,
+    BytesCodec,
+    Crc32cCodec,
+    GzipCodec,
+    ShardingCodec,
+    TransposeCodec,
+    ZstdCodec,
+)
+
+from dynaclr.data.blosc import BloscBlocks
+from dynaclr.data.chunks import Boxes, ChunkReader
+from dynaclr.data.files import ChunkFiles
+from dynaclr.data.layout import layout_of
+from dynaclr.experiments.plate import read_array_metadata
+
+SHAPE, CHUNKS = (3, 2, 3, 70, 61), (2, 2, 1, 32, 50)
+
+
+def v2(dtype, compressor, **options):
+    return {
+        "zarr_format": 2,
+        "dtype": dtype,
+        "chunks": CHUNKS,
+        "compressors": compressor,
+        **options,
+    }
+
+
+def v3(dtype, *codecs, endian="little"):
+    return {"zarr_format": 3, "dtype": dtype, "codecs": [BytesCodec(endian=endian), *codecs]}
+
+
+def sharded(dtype, *codecs, **options):
+    inner = ShardingCodec(chunk_shape=(1, 1, 1, 16, 25), codecs=[BytesCodec(), *codecs], **options)
+    return {"zarr_format": 3, "dtype": dtype, "codecs": [inner]}
+
+
+ARRAYS = {
+    "v2-blosc-zstd-bits": v2("<u2", numcodecs.Blosc("zstd", 1, numcodecs.Blosc.BITSHUFFLE)),
+    "v2-blosc-lz4-bytes": v2("<f4", numcodecs.Blosc("lz4", 5, numcodecs.Blosc.SHUFFLE)),
+    "v2-blosc-small-blocks": v2("<u2", numcodecs.Blosc("lz4", 5, 0, blocksize=512)),
+    "v2-big-endian": v2(">u2", numcodecs.Blosc()),
+    "v2-zstd": v2("<u2", numcodecs.Zstd()),
+    "v2-raw": v2("|u1", None),
+    "v2-gzip-fortran": v2(">f4", numcodecs.GZip(), order="F"),
+    "v2-blosc-fortran": v2("<u2", numcodecs.Blosc(), order="F"),
+    "v2-filter": v2("<i2", numcodecs.Zstd(), filters=[numcodecs.Delta("<i2")]),
+    "v3-blosc": v3("uint16", BloscCodec(typesize=2)),
+    "v3-big-endian-zstd-crc": v3("uint16", ZstdCodec(), Crc32cCodec(), endian="big"),
+    "v3-raw": v3("float32"),
+    "v3-sharded-blosc": sharded("uint16", BloscCodec(typesize=2)),
+    "v3-sharded-raw-index-first": sharded("uint16", index_location="start"),
+    "v3-sharded-no-index-crc": sharded("float32", GzipCodec(), index_codecs=[BytesCodec()]),
+}
+
+
+def make(path, options, pixels=None) -> zarr.Array:
+    """An array with random pixels; some are repeated, so that some blocks compress and some not."""
+    options = dict(options)
+    dtype = np.dtype(options.pop("dtype"))
+    if pixels is None:
+        pixels = np.random.default_rng(0).integers(0, 200, SHAPE).astype(dtype)
+        pixels[..., :20] = 7
+    if options["zarr_format"] == 2:
+        array = zarr.create_array(path, shape=SHAPE, dtype=dtype, **options)
+    else:
+        codecs = options.pop("codecs")
+        array = zarr.create(store=path, shape=SHAPE, chunks=CHUNKS, dtype=dtype, codecs=codecs)
+    array[...] = pixels
+    return array
+
+
+def reader_of(*paths, **options) -> ChunkReader:
+    layouts = [layout_of(read_array_metadata(path)) for path in paths]
+    return ChunkReader(
+        [str(path) for path in paths],
+        layouts,
+        np.arange(len(paths)),
+        **({"cache_bytes": 1 << 20, "threads": 2} | options),
+    )
+
+
+def some_boxes(n=60, arrays=1, seed=1, side=(2, 2, 20, 18)) -> Boxes:
+    rng = np.random.default_rng(seed)
+    side = np.array([1, *side])
+    start = rng.integers(0, np.array(SHAPE) - side + 1, (n, 5))
+    target = np.zeros((n, 5), np.int64)
+    target[:, 0] = np.arange(n)
+    return Boxes(rng.integers(0, arrays, n), start, start + side, target)
+
+
+def slices(boxes: Boxes, *arrays: zarr.Array) -> np.ndarray:
+    pixels = [array[...] for array in arrays]
+    return np.concatenate(
+        [
+            pixels[number][tuple(map(slice, start, stop))]
+            for number, start, stop in zip(boxes.array, boxes.start, boxes.stop, strict=True)
+        ]
+    )
+
+
+@pytest.mark.parametrize("options", ARRAYS.values(), ids=ARRAYS.keys())
+@pytest.mark.parametrize("cache_bytes", [0, 1 << 20])
+def test_boxes_equal_slices_to_the_bit(options, cache_bytes, tmp_path):
+    array = make(tmp_path / "a", options)
+    reader = reader_of(tmp_path / "a", cache_bytes=cache_bytes)
+    for seed in range(3):
+        boxes = some_boxes(seed=seed)
+        wanted = slices(boxes, array)
+        out = np.zeros(wanted.shape, np.dtype(options["dtype"]).newbyteorder("="))
+        assert reader.read(boxes, out) == []
+        np.testing.assert_array_equal(out, wanted)
+        assert reader._cache.held <= cache_bytes
+
+
+def test_arrays_of_several_layouts_are_read_together(tmp_path):
+    chosen = ["v2-blosc-zstd-bits", "v3-sharded-blosc", "v2-raw"]
+    arrays = [make(tmp_path / name, ARRAYS[name]) for name in chosen]
+    boxes = some_boxes(arrays=3)
+    wanted = slices(boxes, *[array for array in arrays])
+    out = np.zeros(wanted.shape, np.float32)
+    assert reader_of(*[tmp_path / name for name in chosen]).read(boxes, out) == []
+    np.testing.assert_array_equal(out, wanted)
+
+
+@pytest.mark.parametrize("name", ["v2-blosc-zstd-bits", "v2-zstd", "v3-sharded-blosc"])
+def test_a_chunk_is_opened_once_however_many_boxes_need_it(name, tmp_path, monkeypatch):
+    make(tmp_path / "a", ARRAYS[name])
+    opened, original = [], ChunkFiles.open
+
+    def counting(self, array, layout, index):
+        opened.append(index)
+        return original(self, array, layout, index)
+
+    monkeypatch.setattr(ChunkFiles, "open", counting)
+    boxes = some_boxes(200)
+    reader = reader_of(tmp_path / "a", cache_bytes=1 << 24)
+    reader.read(boxes, np.zeros((200, 2, 2, 20, 18), np.uint16))
+    assert len(opened) == len(set(opened))
+    # What a second batch needs is there already, unless blocks of a chunk were left out.
+    before = len(opened)
+    reader.read(boxes, np.zeros((200, 2, 2, 20, 18), np.uint16))
+    assert len(opened) == before
+
+
+def test_only_blocks_that_are_needed_are_decoded(tmp_path, monkeypatch):
+    make(tmp_path / "a", ARRAYS["v2-blosc-small-blocks"])
+    decoded, original = [], BloscBlocks._decode_run
+
+    def counting(self, first, stop, out):
+        decoded.append(stop - first)
+        original(self, first, stop, out)
+
+    monkeypatch.setattr(BloscBlocks, "_decode_run", counting)
+    start = np.array([[1, 0, 2, 10, 5]])
+    side, down = np.array([1, 1, 1, 6, 20]), np.array([0, 0, 0, 3, 0])
+    boxes = Boxes(np.array([0]), start, start + side, np.zeros((1, 5), np.int64))
+    reader = reader_of(tmp_path / "a")
+    out = np.zeros((1, 1, 1, 6, 20), np.uint16)
+    reader.read(boxes, out)
+    # Six rows of fifty pixels are two blocks, wherever they begin.
+    assert 1 <= sum(decoded) <= 3
+    before = list(decoded)
+    reader.read(boxes, out)
+    assert decoded == before, "the blocks are kept"
+    further = Boxes(boxes.array, start + down, boxes.stop + down, boxes.target)
+    reader.read(further, out)
+    assert sum(decoded) <= sum(before) + 2, "only what is new is decoded"
+    np.testing.assert_array_equal(out[0, 0, 0], zarr.open(tmp_path / "a")[1, 0, 2, 13:19, 5:25])
+
+
+def reversed_blocks(buffer: bytes) -> bytes:
+    """The same Blosc buffer with its blocks in the opposite order, as threads may write them."""
+    block, end = struct.unpack_from("<II", buffer, 8)
+    n = -(-struct.unpack_from("<I", buffer, 4)[0] // block)
+    starts = [*struct.unpack_from(f"<{n}i", buffer, 16), end]
+    bodies = [buffer[a:b] for a, b in itertools.pairwise(starts)]
+    behind = np.cumsum([len(body) for body in reversed(bodies)])[::-1] - [len(b) for b in bodies]
+    offsets = (behind + 16 + 4 * n).astype("<i4").tobytes()
+    return buffer[:16] + offsets + b"".join(reversed(bodies))
+
+
+def test_blocks_of_a_buffer_in_any_order_and_stored_as_they_are():
+    rng = np.random.default_rng(0)
+    codec = numcodecs.Blosc("zstd", 1, blocksize=1024)
+    compressed = codec.encode(rng.integers(0, 50, 5000, dtype=np.uint16))
+    for buffer in (compressed, reversed_blocks(compressed), codec.encode(rng.bytes(9000))):
+        whole = np.frombuffer(numcodecs.blosc.decompress(buffer), np.uint8)
+        blocks = BloscBlocks(lambda at, n, buffer=buffer: buffer[at : at + n], whole.size)
+        for _ in range(20):
+            wanted = rng.random(blocks.n_blocks) < 0.4
+            out = np.zeros(whole.size, np.uint8)
+            blocks.decode(wanted, out)
+            keep = np.repeat(wanted, blocks.block_bytes)[: whole.size]
+            np.testing.assert_array_equal(out[keep], whole[keep])
+
+
+@pytest.mark.parametrize("name", ["v2-blosc-zstd-bits", "v2-raw", "v3-sharded-blosc", "v2-zstd"])
+def test_missing_and_damaged_chunks_are_told(name, tmp_path):
+    array = make(tmp_path / "a", ARRAYS[name])
+    files = sorted(f for f in (tmp_path / "a").rglob("*") if f.is_file() and "zar" not in f.name)
+    files = [file for file in files if file.name[0] not in ".z"]
+    boxes = some_boxes()
+    wanted = slices(boxes, array)
+    for damage, reason in (
+        (lambda f: f.write_bytes(f.read_bytes()[:40]), "damaged"),
+        (os.unlink, "missing"),
+    ):
+        damage(files[0])
+        out = np.zeros(wanted.shape, np.uint16)
+        faults = reader_of(tmp_path / "a").read(boxes, out)
+        assert faults
+        assert all(reason in fault.reason for fault in faults)
+        spoilt = np.unique(np.concatenate([fault.boxes for fault in faults]))
+        assert 0 < len(spoilt) < len(boxes)
+        good = np.setdiff1d(np.arange(len(boxes)), spoilt)
+        np.testing.assert_array_equal(out[good], wanted[good])
+        for fault in faults:
+            start, stop = boxes.start[fault.boxes[0]], boxes.stop[fault.boxes[0]]
+            assert (start <= fault.place).all()
+            assert (fault.place < stop).all()
+
+
+def test_missing_chunks_count_as_empty_where_the_plate_says_so(tmp_path):
+    pixels = np.zeros(SHAPE, np.uint16)
+    pixels[0] = 5
+    array = make(
+        tmp_path / "a", ARRAYS["v2-zstd"] | {"config": {"write_empty_chunks": False}}, pixels
+    )
+    boxes = some_boxes()
+    wanted = slices(boxes, array)
+    out = np.zeros(wanted.shape, np.uint16)
+    assert reader_of(tmp_path / "a").read(boxes, out), "a fault by default"
+    assert reader_of(tmp_path / "a", may_lack=np.array([True])).read(boxes, out) == []
+    np.testing.assert_array_equal(out, wanted)
+
+
+def read_all(reader: ChunkReader) -> np.ndarray:
+    out = np.zeros((60, 2, 2, 20, 18), np.uint16)
+    assert reader.read(some_boxes(), out) == []
+    return out
+
+
+def test_forked_process_and_threads_and_copies_read_the_same(tmp_path):
+    make(tmp_path / "a", ARRAYS["v3-sharded-blosc"])
+    reader = reader_of(tmp_path / "a")
+    wanted = read_all(reader)
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: read_all(reader), range(8)):
+            np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(read_all(pickle.loads(pickle.dumps(reader))), wanted)
+    child = os.fork()
+    if child == 0:
+        # Nothing but the exit code leaves this process.
+        os._exit(0 if np.array_equal(read_all(reader), wanted) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_what_cannot_be_read_is_told():
+    metadata = {
+        "zarr_format": 3,
+        "shape": [1] * 5,
+        "data_type": "uint16",
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [1] * 5}},
+        "chunk_key_encoding": {"name": "default"},
+        "fill_value": 0,
+        "codecs": [{"name": "bytes"}, {"name": "jpeg"}],
+    }
+    with pytest.raises(ValueError, match="codec 'jpeg' is not known"):
+        layout_of(metadata)
+
+
+def test_transposed_chunks_are_read_in_order(tmp_path):
+    options = {
+        "zarr_format": 3,
+        "dtype": "uint16",
+        "codecs": [TransposeCodec(order=(4, 2, 0, 3, 1)), BytesCodec(), ZstdCodec()],
+    }
+    array = make(tmp_path / "a", options)
+    boxes = some_boxes()
+    wanted = slices(boxes, array)
+    out = np.zeros(wanted.shape, np.uint16)
+    assert reader_of(tmp_path / "a").read(boxes, out) == []
+    np.testing.assert_array_equal(out, wanted)

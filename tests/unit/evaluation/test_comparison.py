@@ -1,0 +1,180 @@
+"""Means over seeds and lineages against Student's t, and models side by side."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import false_discovery_control, ttest_1samp
+
+from dynaclr.evaluation import compare_models
+from dynaclr.evaluation.comparison import DIFFERENCE_COLUMNS, METRIC_COLUMNS, verdict
+from dynaclr.evaluation.uncertainty import adjust, estimate_mean
+from dynaclr.experiments import UserError
+from dynaclr.experiments.project import ComparisonConfig
+
+
+def test_over_seeds_alone_it_is_students_t():
+    values = np.random.default_rng(0).normal(0.3, 1, size=6)
+    told, expected = estimate_mean(values), ttest_1samp(values, 0)
+    interval = expected.confidence_interval(0.95)
+    assert (told.low, told.high) == pytest.approx((interval.low, interval.high))
+    assert told.p == pytest.approx(expected.pvalue)
+    assert told.note == "lineages not resampled"
+
+
+def test_over_lineages_alone_it_is_the_spread_of_resamples():
+    resampled = np.random.default_rng(0).normal(0.8, 0.02, size=2000)
+    told = estimate_mean([0.8], resampled, n_lineages=10_000)
+    assert told.high - told.value == pytest.approx(1.96 * 0.02, rel=0.05)
+    assert told.note == "one seed"
+
+
+def test_both_sources_add_up():
+    values, resampled = [0.7, 0.8, 0.9], np.array([0.7, 0.9] * 100)
+    told = estimate_mean(values, resampled, n_lineages=20)
+    variances = np.array([0.01 / 3, resampled.var(ddof=1)])
+    freedom = variances.sum() ** 2 / (variances**2 / [2, 19]).sum()
+    reach = ttest_reach(freedom) * np.sqrt(variances.sum())
+    assert told.high - told.value == pytest.approx(reach)
+
+
+def ttest_reach(freedom):
+    from scipy.stats import t
+
+    return t.ppf(0.975, freedom)
+
+
+def test_three_seeds_cover_the_truth_as_often_as_promised():
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(600):
+        shared = rng.normal(0, 0.5)
+        values = shared + rng.normal(0, 1, size=3)
+        told = estimate_mean(values, values.mean() + rng.normal(0, 0.5, size=200), n_lineages=40)
+        hits += told.low <= 0 <= told.high
+    assert hits / 600 == pytest.approx(0.95, abs=0.03)
+
+
+def test_what_is_not_known_has_no_interval():
+    assert np.isnan(estimate_mean([0.5]).low)
+    assert estimate_mean([0.5]).note.endswith("no interval")
+    assert estimate_mean([np.nan]).note == "no value"
+    assert estimate_mean([np.nan, 0.4, 0.6]).value == pytest.approx(0.5)
+
+
+@given(p=st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_correction_is_scipys(p):
+    p = np.array(p)
+    np.testing.assert_allclose(adjust(p), false_discovery_control(p))
+    with_gap = adjust(np.append(p, np.nan))
+    np.testing.assert_allclose(with_gap[:-1], adjust(p))
+    assert np.isnan(with_gap[-1])
+
+
+def test_verdicts_say_when_nothing_is_seen():
+    row = {"first": "a", "value": 0.1, "low": 0.02, "high": 0.18, "better": "higher"}
+    assert verdict(row | {"p_corrected": 0.01}) == "a higher (+0.1, 95 % +0.02 to +0.18), better"
+    worse = verdict(row | {"p_corrected": 0.01, "better": "lower"})
+    assert worse.endswith(", worse")
+    assert not verdict(row | {"p_corrected": 0.01, "better": "none"}).endswith("worse")
+    told = verdict(row | {"p_corrected": 0.2, "low": -0.02})
+    assert told == "no difference seen (+0.1, 95 % -0.02 to +0.18)"
+    assert "not known" in verdict(row | {"p_corrected": np.nan})
+    assert verdict(row | {"value": np.nan, "p_corrected": np.nan}) == "no value to compare"
+
+
+def add_model(folder, name, auroc_shift, n_seeds=4, n_lineages=60, seed=0):
+    """A model's evaluation with the two tables that are compared; cells are the same for all."""
+    cells = np.random.default_rng(0)
+    lineage = np.repeat(np.arange(n_lineages), 4)
+    true = (cells.random(n_lineages) < 0.4)[lineage]
+    metrics, predictions = [], []
+    for number in range(n_seeds):
+        rng = np.random.default_rng([seed, number])
+        score = 1 / (1 + np.exp(-(auroc_shift * true + rng.normal(size=len(lineage)))))
+        place = {"variant": f"seed{number}", "task": "state", "experiment": "c"}
+        keys = {"fov": "A/1/0", "track_id": lineage, "t": np.tile(range(4), n_lineages)}
+        table = pd.DataFrame({**keys, "lineage_id": lineage, "label": true.astype(int).astype(str)})
+        for k, probability in (("0", 1 - score), ("1", score)):
+            told = {**place, "class": k, "probability": probability}
+            predictions.append(table.assign(**told))
+        for metric, value, estimate in (
+            ("auroc", auroc_of(true, score), "held_out"),
+            ("matched_ilisi", 0.5 + 0.01 * rng.normal(), "pooled"),
+        ):
+            told = {**place, "kind": "trained", "seed": number, "estimate": estimate}
+            metrics.append({**told, "metric": metric, "value": value, "expected": 0.5})
+    (folder / name).mkdir(parents=True)
+    pd.DataFrame(metrics).to_csv(folder / name / "metrics.csv", index=False)
+    pd.concat(predictions).to_parquet(folder / name / "predictions.parquet")
+    return folder / name
+
+
+def auroc_of(true, score):
+    return float((score[true][:, None] > score[~true]).mean())
+
+
+@pytest.fixture
+def evaluations(tmp_path):
+    return {
+        "random": add_model(tmp_path, "random", 0.5),
+        "aware": add_model(tmp_path, "aware", 2.0, seed=1),
+        "same": add_model(tmp_path, "same", 0.5, seed=2),
+    }
+
+
+def test_a_gain_is_found_and_none_is_seen_where_there_is_none(evaluations, tmp_path):
+    out = tmp_path / "comparison"
+    compare_models(evaluations, ComparisonConfig(), out)
+    differences = pd.read_csv(out / "differences.csv")
+    assert list(differences) == DIFFERENCE_COLUMNS
+    assert len(differences) == 4, "two models against the first, two metrics"
+    table = differences.set_index(["first", "metric"])
+    gain = table.loc[("aware", "auroc")]
+    assert gain["verdict"].startswith("aware higher")
+    assert gain["verdict"].endswith("better")
+    assert gain["paired"] == "seeds and lineages"
+    assert gain["low"] < gain["value"] < gain["high"]
+    assert table.loc[("same", "auroc"), "verdict"].startswith("no difference seen")
+    assert table.loc[("aware", "matched_ilisi"), "verdict"].startswith("no difference seen")
+    assert table.loc[("aware", "matched_ilisi"), "paired"] == "seeds"
+    assert (differences["p_corrected"] >= differences["p"]).all()
+    assert {path.name for path in (out / "figures").iterdir()} == {
+        *("auroc.svg", "matched_ilisi.svg")
+    }
+
+
+def test_the_table_has_means_over_seeds(evaluations, tmp_path):
+    compare_models(evaluations, ComparisonConfig(), tmp_path / "out")
+    metrics = pd.read_csv(tmp_path / "out" / "metrics.csv")
+    assert list(metrics) == METRIC_COLUMNS
+    source = pd.read_csv(evaluations["aware"] / "metrics.csv")
+    expected = source[source["metric"] == "auroc"]["value"]
+    row = metrics[(metrics["model"] == "aware") & (metrics["metric"] == "auroc")].iloc[0]
+    assert row["value"] == pytest.approx(expected.mean(), abs=1e-5)
+    assert [float(v) for v in row["per_seed"].split()] == pytest.approx(list(expected), abs=1e-5)
+    assert (row["n_seeds"], row["n_lineages"]) == (4, 60)
+
+
+def test_pairing_by_lineage_narrows_the_interval(tmp_path):
+    """Two models with nearly the same scores: their difference is surer than either value."""
+    evaluations = {
+        name: add_model(tmp_path, name, shift, n_seeds=1)
+        for name, shift in (("first", 1.0), ("second", 1.05))
+    }
+    compare_models(evaluations, ComparisonConfig(), tmp_path / "out")
+    metrics = pd.read_csv(tmp_path / "out" / "metrics.csv").set_index(["model", "metric"])
+    value = metrics.loc[("first", "auroc")]
+    difference = pd.read_csv(tmp_path / "out" / "differences.csv").set_index("metric").loc["auroc"]
+    assert difference["high"] - difference["low"] < 0.3 * (value["high"] - value["low"])
+
+
+def test_contrasts_and_metrics_are_chosen_and_faults_told(evaluations, tmp_path):
+    chosen = ComparisonConfig(contrasts=[("aware", "same")], metrics=["auroc"])
+    told = compare_models(evaluations, chosen, tmp_path / "out")
+    assert told[["first", "second", "metric"]].to_numpy().tolist() == [["aware", "same", "auroc"]]
+    with pytest.raises(UserError, match="no model was measured by 'auroch'"):
+        compare_models(evaluations, ComparisonConfig(metrics=["auroch"]), tmp_path / "out")
+    with pytest.raises(UserError, match="Evaluate model 'new' first"):
+        compare_models(evaluations | {"new": tmp_path / "x"}, ComparisonConfig(), tmp_path / "out")

@@ -1,0 +1,78 @@
+"""Samples of matched biology, and what mixing within them can and cannot see."""
+
+import numpy as np
+import pytest
+
+from dynaclr.evaluation.matched import MATCHED, matched_mixing
+from dynaclr.evaluation.samples import MIN_LINEAGES, independent_rows, matched_strata
+
+
+def population(n_lineages=40, n_frames=12, shares=(0.2, 0.5, 0.8)):
+    """Three experiments in which another share of lineages is infected; 12 frames, 3 windows."""
+    rng = np.random.default_rng(0)
+    lineages = np.repeat(np.arange(3 * n_lineages), n_frames)
+    t = np.tile(np.arange(n_frames), 3 * n_lineages)
+    number = np.arange(3 * n_lineages) // n_lineages
+    infected = rng.random(3 * n_lineages) < np.array(shares)[number]
+    conditions = np.where(infected, "infected", "mock").astype(object)[lineages]
+    experiments = np.array(list("abc"), dtype=object)[number][lineages]
+    return lineages, t // 4, experiments, conditions
+
+
+def test_independent_rows_hold_each_lineage_and_window_once():
+    lineages, windows, _, _ = population()
+    rows = independent_rows(lineages, windows, np.random.default_rng(0))
+    found = list(zip(lineages[rows], windows[rows], strict=True))
+    assert len(set(found)) == len(found) == 120 * 3
+    assert (np.diff(rows) > 0).all()
+    again = independent_rows(lineages, windows, np.random.default_rng(1))
+    assert len(again) == len(rows)
+    assert (again != rows).any()
+
+
+def test_strata_are_one_condition_and_window_with_equal_shares():
+    lineages, windows, experiments, conditions = population()
+    rows = independent_rows(lineages, windows, np.random.default_rng(0))
+    strata = matched_strata(rows, experiments, conditions, windows, np.random.default_rng(0))
+    assert strata
+    for stratum in strata:
+        assert len(set(conditions[stratum])) == len(set(windows[stratum])) == 1
+        _, counts = np.unique(experiments[stratum].astype(str), return_counts=True)
+        assert len(counts) >= 2
+        assert len(set(counts)) == 1
+        assert counts[0] >= MIN_LINEAGES
+        assert len(set(lineages[stratum])) == len(stratum)
+
+
+def mixing_of(batch_effect):
+    lineages, windows, experiments, conditions = population()
+    rng = np.random.default_rng(0)
+    rows = independent_rows(lineages, windows, rng)
+    strata = matched_strata(rows, experiments, conditions, windows, rng)
+    cells = rng.normal(size=(len(lineages), 4)) + 6.0 * (conditions == "infected")[:, None]
+    cells += batch_effect * rng.normal(size=(3, 4))[np.searchsorted(list("abc"), experiments)]
+    return matched_mixing(cells, experiments, strata, seed=0)
+
+
+def test_experiments_of_unlike_composition_are_mixed_where_biology_is_matched():
+    """They separate by condition, which they have in unequal shares: that is no batch effect."""
+    mixed = mixing_of(0.0)
+    assert tuple(mixed) == MATCHED
+    for name in ("matched_ilisi", "matched_kbet", "matched_silhouette"):
+        assert mixed[name].value == pytest.approx(mixed[name].expected, abs=0.06), name
+    assert mixed["matched_experiment_auroc"].value == pytest.approx(0.5, abs=0.1)
+    assert mixed["matched_connectivity"].value > 0.95
+
+
+def test_a_batch_effect_is_seen_by_every_measure():
+    apart = mixing_of(30.0)
+    assert apart["matched_ilisi"].value < 0.05
+    assert apart["matched_kbet"].value == 0.0
+    assert apart["matched_silhouette"].value < 0.3
+    assert apart["matched_connectivity"].value < 0.8
+    assert apart["matched_experiment_auroc"].value == 1.0
+
+
+def test_nothing_to_match_says_so():
+    told = matched_mixing(np.zeros((4, 2)), np.array(list("aabb"), dtype=object), [], 0)
+    assert all(np.isnan(measure.value) and measure.note for measure in told.values())

@@ -1,0 +1,159 @@
+"""`dynaclr fit`, `validate` and `predict`, in this process and as a command."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from dynaclr.experiments import UserError
+from dynaclr.training.command_line import run_trainer
+
+ENCODER = {
+    "class_path": "dynaclr.models.SmallEncoder",
+    "init_args": {"in_channels": 2, "width": 8},
+}
+ONE_CHANNEL = ENCODER | {"init_args": {"in_channels": 1, "width": 8}}
+MODELS = {
+    "contrastive": {"encoder": ENCODER, "loss": {"class_path": "dynaclr.losses.TripletMarginLoss"}},
+    "multimodal": {
+        "class_path": "dynaclr.training.MultiModalContrastiveModule",
+        "init_args": {
+            "encoder": ONE_CHANNEL,
+            "teacher": ONE_CHANNEL,
+            "channels": ["phase"],
+            "teacher_channels": ["reporter"],
+        },
+    },
+    "classification": {
+        "class_path": "dynaclr.training.ClassificationModule",
+        "init_args": {
+            "encoder": ENCODER,
+            "label": "condition",
+            "num_classes": 2,
+            "class_weights": "balanced",
+        },
+    },
+}
+
+
+@pytest.fixture
+def config(collection, tmp_path) -> Path:
+    """A configuration that inherits all but its model and its length."""
+    base = {
+        "data": {
+            "collection": str(collection.folder),
+            "experiments": str(collection.experiments),
+            "patches": {"markers": ["phase", "reporter"], "size": [16, 16]},
+            "tau_range": [0.5, 1.0],
+            "batch_size": 32,
+            "carry": ["condition"],
+        },
+        "trainer": {
+            "accelerator": "cpu",
+            "logger": {
+                "class_path": "lightning.pytorch.loggers.CSVLogger",
+                "init_args": {"save_dir": str(tmp_path), "name": "", "version": ""},
+            },
+            "default_root_dir": str(tmp_path),
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+        },
+    }
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(base))
+    mine = {"inherits": "base.yaml", "trainer": {"max_epochs": 1}, "model": MODELS["contrastive"]}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(mine))
+    return tmp_path / "mine.yaml"
+
+
+def checkpoint_in(folder: Path) -> Path:
+    (found,) = folder.rglob("epoch=*.ckpt")
+    return found
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_every_module_is_fitted_validated_and_embeds(config, collection, tmp_path, kind, capsys):
+    (tmp_path / "model.yaml").write_text(yaml.safe_dump({"model": MODELS[kind]}))
+    files = ["-c", str(config), f"--config={tmp_path / 'model.yaml'}"]
+    run_trainer(["fit", *files])
+    best = str(checkpoint_in(tmp_path))
+    run_trainer(["validate", *files, "--ckpt_path", best])
+    assert "loss/val" in capsys.readouterr().out
+    run_trainer(["predict", *files, "--ckpt_path", best])
+    for name in ("one", "two", "three"):
+        store = ad.read_zarr(tmp_path / "embeddings" / f"{name}.zarr")
+        cells = pd.read_parquet(collection.experiments / name / "cells.parquet")
+        assert (store.obs["track_id"].to_numpy() == cells["track_id"].to_numpy()).all()
+        assert np.isfinite(store.X).all()
+        facts = json.loads(store.uns["dynaclr"])
+        assert facts["variant"] == "trained"
+        expected = MODELS[kind].get("class_path", "dynaclr.training.ContrastiveModule")
+        assert facts["config"]["model"]["class_path"] == expected
+
+
+def test_fit_goes_on_from_a_checkpoint_to_the_same_weights(config, tmp_path):
+    """Dropout, augmentation and batches do not depend on where a run was cut."""
+    more = [
+        "--data.augmentations=[{class_path: dynaclr.transforms.RandomGaussianNoise}]",
+        "--trainer.callbacks+=lightning.pytorch.callbacks.ModelCheckpoint",
+        "--trainer.callbacks.save_top_k=-1",
+        "--trainer.callbacks.dirpath=" + str(tmp_path / "saved"),
+        "--trainer.max_epochs=2",
+    ]
+    run_trainer(["fit", "-c", str(config), *more])
+    first, last = sorted((tmp_path / "saved").glob("*.ckpt"))
+    whole = torch.load(last, weights_only=True)["state_dict"]
+    last.unlink()
+    run_trainer(["fit", "-c", str(config), *more, "--ckpt_path", str(first)])
+    for name, value in torch.load(last, weights_only=True)["state_dict"].items():
+        assert torch.equal(value, whole[name]), name
+
+
+def test_configuration_that_is_printed_is_one_that_is_read(config, tmp_path, capsys):
+    command = [str(Path(sys.executable).with_name("dynaclr")), "fit", "-c", config]
+    options = ["--model.learning_rate=0.5", "--print_config"]
+    printed = subprocess.run([*command, *options], capture_output=True, text=True).stdout
+    content = yaml.safe_load(printed)
+    assert content["model"]["init_args"]["learning_rate"] == 0.5
+    assert content["model"]["init_args"]["weight_decay"] == 0.01, "defaults are filled in"
+    assert content["data"]["batch_size"] == 32, "what is inherited is there"
+    assert "optimizer" not in content
+    (tmp_path / "printed.yaml").write_text(printed)
+    with pytest.raises(SystemExit, match="0"):
+        run_trainer(["fit", "-c", str(tmp_path / "printed.yaml"), "--print_config"])
+    assert capsys.readouterr().out == printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model.learning_rat=1"], "Option 'learning_rat' is not accepted"),
+        (["--data.batch_size=many"], "batch_size"),
+        (["--data.batch_size=0"], "data.batch_size is 0"),
+        (["--model.encoder.init_args.in_channels=3"], "in_channels is 3 but .* gives 2"),
+        (["--model.loss=dynaclr.losses.NoLoss"], "no attribute 'NoLoss'"),
+        (["--model=torch.nn.Linear"], "does not correspond to a subclass"),
+        (["--trainer.devices=0"], r"trainer: .*Correct `accelerator`"),
+        (["--ckpt_path=none.ckpt"], "ckpt_path: none.ckpt: no such file"),
+        (["--optimizer=Adam"], "optimizer"),
+        (["-c"], "-c names no file"),
+        (["-c", "none.yaml"], "none.yaml: no such file"),
+    ],
+)
+def test_faults_are_told_plainly(config, arguments, message):
+    with pytest.raises(UserError, match=message) as caught:
+        run_trainer(["fit", "-c", str(config), *arguments])
+    assert "NoneType" not in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_checkpoint_of_another_encoder_embeds_nothing(config, tmp_path):
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "other.ckpt")
+    with pytest.raises(UserError, match=r"other.ckpt: holds no encoder with weights like"):
+        run_trainer(["predict", "-c", str(config), "--ckpt_path", str(tmp_path / "other.ckpt")])
