@@ -9,6 +9,7 @@ rule inspect_batches:
             project.collection_of(wildcards.model).experiments,
             "statistics.parquet.digest",
         ),
+        lambda wildcards: stores_of(project.collection_of(wildcards.model).experiments),
     output:
         table="results/models/{model}/batches.csv",
         batches="results/models/{model}/batches.png",
@@ -30,6 +31,9 @@ rule inspect_batches:
         seed=lambda wildcards: models[wildcards.model].seeds[0],
         altered=lambda wildcards: altered(
             f"{collection_of(wildcards.model)}/index.arrow"
+        ),
+        rounding=lambda wildcards: rounding_of(
+            project.collection_of(wildcards.model).experiments
         ),
         code=[
             training_code,

@@ -109,7 +109,9 @@ wildcard_constraints:
 
 def entry_of(experiment, *left_out):
     """An experiment's entry as JSON text, without the keys that a stage does not use."""
-    return json.dumps(registry[experiment].dump(exclude=set(left_out)), sort_keys=True)
+    # Whether patches are stored changes no result.
+    left_out = {*left_out, "patches"}
+    return json.dumps(registry[experiment].dump(exclude=left_out), sort_keys=True)
 
 
 def simulation_of(experiment):
@@ -135,7 +137,7 @@ def experiment_files(names, *files):
 
 def pixels_of(experiment):
     """An experiment's entry as far as statistics use it; tracks and facts do not count."""
-    unused = {"annotations", "truth", "simulation", "metadata"}
+    unused = {"annotations", "truth", "simulation", "metadata", "patches"}
     unused |= {"organelle", "microscope", "cell_type", "date", "moi"}
     entry = registry[experiment].dump(exclude=unused) | {"tracks_path": "."}
     return json.dumps(entry, sort_keys=True)
@@ -193,6 +195,56 @@ def patch_sources(experiment):
         "summary.json",
         "statistics.parquet.digest",
     )
+
+
+def stores_of(experiments):
+    """Patch stores that are built before these experiments are read; their age does not matter.
+
+    What their pixels depend on makes rerun what reads them, and native pixels are the plate's.
+    """
+    return [
+        ancient(f"results/experiments/{name}/patches.json")
+        for name in experiments
+        if registry[name].patch_store and cuts_of(name)
+    ]
+
+
+def rounding_of(experiments):
+    """Types that the pixels of these experiments are rounded to before they are read."""
+    stores = {name: registry[name].patch_store for name in experiments}
+    return {
+        name: store.dtype
+        for name, store in stores.items()
+        if store and store.dtype != "native"
+    }
+
+
+def stored_entry_of(experiment):
+    """An experiment's entry as its patch store uses it."""
+    store = registry[experiment].patch_store
+    entry = json.loads(pixels_of(experiment))
+    return json.dumps(entry | {"patches": store.model_dump()}, sort_keys=True)
+
+
+def cuts_of(experiment):
+    """How the models that use an experiment cut its patches, and what else its store depends on."""
+    rounded = rounding_of([experiment])
+    used = (
+        ("patches", "extraction_size", "normalization")
+        if rounded
+        else ("patches", "extraction_size")
+    )
+    cuts = []
+    for name, model in models.items():
+        if experiment not in project.experiments_of(name):
+            continue
+        data = load_training(model.training, model.overrides)["data"]
+        cut = {key: data[key] for key in used if data.get(key)}
+        if experiment not in project.collection_of(name).train:
+            cut.pop("extraction_size", None)
+        if cut not in cuts:
+            cuts.append(cut)
+    return cuts
 
 
 def altered_patches(experiment):
@@ -366,6 +418,18 @@ reading_code = code_digest(
     "data/chunks.py",
     "data/faults.py",
 )
+# What a patch store is made by.
+storing_code = [
+    reading_code,
+    code_digest(
+        "data/cells.py",
+        "data/lookup.py",
+        "data/patches.py",
+        "data/shards.py",
+        "data/stored.py",
+        "data/storing.py",
+    ),
+]
 # Everything that a training needs but pixels' statistics and pictures.
 training_code = code_digest(
     "experiments",
@@ -385,6 +449,8 @@ training_code = code_digest(
         "inspection_figures.py",
         "statistics.py",
         "tallies.py",
+        "storing.py",
+        "shards.py",
         "importing.py",
         "plate_writing.py",
         "simulation_config.py",
@@ -403,6 +469,8 @@ embedding_code = code_digest(
         "fit.py",
         "statistics.py",
         "tallies.py",
+        "storing.py",
+        "shards.py",
         "importing.py",
         "plate_writing.py",
         "simulation_config.py",

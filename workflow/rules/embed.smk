@@ -9,6 +9,7 @@ rule embed:
             wildcards.model, wildcards.seed, "best.ckpt.digest", "config.yaml"
         ),
         lambda wildcards: patch_sources(wildcards.experiment),
+        lambda wildcards: stores_of([wildcards.experiment]),
     output:
         trained=directory("results/embeddings/{model}/seed{seed}/{experiment}.zarr"),
         trained_digest="results/embeddings/{model}/seed{seed}/{experiment}.zarr.digest",
@@ -37,6 +38,7 @@ rule embed:
         )
         + altered_patches(wildcards.experiment),
         threads=lambda wildcards: models[wildcards.model].threads,
+        rounding=lambda wildcards: rounding_of([wildcards.experiment]),
         code=embedding_code,
     shell:
         "dynaclr embed --model results/models/{wildcards.model}/seed{wildcards.seed}"
@@ -51,6 +53,7 @@ rule fit_pixels:
             for name in project.collection_of(wildcards.model).train
             for source in patch_sources(name)
         ],
+        lambda wildcards: stores_of(project.collection_of(wildcards.model).train),
     output:
         components="results/models/{model}/pixels.npz",
         digest="results/models/{model}/pixels.npz.digest",
@@ -70,6 +73,9 @@ rule fit_pixels:
         altered=lambda wildcards: "".join(
             map(altered_patches, project.collection_of(wildcards.model).train)
         ),
+        rounding=lambda wildcards: rounding_of(
+            project.collection_of(wildcards.model).train
+        ),
         code=embedding_code,
     shell:
         "dynaclr fit-pixels {params.patches} --experiments results/experiments"
@@ -79,6 +85,7 @@ rule fit_pixels:
 rule embed_baselines:
     input:
         lambda wildcards: patch_sources(wildcards.experiment),
+        lambda wildcards: stores_of([wildcards.experiment]),
         components="results/models/{model}/pixels.npz.digest",
     output:
         intensity=directory("results/embeddings/{model}/intensity/{experiment}.zarr"),
@@ -105,6 +112,7 @@ rule embed_baselines:
         patches=lambda wildcards: patches_of(wildcards.model),
         altered=lambda wildcards: altered_patches(wildcards.experiment)
         + altered_of([f"results/models/{wildcards.model}/pixels.npz"]),
+        rounding=lambda wildcards: rounding_of([wildcards.experiment]),
         code=embedding_code,
     shell:
         "dynaclr embed-baselines {params.patches} --out {output.intensity}"

@@ -9,6 +9,7 @@ rule train:
             project.collection_of(wildcards.model).experiments,
             "statistics.parquet.digest",
         ),
+        lambda wildcards: stores_of(project.collection_of(wildcards.model).experiments),
     output:
         best="results/models/{model}/seed{seed}/best.ckpt",
         digest="results/models/{model}/seed{seed}/best.ckpt.digest",
@@ -33,6 +34,9 @@ rule train:
             f"{collection_of(wildcards.model)}/index.arrow"
         ),
         threads=lambda wildcards: models[wildcards.model].threads,
+        rounding=lambda wildcards: rounding_of(
+            project.collection_of(wildcards.model).experiments
+        ),
         code=training_code,
     shell:
         # What a resume needs is kept until the whole run has succeeded: Snakemake forgets a training

@@ -201,6 +201,35 @@ def statistics(entry: str, out: Path, threads: int = 2) -> None:
     compute_statistics(load_entry(entry), out, threads)
 
 
+def patches(
+    entry: str,
+    experiment: Path,
+    trainings: str,
+    threads: int = 2,
+    dry_run: bool = False,
+) -> None:
+    """Store the patches of an experiment's cells for training, each chunk of its plate read once.
+
+    Args:
+        entry: The experiment entry (YAML file, or YAML or JSON text).
+        experiment: Folder of the experiment's results; gets patches.zarr and patches.json.
+        trainings: What it shall serve, as {trainings: [...]}: the `data` sections of training
+            configurations (YAML or JSON text, or a file).
+        threads: Fields of view read at the same time.
+        dry_run: Only say how many bytes it will have and how long reading takes.
+    """
+    import json
+
+    from dynaclr.data import Cut, build_patches
+    from dynaclr.experiments import load_entry
+    from dynaclr.experiments.training_config import load_training
+
+    cuts = [Cut.of(data) for data in load_training(trainings)["trainings"]]
+    report = build_patches(load_entry(entry), experiment, cuts, threads, dry_run)
+    if dry_run:
+        print(json.dumps(report, sort_keys=True))
+
+
 def merge(
     experiments: Path,
     train: list[str],
@@ -582,6 +611,7 @@ COMMANDS = {
     "import-stacks": import_stacks,
     "index": index,
     "statistics": statistics,
+    "patches": patches,
     "merge": merge,
     "inspect-batches": inspect_batches,
     "train": train,

@@ -16,5 +16,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "loading": ["ResumableLoader"],
         "lookup": ["NormalizationConfig"],
         "statistics": ["compute_statistics"],
+        "storing": ["Cut", "build_patches"],
     },
 )

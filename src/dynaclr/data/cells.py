@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from dynaclr.data.lookup import NormalizationConfig, Place, first_planes, normalizers
 from dynaclr.data.patches import PatchReader, PatchSource, depth_window
+from dynaclr.data.stored import PatchStore, find_store
 from dynaclr.experiments import ExperimentConfig, Plate, Position, UserError
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.index.fovs import FovRuns
@@ -78,6 +80,8 @@ class CellReader:
         Most bytes of decoded chunks to keep in this process.
     extraction_size : tuple of int, optional
         Extent (y, x) that is read around each patch, a margin for augmentation; default: none.
+    stores : Path, optional
+        Folder that may hold ``<experiment>/patches.zarr``: what can be read from there is.
 
     Attributes
     ----------
@@ -100,6 +104,7 @@ class CellReader:
         normalization: NormalizationConfig,
         cache_bytes: int = 256 << 20,
         extraction_size: tuple[int, int] | None = None,
+        stores: Path | None = None,
     ) -> None:
         self.index = index
         self.patches = patches
@@ -109,8 +114,11 @@ class CellReader:
         places = list(zip(runs.experiment, runs.fov, strict=True))
         _tell_absent_markers(patches.markers, registry)
         positions = _positions(places, registry)
-        sources, self._factor = _patch_sources(
+        sources, self._factor = patch_sources(
             places, positions, registry, patches, self.extraction_size
+        )
+        sources, self._stores, self._store_of = _with_stores(
+            sources, places, runs.start, len(index), patches, normalization, stores
         )
         self.patch_sizes = {
             place: _native_size(registry[place[0]], position, 0, patches)
@@ -124,6 +132,11 @@ class CellReader:
         self._center, self._spread = normalizers(
             places, registry, patches.markers, statistics, normalization
         )
+        for number in np.flatnonzero(self._store_of >= 0):
+            store = self._stores[self._store_of[number]][0]
+            if store.facts.normalization is not None:
+                self._center[number][:, self._present[number]] = store.decoding[0]
+                self._spread[number][:, self._present[number]] = store.decoding[1]
         planes = np.array([position.shape[2] for position in positions])
         self._first_plane = None
         if patches.z_window == "focus" and (planes > patches.depth).any():
@@ -219,6 +232,8 @@ class CellReader:
             where["z"] = self._first_plane[source, t]
         if markers is not None:
             where["channels"] = markers[:, None]
+        if self._stores:
+            where["slot"] = self._slots(rows, source)
         if damaged is not None:
             where["damaged"] = damaged
         sizes, group = np.unique(self._reader.sides[source], axis=0, return_inverse=True)
@@ -236,6 +251,15 @@ class CellReader:
         for own, part in parts:
             patch_BCZYX[own, :, :, : part.shape[3], : part.shape[4]] = part
         return patch_BCZYX
+
+    def _slots(self, rows: NDArray, source: NDArray) -> NDArray[np.int64]:
+        """Place of each row in its experiment's patch store; -1 where it has none."""
+        slot, chosen = np.full(len(rows), -1, np.int64), self._store_of[source]
+        for number in np.unique(chosen[chosen >= 0]):
+            store, first_row = self._stores[number]
+            own = chosen == number
+            slot[own] = store.slots[rows[own] - first_row]
+        return slot
 
     def _center_of(self, axis: str, rows: NDArray, source: NDArray) -> NDArray[np.floating]:
         """Centres along an axis, in pixels of the level that the patches are cut from."""
@@ -320,12 +344,55 @@ def _tell_absent_markers(
             log.warning("experiment %s: no %s; filled with zeros", name, ", ".join(absent))
 
 
+def _with_stores(
+    sources: list[PatchSource],
+    places: list[Place],
+    first_row: NDArray[np.int64],
+    n_rows: int,
+    patches: PatchConfig,
+    normalization: NormalizationConfig,
+    folder: Path | None,
+) -> tuple[list[PatchSource], list[tuple[PatchStore, int]], NDArray[np.int64]]:
+    """Let sources read from patch stores where these hold what is needed.
+
+    Returns
+    -------
+    sources : list of PatchSource
+    stores : list of (PatchStore, int)
+        With the first row of their experiment.
+    store_of : NDArray of int
+        Number of each source's store; -1 for none.
+    """
+    stores: list[tuple[PatchStore, int]] = []
+    store_of = np.full(len(sources), -1)
+    bounds = np.append(first_row, n_rows)
+    for name in dict(places) if folder is not None else ():
+        own = [number for number, place in enumerate(places) if place[0] == name]
+        begin, end = bounds[own[0]], bounds[own[-1] + 1]
+        store = find_store(folder / name)
+        if store is None or store.facts.n != end - begin:
+            continue
+        window = patches.depth, patches.z_window
+        lacks = {
+            store.lacks(sources[number], patches.markers, *window, normalization) for number in own
+        } - {""}
+        if lacks:
+            log.warning("%s is not used: %s", store.path, "; ".join(sorted(lacks)))
+            continue
+        store_of[own] = len(stores)
+        stores.append((store, int(begin)))
+        for number in own:
+            crops = store.crops(sources[number], patches.markers)
+            sources[number] = replace(sources[number], crops=crops)
+    return sources, stores, store_of
+
+
 def _positions(places: list[Place], registry: Mapping[str, ExperimentConfig]) -> list[Position]:
     plates = {name: Plate(registry[name].data_path) for name in dict(places)}
     return [plates[name].positions[fov] for name, fov in places]
 
 
-def _patch_sources(
+def patch_sources(
     places: list[Place],
     positions: list[Position],
     registry: Mapping[str, ExperimentConfig],

@@ -248,6 +248,7 @@ class MultiExperimentDataModule(LightningDataModule):
             self.normalization,
             self.cache_mb << 20,
             extraction_size,
+            self.experiments,
         )
 
     def _selected(self, reader: CellReader) -> NDArray[np.bool_]:

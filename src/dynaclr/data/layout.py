@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,16 @@ class ArrayLayout:
         """Bytes of a shard's index."""
         n = np.prod([s // c for s, c in zip(self.shard, self.chunk, strict=True)])
         return int(n) * _INDEX_ENTRY + (_CRC if self.index_crc else 0)
+
+
+def store_layout(path: Path) -> ArrayLayout:
+    """Layout of a patch store's array, as it is read fastest.
+
+    Crops that are not compressed stand in a shard one after the other, so that the whole shard is
+    one array in the file.
+    """
+    layout = layout_of(read_array_metadata(path))
+    return replace(layout, chunk=layout.shard, shard=None) if layout.is_raw else layout
 
 
 def position_layout(position: Position, level: int = 0) -> ArrayLayout:

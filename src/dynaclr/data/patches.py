@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,33 @@ from numpy.typing import DTypeLike, NDArray
 
 from dynaclr.data.chunks import Boxes, ChunkReader, Fault
 from dynaclr.data.faults import message_of
-from dynaclr.data.layout import ArrayLayout, position_layout
+from dynaclr.data.layout import ArrayLayout, position_layout, store_layout
 from dynaclr.experiments import Position, UserError
 from dynaclr.index import pixel_of
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Crops:
+    """A patch store, of which the patches of a field of view are cut instead of from its plate.
+
+    Attributes
+    ----------
+    path : str
+        Folder of the store's array, axes (cell, C, Z, Y, X).
+    channels : tuple of int
+        Place in the store of each wanted channel; -1 where the marker is absent.
+    side : tuple of int
+        Extent (y, x) of the crops, in pixels of the resolution level.
+    whole_stack : bool
+        Whether crops hold all planes; else they hold those of the patch.
+    """
+
+    path: str
+    channels: tuple[int, ...]
+    side: tuple[int, int]
+    whole_stack: bool
 
 
 @dataclass(frozen=True)
@@ -40,6 +63,8 @@ class PatchSource:
         Resolution level, 0 the finest.
     may_lack_chunks : bool
         Whether the plate's writer left out chunks that are empty; else a missing one is a fault.
+    crops : Crops, optional
+        Patch store to read from instead.
     """
 
     position: Position
@@ -49,6 +74,7 @@ class PatchSource:
     margin: tuple[int, int] = (0, 0)
     level: int = 0
     may_lack_chunks: bool = False
+    crops: Crops | None = None
 
 
 def depth_window(n_planes: int, depth: int, where: str) -> int:
@@ -134,12 +160,35 @@ class PatchReader:
         for source, image in zip(sources, self._image.tolist(), strict=True):
             _check_fits(source, image)
         self.sides = self._size + self._margin
-        self._channels = np.array([source.channels for source in sources], np.int64)
         self._z_start = np.array([source.z_start for source in sources], np.int64)
         paths = [str(source.position.levels[source.level].path.absolute()) for source in sources]
-        may_lack = np.array([source.may_lack_chunks for source in sources])
-        self.chunks = ChunkReader(paths, list(layouts), number, cache_bytes, threads, may_lack)
-        self.dtype = _common_type(layouts) if dtype == "native" else np.dtype(dtype)
+        may_lack = np.zeros(len(sources), bool)
+        may_lack[:] = [source.may_lack_chunks for source in sources]
+        # Stores stand behind the plates' arrays.
+        stores = list(dict.fromkeys(s.crops.path for s in sources if s.crops is not None))
+        for path in stores:
+            number.append(layouts.setdefault(store_layout(Path(path)), len(layouts)))
+        self._take_crops(sources, stores)
+        may_lack = np.append(may_lack, np.zeros(len(stores), bool))
+        self.chunks = ChunkReader(
+            paths + stores, list(layouts), number, cache_bytes, threads, may_lack
+        )
+        used = {self.chunks.layouts[number[array]] for array in self._array}
+        self.dtype = _common_type(used) if dtype == "native" else np.dtype(dtype)
+
+    def _take_crops(self, sources: Sequence[PatchSource], stores: list[str]) -> None:
+        """Note which sources are read from a store, and how."""
+        self._stored = np.array([source.crops is not None for source in sources])
+        self._array = np.arange(len(sources))
+        self._channels = np.array([source.channels for source in sources], np.int64)
+        self._crop = np.zeros((len(sources), 2), np.int64)
+        self._whole_stack = np.ones(len(sources), bool)
+        for number in np.flatnonzero(self._stored):
+            crops = sources[number].crops
+            self._array[number] = len(sources) + stores.index(crops.path)
+            self._channels[number] = crops.channels
+            self._crop[number] = np.minimum(crops.side, self._image[number])
+            self._whole_stack[number] = crops.whole_stack
 
     def read(
         self,
@@ -150,6 +199,7 @@ class PatchReader:
         *,
         z: NDArray | None = None,
         channels: NDArray | None = None,
+        slot: NDArray | None = None,
         damaged: NDArray[np.bool_] | None = None,
     ) -> NDArray[Any]:
         """Read patches of sources that are cut to the same extent.
@@ -164,6 +214,8 @@ class PatchReader:
             First plane of each patch; default: the source's own.
         channels : NDArray of int, shape (B, C), optional
             Which of the source's channels; default: all.
+        slot : NDArray of int, shape (B,), optional
+            Place in the store of those patches whose source is read from one.
         damaged : NDArray of bool, shape (B,), optional
             Where it is given, patches that cannot be read are flagged in it instead of ending the
             call.
@@ -184,18 +236,26 @@ class PatchReader:
         if channels is not None:
             chosen = np.take_along_axis(chosen, channels, axis=1)
         sides = self.sides[source[0]].tolist() if len(source) else [0, 0]
-        out = np.zeros((len(source), chosen.shape[1], self.depth, *sides), self.dtype)
+        new = np.empty if (chosen >= 0).all() else np.zeros
+        out = new((len(source), chosen.shape[1], self.depth, *sides), self.dtype)
         first = self._first_pixels(source, y, x)
         inside = np.clip(first, 0, self._image[source]), first + sides
         inside = inside[0], np.minimum(inside[1], self._image[source])
         start_z = self._z_start[source] if z is None else z
-        boxes = _boxes(source, t, chosen, start_z, self.depth, first, inside)
+        origin = np.zeros((len(source), 2), np.int64)
+        if slot is not None:
+            t = np.where(self._stored[source], slot, t)
+            origin = self._crop_origins(source, y, x)
+            start_z = np.where(self._whole_stack[source], start_z, 0)
+        array = self._array[source]
+        boxes = _boxes(array, t, chosen, start_z, self.depth, first, inside, origin)
         faults = self.chunks.read(boxes, out)
         if faults and damaged is None:
             raise UserError(self._message(faults[0]))
         for fault in faults:
             log.warning(self._message(fault))
             damaged[boxes.target[fault.boxes, 0]] = True
+            out[boxes.target[fault.boxes, 0]] = 0
         _mirror(out, first, inside, self._image[source])
         return out
 
@@ -207,18 +267,31 @@ class PatchReader:
             first[:, axis] = patch_origin(center, size, extent) - self._margin[source, axis] // 2
         return first
 
+    def _crop_origins(self, source: NDArray, y: NDArray, x: NDArray) -> NDArray[np.int64]:
+        """First pixel (y, x) of the image that each patch's crop in a store holds."""
+        origin = np.zeros((len(source), 2), np.int64)
+        stored = self._stored[source]
+        for axis, center in enumerate((y, x)):
+            side, extent = self._crop[source, axis], self._image[source, axis]
+            origin[:, axis] = np.where(stored, patch_origin(center, side, extent), 0)
+        return origin
+
     def _message(self, fault: Fault) -> str:
+        if fault.array >= len(self._stored):
+            path = Path(self.chunks.paths[fault.array]).parent
+            return f"{path}: {fault.reason}. Delete the patch store and run its stage again."
         return message_of(self.chunks.paths[fault.array], fault.place, fault.reason)
 
 
 def _boxes(
-    source: NDArray,
+    array: NDArray,
     t: NDArray,
     channels: NDArray,
     z: NDArray,
     depth: int,
     first: NDArray,
     inside: tuple[NDArray, NDArray],
+    origin: NDArray,
 ) -> Boxes:
     """One box for each patch and run of channels that lie side by side in its array."""
     present = channels >= 0
@@ -227,10 +300,12 @@ def _boxes(
     sample, place = np.nonzero(present & ~np.concatenate([edge, goes_on], axis=1))
     _, last = np.nonzero(present & ~np.concatenate([goes_on, edge], axis=1))
     low, high = (corner[sample] for corner in inside)
-    start = np.column_stack([t[sample], channels[sample, place], z[sample], low])
-    stop = np.column_stack([t[sample] + 1, channels[sample, last] + 1, z[sample] + depth, high])
+    corner = np.column_stack([t[sample], channels[sample, place], z[sample]])
+    behind = np.column_stack([t[sample] + 1, channels[sample, last] + 1, z[sample] + depth])
+    start = np.column_stack([corner, low - origin[sample]])
+    stop = np.column_stack([behind, high - origin[sample]])
     target = np.column_stack([sample, place, np.zeros_like(sample), low - first[sample]])
-    return Boxes(source[sample], start, stop, target)
+    return Boxes(array[sample], start, stop, target)
 
 
 def _mirror(out: NDArray, first: NDArray, inside: tuple[NDArray, NDArray], image: NDArray) -> None:
@@ -249,7 +324,7 @@ def _mirror(out: NDArray, first: NDArray, inside: tuple[NDArray, NDArray], image
         out[beyond] = np.take_along_axis(out[beyond], place.reshape(shape), axis=3 + axis)
 
 
-def _common_type(layouts: Sequence[ArrayLayout]) -> np.dtype:
+def _common_type(layouts: Iterable[ArrayLayout]) -> np.dtype:
     types = {np.dtype(layout.dtype).newbyteorder("=") for layout in layouts}
     kept = {np.dtype(name) for name in ("uint8", "int8", "uint16", "int16", "float16", "float32")}
     return types.pop() if len(types) == 1 and types <= kept else np.dtype(np.float32)

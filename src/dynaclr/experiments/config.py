@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -65,6 +65,18 @@ class ChannelConfig(ConfigModel):
     )
 
 
+class PatchStoreConfig(ConfigModel):
+    """How the patches of an experiment are stored for training."""
+
+    dtype: Literal["native", "float16", "uint8"] = Field(
+        "native",
+        description="Type of the pixels: the plate's own, or normalized as the models ask for.",
+    )
+    compressor: Literal["none", "zstd", "lz4"] = Field(
+        "none", description="What the crops are compressed with; none reads fastest."
+    )
+
+
 class ExperimentConfig(ConfigModel):
     """One time-lapse experiment: an OME-Zarr plate, its tracks, and what was done to the cells."""
 
@@ -110,6 +122,10 @@ class ExperimentConfig(ConfigModel):
         description="The plate's writer left out chunks that hold no signal: one that is not "
         "there counts as empty instead of as lost.",
     )
+    patches: bool | PatchStoreConfig = Field(
+        False,
+        description="Whether the patches of its cells are stored for training, and how.",
+    )
     simulation: SimulationConfig | None = Field(
         None, description="When given, `dynaclr simulate` makes the plate, tracks and truth."
     )
@@ -142,6 +158,11 @@ class ExperimentConfig(ConfigModel):
                     f"channels: {what} {value!r} stands twice; give each channel its own"
                 )
         return self
+
+    @property
+    def patch_store(self) -> PatchStoreConfig | None:
+        """How patches are stored; None when they are not."""
+        return PatchStoreConfig() if self.patches is True else self.patches or None
 
     @property
     def condition_of_well(self) -> dict[str, str]:

@@ -228,7 +228,13 @@ class Cells:
         self.entry, self.name = entry, entry.name
         statistics = read_statistics(experiment_dir.parent, [entry.name])
         self.reader = CellReader(
-            self.index, {entry.name: entry}, statistics, patches, normalization, cache_bytes
+            self.index,
+            {entry.name: entry},
+            statistics,
+            patches,
+            normalization,
+            cache_bytes,
+            stores=experiment_dir.parent,
         )
         self.reader.keep_frames(2)
         self.rows, self.markers = np.arange(len(self.index)), None

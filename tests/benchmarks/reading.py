@@ -1,0 +1,290 @@
+"""Patches, statistics and prediction against what merely decoding or copying the same bytes takes.
+
+    python tests/benchmarks/reading.py [--cases ...] [--batches 8] [--small]
+
+Every case has plates of its own, made in a temporary folder (about 4 GB for all). What is compared
+runs in turns, batch by batch, and medians are given; everything has been read once before, so that
+the page cache is warm. Prints the rows of the table in the README.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorstore as ts
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+from plates import CHANNELS, Case, make_collection
+
+from dynaclr.data import (
+    Cut,
+    MultiExperimentDataModule,
+    NormalizationConfig,
+    PatchConfig,
+    SamplingConfig,
+    build_patches,
+)
+from dynaclr.data.loading import EpochBatches
+from dynaclr.data.patches import patch_origin
+from dynaclr.data.statistics import statistics_table
+from dynaclr.experiments import Plate
+
+SIZE, ANCHORS, THREADS = 160, 128, 2
+CASES = [
+    Case(edge, chunk, sharded, depth)
+    for depth in (1, 5)
+    for edge, chunk, sharded in ((1024, 1024, 0), (2048, 2048, 0), (2048, 256, 0), (2048, 256, 1))
+]
+SMALL = [Case(256, 256, fovs=4, frames=6, cells=30), Case(256, 64, True, 3, 4, 6, 30)]
+
+
+class Setup:
+    """A case's collection, its batches, and the same pixels through tensorstore alone."""
+
+    def __init__(self, case: Case, folder: Path) -> None:
+        self.case, self.size = case, min(SIZE, case.edge // 4)
+        self.results, self.collection, self.entry = make_collection(case, folder)
+        self.patches = PatchConfig(("phase", "gfp"), (self.size, self.size), case.depth)
+        module = self.module()
+        self.index = module.index
+        self.dataset = module._datasets["train"]
+        self.batches = list(EpochBatches(module.batches("train"), self.dataset))
+        pool = ts.Context({"cache_pool": {"total_bytes_limit": 0}})
+        positions = Plate(self.entry.data_path).positions
+        codes, names = self.index.codes("fov")
+        self.fov = codes
+        self.arrays = [_opened(positions[name].levels[0].path, pool) for name in names]
+        self.chunk = self.arrays[0].chunk_layout.read_chunk.shape
+
+    def module(self) -> MultiExperimentDataModule:
+        """The data module as a training has it, without a cache between batches."""
+        module = MultiExperimentDataModule(
+            self.collection,
+            self.results,
+            self.patches,
+            tau_range=(0.5, 2.0),
+            batch_size=ANCHORS,
+            cache_mb=0,
+            sampling=SamplingConfig(temporal_enrichment=True),
+        )
+        module.setup()
+        return module
+
+    def places(self, drawn: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Field of view, frame and first pixel of each patch of a batch."""
+        rows = drawn[:, :2].T.ravel()
+        first = (
+            patch_origin(self.index.column(axis)[rows], self.size, self.case.edge)
+            for axis in ("y", "x")
+        )
+        return self.fov[rows], self.index.column("t")[rows], *first
+
+    def unique_chunks(self, drawn: np.ndarray) -> dict[tuple[int, ...], list[int]]:
+        """Chunks that a batch touches, and its patches in each."""
+        fov, t, y, x = self.places(drawn)
+        edge, found = self.chunk[3], {}
+        for b in range(len(fov)):
+            for c in range(len(CHANNELS)):
+                for z in range(self.case.depth):
+                    for cy in range(y[b] // edge, (y[b] + self.size - 1) // edge + 1):
+                        for cx in range(x[b] // edge, (x[b] + self.size - 1) // edge + 1):
+                            found.setdefault((fov[b], t[b], c, z, cy, cx), []).append(b)
+        return found
+
+    def ceiling(self, drawn: np.ndarray, chunks: dict[tuple[int, ...], list[int]]) -> np.ndarray:
+        """Decode each chunk of a batch once with tensorstore and slice it."""
+        _, _, y, x = self.places(drawn)
+        size, edge = self.size, self.chunk[3]
+        out = np.zeros((len(y), len(CHANNELS), self.case.depth, size, size), np.uint16)
+        for (key, patches), pixels in zip(chunks.items(), self.decoded(chunks), strict=True):
+            c, z, top, left = key[2], key[3], key[4] * edge, key[5] * edge
+            for b in patches:
+                y0, y1 = max(y[b], top), min(y[b] + size, top + edge)
+                x0, x1 = max(x[b], left), min(x[b] + size, left + edge)
+                part = pixels[y0 - top : y1 - top, x0 - left : x1 - left]
+                out[b, c, z, y0 - y[b] : y1 - y[b], x0 - x[b] : x1 - x[b]] = part
+        return out
+
+    def one_by_one(self, drawn: np.ndarray) -> np.ndarray:
+        """Read a batch patch by patch, as a dataset that knows single samples does."""
+        size = self.size
+        return np.stack(
+            [
+                self.arrays[f][t, :, :, y : y + size, x : x + size].read().result()
+                for f, t, y, x in zip(*self.places(drawn), strict=True)
+            ]
+        )
+
+    def decoded(self, chunks: list[tuple[int, ...]]) -> Iterator[np.ndarray]:
+        """Whole chunks, a few at a time, so that all cores decode."""
+        keys, edge = list(chunks), self.chunk[3]
+        for begin in range(0, len(keys), 16):
+            futures = [
+                self.arrays[fov][
+                    t, c, z, cy * edge : (cy + 1) * edge, cx * edge : (cx + 1) * edge
+                ].read()
+                for fov, t, c, z, cy, cx in keys[begin : begin + 16]
+            ]
+            for future in futures:
+                yield future.result()
+
+    def every_chunk(self) -> list[tuple[int, ...]]:
+        """All chunks of the plate, in order."""
+        n = -(-self.case.edge // self.chunk[3])
+        shape = (len(self.arrays), self.case.frames, len(CHANNELS), self.case.depth, n, n)
+        return list(np.ndindex(shape))
+
+
+def _opened(path: Path, context: ts.Context) -> ts.TensorStore:
+    driver = "zarr3" if (path / "zarr.json").is_file() else "zarr"
+    spec = {"driver": driver, "kvstore": {"driver": "file", "path": str(path)}}
+    return ts.open(spec, context=context, read=True).result()
+
+
+def in_turns(methods: dict[str, Callable[[int], object]], rounds: int) -> dict[str, float]:
+    """Median seconds of each method over rounds in which all of them run, one after the other."""
+    taken: dict[str, list[float]] = {name: [] for name in methods}
+    for number in range(-1, rounds):
+        for name, work in methods.items():
+            start = time.perf_counter()
+            work(max(number, 0))
+            if number >= 0:
+                taken[name].append(time.perf_counter() - start)
+    return {name: float(np.median(times)) for name, times in taken.items()}
+
+
+def pixels_of(batch: dict) -> np.ndarray:
+    """Patches of a batch, anchors first."""
+    return np.concatenate([batch[view]["patch"].numpy() for view in ("anchor", "positive")])
+
+
+def from_plates(setup: Setup, rounds: int) -> dict[str, float]:
+    """Training batches straight from the plate."""
+    drawn = setup.batches[:rounds]
+    chunks = [setup.unique_chunks(batch) for batch in drawn]
+    wanted = setup.ceiling(drawn[0], chunks[0])
+    assert np.array_equal(pixels_of(setup.dataset.__getitems__(drawn[0])), wanted)
+    assert np.array_equal(setup.one_by_one(drawn[0]), wanted)
+    return in_turns(
+        {
+            "ours": lambda i: setup.dataset.__getitems__(drawn[i]),
+            "decode and slice": lambda i: setup.ceiling(drawn[i], chunks[i]),
+            "patch by patch": lambda i: setup.one_by_one(drawn[i]),
+        },
+        min(rounds, len(drawn)),
+    ) | {"chunks of a batch": float(np.mean([len(found) for found in chunks]))}
+
+
+def from_store(setup: Setup, rounds: int) -> dict[str, float]:
+    """The same batches from a patch store, and its bytes read as contiguous blocks."""
+    drawn = setup.batches[:rounds]
+    folder = setup.results / "plate"
+    entry = setup.entry.model_copy(update={"patches": True})
+    build_patches(entry, folder, [Cut(setup.patches, setup.patches.size, NormalizationConfig())])
+    dataset = setup.module()._datasets["train"]
+    assert dataset.reader._stores
+    plain, stored = setup.dataset.__getitems__(drawn[0]), dataset.__getitems__(drawn[0])
+    assert np.array_equal(pixels_of(plain), pixels_of(stored))
+    n_bytes = pixels_of(stored).nbytes
+    files = sorted((folder / "patches.zarr/pixels/c").glob("*/0/0/0/0"))
+    files = [file for file in files if file.stat().st_size > n_bytes] or files[:1]
+
+    def contiguous(number: int) -> np.ndarray:
+        file = files[number % len(files)]
+        out = np.empty(min(n_bytes, file.stat().st_size), np.uint8)
+        with file.open("rb", buffering=0) as stream:
+            stream.seek((number * n_bytes) % max(file.stat().st_size - out.size, 1))
+            stream.readinto(out)
+        return out
+
+    return in_turns(
+        {
+            "ours": lambda i: dataset.__getitems__(drawn[i % len(drawn)]),
+            "contiguous blocks": contiguous,
+            "from the plate": lambda i: setup.dataset.__getitems__(drawn[i % len(drawn)]),
+        },
+        rounds,
+    )
+
+
+def passes(setup: Setup, rounds: int) -> dict[str, float]:
+    """Statistics, and the reading of a prediction pass, against decoding every chunk once."""
+    every, reader = setup.every_chunk(), setup.dataset.reader
+    reader.keep_frames(2)
+
+    def decode(_: int) -> None:
+        for _pixels in setup.decoded(every):
+            pass
+
+    def predict(_: int) -> None:
+        for start in range(0, len(setup.index), 512):
+            reader.read(np.arange(start, min(start + 512, len(setup.index))))
+
+    return in_turns(
+        {
+            "statistics": lambda _: statistics_table(setup.entry, THREADS),
+            "prediction": predict,
+            "decode": decode,
+        },
+        rounds,
+    )
+
+
+def run_case(case: Case, rounds: int) -> dict[str, float]:
+    """All ratios of a case; larger is better."""
+    with tempfile.TemporaryDirectory() as folder:
+        setup = Setup(case, Path(folder))
+        plates, store = from_plates(setup, rounds), from_store(setup, rounds)
+        whole = passes(setup, 3)
+    patches = 2 * ANCHORS
+    return {
+        "patches/s from plates": patches / plates["ours"],
+        "of decode and slice": plates["decode and slice"] / plates["ours"],
+        "times patch by patch": plates["patch by patch"] / plates["ours"],
+        "patches/s from store": patches / store["ours"],
+        "of contiguous blocks": store["contiguous blocks"] / store["ours"],
+        "times from plates": store["from the plate"] / store["ours"],
+        "statistics of decoding": whole["decode"] / whole["statistics"],
+        "prediction of decoding": whole["decode"] / whole["prediction"],
+        "decoded planes/s": case.fovs * case.frames * 2 * case.depth / whole["decode"],
+    }
+
+
+def main() -> None:
+    """Run the cases, each in a process of its own, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cases", type=int, nargs="+", help="numbers of the cases, from 0")
+    parser.add_argument("--batches", type=int, default=8, help="batches timed")
+    parser.add_argument("--small", action="store_true", help="tiny plates, to see that it runs")
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    cases = SMALL if chosen.small else CASES
+    if chosen.one is not None:
+        logging.disable(logging.WARNING)
+        torch.set_num_threads(THREADS)
+        print(json.dumps(run_case(cases[chosen.one], chosen.batches)))
+        return
+    for number in chosen.cases or range(len(cases)):
+        command = [sys.executable, __file__, "--one", str(number), "--batches", str(chosen.batches)]
+        command += ["--small"] if chosen.small else []
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        found = json.loads(done.stdout)
+        if number == (chosen.cases or [0])[0]:
+            print("| plate | " + " | ".join(found) + " |")
+            print("|---|" + "---:|" * len(found))
+        values = " | ".join(f"{value:.3g}" for value in found.values())
+        print(f"| {cases[number].name} | {values} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

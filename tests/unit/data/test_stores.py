@@ -1,0 +1,203 @@
+"""Patch stores: the same patches as from the plate, each chunk read once, whole or not at all."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+import zarr
+
+from dynaclr.data import (
+    CellReader,
+    Cut,
+    MultiExperimentDataModule,
+    NormalizationConfig,
+    PatchConfig,
+    at_common_size,
+    build_patches,
+    read_statistics,
+    storing,
+)
+from dynaclr.data.files import ChunkFiles
+from dynaclr.data.shards import ShardWriter
+from dynaclr.experiments import ExperimentConfig, UserError
+from dynaclr.index import MultiExperimentIndex
+from dynaclr.transforms import Normalize
+
+PATCHES = PatchConfig(("phase", "reporter"), (23, 20))
+CUT = Cut(PATCHES, (32, 33), NormalizationConfig())
+
+
+@pytest.fixture
+def folder(collection, tmp_path):
+    """Results of one experiment, to which a store can be added."""
+    shutil.copytree(collection.experiments / "one", tmp_path / "one")
+    return tmp_path / "one"
+
+
+def entry_of(folder, **store) -> ExperimentConfig:
+    content = json.loads((folder / "summary.json").read_text())["entry"]
+    return ExperimentConfig.model_validate(content | {"patches": store or True})
+
+
+def reader_of(folder, patches=PATCHES, extraction_size=None, stores=True) -> CellReader:
+    return CellReader(
+        MultiExperimentIndex.from_parquet([folder]),
+        {"one": entry_of(folder)},
+        read_statistics(folder.parent, ["one"]),
+        patches,
+        NormalizationConfig(),
+        extraction_size=extraction_size,
+        stores=folder.parent if stores else None,
+    )
+
+
+def read(reader) -> dict:
+    return reader.read(np.arange(len(reader.index)))
+
+
+@pytest.mark.parametrize("compressor", ["none", "zstd"])
+def test_patches_are_those_of_the_plate_to_the_bit(folder, compressor, monkeypatch):
+    monkeypatch.setattr("dynaclr.data.shards._SHARD_BYTES", 100_000)
+    build_patches(entry_of(folder, compressor=compressor), folder, [CUT])
+    for options in (
+        {"extraction_size": (32, 33)},
+        {},
+        {"patches": PatchConfig(("reporter",), (11, 9))},
+        {"patches": PatchConfig(("reporter", "phase"), (20, 20), reference_pixel_size_um=0.5)},
+    ):
+        plate, store = (reader_of(folder, stores=which, **options) for which in (False, True))
+        assert store._stores, "the store is used"
+        wanted, found = read(plate), read(store)
+        assert wanted.keys() == found.keys()
+        for name in wanted:
+            assert torch.equal(found[name], wanted[name]), name
+    # The store is plain Zarr: any reader finds the pixels.
+    pixels = zarr.open(folder / "patches.zarr/pixels", mode="r")
+    slots = np.load(folder / "patches.zarr/slots.npy")
+    patches = PatchConfig(("phase", "reporter"), pixels.shape[-2:])
+    whole = read(reader_of(folder, patches, stores=False))["patch"].numpy()
+    np.testing.assert_array_equal(pixels[...][slots], whole)
+
+
+def test_cells_of_a_lineage_lie_together_in_the_order_of_time(folder):
+    build_patches(entry_of(folder), folder, [CUT])
+    slots = np.load(folder / "patches.zarr/slots.npy")
+    cells = MultiExperimentIndex.from_parquet([folder]).tracks.iloc[np.argsort(slots)]
+    assert sorted(slots) == list(range(len(cells)))
+    assert (cells["lineage_id"].diff().fillna(0) != 0).sum() == cells["lineage_id"].nunique() - 1
+    assert (cells.groupby("branch")["t"].diff().dropna() > 0).all()
+
+
+def test_each_chunk_of_the_plate_is_read_once(folder, monkeypatch):
+    monkeypatch.setattr(storing, "_ROWS", 7)
+    job = storing._Job(entry_of(folder), folder, [CUT])
+    opened, original = [], ChunkFiles.open
+
+    def counting(self, array, layout, index):
+        opened.append((self._paths[array], index))
+        return original(self, array, layout, index)
+
+    monkeypatch.setattr(ChunkFiles, "open", counting)
+    job.build(threads=2)
+    assert len(opened) == len(set(opened)) > 0
+
+
+def test_rounded_pixels_are_as_close_as_is_said(folder):
+    plain = reader_of(folder, extraction_size=(32, 33), stores=False)
+    wanted = read(plain)
+    wanted = Normalize()(at_common_size(wanted), wanted["center"], wanted["spread"])
+    for dtype, bound in (("float16", 0.01), ("uint8", 20 / 255 / 2 + 1e-4)):
+        report = build_patches(entry_of(folder, dtype=dtype), folder, [CUT])
+        found = read(reader_of(folder, extraction_size=(32, 33)))
+        assert found["patch"].dtype == getattr(torch, dtype)
+        found = Normalize()(found["patch"], found["center"], found["spread"])
+        difference = (found - wanted).abs().max()
+        assert 0 < difference <= report["loss"]["largest"] + 1e-5
+        assert report["loss"]["rms"] < report["loss"]["largest"] < bound
+        assert json.loads((folder / "patches.json").read_text()) == report
+
+
+def test_store_that_does_not_hold_what_is_needed_is_not_used(folder, caplog):
+    build_patches(entry_of(folder), folder, [CUT])
+    reader = reader_of(folder, PatchConfig(("phase",), (50, 50)))
+    assert not reader._stores
+    assert "crops are" in caplog.text
+    (folder / "cells.parquet.digest").write_text("of another index\n")
+    assert not reader_of(folder)._stores
+
+
+def test_models_that_one_store_cannot_serve_are_told(folder):
+    other = Cut(PATCHES, (32, 33), NormalizationConfig(center="mean"))
+    build_patches(entry_of(folder), folder, [CUT, other])
+    with pytest.raises(UserError, match="experiment one: the models that use it normalize"):
+        build_patches(entry_of(folder, dtype="uint8"), folder, [CUT, other])
+
+
+def test_dry_run_tells_bytes_and_time_and_writes_nothing(folder):
+    before = sorted(folder.iterdir())
+    planned = build_patches(entry_of(folder), folder, [CUT], dry_run=True)
+    assert sorted(folder.iterdir()) == before
+    report = build_patches(entry_of(folder), folder, [CUT])
+    assert planned.pop("seconds") >= 0
+    assert planned == report
+    pixels = zarr.open(folder / "patches.zarr/pixels", mode="r")
+    assert report["bytes"] == pixels.nbytes
+
+
+@pytest.mark.parametrize("compressor", ["none", "zstd"])
+def test_killed_build_goes_on_where_it_was(folder, compressor, monkeypatch):
+    entry = entry_of(folder, compressor=compressor)
+    build_patches(entry, folder, [CUT])
+    wanted = read(reader_of(folder, extraction_size=(32, 33)))["patch"]
+    shutil.rmtree(folder / "patches.zarr")
+    stored, original = [], storing._Job._store
+
+    def failing(self, number, slots):
+        if number == 1 and len(stored) == 1:
+            raise KeyboardInterrupt
+        stored.append(number)
+        return original(self, number, slots)
+
+    monkeypatch.setattr(storing._Job, "_store", failing)
+    with pytest.raises(KeyboardInterrupt):
+        build_patches(entry, folder, [CUT], threads=1)
+    assert not (folder / "patches.zarr").exists()
+    stored.append("stopped")
+    # It is stopped again when all is there but the last shard is not sealed.
+    sealed, seal = [], ShardWriter.seal
+
+    def failing_seal(self, shard):
+        seal(self, shard)
+        sealed.append(shard)
+        if len(sealed) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ShardWriter, "seal", failing_seal)
+    with pytest.raises(KeyboardInterrupt):
+        build_patches(entry, folder, [CUT], threads=1)
+    build_patches(entry, folder, [CUT], threads=1)
+    assert stored == [0, "stopped", 1], "no field of view is stored twice"
+    assert torch.equal(read(reader_of(folder, extraction_size=(32, 33)))["patch"], wanted)
+    assert not list(folder.glob(".patches*"))
+
+
+def test_training_batches_are_the_same_with_a_store(collection, tmp_path):
+    shutil.copytree(collection.experiments, tmp_path / "results")
+    options = {"extraction_size": (32, 32), "batch_size": 16, "tau_range": (0.5, 1.0)}
+    made = []
+    for stored in (False, True):
+        if stored:
+            cut = Cut(PATCHES, (32, 32), NormalizationConfig())
+            build_patches(entry_of(tmp_path / "results/one"), tmp_path / "results/one", [cut])
+        module = MultiExperimentDataModule(
+            collection.folder, tmp_path / "results", PATCHES, **options
+        )
+        module.setup()
+        assert len(module._datasets["train"].reader._stores) == stored
+        made.append(list(module.train_dataloader()))
+    for plain, stored in zip(*made, strict=True):
+        for view in ("anchor", "positive"):
+            for name, values in plain[view].items():
+                assert torch.equal(values, stored[view][name]), name
