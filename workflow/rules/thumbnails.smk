@@ -4,6 +4,7 @@
 rule thumbnails:
     input:
         lambda wildcards: patch_sources(wildcards.experiment),
+        lambda wildcards: stores_of([wildcards.experiment]),
     output:
         table="results/experiments/{experiment}/thumbnails.parquet",
         digest="results/experiments/{experiment}/thumbnails.parquet.digest",
@@ -27,6 +28,7 @@ rule thumbnails:
         patches=lambda wildcards: patches_of(pictured_with()[wildcards.experiment]),
         cells=project.report.pictures,
         altered=lambda wildcards: altered_patches(wildcards.experiment),
+        rounding=lambda wildcards: rounding_of([wildcards.experiment]),
         code=[
             embedding_code,
             code_digest("training/thumbnails.py", "experiments/selection.py"),
