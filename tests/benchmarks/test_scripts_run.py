@@ -10,6 +10,24 @@ FOLDER = Path(__file__).parent
 
 
 @pytest.mark.slow
+def test_reading_benchmark_measures_everything_that_its_table_holds():
+    command = [sys.executable, FOLDER / "reading.py", "--small", "--batches", "1"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    head, _, *rows = done.stdout.splitlines()
+    assert len(rows) == 2
+    assert head in (FOLDER / "README.md").read_text()
+
+
+@pytest.mark.slow
+def test_workers_benchmark_measures_everything_that_its_table_holds():
+    command = [sys.executable, FOLDER / "workers.py", "--rows", "60000", "--workers", "4"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    head, _, *rows = done.stdout.splitlines()
+    assert len(rows) == 1
+    assert head in (FOLDER / "README.md").read_text()
+
+
+@pytest.mark.slow
 def test_sampling_benchmark_measures_everything_that_its_table_holds():
     command = [sys.executable, FOLDER / "sampling.py", "--rows", "3000", "6000", "--steps", "3"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)

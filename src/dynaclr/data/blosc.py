@@ -97,6 +97,9 @@ class BloscBlocks:
         ValueError, RuntimeError
             When bytes are missing or damaged.
         """
+        if wanted.all() and not self._stored:
+            blosc.decompress(self._all_of(0, self._end), out)
+            return
         edges = np.flatnonzero(np.diff(np.concatenate([[False], wanted, [False]])))
         if len(edges) and edges[-2] == self.n_blocks - 1 > 0:
             # A buffer of the last block alone would be shorter than a block, which Blosc refuses.
