@@ -1,5 +1,6 @@
 # What jobs ask of a cluster, and where they go. Without a cluster, none of this has an effect.
 
+from dynaclr.experiments.fingerprint import tracks_megabytes
 from dynaclr.experiments.plate import plate_facts
 from dynaclr.experiments.site import SiteConfig, load_site, missing_site
 from snakemake.settings.types import SharedFSUsage
@@ -93,8 +94,10 @@ def megabytes(*files):
 
 
 def tracks_mb(experiment):
-    """Size of an experiment's tracking tables."""
-    return megabytes(*registry[experiment].tracks_path.rglob("*.csv"))
+    """Size of an experiment's tracking tables, in megabytes."""
+    if registry[experiment].simulation:
+        return 1
+    return tracks_megabytes(registry[experiment])
 
 
 def cells_mb(*experiments):

@@ -21,11 +21,18 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 def tracks_fingerprint(entry: ExperimentConfig) -> str:
     """Digest of the experiment's tracking tables: names and content."""
-    return recall("tracks", entry.tracks_path, _read_tracks)
+    return recall("tracks", entry.tracks_path, _read_tracks)[0]
 
 
-def _read_tracks(folder: Path) -> tuple[str, list[Path]]:
-    return digest_path(folder), [folder, *folder.rglob("*")]
+def tracks_megabytes(entry: ExperimentConfig) -> float:
+    """Size of the experiment's tracking tables."""
+    return recall("tracks", entry.tracks_path, _read_tracks)[1]
+
+
+def _read_tracks(folder: Path) -> tuple[tuple[str, float], list[Path]]:
+    files = [folder, *folder.rglob("*")]
+    megabytes = sum(file.stat().st_size for file in files if file.is_file()) / 1e6
+    return (digest_path(folder), megabytes), files
 
 
 def plate_fingerprint(entry: ExperimentConfig) -> str:

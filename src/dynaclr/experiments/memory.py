@@ -19,12 +19,17 @@ from dynaclr.experiments.files import digest_text, write_text
 # A file that changed this recently may change again and look the same.
 _SETTLED_NS = 2_000_000_000
 _folder: Path | None = None
+_seen: dict[tuple[str, str], Any] = {}
 
 
 def remember_in(folder: str | Path) -> None:
-    """Keep what is read in this folder from now on; nothing is remembered before."""
+    """Keep what is read in this folder from now on; nothing is remembered before.
+
+    This process then looks once at everything: what changes while it lives, the next one notices.
+    """
     global _folder
     _folder = Path(folder)
+    _seen.clear()
 
 
 def recall(what: str, path: Path, read: Callable[[Path], tuple[Any, Iterable[Path]]]) -> Any:
@@ -47,7 +52,13 @@ def recall(what: str, path: Path, read: Callable[[Path], tuple[Any, Iterable[Pat
     """
     if _folder is None:
         return read(path)[0]
-    note = _folder / what / f"{digest_text(os.path.abspath(path))[:32]}.json"
+    key = what, os.path.abspath(path)
+    if key not in _seen:
+        _seen[key] = _recall(_folder / what / f"{digest_text(key[1])[:32]}.json", path, read)
+    return _seen[key]
+
+
+def _recall(note: Path, path: Path, read: Callable[[Path], tuple[Any, Iterable[Path]]]) -> Any:
     known = _read_note(note)
     if known and _look(known["files"]) == known["look"]:
         return known["value"]

@@ -11,7 +11,7 @@ from dynaclr.experiments import memory
 @pytest.fixture
 def read(tmp_path, monkeypatch):
     """Reads a folder of files, and counts how often."""
-    monkeypatch.setattr(memory, "_folder", tmp_path / "notes")
+    monkeypatch.setattr(memory, "_folder", None)
     monkeypatch.setattr(memory, "_SETTLED_NS", -1)
     folder = tmp_path / "tables"
     folder.mkdir()
@@ -23,7 +23,12 @@ def read(tmp_path, monkeypatch):
         files = sorted(path.iterdir())
         return [file.read_text() for file in files], [path, *files]
 
-    return folder, lambda: memory.recall("texts", folder, read_folder), calls
+    def recall():
+        # As a new process would.
+        memory.remember_in(tmp_path / "notes")
+        return memory.recall("texts", folder, read_folder)
+
+    return folder, recall, calls
 
 
 def test_unchanged_files_are_read_once(read):
@@ -67,3 +72,11 @@ def test_damaged_note_is_read_over(read, tmp_path):
     (note,) = (tmp_path / "notes").rglob("*.json")
     note.write_text("{")
     assert recall() == ["one"]
+
+
+def test_one_process_looks_once(read, tmp_path):
+    folder, recall, _ = read
+    recall()
+    (folder / "a.csv").write_text("two")
+    assert memory.recall("texts", folder, None) == ["one"]
+    assert recall() == ["two"]
