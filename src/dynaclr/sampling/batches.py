@@ -32,6 +32,7 @@ import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -547,11 +548,11 @@ def _check_weights(group_weights: Mapping[Any, float], groups: list) -> np.ndarr
         told = [f"has no group {group!r}" for group in missing]
         told += [f"names {group!r}, which is not in the table" for group in unknown]
         raise ValueError(f"group_weights {'; '.join(told)}. The groups are: {groups}.")
-    weights = np.array([group_weights[group] for group in groups], dtype=np.float64)
-    for group, weight in zip(groups, weights, strict=True):
-        if not (math.isfinite(weight) and weight > 0):
-            raise ValueError(f"group_weights of {group!r} is {weight}; it must be positive.")
-    return weights
+    for group in groups:
+        weight = group_weights[group]
+        if not (isinstance(weight, Real) and math.isfinite(weight) and weight > 0):
+            raise ValueError(f"group_weights of {group!r} is {weight!r}; it must be positive.")
+    return np.array([group_weights[group] for group in groups], dtype=np.float64)
 
 
 def _integer(value: Any, name: str) -> int:

@@ -168,10 +168,17 @@ def _factorize_objects(values: np.ndarray) -> tuple[np.ndarray, list]:
     for start in range(0, values.size, _FEW_VALUES):
         block = values[start : start + _FEW_VALUES].tolist()
         codes[start : start + len(block)] = [
-            -1 if value is None or value != value else seen.setdefault(value, len(seen))
-            for value in block
+            -1 if _is_missing(value) else seen.setdefault(value, len(seen)) for value in block
         ]
     return codes, list(seen)
+
+
+def _is_missing(value: Any) -> bool:
+    if value is None:
+        return True
+    differs = value != value
+    # pandas.NA compares as neither true nor false, but as NA again.
+    return differs if isinstance(differs, (bool, np.bool_)) else True
 
 
 def _distinct(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -54,6 +54,7 @@ def test_more_labels_than_sixteen_bits():
     [
         ["a", None, "b"],
         np.array([0.0, np.nan, 1.0]),
+        np.array(["a", pd.NA, "b"], dtype=object),
         pd.Series(["a", pd.NA, "b"], dtype="string"),
         pd.Categorical(["a", None, "b"]),
         pd.Series([1, None, 2], dtype="Int64"),
