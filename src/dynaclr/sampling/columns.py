@@ -167,10 +167,10 @@ def _factorize_objects(values: np.ndarray) -> tuple[np.ndarray, list]:
     codes = np.empty(values.size, dtype=np.int64)
     for start in range(0, values.size, _FEW_VALUES):
         block = values[start : start + _FEW_VALUES].tolist()
-        codes[start : start + len(block)] = [
-            -1 if _is_missing(value) else seen.setdefault(value, len(seen)) for value in block
-        ]
-    return codes, list(seen)
+        codes[start : start + len(block)] = [seen.setdefault(value, len(seen)) for value in block]
+    distinct = list(seen)
+    missing = np.array([_is_missing(value) for value in distinct], dtype=bool)
+    return np.where(missing[codes], -1, codes), distinct
 
 
 def _is_missing(value: Any) -> bool:
