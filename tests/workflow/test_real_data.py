@@ -105,6 +105,8 @@ def test_report_and_held_out_scores_exist(project):
     held_out = metrics[
         (metrics["experiment"] == "ecoli_phase_foci") & (metrics["metric"] == "auroc")
     ]
-    assert set(held_out["kind"]) == {"trained", "untrained", "intensity"}
+    kinds = {"trained", "untrained", "intensity", "pixels"}
+    # No control condition was named, so that nothing is transported.
+    assert set(held_out["kind"]) == kinds | {f"{kind}+zscore" for kind in kinds}
     assert held_out["value"].between(0, 1).all()
     assert "Nothing to be done" in project.run()

@@ -105,7 +105,7 @@ def null_rows(
         for _ in range(n_shuffles)
     ]
     told = []
-    for variant in variants if scores.classes else []:
+    for variant in variants if scores.classes and shuffles else []:
         features = cohort.features[variant.name]
         null = [
             _scores_of_shuffle(features, rows, scores, train, labels, variant, seed)
@@ -204,10 +204,8 @@ def learning_curve(
         rng = np.random.default_rng([seed, n_lineages])
         draws = [draw_lineages(labels, lineages, n_lineages, rng) for _ in range(N_DRAWS)]
         for variant in variants:
-            features, strength = (
-                cohort.features[variant.name],
-                scores.classifiers[variant.name].strength,
-            )
+            features = cohort.features[variant.name]
+            strength = scores.classifiers[variant.name].strength
             values = []
             for drawn in draws:
                 inside = features[rows.rows[train[drawn]]]

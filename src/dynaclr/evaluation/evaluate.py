@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dynaclr.evaluation import classifier_figures, curve_figures, figures
+from dynaclr.evaluation import classifier_figures, curve_figures, figures, panel_figures
 from dynaclr.evaluation.classification import TaskScores, score_task
 from dynaclr.evaluation.controls import learning_curve, null_rows
 from dynaclr.evaluation.embedding_figures import draw_embeddings
@@ -238,11 +238,11 @@ def _draw(out_dir: Path, scores: list[TaskScores], results: _Results) -> None:
     figures.draw_confusion(scores, out_dir / "confusion.svg")
     classifier_figures.draw_reliability(scores, out_dir / "reliability.svg")
     classifier_figures.draw_learning(results.learning, out_dir / "learning.svg")
-    figures.draw_mixing(results.metrics, out_dir / "mixing.svg")
+    panel_figures.draw_mixing(results.metrics, out_dir / "mixing.svg")
     curve_figures.draw_resolution(results.curves, out_dir / "resolution.svg")
     curve_figures.draw_temporal(results.curves, out_dir / "temporal.svg")
     curve_figures.draw_kinetics(results.curves, out_dir / "kinetics.svg")
-    figures.draw_health(results.metrics, out_dir / "health.svg")
+    panel_figures.draw_health((results.metrics, out_dir / "health.svg")
 
 
 def _classes(study: Study, scores: list[TaskScores]) -> dict[str, np.ndarray]:

@@ -1,8 +1,7 @@
-"""Figures of scores: classifiers beside baselines, ROC curves, confusion matrices, mixing."""
+"""Figures of scores: classifiers beside baselines, ROC curves, confusion matrices."""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ import numpy as np
 from sklearn.metrics import roc_curve
 
 from dynaclr.evaluation.classification import TaskScores
-from dynaclr.evaluation.measures import HELD_OUT, Fact, fact_of
+from dynaclr.evaluation.measures import HELD_OUT
 from dynaclr.evaluation.score_tables import ScoredSet
 from dynaclr.evaluation.scores import confusion_matrix
 from dynaclr.evaluation.variants import Variant, kind_title, ordered_variants, uncorrected
@@ -30,15 +29,6 @@ _KIND_COLORS = {
 }
 _MARKERS = "osD^vPX"
 _NULL = "#dddddd"
-_MIXING = (
-    *("ilisi", "experiment_accuracy", "experiment_auroc"),
-    *("matched_ilisi", "matched_kbet", "matched_experiment_auroc"),
-)
-_HEALTH = (
-    *("effective_rank", "alignment", "uniformity", "norm_variation"),
-    *("purity_lineage", "purity_experiment", "purity_hour"),
-)
-_BESIDE = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
 _METRIC_TITLES = {"auroc": "AUROC", "average_precision": "Average precision"}
 
 
@@ -125,79 +115,7 @@ def draw_confusion(scores: Sequence[TaskScores], path: str | Path) -> None:
         return save_figure(figure, path)
 
 
-def draw_mixing(metrics: pd.DataFrame, path: str | Path) -> None:
-    """Mixing of all cells (above) and of matched cells (below) by variant.
-
-    Each with the value that no relation to the experiment would give.
-
-    Parameters
-    ----------
-    metrics : pandas.DataFrame
-        The metrics table.
-    path : str or Path
-    """
-    _draw_panels(metrics, _MIXING, 3, "no relation\nto experiment", path)
-
-
-def draw_health(metrics: pd.DataFrame, path: str | Path) -> None:
-    """Health of the embedding by variant; parameters as for `draw_mixing`."""
-    _draw_panels(metrics, _HEALTH, 4, "by chance", path)
-
-
-def _draw_panels(
-    metrics: pd.DataFrame,
-    names: Sequence[str],
-    n_columns: int,
-    chance: str,
-    path: str | Path,
-) -> None:
-    """One panel a metric, one line a variant."""
-    import matplotlib.pyplot as plt
-
-    with figure_style():
-        n_variants, n_rows = metrics["variant"].nunique(), -(-len(names) // n_columns)
-        figure, axes = plt.subplots(
-            n_rows,
-            n_columns,
-            figsize=(2.6 * n_columns + 2.2, n_rows * (1.1 + 0.2 * n_variants)),
-            sharey=True,
-        )
-        for axis in axes.flat[len(names) :]:
-            axis.set_visible(False)
-        for axis, name in zip(axes.flat, names, strict=False):
-            _draw_metric_panel(axis, metrics[metrics["metric"] == name], fact_of(name), chance)
-        axes[0, -1].legend(*axes[-1, 0].get_legend_handles_labels(), **_BESIDE)
-        return save_figure(figure, path)
-
-
-def _draw_metric_panel(axis: Axes, table: pd.DataFrame, fact: Fact, chance: str) -> None:
-    lines = table.set_index("variant")
-    variants = ordered_variants(lines.index)
-    for place, variant in enumerate(variants):
-        line, color = lines.loc[variant.name], kind_color(variant.kind)
-        if lines["value"].min() >= 0:
-            axis.plot([0, line["value"]], [place, place], color=color, linewidth=1)
-        axis.plot(line["value"], place, "o", color=color, **_face(variant))
-        axis.plot(
-            line["expected"],
-            place,
-            "|",
-            color="#444444",
-            markersize=9,
-            markeredgewidth=1.5,
-            label=None if place else chance,
-        )
-    axis.set_yticks(range(len(variants)), [variant.title for variant in variants])
-    axis.set_ylim(len(variants) - 0.4, -0.6)
-    axis.set_xlabel(textwrap.fill(fact.title, 28))
-    told = {"higher": "higher is better", "lower": "lower is better"}.get(fact.better, "")
-    count = count_of(table["n_rows"].max())
-    axis.set_title(f"{count}; {told}" if told else count, fontsize=8)
-    if table["value"].isna().all():
-        axis.text(0.5, 0.5, "no value", transform=axis.transAxes, ha="center")
-
-
-def _face(variant: Variant) -> dict[str, str]:
+def face_of(variant: Variant) -> dict[str, str]:
     """Hollow markers for corrected variants."""
     return {"markerfacecolor": "white"} if variant.correction else {}
 
@@ -248,7 +166,7 @@ def _draw_interval(
     color = kind_color(line["kind"])
     ends = [line["low"], line["high"]]
     axis.plot(ends, [place, place], color=color, linewidth=2, solid_capstyle="butt")
-    axis.plot(line["value"], place, marker, color=color, **_face(variant))
+    axis.plot(line["value"], place, marker, color=color, **face_of(variant))
     right = np.fmax(line["high"], line["value"])
     axis.annotate(
         f"{line['value']:.2f}",

@@ -28,7 +28,7 @@ from dynaclr.evaluation.study import Study
 from dynaclr.evaluation.tasks import TaskRows
 from dynaclr.evaluation.variants import Variant
 
-MAX_LABELLED = 1000
+MAX_LABELLED = 600
 MATCHED = (
     *("matched_ilisi", "matched_kbet", "matched_connectivity", "matched_silhouette"),
     "matched_experiment_auroc",

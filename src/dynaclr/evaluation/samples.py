@@ -7,7 +7,7 @@ import numpy as np
 # An experiment takes part in a stratum with at least so many lineages.
 MIN_LINEAGES = 8
 MAX_PER_EXPERIMENT = 50
-MAX_STRATA = 6
+MAX_STRATA = 4
 
 
 def independent_rows(

@@ -104,6 +104,10 @@ def test_only_the_variant_with_signal_beats_its_null(scored):
     assert (null["value"] < null["high"]).all()
 
 
+def test_no_shuffles_give_no_null(scored):
+    assert null_rows(*scored, n_shuffles=0, seed=0) == []
+
+
 def test_the_learning_curve_ends_at_the_score_of_all_lineages(scored):
     curve = learning_curve(*scored, seed=0)
     metrics = scored[2].tables.metrics
