@@ -39,6 +39,17 @@ def test_sampling_benchmark_measures_everything_that_its_table_holds():
 
 
 @pytest.mark.slow
+def test_explorer_benchmark_measures_everything_that_its_table_holds():
+    command = [sys.executable, FOLDER / "explorer.py", "--cells", "500", "1000"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    measured = [line.split("  ")[0].strip() for line in done.stdout.splitlines()[1:]]
+    table = (FOLDER / "README.md").read_text()
+    assert len(measured) == 5
+    for name in measured:
+        assert f"| {name} |" in table
+
+
+@pytest.mark.slow
 def test_evaluation_benchmark_measures_everything_that_its_table_holds():
     command = [sys.executable, FOLDER / "evaluation.py", "--rows", "2000", "3000"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)

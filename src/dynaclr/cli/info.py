@@ -26,7 +26,7 @@ def show(path: Path) -> None:
     for name, text in lines.items():
         table.add_row(f"[bold]{name}", text)
     console = Console(highlight=False)
-    console.print(f"[bold]{path}[/]: {title}")
+    console.print(f"[bold]{path}[/]: {title}", soft_wrap=True)
     console.print(table)
 
 

@@ -242,7 +242,7 @@ def _draw(out_dir: Path, scores: list[TaskScores], results: _Results) -> None:
     curve_figures.draw_resolution(results.curves, out_dir / "resolution.svg")
     curve_figures.draw_temporal(results.curves, out_dir / "temporal.svg")
     curve_figures.draw_kinetics(results.curves, out_dir / "kinetics.svg")
-    panel_figures.draw_health((results.metrics, out_dir / "health.svg")
+    panel_figures.draw_health(results.metrics, out_dir / "health.svg")
 
 
 def _classes(study: Study, scores: list[TaskScores]) -> dict[str, np.ndarray]:

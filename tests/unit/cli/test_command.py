@@ -9,10 +9,12 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from tests.unit.experiments.conftest import write_experiment
 
 from dynaclr.cli.commands import COMMANDS
+from dynaclr.experiments.files import read_json
 
 COMMAND = str(Path(sys.executable).with_name("dynaclr"))
 
@@ -57,6 +59,32 @@ def test_every_argument_of_every_command_is_described(name):
     for argument in arguments:
         assert f"\n    {argument}: " in inspect.getdoc(function), argument
         assert argument != "config", "the parser keeps this name for itself"
+
+
+def test_info_tells_what_lies_at_a_path(collection, tmp_path):
+    torch.save({"state_dict": {"encoder.w": torch.ones(3)}}, tmp_path / "a.ckpt")
+    store = ad.AnnData(np.zeros((4, 2), np.float32), obsm={"X_umap": np.zeros((4, 2))})
+    store.uns["dynaclr"] = '{"checkpoint": "0123"}'
+    store.write_zarr(tmp_path / "a.zarr")
+    store.write_h5ad(tmp_path / "a.h5ad")
+    (tmp_path / "a.txt").touch()
+    entry = read_json(collection.experiments / "one/summary.json")["entry"]
+    told = {
+        entry["data_path"]: ("OME-Zarr plate", "Phase2D, GFP", "0.6 um"),
+        collection.experiments / "one": ("index", "mock", "fields of view"),
+        collection.folder: ("index", "one, three, two", "validation"),
+        tmp_path / "a.ckpt": ("checkpoint", "3 in 1 tensors"),
+        tmp_path / "a.zarr": ("AnnData", "checkpoint", "0123"),
+        tmp_path / "a.h5ad": ("AnnData", "X_umap (2)"),
+    }
+    for path, words in told.items():
+        done = run("info", str(path))
+        assert done.returncode == 0, done.stderr
+        for word in words:
+            assert word in done.stdout
+    done = run("info", str(tmp_path / "a.txt"))
+    assert done.returncode == 2
+    assert "is no plate, index" in done.stderr
 
 
 def test_check_reads_the_file_that_is_named(project, tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from snakemake.utils import update_config
 
 from dynaclr.experiments import ExperimentConfig
 from dynaclr.experiments.project import ProjectConfig, load_project
@@ -50,13 +51,25 @@ def test_demo_configuration_points_editors_to_the_schema(repository):
     assert yaml.safe_load((repository / "config/config.yaml").read_text())["models"]
 
 
+def read(file):
+    """A project that is offered; a full study is laid over the study that it is named after."""
+    content = yaml.safe_load(file.read_text())
+    base = file.with_name(file.name.replace("_full", ""))
+    if base == file:
+        return content
+    whole = yaml.safe_load(base.read_text())
+    update_config(whole, content)
+    return whole
+
+
 @pytest.mark.parametrize(
     "file", sorted(CONFIG.rglob("*.yaml"), key=str), ids=lambda file: str(file.relative_to(CONFIG))
 )
 def test_every_project_that_is_offered_is_sound(file):
-    if "models" not in yaml.safe_load(file.read_text()):
-        assert file.parent.name in ("experiments", "training"), "part of a project"
+    content = read(file)
+    if "models" not in content:
+        assert file.parent.name in ("experiments", "training", "sampling"), "part of a project"
         return
-    project = load_project(file, on_disk=False)
+    project = load_project(content, file, on_disk=False)
     assert project.evaluation.tasks
     assert project.models

@@ -1,6 +1,7 @@
 """Pictures of cells: which cells, which pixels."""
 
 import io
+import itertools
 import json
 
 import numpy as np
@@ -76,6 +77,6 @@ def test_who_takes_more_takes_all_that_the_others_took():
     table = pd.DataFrame({"experiment": "e", "fov": "f", "lineage_id": np.arange(300) // 7})
     chosen = [set(whole_lineages(table, n)) for n in (1, 50, 120, 300)]
     assert [len(rows) for rows in chosen] == [7, 49, 119, 300]
-    assert all(few <= more for few, more in zip(chosen, chosen[1:], strict=False))
+    assert all(few <= more for few, more in itertools.pairwise(chosen))
     shuffled = table.sample(frac=1, random_state=0)
     assert set(shuffled.index[whole_lineages(shuffled, 50)]) == chosen[1]

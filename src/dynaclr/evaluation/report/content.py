@@ -26,9 +26,21 @@ _FAMILIES = {
         "The thin mark is what no relation between place and experiment would give. Read it beside "
         "the classifiers: noise mixes perfectly.",
     ),
+    "resolution": (
+        "Responses within condition and hour",
+        "Cells of one condition in one window of hours, and sisters: the hour gives nothing away.",
+    ),
     "temporal": (
         "Movement over time",
         "Pooled over experiments these reward batch effects: compare within an experiment.",
+    ),
+    "kinetics": (
+        "Distance to the control",
+        "How far conditions are apart, beside what permuted conditions give.",
+    ),
+    "health": (
+        "Health of the embedding",
+        "Whether the embedding uses its dimensions, and what lies next to what.",
     ),
 }
 _MAPS = ("embedding",)

@@ -11,8 +11,8 @@ from dynaclr.data import NormalizationConfig, PatchConfig
 from dynaclr.evaluation import evaluate_model
 from dynaclr.evaluation.report import ReportPlan, write_report
 from dynaclr.experiments.files import read_json, write_json
-from dynaclr.experiments.project import TaskConfig
-from dynaclr.training import embed_intensity, write_thumbnails
+from dynaclr.experiments.project import EvaluationConfig, TaskConfig
+from dynaclr.training import embed_baselines, write_thumbnails
 
 PATCHES = PatchConfig(("phase", "reporter"), (24, 24))
 NAMES = ("one", "two", "three")
@@ -75,16 +75,20 @@ def _evaluate(results: Path) -> None:
     for name in NAMES:
         folder = results / "experiments" / name
         store = results / "embeddings" / "small" / "intensity" / f"{name}.zarr"
-        embed_intensity(PATCHES, NormalizationConfig(), folder, store)
+        embed_baselines(PATCHES, NormalizationConfig(), folder, store)
         stores["seed0"][name] = stores["intensity"][name] = store
-        labels[name] = {"truth": read_json(folder / "summary.json")["entry"]["truth"]}
+        plate = read_json(folder / "summary.json")["entry"]["data_path"]
+        labels[name] = {"truth": Path(plate).with_name("truth.csv")}
     evaluate_model(
         "small",
         stores,
         labels,
-        [TaskConfig(name="response", label="responding", source="truth")],
+        EvaluationConfig(
+            tasks=[TaskConfig(name="response", label="responding", source="truth")],
+            bootstrap=20,
+            shuffles=5,
+        ),
         ["one", "two"],
         ["three"],
         results / "evaluation" / "small",
-        n_bootstrap=20,
     )

@@ -38,6 +38,14 @@ def hover_a_cell(browser):
     actions.perform()
 
 
+def click(browser, button):
+    """Click in the middle of the window, where no heading that stays in place covers it."""
+    browser.execute_script(
+        "arguments[0].scrollIntoView({behavior: 'instant', block: 'center'})", button
+    )
+    button.click()
+
+
 def test_the_page_asks_for_itself_alone_and_reports_no_error(made, tmp_path):
     with open_page(made.page, tmp_path / "profile") as opened:
         hover_a_cell(opened)
@@ -94,10 +102,12 @@ def test_the_map_moves_zooms_and_steps_by_keyboard(browser):
     stage.send_keys("0", Keys.ENTER)
     pinned = browser.execute_script(view)[2]
     assert pinned >= 0
+    # Back to the beginning of its track, then one on.
+    stage.send_keys("p" * 10)
+    first = browser.execute_script(view)[2]
+    assert first <= pinned
     stage.send_keys("n")
-    stepped = browser.execute_script(view)[2]
-    stage.send_keys("p", "p")
-    assert stepped == pinned + 1 or browser.execute_script(view)[2] == pinned - 1
+    assert browser.execute_script(view)[2] == first + 1
 
 
 def test_colours_change_the_picture_and_hidden_ones_leave_it(browser):
@@ -113,7 +123,7 @@ def test_colours_change_the_picture_and_hidden_ones_leave_it(browser):
         assert element(browser, "#explorer-legend li")
     select.find_element(By.XPATH, "option[text()='condition']").click()
     whole = browser.execute_script(pixels)
-    element(browser, "#explorer-legend button").click()
+    click(browser, element(browser, "#explorer-legend button"))
     assert 0 < browser.execute_script(pixels) < whole
 
 
@@ -123,10 +133,7 @@ def test_tables_sort_in_both_directions(browser):
     const rows = document.querySelector('#experiments .table tbody').rows;
     return [...rows].map((row) => Number(row.cells[2].dataset.key));
     """
-    browser.execute_script(
-        "arguments[0].scrollIntoView({behavior: 'instant', block: 'center'})", button
-    )
-    button.click()
+    click(browser, button)
     rising = browser.execute_script(cells)
     assert rising == sorted(rising)
     button.click()
@@ -140,10 +147,11 @@ def test_filters_leave_the_chosen_rows(browser):
     return [...document.querySelectorAll('#scores .table')].map((block) =>
       [...block.querySelector('tbody').rows].filter((r) => !r.hidden).map((r) => r.innerText));
     """
-    classifiers, mixing = browser.execute_script(shown)
+    classifiers, *others = browser.execute_script(shown)
     assert classifiers
     assert all("auroc" in row and "held_out" in row for row in classifiers)
-    assert {"ilisi" in row for row in mixing} == {True, False}
+    rest = [row for rows in others for row in rows]
+    assert {"ilisi" in row for row in rest} == {True, False}
 
 
 def test_the_theme_follows_the_system_and_the_switch(made, tmp_path):

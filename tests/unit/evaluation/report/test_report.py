@@ -68,23 +68,26 @@ def test_repairs_are_shown_with_their_places(made, tmp_path):
 
 
 def test_new_families_comparison_and_curves_are_shown_and_need_not_be_there(made, tmp_path):
-    assert content.read_curves(made.plan, made.results) == []
     assert len(content.difference_tables(made.plan, made.results)) == 1
     results = tmp_path / "results"
     shutil.copytree(made.results, results)
     folder = results / "evaluation/small"
-    rows = pd.read_csv(folder / "metrics.csv").assign(family="kinetics", expected=0.5)
+    rows = pd.read_csv(folder / "metrics.csv").assign(family="novel_thing", expected=0.5)
     rows.to_csv(folder / "metrics.csv", index=False)
+    (folder / "curves.csv").unlink()
+    assert content.read_curves(made.plan, results) == []
     curve = {"model": "small", "variant": "seed0", "metric": "mmd", "hours": 1.0, "value": 0.5}
     pd.DataFrame([curve | {"low": None}]).to_csv(folder / "curves.csv", index=False)
     (results / "comparison").mkdir()
     rows.head(3).to_csv(results / "comparison/metrics.csv", index=False)
+    (results / "comparison/figures").mkdir()
+    shutil.copy(folder / "mixing.svg", results / "comparison/figures/auroc.svg")
     write_report(made.plan, results, results / "report.html")
     text = (results / "report.html").read_text()
-    assert "<h3>Kinetics</h3>" in text
-    assert "<h3>Mixing of experiments</h3>" in text, "from its own table, as no family has it"
+    assert "<h3>Novel thing</h3>" in text
     assert "<h3>All models</h3>" in text
     assert '"metric": "mmd"' in text
+    assert "results/comparison/figures/auroc.svg" in text
 
 
 def test_a_missing_figure_is_told(made, tmp_path):
