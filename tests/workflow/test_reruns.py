@@ -15,6 +15,8 @@ from dynaclr.experiments.files import digest_path
 from dynaclr.simulation import simulate
 from tests.workflow.conftest import Workflow, jobs_in
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("one", "two", "three", "four", "alone")
 
 TRAINING = {
@@ -156,7 +158,6 @@ def test_touched_inputs_rerun_nothing(project):
     assert "Nothing to be done" in project.run()
 
 
-@pytest.mark.slow
 def test_edited_tracks_rerun_their_experiment_and_its_models(project):
     table = project.folder / "data/one/tracks/A/1/0/tracks.csv"
     text = table.read_text().splitlines()
@@ -175,7 +176,6 @@ def test_edited_tracks_rerun_their_experiment_and_its_models(project):
     assert "Nothing to be done" in project.run()
 
 
-@pytest.mark.slow
 def test_new_evaluation_experiment_trains_nothing(project):
     make_source(project.folder, "new", 9)
     entry = yaml.safe_load((project.folder / "experiments/alone.yaml").read_text())
@@ -196,7 +196,6 @@ def test_new_evaluation_experiment_trains_nothing(project):
     )
 
 
-@pytest.mark.slow
 def test_changed_learning_rate_retrains_that_model_alone(project):
     config = project.config
     config["models"]["b"]["overrides"] = {"model.learning_rate": 0.002}
@@ -259,7 +258,6 @@ def kill_when_training(running: subprocess.Popen, folder: Path) -> None:
     running.wait()
 
 
-@pytest.mark.slow
 def test_edited_checkpoint_is_noticed(project):
     checkpoint = project.folder / "results/models/a/seed0/best.ckpt"
     time.sleep(1)

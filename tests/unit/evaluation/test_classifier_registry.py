@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import shutil
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
@@ -47,8 +48,9 @@ def publish(arguments):
 def test_several_at_once_get_versions_of_their_own(tmp_path):
     registry = tmp_path / "registry"
     folders = [saved(tmp_path / str(seed), seed) for seed in range(8)]
-    with multiprocessing.get_context("fork").Pool(4) as pool:
-        versions = pool.map(publish, [(folder, registry) for folder in folders])
+    # Forks of a test process would inherit its threads and its handlers of signals.
+    with ProcessPoolExecutor(4, multiprocessing.get_context("spawn")) as pool:
+        versions = list(pool.map(publish, [(folder, registry) for folder in folders]))
     assert sorted(versions) == [f"v{number}" for number in range(1, 9)]
     assert (registry / "state" / "latest").read_text() == "v8\n"
     assert not list((registry / "state").glob(".*")), "nothing half-written stays"
