@@ -45,6 +45,7 @@ rule all:
 
 onstart:
     check_destination()
+    remember_job_age()
     refuse_twofold_work()
 
 

@@ -35,6 +35,18 @@ def check_destination():
         stop(missing_site(_SITE_FILE))
 
 
+def remember_job_age():
+    """Ask once for how long SLURM remembers jobs, as long as its controller answers.
+
+    The plugin asks before each look at the queue. Without an answer it turns to sacct, which without
+    accounting never tells of an end: a controller that is down for a minute would hang the run.
+    """
+    plugin = sys.modules.get("snakemake_executor_plugin_slurm")
+    age = plugin and plugin.get_min_job_age()
+    if age is not None:
+        plugin.get_min_job_age = lambda: age
+
+
 if not workflow.is_main_process:
     # A job keeps its records to itself: what the main process did not see finish was not finished,
     # whoever else says so. So nothing that outlived a killed Snakemake is taken for a result.
