@@ -25,12 +25,13 @@ def test_whole_workflow_with_two_trainings_at_a_time(tmp_path: Path):
     assert both[-1] == 2
     assert (tmp_path / "results/report.html").stat().st_size > 0
     assert not list(tmp_path.glob("results/models/*/*/.work")), "nothing is kept that is on record"
-    devices = [
-        re.search(r"CUDA_VISIBLE_DEVICES=(\d)", log.read_text()).group(1)
+    nodes = {job["id"]: job["node"] for job in project.jobs_of("train")}
+    given = [
+        re.search(r"SLURM job (\d+), CUDA_VISIBLE_DEVICES=(\d)", log.read_text()).groups()
         for log in tmp_path.glob("logs/train/*.log")
     ]
-    assert sorted(devices) == ["0", "1"], "each training sees a GPU of its own"
+    assert len({(nodes[job], device) for job, device in given}) == 2, "each sees a GPU of its own"
     submitted = len(project.jobs_of(""))
-    assert submitted == 8, "a job each for experiments, merge, batches, intensities, ..."
+    assert submitted == 11, "experiments are grouped, and embeddings of a seed"
     assert "Nothing to be done" in project.run()
     assert len(project.jobs_of("")) == submitted, "a rerun submits nothing"
