@@ -174,9 +174,13 @@ def check_encoder(model: TrainedModule, data: MultiExperimentDataModule, where: 
     UserError
         When it is not.
     """
+    patches = data.patches
+    channels = (len(patches.markers), "data.patches.markers")
+    if patches.bag_of_channels:
+        channels = (1, "data.patches.bag_of_channels")
     given = {
-        "in_channels": (len(data.patches.markers), "data.patches.markers"),
-        "in_stack_depth": (data.patches.depth, "data.patches.depth"),
+        "in_channels": channels,
+        "in_stack_depth": (patches.depth, "data.patches.depth"),
     }
     problems = Problems()
     for argument, (number, key) in given.items():
@@ -187,6 +191,13 @@ def check_encoder(model: TrainedModule, data: MultiExperimentDataModule, where: 
                 f"{argument} is {expected} but {key} gives {number}",
                 "Make them equal",
             )
+    last = max(getattr(model.encoder, "channels", [0]))
+    if last >= channels[0]:
+        problems.add(
+            f"{where}: model.encoder",
+            f"it sees channel {last}, counted from 0, but {channels[1]} gives {channels[0]}",
+            "Give it channels that there are",
+        )
     problems.raise_if_any()
 
 

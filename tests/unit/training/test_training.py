@@ -19,6 +19,7 @@ import torch
 import yaml
 
 from dynaclr.data import NormalizationConfig, PatchConfig
+from dynaclr.evaluation.stores import read_cohort
 from dynaclr.experiments import UserError
 from dynaclr.experiments.files import digest_path, read_json, read_seal
 from dynaclr.experiments.training_config import load_training
@@ -241,6 +242,31 @@ def test_student_of_another_modality_is_trained_and_embeds(collection, tmp_path)
     assert store.X.std(axis=0).min() > 0
     history = pd.read_csv(folder / "metrics.csv")
     assert history["retrieval/val"].notna().all()
+    training = copy.deepcopy(training)
+    training["model"]["init_args"] |= {"channels": ["reporter"], "teacher_channels": ["phase"]}
+    training["data"]["patches"]["bag_of_channels"] = True
+    with pytest.raises(UserError, match=r"sees channel 1, counted from 0, but .* gives 1"):
+        check_training(training, "my.yaml")
+
+
+def test_bag_of_channels_is_trained_and_embeds_every_pair(collection, tmp_path):
+    training = copy.deepcopy(CONFIGURATION) | {"trainer": {"max_epochs": 1}}
+    training["model"]["encoder"]["init_args"]["in_channels"] = 1
+    training["data"]["patches"]["bag_of_channels"] = True
+    training["data"]["sampling"] = {"stratify_by": ["condition", "marker"]}
+    folder = tmp_path / "bag" / "seed0"
+    train(training, collection.folder, collection.experiments, 0, folder, threads=1)
+    store = embedded(folder, collection, tmp_path / "bag.zarr")
+    cells = pd.read_parquet(collection.experiments / "three" / "cells.parquet")
+    reporter = int((cells["well"] == "A/1").sum())
+    assert store.obs["marker"].value_counts().to_dict() == {
+        "phase": len(cells),
+        "reporter": reporter,
+    }
+    assert store.obs_names.is_unique
+    cohort = read_cohort({"seed0": {"three": tmp_path / "bag.zarr"}})
+    assert len(cohort.obs) == len(cells) + reporter
+    assert not cohort.obs.duplicated(["fov", "track_id", "t", "marker"]).any()
 
 
 def test_baselines_share_rows_but_not_features(model, collection, tmp_path):
@@ -328,6 +354,10 @@ def test_changed_table_is_refused(model, collection, tmp_path, table):
         ("data", "sampling", {"temporal_global_fraction": -0.1}, "global_fraction is -0.1"),
         ("data", "sampling", {"temporal_window_hours": -2}, "window_hours is -2"),
         ("data", "patches", PATCHES | {"markers": ["phase"]}, "in_channels is 2 .*gives 1"),
+        (
+            *("data", "patches", PATCHES | {"bag_of_channels": True}),
+            "in_channels is 2 .*bag_of_channels gives 1",
+        ),
         ("data", "patches", PATCHES | {"depth": 3}, "in_stack_depth is 1 .*gives 3"),
     ],
 )
