@@ -355,10 +355,10 @@ class MultiExperimentDataModule(LightningDataModule):
 
     def _table_of_pairs(self, split: str, columns: set[str]) -> pd.DataFrame:
         """Columns of a bag of channels' pairs; ``marker`` is one of them."""
-        pairs = self._datasets[split].pairs
-        rows, markers = pairs[np.arange(len(pairs))]
+        dataset = self._datasets[split]
+        rows, markers = dataset.anchors_at(np.arange(len(dataset))).T
         table = replace(self._anchors[split], rows=rows).frame(sorted(columns - {"marker"}))
-        table["marker"] = pd.Categorical.from_codes(markers, pairs.markers)
+        table["marker"] = pd.Categorical.from_codes(markers, dataset.pairs.markers)
         return table
 
     def _options(self, split: str) -> dict[str, Any]:
