@@ -38,7 +38,13 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Sampler
 
-from dynaclr.sampling.columns import as_names, encode_numbers, encode_together, take_column
+from dynaclr.sampling.columns import (
+    as_names,
+    check_length,
+    encode_numbers,
+    encode_together,
+    take_column,
+)
 from dynaclr.sampling.leaks import lay_out_leaks
 from dynaclr.sampling.pools import Pools, RowSets
 from dynaclr.sampling.randomness import derive_key, hash64, permute
@@ -249,6 +255,7 @@ class FlexibleBatchSampler(Sampler[list[int]]):
             self._hours = None
             return
         column = take_column(anchors, time_column, "time_column")
+        check_length(column, time_column, self._n_rows)
         hour, hours = encode_numbers(column, time_column)
         self._pools = Pools(group, stratum, len(self._groups), len(self._strata), hour, hours.size)
         self._hours = HourTable(self._pools, hour, hours)

@@ -38,6 +38,12 @@ def take_column(table: Mapping[str, Any], name: str, option: str) -> Any:
     return column
 
 
+def check_length(column: Any, name: str, n_rows: int) -> None:
+    """Raise a ValueError unless a column has as many rows as the others."""
+    if len(column) != n_rows:
+        raise ValueError(f"Column {name!r} has {len(column)} rows where others have {n_rows}.")
+
+
 def encode(column: Any, name: str) -> tuple[np.ndarray, list]:
     """Return codes and sorted labels of one column.
 
@@ -105,8 +111,7 @@ def encode_together(
     codes, labels = None, []
     for name in names:
         column = take_column(table, name, option)
-        if len(column) != n_rows:
-            raise ValueError(f"Column {name!r} has {len(column)} rows where others have {n_rows}.")
+        check_length(column, name, n_rows)
         more_codes, more_labels = encode(column, name)
         if codes is None:
             codes, labels = more_codes, [(label,) for label in more_labels]

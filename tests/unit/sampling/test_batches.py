@@ -484,6 +484,10 @@ def test_wrong_tables_are_told_at_construction():
         FlexibleBatchSampler(GOOD.assign(hours=[0.0, np.nan]), 2, temporal_enrichment=True)
     with pytest.raises(ValueError, match="'condition' has 3 rows where others have 2"):
         FlexibleBatchSampler({"experiment": [1, 2], "condition": [1, 2, 3]}, 2)
+    for n_hours in (1, 3):
+        columns = {"experiment": [1, 2], "condition": [1, 2], "hours": np.arange(n_hours)}
+        with pytest.raises(ValueError, match=f"'hours' has {n_hours} rows where others have 2"):
+            FlexibleBatchSampler(columns, 2, temporal_enrichment=True)
     with pytest.raises(ValueError, match="2 dimensions"):
         FlexibleBatchSampler({"experiment": np.zeros((2, 2)), "condition": [1, 2]}, 2)
 
