@@ -17,13 +17,15 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+import zarr
 
-from dynaclr.data import NormalizationConfig, PatchConfig
+from dynaclr.data import MultiExperimentDataModule, NormalizationConfig, PatchConfig
 from dynaclr.evaluation.stores import read_cohort
 from dynaclr.experiments import UserError
 from dynaclr.experiments.files import digest_path, read_json, read_seal
 from dynaclr.experiments.training_config import load_training
 from dynaclr.training import check_training, embed, embed_baselines, fit_pixels, train
+from dynaclr.training.embedding import write_embeddings
 
 CONFIGURATION = {
     "model": {
@@ -49,6 +51,7 @@ CONFIGURATION = {
 }
 
 PATCHES = CONFIGURATION["data"]["patches"]
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -222,6 +225,39 @@ def test_embedding_is_the_same_to_the_bit_and_for_any_batch_size(model, collecti
     assert read_seal(tmp_path / "a.zarr") == read_seal(tmp_path / "b.zarr")
     other = embedded(model, collection, tmp_path / "c.zarr", batch_size=7)
     np.testing.assert_allclose(other.X, first.X, atol=1e-5)
+
+
+class Watched(torch.nn.Module):
+    """Knows how many of the rows that it embedded were not yet written to a store in a folder."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder, self.n_given, self.behind = folder, 0, []
+
+    def forward(self, x_BCZYX):
+        stores = [zarr.open_group(path, mode="r") for path in self.folder.glob(".*.zarr")]
+        written = sum(int(store["X"][:].any(axis=1).sum()) for store in stores)
+        self.behind.append(self.n_given - written)
+        self.n_given += len(x_BCZYX)
+        features = x_BCZYX.flatten(1)[:, ::500]
+        return features, features[:, :2]
+
+
+def test_embedding_holds_few_rows_in_memory(collection, tmp_path, monkeypatch):
+    monkeypatch.setattr("dynaclr.training.embedding._BLOCK", 16)
+    patches = PatchConfig(("phase", "reporter"), (24, 24))
+    data = MultiExperimentDataModule(collection.folder, collection.experiments, patches)
+    directory = collection.experiments / "three"
+    for batch_size in (8, 1000):
+        out = tmp_path / f"{batch_size}.zarr"
+        encoder = Watched(tmp_path)
+        write_embeddings({out: encoder}, {out: {}}, data, directory, batch_size, CPU)
+        assert max(encoder.behind) < 16
+    in_parts, whole = ad.read_zarr(tmp_path / "8.zarr"), ad.read_zarr(tmp_path / "1000.zarr")
+    assert len(whole) > 100, "else this shows nothing"
+    assert in_parts.X.std(axis=0).min() > 0.1
+    np.testing.assert_array_equal(in_parts.X, whole.X)
+    np.testing.assert_array_equal(in_parts.obsm["X_projections"], in_parts.X[:, :2])
 
 
 def test_student_of_another_modality_is_trained_and_embeds(collection, tmp_path):
