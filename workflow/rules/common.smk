@@ -405,8 +405,11 @@ def report_plan():
 def batches_of(model):
     """The part of a model's training configuration that says how its batches are made."""
     chosen = models[model]
-    data = load_training(chosen.training, chosen.overrides)["data"]
-    return json.dumps(data, sort_keys=True)
+    training = load_training(chosen.training, chosen.overrides)
+    trainer = training.get("trainer") or {}
+    wanted = ("devices", "num_nodes", "limit_train_batches", "overfit_batches")
+    kept = {key: trainer[key] for key in wanted if key in trainer}
+    return json.dumps({"data": training["data"], "trainer": kept}, sort_keys=True)
 
 
 # Everything that reads pixels of plates needs.

@@ -271,6 +271,8 @@ def inspect_batches(
 ) -> None:
     """Show what the batches of a training configuration hold, before anything is trained.
 
+    A batch is what all processes of the trainer see in a step.
+
     Args:
         training: The training configuration (YAML file, or YAML or JSON text).
         collection: Folder of the merged collection.

@@ -331,8 +331,11 @@ class MultiExperimentDataModule(LightningDataModule):
         codes = self._columns[name][self._anchors["train"].rows]
         return np.bincount(codes[codes >= 0], minlength=len(self.classes[name]))
 
-    def batches(self, split: str) -> FlexibleBatchSampler:
-        """Compose the batches of a split, for this process's place among the replicas."""
+    def batches(self, split: str, num_replicas: int | None = None) -> FlexibleBatchSampler:
+        """Compose the batches of a split, for this process's place among the replicas.
+
+        Without a trainer it is the first of `num_replicas`, by default the only one.
+        """
         anchors = self._anchors[split]
         columns = {"hours", *_names(self.sampling.batch_group_by)}
         columns |= set(_names(self.sampling.stratify_by))
@@ -346,7 +349,7 @@ class MultiExperimentDataModule(LightningDataModule):
                 table,
                 self.batch_size,
                 **self._options(split),
-                num_replicas=self.trainer.world_size if self.trainer else 1,
+                num_replicas=self.trainer.world_size if self.trainer else num_replicas or 1,
                 rank=self.trainer.global_rank if self.trainer else 0,
                 seed=self.seed,
             )

@@ -17,6 +17,8 @@ from dynaclr.experiments import Problems, UserError
 from dynaclr.training.base import TrainedModule
 
 _DEFAULT_MODEL = "dynaclr.training.ContrastiveModule"
+# Trainer arguments that every machine can do.
+ON_ANY_MACHINE = {"accelerator": "cpu", "devices": 1, "num_nodes": 1}
 _NOT_TOLD = (
     "Does not validate against any of the Union subtypes",
     "Subtypes: ",
@@ -214,7 +216,7 @@ def check_training(content: dict[str, Any], where: str) -> None:
     content = with_data(content, "collection", "experiments", 0)
     if isinstance(content.get("trainer"), dict):
         # The machine that checks is seldom the one that trains.
-        content["trainer"] |= {"accelerator": "cpu", "devices": 1, "num_nodes": 1}
+        content["trainer"] |= ON_ANY_MACHINE
     build(content, where)
 
 

@@ -14,11 +14,13 @@ from torch import Tensor
 
 from dynaclr.data import MultiExperimentDataModule
 from dynaclr.data.dataset import MultiExperimentTripletDataset
+from dynaclr.experiments import UserError
 from dynaclr.experiments.files import atomic_path
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.sampling import FlexibleBatchSampler
-from dynaclr.training.cli import build, with_data
+from dynaclr.training.cli import ON_ANY_MACHINE, build, with_data
 from dynaclr.training.inspection_figures import save_audit_figure, save_pairs_figure
+from dynaclr.training.launch import count_processes
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +68,9 @@ def inspect_batches(
 ) -> Audit:
     """Write what the training batches of an epoch hold, as a table and two figures.
 
+    A batch is what all processes that the trainer asks for see in a step, and an epoch has as many
+    steps as the trainer lets through (``limit_train_batches``).
+
     Parameters
     ----------
     training : dict
@@ -88,25 +93,64 @@ def inspect_batches(
     Raises
     ------
     UserError
-        When the configuration or the data do not fit.
+        When the configuration or the data do not fit, there is no such epoch, or no step.
     """
+    if epoch < 0 or max_steps < 1:
+        raise UserError(
+            f"inspect-batches: epoch is {epoch} and max_steps {max_steps}. Epochs count from 0, "
+            "and at least one step must be looked at."
+        )
     content = with_data(training, str(collection), str(experiments), seed)
-    datamodule = build(content, "training configuration").datamodule
+    n_processes = _count_replicas(content.get("trainer") or {})
+    # The machine that looks at batches is seldom the one that trains.
+    content["trainer"] = (content.get("trainer") or {}) | ON_ANY_MACHINE
+    built = build(content, "training configuration")
+    datamodule = built.datamodule
     datamodule.setup()
-    loader = datamodule.train_dataloader()
-    audit = audit_batches(loader.batches, loader.dataset, datamodule.index, epoch, max_steps)
+    dataset = datamodule.train_dataloader().dataset
+    batches = datamodule.batches("train", n_processes)
+    n_steps = _count_steps(len(batches), built.trainer.limit_train_batches)
+    audit = audit_batches(batches, dataset, datamodule.index, epoch, max_steps, n_steps)
     out_dir = Path(out_dir)
     with atomic_path(out_dir / "batches.csv") as temporary:
         audit.steps.to_csv(temporary, index=False, float_format="%.6g")
     save_audit_figure(
         audit.draws, audit.steps, audit.available, audit.epoch_steps, out_dir / "batches.png"
     )
-    shown, patches = example_pairs(datamodule, loader.dataset, audit.draws, epoch)
+    shown, patches = example_pairs(datamodule, dataset, audit.draws, epoch)
     # In a bag of channels each pair has a marker of its own.
     markers = () if datamodule.patches.bag_of_channels else datamodule.patches.markers
     save_pairs_figure(shown, patches, markers, out_dir / "batch_pairs.png")
-    log.info("%d of %d steps of epoch %d audited", len(audit.steps), audit.epoch_steps, epoch)
+    log.info(
+        "%d of %d steps of epoch %d audited, as %d process(es) train them",
+        len(audit.steps),
+        audit.epoch_steps,
+        epoch,
+        n_processes,
+    )
     return audit
+
+
+def _count_replicas(trainer: dict[str, Any]) -> int:
+    """Processes that the trainer asks for; where it leaves that open, those of this machine."""
+    devices = trainer.get("devices", "auto")
+    number = str(len(devices)) if isinstance(devices, list) else str(devices)
+    if number.isdecimal() and int(number) > 0:
+        return int(number) * trainer.get("num_nodes", 1)
+    accelerator = "cpu" if trainer.get("accelerator") == "cpu" else "auto"
+    n_devices, n_nodes = count_processes(trainer | {"accelerator": accelerator})
+    return n_devices * n_nodes
+
+
+def _count_steps(n_steps: int, limit: int | float) -> int:
+    """Steps of an epoch that the trainer lets through, as Lightning counts them."""
+    limited = int(n_steps * limit) if isinstance(limit, float) else min(n_steps, limit)
+    if limited < 1:
+        raise UserError(
+            f"trainer.limit_train_batches is {limit}: of the {n_steps} steps of an epoch none is "
+            "left. Raise it."
+        )
+    return limited
 
 
 def audit_batches(
@@ -115,8 +159,13 @@ def audit_batches(
     index: MultiExperimentIndex,
     epoch: int = 0,
     max_steps: int = MAX_STEPS,
+    epoch_steps: int | None = None,
 ) -> Audit:
-    """Compose an epoch's batches, with their positives, and count what they hold."""
+    """Compose an epoch's batches, with their positives, and count what they hold.
+
+    `epoch_steps` are the steps that an epoch is trained for; by default all of the sampler's.
+    """
+    epoch_steps = len(sampler) if epoch_steps is None else epoch_steps
     hours, lineage = index.column("hours"), index.column("lineage_id")
     available = _anchor_table(dataset, index, np.arange(len(dataset)))
     used = {
@@ -125,7 +174,7 @@ def audit_batches(
         if column in available
     }
     lines, steps = [], []
-    for step in range(min(len(sampler), max_steps)):
+    for step in range(min(epoch_steps, max_steps)):
         batch = sampler.describe(epoch, step)
         drawn = _anchor_table(dataset, index, batch.rows)
         rows = drawn["row"].to_numpy()
@@ -158,7 +207,7 @@ def audit_batches(
     table = pd.DataFrame(steps)
     parts = sorted({part for drawn in lines for part in drawn["part"]})
     table[parts] = table[parts].fillna(0).astype(int)
-    return Audit(pd.concat(lines, ignore_index=True), table, available, len(sampler))
+    return Audit(pd.concat(lines, ignore_index=True), table, available, epoch_steps)
 
 
 def _anchor_table(

@@ -5,13 +5,20 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dynaclr.cli.main import main
 from dynaclr.data import MultiExperimentDataModule, PatchConfig, SamplingConfig
+from dynaclr.experiments import UserError
 from dynaclr.training import inspection_figures
-from dynaclr.training.inspection import audit_batches, example_pairs, same_lineage_share
+from dynaclr.training.inspection import (
+    audit_batches,
+    example_pairs,
+    inspect_batches,
+    same_lineage_share,
+)
 from dynaclr.training.inspection_figures import save_pairs_figure
 
 ENRICHED = SamplingConfig(leaky=0.25, temporal_enrichment=True, temporal_window_hours=0.5)
@@ -97,6 +104,45 @@ def test_audit_tells_the_rows_that_the_loader_gives(module, epoch):
 def test_audit_of_a_long_epoch_stops(module):
     audit = audit_of(module, max_steps=2)
     assert len(audit.steps) == 2 < audit.epoch_steps
+
+
+def inspect(collection, out, trainer, **options):
+    training = yaml.safe_load(TRAINING) | {"trainer": trainer}
+    folders = (collection.folder, collection.experiments)
+    return inspect_batches(training, *folders, 0, out, **options)
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    for name in ("save_audit_figure", "save_pairs_figure"):
+        monkeypatch.setattr(f"dynaclr.training.inspection.{name}", lambda *given: None)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_audit_shows_batches_as_the_trainer_asks_for_them(collection, tmp_path):
+    alone = inspect(collection, tmp_path, {"devices": 1})
+    # Two GPUs on each of two nodes, which this machine need not have.
+    many = inspect(collection, tmp_path, {"accelerator": "gpu", "devices": [0, 1], "num_nodes": 2})
+    assert set(alone.steps["rows"]) == {16}
+    assert set(many.steps["rows"]) == {64}
+    assert many.epoch_steps < alone.epoch_steps
+    for limit, expected in ((3, 3), (0.5, alone.epoch_steps // 2), (1.0, alone.epoch_steps)):
+        limited = inspect(collection, tmp_path, {"devices": 1, "limit_train_batches": limit})
+        assert limited.epoch_steps == len(limited.steps) == expected
+
+
+@pytest.mark.parametrize(
+    ("trainer", "options", "message"),
+    [
+        ({}, {"max_steps": 0}, "max_steps 0"),
+        ({}, {"epoch": -1}, "epoch is -1"),
+        ({"limit_train_batches": 0.01}, {}, r"limit_train_batches is 0.01: .* none is left"),
+        ({"limit_train_batches": 0}, {}, r"limit_train_batches is 0: .* none is left"),
+    ],
+)
+def test_an_audit_of_nothing_is_refused(collection, tmp_path, trainer, options, message):
+    with pytest.raises(UserError, match=message):
+        inspect(collection, tmp_path, {"devices": 1} | trainer, **options)
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=12))
