@@ -75,6 +75,32 @@ def test_positives_of_the_same_track_leave_out_descendants(collection):
     assert crossings(make(collection, positives="track")) == 0
 
 
+def test_positives_of_columns_agree_on_them_and_stay_on_their_side_of_the_split(collection):
+    # All three experiments have these conditions; `three` alone validates.
+    module = make(collection, positives=["condition", "t"], tau_range=(0.1, 0.2))
+    condition, _ = module.index.codes("condition")
+    experiment, _ = module.index.codes("experiment")
+    t, others = module.index.column("t"), 0
+    for split, loader in (("train", module.train_dataloader()), ("val", module.val_dataloader())):
+        for batch in loader:
+            anchor, positive = (batch[view]["row"].numpy() for view in ("anchor", "positive"))
+            assert (condition[anchor] == condition[positive]).all()
+            assert (t[anchor] == t[positive]).all()
+            assert (anchor != positive).all()
+            same = experiment[anchor] == experiment[positive]
+            assert split == "train" or same.all()
+            others += int((~same).sum())
+    assert others > 0, "else the split was not needed"
+    rows = set(module.index.rows("validation").tolist())
+    anchors = module.index.rows("train")
+    assert rows.isdisjoint(module.train_dataloader().dataset.positives(anchors, 0).tolist())
+
+
+def test_what_is_unknown_agrees_with_nothing(collection):
+    with pytest.raises(UserError, match="no train cell has a positive that agrees on organelle"):
+        make(collection, positives=["organelle"])
+
+
 def test_negative_offsets_take_the_cell_or_its_ancestor_earlier(collection):
     module = make(collection, tau_range=(-1.0, -0.5))
     column = module.index.column
@@ -206,7 +232,11 @@ def test_augmentation_is_of_training_only_and_reproducible(collection):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tau_range": (0.1, 0.2)}, r"experiment \w+: .*interval"),
+        (
+            {"tau_range": (0.1, 0.2)},
+            r"(?s)3 problems:.*experiment one: .*experiment three: .*experiment two: .*interval",
+        ),
+        ({"positives": ["conditon"]}, "data.positives: .*no column 'conditon'.*mean 'condition'"),
         ({"patches": PatchConfig(("nucleus",), (24, 24))}, "marker 'nucleus': no experiment"),
         ({"patches": PatchConfig(("phase",), (200, 24))}, "a patch needs 200 x 24"),
         ({"patches": PatchConfig(("phase",), (24, 24), depth=3)}, "has 1 z planes, 3 are asked"),

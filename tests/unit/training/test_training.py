@@ -386,6 +386,8 @@ def test_changed_table_is_refused(model, collection, tmp_path, table):
         ("data", "patches", PATCHES | {"depth": 0}, "patches.depth is 0"),
         ("data", "patches", PATCHES | {"markers": []}, r"patches.markers is \[\]"),
         ("data", "patches", PATCHES | {"markers": ["phase"] * 2}, "must name distinct markers"),
+        ("data", "positives", "lineag", r"positives is 'lineag'; .*Did you mean 'lineage'\?"),
+        ("data", "positives", [], r"positives is \[\]; it must be .*Known: lineage, track"),
         ("data", "sampling", {"leaky": 1.1}, "sampling.leaky is 1.1"),
         ("data", "sampling", {"temporal_global_fraction": -0.1}, "global_fraction is -0.1"),
         ("data", "sampling", {"temporal_window_hours": -2}, "window_hours is -2"),
