@@ -41,6 +41,7 @@ from torch.utils.data import Sampler
 from dynaclr.sampling.columns import (
     as_names,
     check_length,
+    check_table,
     encode_numbers,
     encode_together,
     take_column,
@@ -167,7 +168,8 @@ class FlexibleBatchSampler(Sampler[list[int]]):
         unknown, missing or not positive, and options out of range. The message names the column,
         group or option.
     TypeError
-        For a size, rank or seed that is no integer.
+        For a size, rank or seed that is no integer, a fraction, window or weight that is no number,
+        and a table, columns or weights of another type. The message names the option.
 
     Warns
     -----
@@ -211,14 +213,15 @@ class FlexibleBatchSampler(Sampler[list[int]]):
         self.seed = _integer(seed, "seed")
         self._n_leaked = round(_fraction(leaky, "leaky") * self.global_batch_size)
         self._global_fraction = _fraction(temporal_global_fraction, "temporal_global_fraction")
-        self._half_width = float(temporal_window_hours)
+        self._half_width = _number(temporal_window_hours, "temporal_window_hours")
         if not (math.isfinite(self._half_width) and self._half_width >= 0):
             raise ValueError(f"temporal_window_hours={temporal_window_hours} must be 0 or more.")
 
+        check_table(anchors, "anchors")
         self._sort_rows(
             anchors,
-            as_names(batch_group_by),
-            as_names(stratify_by),
+            as_names(batch_group_by, "batch_group_by"),
+            as_names(stratify_by, "stratify_by"),
             time_column if temporal_enrichment else None,
         )
         if self._n_leaked and len(self._groups) == 1:
@@ -266,6 +269,8 @@ class FlexibleBatchSampler(Sampler[list[int]]):
             steps = -(-rows // self.global_batch_size)
         else:
             weights = _check_weights(group_weights, self._groups)
+            # Numbers near the largest that there are would sum to infinity.
+            weights = weights / weights.max()
             share = weights / weights.sum() * (rows.sum() / self.global_batch_size)
             # A share that is whole but for rounding is not to be rounded up.
             steps = np.maximum(np.ceil(share * (1 - 1e-12)), 1).astype(np.int64)
@@ -342,8 +347,9 @@ class FlexibleBatchSampler(Sampler[list[int]]):
         Raises
         ------
         ValueError
-            If the state was saved with another seed, table, global batch size or other options. The
-            number of replicas may change as long as the global batch size does not.
+            If the state was saved with another seed, table, global batch size or other options, or
+            its place lies outside the epoch. The number of replicas may change as long as the
+            global batch size does not.
         """
         expected = self._fingerprint()
         different = [name for name in expected if state.get(name) != expected[name]]
@@ -352,8 +358,14 @@ class FlexibleBatchSampler(Sampler[list[int]]):
                 f"{name} {state.get(name)} (now {expected[name]})" for name in different
             )
             raise ValueError(f"The sampler's state was saved under other conditions: {told}.")
-        self._epoch = int(state["epoch"])
-        self._next_step = self._resume_step = int(state["step"])
+        epoch, step = (_integer(state.get(name), name) for name in ("epoch", "step"))
+        if epoch < 0 or not 0 <= step <= len(self):
+            raise ValueError(
+                f"The sampler's state is of epoch {epoch}, step {step}; an epoch has {len(self)} "
+                "steps."
+            )
+        self._epoch = epoch
+        self._next_step = self._resume_step = step
 
     def _fingerprint(self) -> dict[str, int]:
         """Return what batches depend on; of the table, how many rows each pool has."""
@@ -533,8 +545,8 @@ class FixedEpochBatchSampler(FlexibleBatchSampler):
 
 
 def _count_rows(anchors: Mapping[str, Any]) -> int:
-    names = list(anchors.keys())
-    n_rows = len(anchors[names[0]]) if names else 0
+    first = next(iter(anchors.keys()))
+    n_rows = len(take_column(anchors, first, "anchors"))
     if n_rows == 0:
         raise ValueError("anchors is empty: there is no row to make a batch of.")
     return n_rows
@@ -549,33 +561,53 @@ def _label(labels: list, codes: np.ndarray) -> np.ndarray:
 
 
 def _check_weights(group_weights: Mapping[Any, float], groups: list) -> np.ndarray:
-    unknown = [group for group in group_weights if group not in set(groups)]
-    missing = [group for group in groups if group not in group_weights]
+    # A pandas.Series has the groups in its index.
+    if not hasattr(group_weights, "items"):
+        raise TypeError(f"group_weights must map groups to weights, unlike {group_weights!r}.")
+    weight_of = dict(group_weights.items())
+    if len(weight_of) < len(group_weights):
+        raise ValueError("group_weights names a group twice.")
+    unknown = [group for group in weight_of if group not in set(groups)]
+    missing = [group for group in groups if group not in weight_of]
     if unknown or missing:
         told = [f"has no group {group!r}" for group in missing]
         told += [f"names {group!r}, which is not in the table" for group in unknown]
         raise ValueError(f"group_weights {'; '.join(told)}. The groups are: {groups}.")
-    for group in groups:
-        weight = group_weights[group]
-        if not (isinstance(weight, Real) and math.isfinite(weight) and weight > 0):
-            raise ValueError(f"group_weights of {group!r} is {weight!r}; it must be positive.")
-    return np.array([group_weights[group] for group in groups], dtype=np.float64)
+    weights = [_number(weight_of[group], f"group_weights of {group!r}") for group in groups]
+    for group, weight in zip(groups, weights, strict=True):
+        if not (math.isfinite(weight) and weight > 0):
+            raise ValueError(
+                f"group_weights of {group!r} is {weight_of[group]!r}; it must be positive, finite."
+            )
+    return np.array(weights)
 
 
 def _integer(value: Any, name: str) -> int:
     try:
-        return operator.index(value)
+        # True is an integer to Python, and never meant as one.
+        return operator.index(None if isinstance(value, bool) else value)
     except TypeError:
         raise TypeError(f"{name} must be an integer, not {value!r}.") from None
 
 
 def _size(value: Any, name: str) -> int:
-    if _integer(value, name) < 1:
+    size = _integer(value, name)
+    if size < 1:
         raise ValueError(f"{name}={value} must be at least 1.")
-    return operator.index(value)
+    return size
+
+
+def _number(value: Any, name: str) -> float:
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, not {value!r}.")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def _fraction(value: Any, name: str) -> float:
-    if not 0 <= value <= 1:
+    fraction = _number(value, name)
+    if not 0 <= fraction <= 1:
         raise ValueError(f"{name}={value} is outside 0 to 1.")
-    return float(value)
+    return fraction

@@ -1,6 +1,6 @@
 """Columns of labels or numbers as integer codes whose order depends on the values alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,30 @@ import numpy as np
 _FEW_VALUES = 1 << 16
 
 
-def as_names(columns: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Return column names as a tuple: one name, several names, or none."""
+def as_names(columns: str | Sequence[str] | None, option: str) -> tuple[str, ...]:
+    """Return column names as a tuple: one name, several names, or none.
+
+    Anything else is a TypeError that names `option`, the argument that they are of.
+    """
     if columns is None:
         return ()
-    return (columns,) if isinstance(columns, str) else tuple(columns)
+    names = (columns,) if isinstance(columns, str) else columns
+    if not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
+        raise TypeError(
+            f"{option} must be a column name, several of them or None, not {columns!r}."
+        )
+    return tuple(names)
+
+
+def check_table(table: Any, option: str) -> None:
+    """Raise a TypeError unless a table is a mapping, and a ValueError if it has no column."""
+    if not (hasattr(table, "keys") and hasattr(table, "__getitem__")):
+        raise TypeError(
+            f"{option} must be a pandas.DataFrame or a mapping of column name to 1-D array, not a "
+            f"{type(table).__name__}."
+        )
+    if not len(table.keys()):
+        raise ValueError(f"{option} is empty: it has no column.")
 
 
 def take_column(table: Mapping[str, Any], name: str, option: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -379,6 +380,9 @@ def test_groups_lead_steps_by_rows_or_by_weight():
     weights = {"a": 1.0, "b": 1.0, "c": 2.0}
     weighted = make(columns, 100, stratify_by=None, group_weights=weights)
     assert Counter(b.group for b in describe_epoch(weighted)) == {"a": 25, "b": 25, "c": 50}
+    for same in (pd.Series(weights), {group: 4e307 * w for group, w in weights.items()}):
+        again = make(columns, 100, stratify_by=None, group_weights=same)
+        np.testing.assert_array_equal(again.global_batch(0, 7), weighted.global_batch(0, 7))
 
 
 def test_fewer_rows_than_a_batch_still_make_a_batch():
@@ -426,6 +430,11 @@ def test_a_state_moves_to_another_number_of_replicas_but_not_to_other_data():
         make(columns, 8, num_replicas=2).load_state_dict(state)
     with pytest.raises(ValueError, match="under other conditions: composition"):
         make(columns.assign(condition=["x", "y"] * 25), 8).load_state_dict(state)
+    sampler = make(columns, 8)
+    sampler.load_state_dict(state | {"step": len(sampler)})
+    for place in ({"step": len(sampler) + 1}, {"step": -1}, {"epoch": -1}):
+        with pytest.raises(ValueError, match="an epoch has 7 steps"):
+            sampler.load_state_dict(state | place)
 
 
 def test_several_columns_make_groups_of_tuples():
@@ -459,9 +468,27 @@ GOOD = pd.DataFrame(
         ({"group_weights": {"a": 1}}, ValueError, "has no group 'b'"),
         ({"group_weights": {"a": 1, "b": 0}}, ValueError, "group_weights of 'b' is 0;"),
         ({"group_weights": {"a": float("nan"), "b": 1}}, ValueError, "group_weights of 'a'"),
-        ({"group_weights": {"a": "much", "b": 1}}, ValueError, "group_weights of 'a' is 'much'"),
+        ({"group_weights": {"a": np.inf, "b": 1}}, ValueError, "group_weights of 'a' is inf"),
+        ({"group_weights": {"a": 10**400, "b": 1}}, ValueError, "group_weights of 'a' .* finite"),
+        ({"group_weights": {"a": "much", "b": 1}}, TypeError, "group_weights of 'a' .*'much'"),
+        ({"group_weights": {"a": True, "b": 1}}, TypeError, "group_weights of 'a' .* True"),
+        ({"group_weights": [1, 2]}, TypeError, "group_weights must map groups to weights"),
+        ({"group_weights": pd.Series({"a": 1})}, ValueError, "has no group 'b'"),
+        ({"group_weights": pd.Series([1, 1, 2], ["a", "b", "b"])}, ValueError, "a group twice"),
+        ({"batch_group_by": 3}, TypeError, "batch_group_by must be a column name.* not 3"),
+        ({"stratify_by": ["hours", 3]}, TypeError, "stratify_by must be a column name"),
+        ({"batch_size": True}, TypeError, "batch_size must be an integer, not True"),
+        ({"rank": True, "num_replicas": 2}, TypeError, "rank must be an integer, not True"),
+        ({"leaky": "a"}, TypeError, "leaky must be a number, not 'a'"),
+        ({"leaky": None}, TypeError, "leaky must be a number, not None"),
+        ({"leaky": True}, TypeError, "leaky must be a number, not True"),
+        ({"leaky": np.zeros(2)}, TypeError, "leaky must be a number, not array"),
+        ({"temporal_global_fraction": "a"}, TypeError, "temporal_global_fraction must be a number"),
+        ({"temporal_window_hours": "2"}, TypeError, "temporal_window_hours must be .* not '2'"),
+        ({"temporal_window_hours": None}, TypeError, "temporal_window_hours must be .* not None"),
         ({"batch_size": 0}, ValueError, "batch_size=0"),
         ({"batch_size": 2.5}, TypeError, "batch_size must be an integer"),
+        ({"batch_size": np.zeros(2, int)}, TypeError, "batch_size must be an integer, not array"),
         ({"num_replicas": 0}, ValueError, "num_replicas=0"),
         ({"num_replicas": 2, "rank": 2}, ValueError, "rank=2 is outside 0 to 1"),
         ({"rank": -1}, ValueError, "rank=-1"),
@@ -478,8 +505,14 @@ def test_wrong_options_are_told_at_construction(chosen, error, message):
 
 
 def test_wrong_tables_are_told_at_construction():
-    with pytest.raises(ValueError, match="anchors is empty"):
-        FlexibleBatchSampler(GOOD[:0], 2)
+    for empty in (GOOD[:0], pd.DataFrame(), {}):
+        with pytest.raises(ValueError, match="anchors is empty"):
+            FlexibleBatchSampler(empty, 2)
+    for no_table in ([[1], [2]], pa.table({"experiment": [1], "condition": [1]}), None):
+        with pytest.raises(TypeError, match=r"anchors must be a pandas.DataFrame or a mapping"):
+            FlexibleBatchSampler(no_table, 2)
+    with pytest.raises(ValueError, match=r"'x' \(anchors\) has 0 dimensions"):
+        FlexibleBatchSampler({"x": 3, "experiment": [1], "condition": [1]}, 2)
     with pytest.raises(ValueError, match=r"'hours' .* not finite, the first in row 1"):
         FlexibleBatchSampler(GOOD.assign(hours=[0.0, np.nan]), 2, temporal_enrichment=True)
     with pytest.raises(ValueError, match="'condition' has 3 rows where others have 2"):
