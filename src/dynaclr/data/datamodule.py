@@ -381,7 +381,7 @@ class MultiExperimentDataModule(LightningDataModule):
             return kind(
                 table,
                 self.batch_size,
-                **self._options(split),
+                **self._options(split, table),
                 num_replicas=self.trainer.world_size if self.trainer else num_replicas or 1,
                 rank=self.trainer.global_rank if self.trainer else 0,
                 seed=self.seed,
@@ -397,11 +397,15 @@ class MultiExperimentDataModule(LightningDataModule):
         table["marker"] = pd.Categorical.from_codes(markers, dataset.pairs.markers)
         return table
 
-    def _options(self, split: str) -> dict[str, Any]:
+    def _options(self, split: str, table: pd.DataFrame) -> dict[str, Any]:
         options = asdict(self.sampling)
         if split != "train":
             # Experiments that only validate have no weight in training.
             options["group_weights"] = None
+            names = as_names(self.sampling.batch_group_by)
+            if names and len(table[names].drop_duplicates()) == 1:
+                # One experiment that validates is no fault to warn of; training leaks nonetheless.
+                options["leaky"] = 0.0
         return options
 
     def train_dataloader(self) -> ResumableLoader:

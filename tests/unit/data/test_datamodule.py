@@ -262,6 +262,15 @@ def test_sampling_that_does_not_fit_the_index_is_told(collection, sampling, mess
         module.train_dataloader()
 
 
+@pytest.mark.filterwarnings("error")
+def test_one_experiment_that_validates_is_no_reason_to_warn_of_leaks(collection):
+    module = make(collection, sampling=SamplingConfig(leaky=0.25))
+    parts = {
+        split: set(module.batches(split).describe(0, 0).part) for split in ("train", "validation")
+    }
+    assert parts == {"train": {"primary", "leaked"}, "validation": {"primary"}}
+
+
 def test_weights_decide_how_many_batches_an_experiment_leads(collection):
     module = make(collection, sampling=SamplingConfig(group_weights={"one": 3, "two": 1}))
     sampler = module.train_dataloader().batches
