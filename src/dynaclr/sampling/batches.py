@@ -32,6 +32,7 @@ import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from numbers import Real
 from typing import Any
 
@@ -368,15 +369,21 @@ class FlexibleBatchSampler(Sampler[list[int]]):
         self._next_step = self._resume_step = step
 
     def _fingerprint(self) -> dict[str, int]:
-        """Return what batches depend on; of the table, how many rows each pool has."""
+        """Return what batches depend on; of the table, the rows of each pool and their order."""
         enriched = self._hours and (self._global_fraction, self._half_width)
         options = repr((self._n_leaked, enriched, self._steps_of_group.tolist()))
         return {
             "seed": self.seed,
             "rows": self._n_rows,
             "global_batch_size": self.global_batch_size,
-            "composition": zlib.crc32(options.encode(), zlib.crc32(self._pools.start.tobytes())),
+            "composition": zlib.crc32(options.encode(), self._table_digest),
         }
+
+    @cached_property
+    def _table_digest(self) -> int:
+        # Once, as a state may be asked for after every batch, and this goes through all rows.
+        hours = b"" if self._hours is None else self._hours.hours.tobytes()
+        return zlib.crc32(self._pools.order, zlib.crc32(hours, zlib.crc32(self._pools.start)))
 
     def global_batch(self, epoch: int, step: int) -> np.ndarray:
         """Return the rows of one step over all replicas, at the cost of composing one batch.

@@ -5,6 +5,7 @@ import pytest
 import torch
 from iohub.ngff import open_ome_zarr
 from lightning.pytorch import Trainer
+from lightning.pytorch.trainer.states import RunningStage
 
 from dynaclr.data import (
     MultiExperimentDataModule,
@@ -181,6 +182,17 @@ def test_pixels_are_those_of_the_plate_normalized(collection):
 def test_same_batches_for_any_number_of_workers(collection):
     alone = rows_of(make(collection).train_dataloader())
     assert rows_of(make(collection, num_workers=2).train_dataloader()) == alone
+
+
+def test_lightning_does_not_wrap_composed_batches_unseen(collection):
+    # By default it gives every replica other rows of the batches that are shared already.
+    trainer = Trainer(accelerator="cpu", devices=2, logger=False, enable_checkpointing=False)
+    loader = make(collection).train_dataloader()
+    prepare = trainer._data_connector._prepare_dataloader
+    with pytest.raises(TypeError, match="use_distributed_sampler=False"):
+        prepare(loader, shuffle=True, mode=RunningStage.TRAINING)
+    trainer._accelerator_connector.use_distributed_sampler = False
+    assert prepare(loader, shuffle=True, mode=RunningStage.TRAINING) is loader
 
 
 def test_epochs_differ_and_validation_does_not(collection):

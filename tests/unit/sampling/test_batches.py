@@ -436,6 +436,13 @@ def test_a_state_moves_to_another_number_of_replicas_but_not_to_other_data():
         make(columns, 8, num_replicas=2).load_state_dict(state)
     with pytest.raises(ValueError, match="under other conditions: composition"):
         make(columns.assign(condition=["x", "y"] * 25), 8).load_state_dict(state)
+    # Other rows in pools of the same sizes, and other hours of the same rows.
+    halves = columns.assign(condition=["x", "y"] * 25, hours=np.arange(50) / 2)
+    state_of_halves = make(halves, 8, temporal_enrichment=True).state_dict()
+    make(halves.copy(), 8, temporal_enrichment=True).load_state_dict(state_of_halves)
+    for other in (halves.assign(condition=["y", "x"] * 25), halves.assign(hours=np.arange(50) / 4)):
+        with pytest.raises(ValueError, match="under other conditions: composition"):
+            make(other, 8, temporal_enrichment=True).load_state_dict(state_of_halves)
     sampler = make(columns, 8)
     sampler.load_state_dict(state | {"step": len(sampler)})
     for place in ({"step": len(sampler) + 1}, {"step": -1}, {"epoch": -1}):
