@@ -22,8 +22,9 @@ follow the same hour and the same split.
 
 The rows of a batch are listed part by part and stratum by stratum and dealt to the replicas in
 turn, so that each replica holds its proportion of every stratum of every part, give or take one.
-A replica composes the row numbers of each global batch, which is a fraction of a millisecond of
-arithmetic for a few hundred rows, keeps its own, and needs to hear nothing from the others.
+A replica lists the strata of each global batch, which is a fraction of a millisecond of arithmetic
+for a few hundred rows, and needs to hear nothing from the others. Which rows of the strata they
+are it finds for its own share alone; with temporal enrichment for all, since no row is drawn twice.
 """
 
 import math
@@ -60,6 +61,9 @@ from dynaclr.sampling.windows import (
 
 # What a stream of random numbers is for; no two purposes share a stream.
 _STEP_ORDER, _STRATUM_TURN, _ROW_ORDER, _LEAKS, _FOCAL_HOUR, _BATCH, _REPLICA = range(7)
+
+# All places of a batch.
+_ALL = slice(None)
 
 _PLAIN_PARTS = ("primary", "leaked")
 _ENRICHED_PARTS = ("focal", "leaked_focal", "global", "leaked_global")
@@ -397,8 +401,7 @@ class FlexibleBatchSampler(Sampler[list[int]]):
 
     def replica_batch(self, epoch: int, step: int) -> np.ndarray:
         """Return this replica's rows of one step: ``(batch_size,)`` int64."""
-        rows = self.global_batch(epoch, step)
-        return rows[self._replicas(epoch, step) == self.rank]
+        return self._rows(self._compose(epoch, step, self._replicas(epoch, step) == self.rank))
 
     def describe(self, epoch: int, step: int) -> BatchDescription:
         """Return the rows of one step over all replicas with what each of them is there for."""
@@ -427,7 +430,8 @@ class FlexibleBatchSampler(Sampler[list[int]]):
         first = derive_key(self.seed, _REPLICA, epoch, step) % self.num_replicas
         return (np.arange(self.global_batch_size) + first) % self.num_replicas
 
-    def _compose(self, epoch: int, step: int) -> _Batch:
+    def _compose(self, epoch: int, step: int, share: np.ndarray | slice = _ALL) -> _Batch:
+        """Compose a batch, or a share of the places in its list."""
         if not 0 <= step < len(self):
             raise IndexError(f"step={step} is outside the epoch, which has {len(self)} steps.")
         shuffled = permute(np.array([step]), len(self), derive_key(self.seed, _STEP_ORDER, epoch))
@@ -435,10 +439,12 @@ class FlexibleBatchSampler(Sampler[list[int]]):
         group = int(np.searchsorted(self._first_step, slot, side="right")) - 1
         turn = slot - int(self._first_step[group])
         if self._hours is None:
-            return self._compose_plain(epoch, slot, group, turn)
-        return self._compose_enriched(epoch, step, group, turn)
+            return self._compose_plain(epoch, slot, group, turn, share)
+        return self._compose_enriched(epoch, step, group, turn, share)
 
-    def _compose_plain(self, epoch: int, slot: int, group: int, turn: int) -> _Batch:
+    def _compose_plain(
+        self, epoch: int, slot: int, group: int, turn: int, share: np.ndarray | slice
+    ) -> _Batch:
         n_primary = self.global_batch_size - self._n_leaked
         own = self._pools.of_group(group)
         draw = turn * n_primary + np.arange(n_primary)
@@ -453,13 +459,16 @@ class FlexibleBatchSampler(Sampler[list[int]]):
             position = np.r_[position, leaked - self._pools.start[leaked_pool]]
             pool = np.r_[pool, leaked_pool]
             part[n_primary:] = 1
+        listed = np.lexsort((pool, part))[share]
+        pool, position = pool[listed], position[listed]
         start = self._pools.start[pool]
         row_order = hash64(derive_key(self.seed, _ROW_ORDER, epoch), pool)
         place = start + permute(position, self._pools.start[pool + 1] - start, row_order)
-        listed = np.lexsort((pool, part))
-        return _Batch(group, place[listed], part[listed])
+        return _Batch(group, place, part[listed])
 
-    def _compose_enriched(self, epoch: int, step: int, group: int, turn: int) -> _Batch:
+    def _compose_enriched(
+        self, epoch: int, step: int, group: int, turn: int, share: np.ndarray | slice
+    ) -> _Batch:
         hours = self._hours
         focal_hour = self._focal_hour(epoch, group, turn)
         dealt, rounds, n_focal = self._deal_parts(epoch, group, turn)
@@ -479,7 +488,7 @@ class FlexibleBatchSampler(Sampler[list[int]]):
             outside = hours.count_outside(focal_places, focal_hour, self._half_width)
         is_leaked = dealt >= self._pools.of_group(group).size
         part = is_leaked + 2 * (np.arange(dealt.size) >= n_focal)
-        listed = np.lexsort((which, part))
+        listed = np.lexsort((which, part))[share]
         place = np.r_[focal_places, other_places][listed]
         return _Batch(group, place, part[listed], focal_hour, int(widened.sum()), outside)
 

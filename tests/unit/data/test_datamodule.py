@@ -184,6 +184,32 @@ def test_same_batches_for_any_number_of_workers(collection):
     assert rows_of(make(collection, num_workers=2).train_dataloader()) == alone
 
 
+def test_a_replica_draws_and_reads_its_own_share_alone(collection, monkeypatch):
+    module = make(collection, batch_size=8)
+    module.trainer = Trainer(accelerator="cpu", devices=2, logger=False, enable_checkpointing=False)
+    loader = module.train_dataloader()
+    asked = {"positives": [], "read": []}
+
+    def watch(owner, name):
+        original = getattr(owner, name)
+
+        def counted(rows, *more):
+            asked[name].append(rows.tolist())
+            return original(rows, *more)
+
+        monkeypatch.setattr(owner, name, counted)
+
+    watch(loader.dataset, "positives")
+    watch(loader.dataset.reader, "read")
+    shares = rows_of(loader)
+    assert asked["positives"] == [anchors for anchors, _ in shares]
+    assert asked["read"] == [anchors + positives for anchors, positives in shares]
+    for step, (anchors, _) in enumerate(shares):
+        whole = loader.dataset.anchors[loader.batches.global_batch(0, step)].tolist()
+        assert len(anchors) == 8 < len(whole)
+        assert set(anchors) <= set(whole)
+
+
 def test_lightning_does_not_wrap_composed_batches_unseen(collection):
     # By default it gives every replica other rows of the batches that are shared already.
     trainer = Trainer(accelerator="cpu", devices=2, logger=False, enable_checkpointing=False)

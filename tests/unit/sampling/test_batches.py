@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from sampling_tables import REPLICAS, Table, options, tables
 
 from dynaclr.sampling import BatchDescription, FixedEpochBatchSampler, FlexibleBatchSampler
+from dynaclr.sampling.randomness import permute
 
 few = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
@@ -128,6 +129,23 @@ def test_replicas_share_the_global_batch_whatever_their_number(table, global_siz
             assert all(label == whole.group for label in whole.group_of_row[own])
             assert not any(label == whole.group for label in whole.group_of_row[~own])
             assert_balanced_shares(replicas[0].describe(3, step), n)
+
+
+@pytest.mark.parametrize("leaky", [0.0, 0.25])
+def test_a_replica_places_the_rows_of_its_own_share_alone(monkeypatch, leaky):
+    columns = {"experiment": ["a", "b"] * 500, "condition": ["x", "y", "y", "x"] * 250}
+    sampler = make(columns, 16, num_replicas=8, rank=3, leaky=leaky)
+    placed = []
+
+    def counted(index, size, key):
+        placed.append(len(index))
+        return permute(index, size, key)
+
+    monkeypatch.setattr("dynaclr.sampling.batches.permute", counted)
+    share = sampler.replica_batch(0, 2)
+    assert placed == [1, 16], "the step, and the rows"
+    whole = sampler.describe(0, 2)
+    assert share.tolist() == whole.rows[whole.replica == 3].tolist()
 
 
 def assert_balanced_shares(batch: BatchDescription, num_replicas: int) -> None:
