@@ -5,6 +5,7 @@ import subprocess
 import pytest
 import yaml
 
+from dynaclr.experiments.training_config import merge
 from tests.unit.experiments.conftest import write_experiment
 from tests.unit.experiments.test_project import (
     duplicate_name,
@@ -62,20 +63,47 @@ def test_snakemake_starts_no_job(fault, tmp_path):
     assert not (tmp_path / "logs").exists()
 
 
-def test_broken_training_configuration_is_told_before_any_job(tmp_path):
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        (
+            {"model": {"learning_rat": 1}},
+            ["learning_rat"],
+        ),
+        pytest.param(
+            {
+                "data": {
+                    "tau_range": [0.1, 0.2],
+                    "sampling": {"group_weights": {"on": 1.0}},
+                }
+            },
+            [
+                *("experiment one: tau_range", "experiment two: tau_range", "interval_minutes=30"),
+                *("on is no train experiment. Did you mean 'one'?", "one has no weight"),
+            ],
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_broken_training_configuration_is_told_before_any_job(tmp_path, keys, told):
     content = {
         "experiments": [write_experiment(tmp_path, name) for name in ("one", "two")],
         "collections": {"both": {"train": ["one"], "validation": ["two"]}},
         "models": {"small": {"collection": "both", "training": "training.yaml"}},
     }
     training = {
-        "model": {"encoder": {"class_path": "dynaclr.models.SmallEncoder"}, "learning_rat": 1},
+        "model": {
+            "encoder": {
+                "class_path": "dynaclr.models.SmallEncoder",
+                "init_args": {"in_channels": 2},
+            }
+        },
         "data": {"patches": {"markers": ["phase", "reporter"], "size": [16, 16]}},
     }
-    (tmp_path / "training.yaml").write_text(yaml.safe_dump(training))
+    (tmp_path / "training.yaml").write_text(yaml.safe_dump(merge(training, keys)))
     project = Workflow(tmp_path)
     project.config = content
     said = project.run(fails=True)
     assert "models.small.training" in said
-    assert "learning_rat" in said
+    assert [text for text in told if text not in said] == []
     assert not (tmp_path / "results").exists()

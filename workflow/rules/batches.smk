@@ -25,7 +25,7 @@ rule inspect_batches:
         ),
     params:
         data=lambda wildcards: batches_of(wildcards.model),
-        # A function of input is no reason to run again: model and trainer do not matter here.
+        # A function of input is no reason to run again: what matters here is in `data`.
         training=lambda wildcards, input: training_of(wildcards.model),
         collection=lambda wildcards: collection_of(wildcards.model),
         seed=lambda wildcards: models[wildcards.model].seeds[0],

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from dynaclr.cli.jobs import refuse_live_jobs
+from dynaclr.data.pairing import check_collection
 from dynaclr.experiments import UserError
 from dynaclr.experiments.files import digest_path, digest_text
 from dynaclr.experiments.fingerprint import (
@@ -57,27 +58,37 @@ def read_project():
 
 
 def check_trainings():
-    """Build every model's training configuration once, before any job runs.
+    """Check every model's training configuration, alone and on its data, before any job runs."""
+    for name in models:
+        training = training_of(name)
+        build_once(name, training)
+        where, data = f"models.{name}.training", json.loads(training)["data"]
+        try:
+            check_collection(data, project.collection_of(name), registry, where)
+        except UserError as error:
+            stop(error)
+
+
+def build_once(name, training):
+    """Build a training configuration.
 
     That takes seconds, so a configuration that was found sound is remembered.
     """
-    for name in models:
-        training = training_of(name)
-        sound = Path(".snakemake/dynaclr") / digest_text(
-            training + code_digest("training", "data")
+    sound = Path(".snakemake/dynaclr") / digest_text(
+        training + code_digest("training", "data")
+    )
+    if sound.exists():
+        return
+    command = ["dynaclr", "check-training", "--training", training]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        told = done.stderr.replace(
+            "training configuration", f"models.{name}.training", 1
         )
-        if sound.exists():
-            continue
-        command = ["dynaclr", "check-training", "--training", training]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            told = done.stderr.replace(
-                "training configuration", f"models.{name}.training", 1
-            )
-            print(told, file=sys.stderr)
-            sys.exit(2)
-        sound.parent.mkdir(parents=True, exist_ok=True)
-        sound.touch()
+        print(told, file=sys.stderr)
+        sys.exit(2)
+    sound.parent.mkdir(parents=True, exist_ok=True)
+    sound.touch()
 
 
 def forget_lost_simulations():
@@ -405,8 +416,11 @@ def report_plan():
 def batches_of(model):
     """The part of a model's training configuration that says how its batches are made."""
     chosen = models[model]
-    data = load_training(chosen.training, chosen.overrides)["data"]
-    return json.dumps(data, sort_keys=True)
+    training = load_training(chosen.training, chosen.overrides)
+    trainer = training.get("trainer") or {}
+    wanted = ("devices", "num_nodes", "limit_train_batches", "overfit_batches")
+    kept = {key: trainer[key] for key in wanted if key in trainer}
+    return json.dumps({"data": training["data"], "trainer": kept}, sort_keys=True)
 
 
 # Everything that reads pixels of plates needs.

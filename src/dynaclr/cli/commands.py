@@ -30,6 +30,7 @@ def check(project: Path = Path("config/config.yaml")) -> None:
     Args:
         project: The project configuration (YAML).
     """
+    from dynaclr.data.pairing import check_collection
     from dynaclr.experiments import Problems, UserError
     from dynaclr.experiments.project import load_project
     from dynaclr.experiments.training_config import load_training
@@ -39,8 +40,11 @@ def check(project: Path = Path("config/config.yaml")) -> None:
     loaded, problems = load_project(project), Problems()
     for name, model in loaded.models.items():
         where = str(model.training) + (f" (model {name})" if model.overrides else "")
+        training = load_training(model.training, model.overrides)
         try:
-            check_training(load_training(model.training, model.overrides), where)
+            check_training(training, where)
+            collection = loaded.collection_of(name)
+            check_collection(training["data"], collection, loaded.registry, where)
         except UserError as error:
             problems.found.append(str(error))
     # Models that share a file share its faults.
@@ -270,6 +274,8 @@ def inspect_batches(
     max_steps: int = 1000,
 ) -> None:
     """Show what the batches of a training configuration hold, before anything is trained.
+
+    A batch is what all processes of the trainer see in a step.
 
     Args:
         training: The training configuration (YAML file, or YAML or JSON text).

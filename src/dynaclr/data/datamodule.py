@@ -20,16 +20,19 @@ from dynaclr.data.cells import CellReader, PatchConfig, at_common_size, check_ma
 from dynaclr.data.dataset import Batch, IndexColumn, MultiExperimentTripletDataset
 from dynaclr.data.loading import ResumableLoader
 from dynaclr.data.lookup import NormalizationConfig
+from dynaclr.data.pairing import POSITIVES, TAU_RANGE, as_names, offsets_of_all
 from dynaclr.experiments import UserError
+from dynaclr.experiments.registry import nearest
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.index.anchors import Anchors
+from dynaclr.index.columns import SPLIT
 from dynaclr.index.merge import UNKNOWN
 from dynaclr.sampling import (
+    ColumnPositiveSampler,
     FixedEpochBatchSampler,
     FlexibleBatchSampler,
     PositiveSampler,
     offset_weights,
-    offsets_in_frames,
 )
 from dynaclr.transforms import Normalize
 
@@ -87,11 +90,14 @@ class MultiExperimentDataModule(LightningDataModule):
     normalization : NormalizationConfig
     tau_range : tuple of float
         Hours from an anchor to its positive; ``[0, 0]`` takes the same observation twice, and
-        negative hours take an earlier observation of the cell or of an ancestor.
+        negative hours take an earlier observation of the cell or of an ancestor. Without effect
+        where `positives` are columns, as is `decay_rate`.
     decay_rate : float
         How fast the probability of an offset falls over `tau_range`.
-    positives : {"lineage", "track"}
-        Whether a descendant may be the positive too, or the same track alone.
+    positives : {"lineage", "track"} or list of str
+        Whether a descendant may be the positive too, or the same track alone. Or columns of the
+        index: any other observation of the split that agrees on all of them, where an "unknown"
+        agrees with nothing.
     query : str, optional
         Expression of `pandas.DataFrame.query` over the index's columns; observations that do not
         fulfil it are neither anchor nor positive.
@@ -143,9 +149,9 @@ class MultiExperimentDataModule(LightningDataModule):
         augmentations: list[nn.Module] | None = None,
         extraction_size: tuple[int, int] | None = None,
         normalization: NormalizationConfig = NormalizationConfig(),  # noqa: B008 (frozen)
-        tau_range: tuple[float, float] = (0.5, 2.0),
+        tau_range: tuple[float, float] = TAU_RANGE,
         decay_rate: float = 2.0,
-        positives: Literal["lineage", "track"] = "lineage",
+        positives: str | list[str] = "lineage",
         query: str | None = None,
         max_border_shift: int | None = None,
         carry: list[str] | None = None,
@@ -165,7 +171,7 @@ class MultiExperimentDataModule(LightningDataModule):
         self.normalization = normalization
         self.tau_range = tuple(tau_range)
         self.decay_rate = decay_rate
-        self.positives = positives
+        self.positives = positives if isinstance(positives, str) else list(positives)
         self.query = query
         self.max_border_shift = max_border_shift
         self.carry = list(carry or [])
@@ -206,6 +212,13 @@ class MultiExperimentDataModule(LightningDataModule):
             (
                 self.max_border_shift is None or self.max_border_shift >= 0,
                 f"max_border_shift is {self.max_border_shift}; it must be 0 or more",
+            ),
+            (
+                self.positives in POSITIVES
+                if isinstance(self.positives, str)
+                else len(self.positives) > 0,
+                f"positives is {self.positives!r}; it must be a mode or a list of columns. "
+                f"{nearest(str(self.positives), POSITIVES)}",
             ),
             (self.decay_rate >= 0, f"decay_rate is {self.decay_rate}; it must be 0 or more"),
             (
@@ -267,15 +280,13 @@ class MultiExperimentDataModule(LightningDataModule):
         selected[anchors.rows] = True
         return selected
 
-    def _positive_sampler(self, selected: NDArray[np.bool_]) -> PositiveSampler:
+    def _positive_sampler(
+        self, selected: NDArray[np.bool_]
+    ) -> PositiveSampler | ColumnPositiveSampler:
+        if not isinstance(self.positives, str):
+            return self._column_sampler(self.positives, selected)
         codes, names = self.index.codes("experiment")
-        offsets: list[NDArray[np.int64]] = []
-        for name in names:
-            try:
-                minutes = self.index.registry[name].interval_minutes
-                offsets.append(offsets_in_frames(self.tau_range, minutes))
-            except ValueError as error:
-                raise UserError(f"experiment {name}: {error}") from None
+        offsets = offsets_of_all(self.tau_range, self.index.registry, names)
         t, branch, branch_end = (
             self.index.column(column) for column in ("t", "branch", "branch_end")
         )
@@ -293,6 +304,26 @@ class MultiExperimentDataModule(LightningDataModule):
             seed=self.seed,
         )
 
+    def _column_sampler(
+        self, names: list[str], selected: NDArray[np.bool_]
+    ) -> ColumnPositiveSampler:
+        for name in names:
+            if name not in self.index.columns:
+                raise UserError(
+                    f"data.positives: the index has no column {name!r}. "
+                    f"{nearest(name, self.index.columns)}"
+                )
+            if self.index.is_text(name):
+                codes, categories = self.index.codes(name)
+                if UNKNOWN in categories:
+                    selected = selected & (codes != categories.index(UNKNOWN))
+        # No positive comes from the other side of the split.
+        everything = self.index.valid_anchors().frame(list(dict.fromkeys([*names, SPLIT])))
+        try:
+            return ColumnPositiveSampler(everything, candidates=selected, seed=self.seed)
+        except ValueError as error:
+            raise UserError(f"data.positives: {error}") from None
+
     def _dataset(
         self, split: str, reader: CellReader, selected: NDArray[np.bool_]
     ) -> MultiExperimentTripletDataset:
@@ -301,10 +332,12 @@ class MultiExperimentDataModule(LightningDataModule):
         )
         self._anchors[split] = anchors
         if len(anchors) == 0:
+            kind, key = f"{self.tau_range[0]:g} to {self.tau_range[1]:g} hours later", "tau_range"
+            if not isinstance(self.positives, str):
+                kind, key = f"that agrees on {', '.join(self.positives)}", "positives"
             raise UserError(
-                f"{self.collection}: no {split} cell has a positive {self.tau_range[0]:g} to "
-                f"{self.tau_range[1]:g} hours later. Widen `data.tau_range`, or what `data.query` "
-                "and `data.max_border_shift` let through."
+                f"{self.collection}: no {split} cell has a positive {kind}. Widen `data.{key}`, or "
+                "what `data.query` and `data.max_border_shift` let through."
             )
         log.info("%s: %d anchors; left out: %s", split, len(anchors), anchors.left_out)
         chosen = anchors.rows
@@ -331,11 +364,14 @@ class MultiExperimentDataModule(LightningDataModule):
         codes = self._columns[name][self._anchors["train"].rows]
         return np.bincount(codes[codes >= 0], minlength=len(self.classes[name]))
 
-    def batches(self, split: str) -> FlexibleBatchSampler:
-        """Compose the batches of a split, for this process's place among the replicas."""
+    def batches(self, split: str, num_replicas: int | None = None) -> FlexibleBatchSampler:
+        """Compose the batches of a split, for this process's place among the replicas.
+
+        Without a trainer it is the first of `num_replicas`, by default the only one.
+        """
         anchors = self._anchors[split]
-        columns = {"hours", *_names(self.sampling.batch_group_by)}
-        columns |= set(_names(self.sampling.stratify_by))
+        columns = {"hours", *as_names(self.sampling.batch_group_by)}
+        columns |= set(as_names(self.sampling.stratify_by))
         if self.patches.bag_of_channels:
             table = self._table_of_pairs(split, columns)
         else:
@@ -345,27 +381,31 @@ class MultiExperimentDataModule(LightningDataModule):
             return kind(
                 table,
                 self.batch_size,
-                **self._options(split),
-                num_replicas=self.trainer.world_size if self.trainer else 1,
+                **self._options(split, table),
+                num_replicas=self.trainer.world_size if self.trainer else num_replicas or 1,
                 rank=self.trainer.global_rank if self.trainer else 0,
                 seed=self.seed,
             )
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise UserError(f"data.sampling: {error}") from None
 
     def _table_of_pairs(self, split: str, columns: set[str]) -> pd.DataFrame:
         """Columns of a bag of channels' pairs; ``marker`` is one of them."""
-        pairs = self._datasets[split].pairs
-        rows, markers = pairs[np.arange(len(pairs))]
+        dataset = self._datasets[split]
+        rows, markers = dataset.anchors_at(np.arange(len(dataset))).T
         table = replace(self._anchors[split], rows=rows).frame(sorted(columns - {"marker"}))
-        table["marker"] = pd.Categorical.from_codes(markers, pairs.markers)
+        table["marker"] = pd.Categorical.from_codes(markers, dataset.pairs.markers)
         return table
 
-    def _options(self, split: str) -> dict[str, Any]:
+    def _options(self, split: str, table: pd.DataFrame) -> dict[str, Any]:
         options = asdict(self.sampling)
         if split != "train":
             # Experiments that only validate have no weight in training.
             options["group_weights"] = None
+            names = as_names(self.sampling.batch_group_by)
+            if names and len(table[names].drop_duplicates()) == 1:
+                # One experiment that validates is no fault to warn of; training leaks nonetheless.
+                options["leaky"] = 0.0
         return options
 
     def train_dataloader(self) -> ResumableLoader:
@@ -441,10 +481,6 @@ class MultiExperimentDataModule(LightningDataModule):
         for transform in self.augmentations:
             x_BCZYX = transform(x_BCZYX, generator)
         return x_BCZYX
-
-
-def _names(chosen: str | list[str] | None) -> list[str]:
-    return [chosen] if isinstance(chosen, str) else list(chosen or [])
 
 
 def read_statistics(experiments: Path, names: list[str]) -> pd.DataFrame:

@@ -95,6 +95,18 @@ class MultiExperimentTripletDataset(Dataset[Batch]):
     def __getitem__(self, key: int) -> Batch:
         return self.__getitems__([key])
 
+    def anchors_at(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Index row and number of the marker (-1: all of them) of anchors, shape (B, 2).
+
+        Parameters
+        ----------
+        positions : NDArray of int, shape (B,)
+            From 0 to ``len(self) - 1``.
+        """
+        if self.pairs is None:
+            return np.stack([self.anchors[positions], np.full(len(positions), -1)], axis=1)
+        return np.stack(self.pairs[positions], axis=1)
+
     def draw(self, keys: list[int] | NDArray[np.int64]) -> NDArray[np.int64]:
         """Look up what keys stand for.
 
@@ -120,10 +132,7 @@ class MultiExperimentTripletDataset(Dataset[Batch]):
             )
         epochs, positions = np.divmod(np.asarray(keys, dtype=np.int64), len(self))
         drawn = np.full((len(positions), 3), -1, np.int64)
-        if self.pairs is None:
-            drawn[:, 0] = self.anchors[positions]
-        else:
-            drawn[:, 0], drawn[:, 2] = self.pairs[positions]
+        drawn[:, [0, 2]] = self.anchors_at(positions)
         if self.positives is not None:
             drawn[:, 1] = self.positives(drawn[:, 0], int(epochs[0]))
         return drawn

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from dynaclr.evaluation.stores import KEY, REQUIRED, open_anndata, provenance_of
+from dynaclr.evaluation.stores import KEY, MARKER, REQUIRED, open_anndata, provenance_of
 from dynaclr.experiments import UserError
 from dynaclr.experiments.files import atomic_path, digest_file_of, digest_path, read_json, seal
 from dynaclr.experiments.registry import nearest
@@ -44,8 +44,9 @@ def append_columns(
     table : str or Path
         ``.csv`` or ``.parquet``.
     key : sequence of str, optional
-        Columns that the table and ``obs`` share; default: those of experiment, fov, track_id and
-        t that the table has. A table keyed by track gives its values to all frames of it.
+        Columns that the table and ``obs`` share; default: those of experiment, fov, track_id, t
+        and marker that the table and all stores have. A table keyed by track gives its values to
+        all frames of it.
     columns : sequence of str, optional
         What to append; default: all columns that are no key.
     replace : bool
@@ -63,12 +64,14 @@ def append_columns(
         one, a column is missing or already there, or a store has no observation with a row.
     """
     rows, facts = _read_table(Path(table))
-    key = list(key) if key else [name for name in KEY if name in rows]
-    columns = list(columns) if columns else [name for name in rows if name not in key]
-    _check_columns(rows, key, columns, table)
     opened = {Path(path): open_anndata(path) for path in stores}
     if not opened:
         raise UserError("no store was given. Name at least one.")
+    of_markers = all(MARKER in store.obs for store in opened.values())
+    known = [*KEY, MARKER] if of_markers else KEY
+    key = list(key) if key else [name for name in known if name in rows]
+    columns = list(columns) if columns else [name for name in rows if name not in key]
+    _check_columns(rows, key, columns, table)
     facts |= {"key": key, "columns": columns}
     matched = {
         str(path): _append(store, rows, key, columns, replace, (path, table))

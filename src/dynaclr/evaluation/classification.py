@@ -21,7 +21,7 @@ from dynaclr.evaluation.measures import (
     join_notes,
 )
 from dynaclr.evaluation.score_tables import ScoredSet, ScoreTables, tabulate_scores
-from dynaclr.evaluation.stores import KEY, Cohort
+from dynaclr.evaluation.stores import Cohort, key_of
 from dynaclr.evaluation.tasks import TaskRows
 from dynaclr.evaluation.variants import ordered_variants
 from dynaclr.experiments.project import TaskConfig
@@ -221,8 +221,9 @@ def _predictions(
 ) -> pd.DataFrame:
     """Probability of each class for every held-out row of the task, labelled or not."""
     here = np.flatnonzero(np.isin(rows.experiments, experiments))
-    keys = cohort.obs.iloc[rows.rows[here]][[*KEY, "lineage_id", "hours"]].reset_index(drop=True)
-    columns = [*KEY, "lineage_id", "hours", "variant", "label", "class", "probability"]
+    told = [*key_of(cohort.obs), "lineage_id", "hours"]
+    keys = cohort.obs.iloc[rows.rows[here]][told].reset_index(drop=True)
+    columns = [*told, "variant", "label", "class", "probability"]
     parts = []
     for name, classifier in classifiers.items():
         probability = classifier.predict_proba(cohort.features[name][rows.rows[here]])

@@ -17,7 +17,7 @@ from dynaclr.evaluation.classifier_registry import NOTE
 from dynaclr.evaluation.linear_classifier import LinearClassifier, fit_linear_classifier
 from dynaclr.evaluation.measures import join_notes
 from dynaclr.evaluation.scores import classification_scores
-from dynaclr.evaluation.stores import KEY, digest_of_store, read_cohort
+from dynaclr.evaluation.stores import digest_of_store, key_of, read_cohort
 from dynaclr.evaluation.tasks import LabelPaths, select_task
 from dynaclr.experiments import UserError
 from dynaclr.experiments.files import atomic_path, digest_path, read_json, write_json
@@ -111,9 +111,10 @@ def apply_linear_classifier(
     stores : mapping
         Experiment to embedding store.
     path : str or Path
-        Table to write, ``.parquet`` or ``.csv``: experiment, fov, track_id, t, ``predicted`` and
-        one ``probability_<class>`` a class. Provenance is in the Parquet file's metadata under
-        the key ``dynaclr``, or in ``<path>.json`` beside a CSV.
+        Table to write, ``.parquet`` or ``.csv``: experiment, fov, track_id, t (of a bag of
+        channels also marker), ``predicted`` and one ``probability_<class>`` a class. Provenance is
+        in the Parquet file's metadata under the key ``dynaclr``, or in ``<path>.json`` beside a
+        CSV.
 
     Returns
     -------
@@ -132,7 +133,7 @@ def apply_linear_classifier(
     cohort = read_cohort({_VARIANT: stores})
     _check_features(classifier, folder, cohort.feature_names[_VARIANT])
     probability = classifier.predict_proba(cohort.features[_VARIANT])
-    table = cohort.obs[KEY].copy()
+    table = cohort.obs[key_of(cohort.obs)].copy()
     table["predicted"] = np.array(classifier.classes, dtype=object)[probability.argmax(axis=1)]
     for number, name in enumerate(classifier.classes):
         table[f"probability_{name}"] = probability[:, number]

@@ -16,6 +16,7 @@ from dynaclr.evaluation.evaluate import write_csv
 from dynaclr.evaluation.measures import HELD_OUT, POOLED, fact_of
 from dynaclr.evaluation.score_tables import METRICS
 from dynaclr.evaluation.scores import classification_scores
+from dynaclr.evaluation.stores import key_of
 from dynaclr.evaluation.uncertainty import Estimate, adjust, estimate_mean
 from dynaclr.experiments import UserError
 from dynaclr.experiments.files import atomic_path
@@ -178,7 +179,7 @@ def _resample(
     for (task, _), part in known.groupby(["task", "experiment"], sort=True):
         classes = tuple(sorted(part["class"].unique()))
         part = part[part["label"].isin(classes)]
-        key = ["fov", "track_id", "t"]
+        key = [name for name in key_of(part) if name != "experiment"]
         rows = part.drop_duplicates(key).sort_values(key)
         clusters = rows.groupby(["fov", "lineage_id"], sort=True).ngroup().to_numpy()
         true = np.searchsorted(np.array(classes), rows["label"].to_numpy(str))

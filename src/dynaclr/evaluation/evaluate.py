@@ -21,7 +21,7 @@ from dynaclr.evaluation.maps import lay_out, write_maps
 from dynaclr.evaluation.matched import mixing_rows
 from dynaclr.evaluation.measures import fact_of, join_notes
 from dynaclr.evaluation.perturbation import mmd_rows, onset_rows
-from dynaclr.evaluation.stores import KEY, read_cohort
+from dynaclr.evaluation.stores import KEY, MARKER, key_of, read_cohort
 from dynaclr.evaluation.study import Study, make_study
 from dynaclr.evaluation.tasks import LabelPaths
 from dynaclr.experiments.files import atomic_path, write_json
@@ -203,7 +203,7 @@ def _write_tables(out_dir: Path, model: str, scores: list[TaskScores], results: 
         "confusion": (of_all("confusion"), CONFUSION_COLUMNS),
         "reliability": (of_all("reliability"), RELIABILITY_COLUMNS),
         "learning": (results.learning, LEARNING_COLUMNS),
-        "onsets": (results.onsets, ONSET_COLUMNS),
+        "onsets": (results.onsets, _columns_of(ONSET_COLUMNS, results.onsets)),
     }
     for name, (table, columns) in tables.items():
         write_csv(out_dir / f"{name}.csv", table.assign(model=model), columns)
@@ -211,6 +211,14 @@ def _write_tables(out_dir: Path, model: str, scores: list[TaskScores], results: 
     predictions = pd.concat(filled) if filled else pd.DataFrame(columns=PREDICTION_COLUMNS)
     with atomic_path(out_dir / "predictions.parquet") as temporary:
         _typed(predictions.assign(model=model)).to_parquet(temporary, index=False)
+
+
+def _columns_of(columns: list[str], table: pd.DataFrame) -> list[str]:
+    """Columns to write; of a bag of channels, after the track or frame also the marker."""
+    if MARKER not in table:
+        return columns
+    place = columns.index("t" if "t" in columns else "track_id") + 1
+    return [*columns[:place], MARKER, *columns[place:]]
 
 
 def write_csv(path: Path, table: pd.DataFrame, columns: list[str]) -> None:
@@ -227,9 +235,10 @@ def write_csv(path: Path, table: pd.DataFrame, columns: list[str]) -> None:
 def _typed(predictions: pd.DataFrame) -> pd.DataFrame:
     """Column types that do not depend on whether there is any row."""
     whole, real = ["track_id", "t", "lineage_id"], ["hours", "probability"]
-    text = [name for name in PREDICTION_COLUMNS if name not in (*whole, *real)]
+    columns = _columns_of(PREDICTION_COLUMNS, predictions)
+    text = [name for name in columns if name not in (*whole, *real)]
     types = {**dict.fromkeys(whole, "int64"), **dict.fromkeys(real, "float64")}
-    return predictions[PREDICTION_COLUMNS].astype({**types, **dict.fromkeys(text, "string")})
+    return predictions[columns].astype({**types, **dict.fromkeys(text, "string")})
 
 
 def _draw(out_dir: Path, scores: list[TaskScores], results: _Results) -> None:
@@ -260,6 +269,7 @@ def _classes(study: Study, scores: list[TaskScores]) -> dict[str, np.ndarray]:
 
 def _most_probable(predictions: pd.DataFrame, obs: pd.DataFrame) -> np.ndarray:
     """Most probable class of each observation, object, None where it was not predicted."""
-    best = predictions.loc[predictions.groupby(KEY)["probability"].idxmax()]
-    place = pd.MultiIndex.from_frame(best[KEY]).get_indexer(pd.MultiIndex.from_frame(obs[KEY]))
+    key = key_of(obs)
+    best = predictions.loc[predictions.groupby(key)["probability"].idxmax()]
+    place = pd.MultiIndex.from_frame(best[key]).get_indexer(pd.MultiIndex.from_frame(obs[key]))
     return np.where(place >= 0, best["class"].to_numpy(dtype=object)[place], None)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dynaclr.evaluation.projection import principal_components, standardize, umap_coordinates
-from dynaclr.evaluation.stores import KEY, Cohort
+from dynaclr.evaluation.stores import Cohort, key_of
 from dynaclr.evaluation.variants import (
     Variant,
     first_of_each_kind,
@@ -104,7 +104,7 @@ def _store(
     import anndata
 
     obs = cohort.obs.iloc[rows].copy()
-    obs.index = obs[KEY].astype(str).agg("/".join, axis=1)
+    obs.index = obs[key_of(obs)].astype(str).agg("/".join, axis=1)
     for name, values in classes.items():
         obs[name] = values[rows]
     text = obs.select_dtypes("object").columns

@@ -19,6 +19,7 @@ from dynaclr.evaluation.kinetics import (
 from dynaclr.evaluation.measures import ALL, HELD_OUT, POOLED, Measure, tabulate
 from dynaclr.evaluation.projection import standardize
 from dynaclr.evaluation.samples import MIN_LINEAGES
+from dynaclr.evaluation.stores import key_of
 from dynaclr.evaluation.study import Study
 from dynaclr.evaluation.variants import Variant
 
@@ -166,7 +167,8 @@ def onset_rows(study: Study, variant: Variant) -> tuple[Rows, pd.DataFrame]:
         How many control tracks seem to respond and, where the truth is known, error and share of
         onsets that were seen.
     pandas.DataFrame
-        experiment, fov, track_id, condition, hours, low, high of each track.
+        experiment, fov, track_id, (of a bag of channels: marker,) condition, hours, low, high of
+        each track.
     """
     if study.control is None:
         return Rows([], []), pd.DataFrame()
@@ -225,7 +227,7 @@ def _onsets(study: Study, signal: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
         true = study.truth["onset"][track[0]] if "onset" in study.truth else np.nan
         inside = study.hours[track[0]] < true <= study.hours[track[-1]]
         told.append(
-            {name: first[name] for name in ("experiment", "fov", "track_id", "condition")}
+            {name: first[name] for name in (*key_of(study.obs), "condition") if name != "t"}
             | {**onset._asdict(), "true_hours": true if inside else np.nan}
         )
     return pd.DataFrame(told)

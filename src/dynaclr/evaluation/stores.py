@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 KEY = ["experiment", "fov", "track_id", "t"]
+# A bag of channels has one row for each marker of an observation.
+MARKER = "marker"
 REQUIRED = [*KEY, "condition", "hours", "lineage_id"]
+
+
+def key_of(table: pd.DataFrame) -> list[str]:
+    """Columns that tell rows apart: `KEY`, and the marker where the table has one."""
+    return [*KEY, MARKER] if MARKER in table else list(KEY)
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,8 @@ class Cohort:
     Attributes
     ----------
     obs : pandas.DataFrame
-        One row an observation, sorted by (experiment, fov, track_id, t), index 0 to n - 1.
+        One row an observation (of a bag of channels: an observation and marker), sorted by
+        (experiment, fov, track_id, t, marker), index 0 to n - 1.
     features : dict of str to numpy.ndarray
         Variant to its features, float32, shape (n, d of that variant).
     feature_names : dict of str to list of str
@@ -80,7 +88,7 @@ def read_store(path: str | Path) -> AnnData:
     ------
     UserError
         When nothing is there, when it is no AnnData, when a column is missing, when an
-        observation stands twice, or when a row holds no finite feature.
+        observation (and marker) stands twice, or when a row holds no finite feature.
     """
     path = Path(path)
     if not path.exists():
@@ -160,10 +168,11 @@ def read_cohort(stores: Mapping[str, Mapping[str, str | Path]]) -> Cohort:
 
 
 def _check_rows(store: AnnData, path: Path) -> None:
-    twice = store.obs.duplicated(KEY)
+    key = key_of(store.obs)
+    twice = store.obs.duplicated(key)
     if twice.any():
         raise UserError(
-            f"{path}: {_tell(store.obs.loc[twice, KEY].iloc[0])} stands twice "
+            f"{path}: {_tell(store.obs.loc[twice, key].iloc[0])} stands twice "
             f"({int(twice.sum())} repeated rows in all). Make the store again."
         )
     features = np.asarray(store.X)
@@ -171,7 +180,7 @@ def _check_rows(store: AnnData, path: Path) -> None:
     if bad.any():
         raise UserError(
             f"{path}: {int(bad.sum())} of {len(bad)} rows hold no usable features (infinite, or "
-            f"all missing), first at {_tell(store.obs.loc[bad, KEY].iloc[0])}. "
+            f"all missing), first at {_tell(store.obs.loc[bad, key].iloc[0])}. "
             "Look at the loss curve of the model: a diverged training gives this."
         )
 
@@ -201,16 +210,23 @@ def _read_sorted(experiment: str, path: str | Path) -> AnnData:
             f"{path}: holds experiment {', '.join(map(str, found)) or 'none'}, "
             f"but was given as {experiment}. Correct the path."
         )
-    order = store.obs.reset_index(drop=True).sort_values(KEY, kind="stable").index.to_numpy()
+    obs = store.obs.reset_index(drop=True)
+    order = obs.sort_values(key_of(obs), kind="stable").index.to_numpy()
     return store[order].copy()
 
 
 def _check_same_rows(first: str, obs: pd.DataFrame, variant: str, other: pd.DataFrame) -> None:
-    mine, theirs = pd.MultiIndex.from_frame(obs[KEY]), pd.MultiIndex.from_frame(other[KEY])
+    key = key_of(obs)
+    if key_of(other) != key:
+        raise UserError(
+            f"variants {first} and {variant}: one of them has a row for each marker, the other one "
+            "for each observation. Embed both with the same `patches`."
+        )
+    mine, theirs = pd.MultiIndex.from_frame(obs[key]), pd.MultiIndex.from_frame(other[key])
     if mine.equals(theirs):
         return
     lacking, extra = mine.difference(theirs), theirs.difference(mine)
-    example = _tell(pd.Series(lacking[0] if len(lacking) else extra[0], index=KEY))
+    example = _tell(pd.Series(lacking[0] if len(lacking) else extra[0], index=key))
     raise UserError(
         f"variants {first} and {variant} do not hold the same observations: {variant} lacks "
         f"{len(lacking)} and has {len(extra)} more, for example {example}. Baselines are compared "
@@ -221,5 +237,5 @@ def _check_same_rows(first: str, obs: pd.DataFrame, variant: str, other: pd.Data
 def _tell(key: pd.Series) -> str:
     return (
         f"experiment {key['experiment']}, fov {key['fov']}, track {key['track_id']}, "
-        f"frame {key['t']}"
+        f"frame {key['t']}" + (f", marker {key[MARKER]}" if MARKER in key else "")
     )

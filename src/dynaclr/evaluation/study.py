@@ -11,7 +11,7 @@ import pandas as pd
 from dynaclr.evaluation.correction import left_as_they_are, with_corrections
 from dynaclr.evaluation.labels import join_numbers
 from dynaclr.evaluation.samples import independent_rows, matched_strata
-from dynaclr.evaluation.stores import Cohort
+from dynaclr.evaluation.stores import MARKER, Cohort, key_of
 from dynaclr.evaluation.tasks import LabelPaths, TaskRows, group_codes, select_task
 from dynaclr.evaluation.variants import Variant, ordered_variants, uncorrected
 from dynaclr.experiments import UserError
@@ -93,8 +93,8 @@ class Study:
 
     @cached_property
     def tracks(self) -> np.ndarray:
-        """Code of each row's track, distinct between experiments."""
-        key = ["experiment", "fov", "track_id"]
+        """Code of each row's track, distinct between experiments (and markers)."""
+        key = [name for name in key_of(self.obs) if name != "t"]
         return self.obs.groupby(key, sort=True, observed=True).ngroup().to_numpy()
 
     @cached_property
@@ -102,16 +102,17 @@ class Study:
         """Code of each row's parent track, -1 for none; None when the stores do not tell."""
         if "parent_track_id" not in self.obs:
             return None
-        key = ["experiment", "fov", "parent_track_id"]
+        key = [name for name in key_of(self.obs) if name not in ("track_id", "t")]
+        key.append("parent_track_id")
         codes = self.obs.groupby(key, sort=True, observed=True).ngroup().to_numpy()
         return np.where(self.obs["parent_track_id"].to_numpy() < 0, -1, codes)
 
     @cached_property
     def markers(self) -> dict[str, np.ndarray]:
         """Rows (bool) of each marker, where the observations have a column of several markers."""
-        if "marker" not in self.obs or self.obs["marker"].nunique() < 2:
+        if MARKER not in self.obs or self.obs[MARKER].nunique() < 2:
             return {}
-        values = self.obs["marker"]
+        values = self.obs[MARKER]
         return {name: (values == name).to_numpy() for name in sorted(values.dropna().unique())}
 
     @cached_property
@@ -188,18 +189,18 @@ def make_study(
 
 def per_marker(obs: pd.DataFrame, task: TaskConfig) -> list[TaskConfig]:
     """The task, and once more for each marker where the observations have a column of it."""
-    if "marker" not in obs or obs["marker"].nunique() < 2:
+    if MARKER not in obs or obs[MARKER].nunique() < 2:
         return [task]
     alone = [
         task.model_copy(
             update={
                 "name": f"{task.name}.{marker}",
                 "where": " and ".join(
-                    [*([f"({task.where})"] if task.where else []), f"marker == {marker!r}"]
+                    [*([f"({task.where})"] if task.where else []), f"{MARKER} == {marker!r}"]
                 ),
             }
         )
-        for marker in sorted(obs["marker"].dropna().unique())
+        for marker in sorted(obs[MARKER].dropna().unique())
     ]
     return [task, *alone]
 

@@ -71,7 +71,7 @@ class FovRuns:
             for name in listed:
                 if name not in known:
                     where = f"{key}: experiment {experiment}"
-                    problems.add(where, f"no {what} {name}", nearest(name, known))
+                    problems.add(where, f"no {what} {name}", nearest(str(name), known))
         problems.raise_if_any()
 
     def extents(

@@ -347,11 +347,12 @@ class MultiExperimentIndex:
         Raises
         ------
         UserError
-            When a name is unknown, the query cannot be evaluated, or an image is smaller than the
-            patch.
+            When a name is unknown, names are not given as lists, the query cannot be evaluated,
+            sizes are no pixels, or an image is smaller than the patch.
         ValueError
             When `has_positive` is no boolean array of one entry a row.
         """
+        _check_border(patch_size, max_border_shift)
         filters: dict[str, NDArray[np.bool_]] = {}
         if split is not None:
             filters["split"] = self._on_side(split)
@@ -411,6 +412,12 @@ class MultiExperimentIndex:
         )
         by_fov = isinstance(patch_size, Mapping)
         patch[used] = fovs.extents(used, patch_size, "patch_size") if by_fov else patch_size
+        none = used[np.any(patch[used] < 1, axis=1)]
+        if none.size:
+            raise UserError(
+                f"{fovs.title(none[0])}: patch_size is {patch[none[0]].tolist()}. Give a height "
+                "and a width of 1 pixel or more."
+            )
         small = used[np.any(image[used] < patch[used], axis=1)]
         if small.size:
             first = small[0]
@@ -479,11 +486,31 @@ def _known(
     given: Mapping[str, Sequence[str]], experiments: list[str], key: str
 ) -> Mapping[str, Sequence[str]]:
     problems = Problems()
-    for name in given:
+    if not isinstance(given, Mapping):
+        raise UserError(f"{key}: {given!r} is no mapping. Give a list of names by experiment.")
+    for name, listed in given.items():
         if name not in experiments:
-            problems.add(key, f"no experiment {name!r} in the index", nearest(name, experiments))
+            fix = nearest(str(name), experiments)
+            problems.add(key, f"no experiment {name!r} in the index", fix)
+        # One text would be read letter by letter.
+        elif isinstance(listed, str) or not isinstance(listed, Iterable):
+            where = f"{key}: experiment {name}"
+            problems.add(where, f"{listed!r} is no list", "Give a list of names")
     problems.raise_if_any()
     return given
+
+
+def _check_border(
+    patch_size: tuple[int, int] | FovExtents | None, max_border_shift: int | None
+) -> None:
+    problems = Problems()
+    if max_border_shift is not None and patch_size is None:
+        problems.add("max_border_shift", "there is no patch_size to move", "Give both, or neither")
+    if max_border_shift is not None and max_border_shift < 0:
+        problems.add("max_border_shift", f"it is {max_border_shift} pixels", "Give 0 or more")
+    if not isinstance(patch_size, Mapping | None) and np.shape(patch_size) != (2,):
+        problems.add("patch_size", f"{patch_size!r} is no pair", "Give a height and a width")
+    problems.raise_if_any()
 
 
 def _experiment_of(path: Path) -> str:

@@ -22,8 +22,9 @@ follow the same hour and the same split.
 
 The rows of a batch are listed part by part and stratum by stratum and dealt to the replicas in
 turn, so that each replica holds its proportion of every stratum of every part, give or take one.
-A replica composes the row numbers of each global batch, which is a fraction of a millisecond of
-arithmetic for a few hundred rows, keeps its own, and needs to hear nothing from the others.
+A replica lists the strata of each global batch, which is a fraction of a millisecond of arithmetic
+for a few hundred rows, and needs to hear nothing from the others. Which rows of the strata they
+are it finds for its own share alone; with temporal enrichment for all, since no row is drawn twice.
 """
 
 import math
@@ -32,13 +33,21 @@ import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from numbers import Real
 from typing import Any
 
 import numpy as np
 from torch.utils.data import Sampler
 
-from dynaclr.sampling.columns import as_names, encode_numbers, encode_together, take_column
+from dynaclr.sampling.columns import (
+    as_names,
+    check_length,
+    check_table,
+    encode_numbers,
+    encode_together,
+    take_column,
+)
 from dynaclr.sampling.leaks import lay_out_leaks
 from dynaclr.sampling.pools import Pools, RowSets
 from dynaclr.sampling.randomness import derive_key, hash64, permute
@@ -52,6 +61,9 @@ from dynaclr.sampling.windows import (
 
 # What a stream of random numbers is for; no two purposes share a stream.
 _STEP_ORDER, _STRATUM_TURN, _ROW_ORDER, _LEAKS, _FOCAL_HOUR, _BATCH, _REPLICA = range(7)
+
+# All places of a batch.
+_ALL = slice(None)
 
 _PLAIN_PARTS = ("primary", "leaked")
 _ENRICHED_PARTS = ("focal", "leaked_focal", "global", "leaked_global")
@@ -161,7 +173,8 @@ class FlexibleBatchSampler(Sampler[list[int]]):
         unknown, missing or not positive, and options out of range. The message names the column,
         group or option.
     TypeError
-        For a size, rank or seed that is no integer.
+        For a size, rank or seed that is no integer, a fraction, window or weight that is no number,
+        and a table, columns or weights of another type. The message names the option.
 
     Warns
     -----
@@ -205,14 +218,15 @@ class FlexibleBatchSampler(Sampler[list[int]]):
         self.seed = _integer(seed, "seed")
         self._n_leaked = round(_fraction(leaky, "leaky") * self.global_batch_size)
         self._global_fraction = _fraction(temporal_global_fraction, "temporal_global_fraction")
-        self._half_width = float(temporal_window_hours)
+        self._half_width = _number(temporal_window_hours, "temporal_window_hours")
         if not (math.isfinite(self._half_width) and self._half_width >= 0):
             raise ValueError(f"temporal_window_hours={temporal_window_hours} must be 0 or more.")
 
+        check_table(anchors, "anchors")
         self._sort_rows(
             anchors,
-            as_names(batch_group_by),
-            as_names(stratify_by),
+            as_names(batch_group_by, "batch_group_by"),
+            as_names(stratify_by, "stratify_by"),
             time_column if temporal_enrichment else None,
         )
         if self._n_leaked and len(self._groups) == 1:
@@ -249,6 +263,7 @@ class FlexibleBatchSampler(Sampler[list[int]]):
             self._hours = None
             return
         column = take_column(anchors, time_column, "time_column")
+        check_length(column, time_column, self._n_rows)
         hour, hours = encode_numbers(column, time_column)
         self._pools = Pools(group, stratum, len(self._groups), len(self._strata), hour, hours.size)
         self._hours = HourTable(self._pools, hour, hours)
@@ -259,6 +274,8 @@ class FlexibleBatchSampler(Sampler[list[int]]):
             steps = -(-rows // self.global_batch_size)
         else:
             weights = _check_weights(group_weights, self._groups)
+            # Numbers near the largest that there are would sum to infinity.
+            weights = weights / weights.max()
             share = weights / weights.sum() * (rows.sum() / self.global_batch_size)
             # A share that is whole but for rounding is not to be rounded up.
             steps = np.maximum(np.ceil(share * (1 - 1e-12)), 1).astype(np.int64)
@@ -335,8 +352,9 @@ class FlexibleBatchSampler(Sampler[list[int]]):
         Raises
         ------
         ValueError
-            If the state was saved with another seed, table, global batch size or other options. The
-            number of replicas may change as long as the global batch size does not.
+            If the state was saved with another seed, table, global batch size or other options, or
+            its place lies outside the epoch. The number of replicas may change as long as the
+            global batch size does not.
         """
         expected = self._fingerprint()
         different = [name for name in expected if state.get(name) != expected[name]]
@@ -345,19 +363,31 @@ class FlexibleBatchSampler(Sampler[list[int]]):
                 f"{name} {state.get(name)} (now {expected[name]})" for name in different
             )
             raise ValueError(f"The sampler's state was saved under other conditions: {told}.")
-        self._epoch = int(state["epoch"])
-        self._next_step = self._resume_step = int(state["step"])
+        epoch, step = (_integer(state.get(name), name) for name in ("epoch", "step"))
+        if epoch < 0 or not 0 <= step <= len(self):
+            raise ValueError(
+                f"The sampler's state is of epoch {epoch}, step {step}; an epoch has {len(self)} "
+                "steps."
+            )
+        self._epoch = epoch
+        self._next_step = self._resume_step = step
 
     def _fingerprint(self) -> dict[str, int]:
-        """Return what batches depend on; of the table, how many rows each pool has."""
+        """Return what batches depend on; of the table, the rows of each pool and their order."""
         enriched = self._hours and (self._global_fraction, self._half_width)
         options = repr((self._n_leaked, enriched, self._steps_of_group.tolist()))
         return {
             "seed": self.seed,
             "rows": self._n_rows,
             "global_batch_size": self.global_batch_size,
-            "composition": zlib.crc32(options.encode(), zlib.crc32(self._pools.start.tobytes())),
+            "composition": zlib.crc32(options.encode(), self._table_digest),
         }
+
+    @cached_property
+    def _table_digest(self) -> int:
+        # Once, as a state may be asked for after every batch, and this goes through all rows.
+        hours = b"" if self._hours is None else self._hours.hours.tobytes()
+        return zlib.crc32(self._pools.order, zlib.crc32(hours, zlib.crc32(self._pools.start)))
 
     def global_batch(self, epoch: int, step: int) -> np.ndarray:
         """Return the rows of one step over all replicas, at the cost of composing one batch.
@@ -371,8 +401,7 @@ class FlexibleBatchSampler(Sampler[list[int]]):
 
     def replica_batch(self, epoch: int, step: int) -> np.ndarray:
         """Return this replica's rows of one step: ``(batch_size,)`` int64."""
-        rows = self.global_batch(epoch, step)
-        return rows[self._replicas(epoch, step) == self.rank]
+        return self._rows(self._compose(epoch, step, self._replicas(epoch, step) == self.rank))
 
     def describe(self, epoch: int, step: int) -> BatchDescription:
         """Return the rows of one step over all replicas with what each of them is there for."""
@@ -401,7 +430,8 @@ class FlexibleBatchSampler(Sampler[list[int]]):
         first = derive_key(self.seed, _REPLICA, epoch, step) % self.num_replicas
         return (np.arange(self.global_batch_size) + first) % self.num_replicas
 
-    def _compose(self, epoch: int, step: int) -> _Batch:
+    def _compose(self, epoch: int, step: int, share: np.ndarray | slice = _ALL) -> _Batch:
+        """Compose a batch, or a share of the places in its list."""
         if not 0 <= step < len(self):
             raise IndexError(f"step={step} is outside the epoch, which has {len(self)} steps.")
         shuffled = permute(np.array([step]), len(self), derive_key(self.seed, _STEP_ORDER, epoch))
@@ -409,10 +439,12 @@ class FlexibleBatchSampler(Sampler[list[int]]):
         group = int(np.searchsorted(self._first_step, slot, side="right")) - 1
         turn = slot - int(self._first_step[group])
         if self._hours is None:
-            return self._compose_plain(epoch, slot, group, turn)
-        return self._compose_enriched(epoch, step, group, turn)
+            return self._compose_plain(epoch, slot, group, turn, share)
+        return self._compose_enriched(epoch, step, group, turn, share)
 
-    def _compose_plain(self, epoch: int, slot: int, group: int, turn: int) -> _Batch:
+    def _compose_plain(
+        self, epoch: int, slot: int, group: int, turn: int, share: np.ndarray | slice
+    ) -> _Batch:
         n_primary = self.global_batch_size - self._n_leaked
         own = self._pools.of_group(group)
         draw = turn * n_primary + np.arange(n_primary)
@@ -427,13 +459,16 @@ class FlexibleBatchSampler(Sampler[list[int]]):
             position = np.r_[position, leaked - self._pools.start[leaked_pool]]
             pool = np.r_[pool, leaked_pool]
             part[n_primary:] = 1
+        listed = np.lexsort((pool, part))[share]
+        pool, position = pool[listed], position[listed]
         start = self._pools.start[pool]
         row_order = hash64(derive_key(self.seed, _ROW_ORDER, epoch), pool)
         place = start + permute(position, self._pools.start[pool + 1] - start, row_order)
-        listed = np.lexsort((pool, part))
-        return _Batch(group, place[listed], part[listed])
+        return _Batch(group, place, part[listed])
 
-    def _compose_enriched(self, epoch: int, step: int, group: int, turn: int) -> _Batch:
+    def _compose_enriched(
+        self, epoch: int, step: int, group: int, turn: int, share: np.ndarray | slice
+    ) -> _Batch:
         hours = self._hours
         focal_hour = self._focal_hour(epoch, group, turn)
         dealt, rounds, n_focal = self._deal_parts(epoch, group, turn)
@@ -453,7 +488,7 @@ class FlexibleBatchSampler(Sampler[list[int]]):
             outside = hours.count_outside(focal_places, focal_hour, self._half_width)
         is_leaked = dealt >= self._pools.of_group(group).size
         part = is_leaked + 2 * (np.arange(dealt.size) >= n_focal)
-        listed = np.lexsort((which, part))
+        listed = np.lexsort((which, part))[share]
         place = np.r_[focal_places, other_places][listed]
         return _Batch(group, place, part[listed], focal_hour, int(widened.sum()), outside)
 
@@ -526,8 +561,8 @@ class FixedEpochBatchSampler(FlexibleBatchSampler):
 
 
 def _count_rows(anchors: Mapping[str, Any]) -> int:
-    names = list(anchors.keys())
-    n_rows = len(anchors[names[0]]) if names else 0
+    first = next(iter(anchors.keys()))
+    n_rows = len(take_column(anchors, first, "anchors"))
     if n_rows == 0:
         raise ValueError("anchors is empty: there is no row to make a batch of.")
     return n_rows
@@ -542,33 +577,53 @@ def _label(labels: list, codes: np.ndarray) -> np.ndarray:
 
 
 def _check_weights(group_weights: Mapping[Any, float], groups: list) -> np.ndarray:
-    unknown = [group for group in group_weights if group not in set(groups)]
-    missing = [group for group in groups if group not in group_weights]
+    # A pandas.Series has the groups in its index.
+    if not hasattr(group_weights, "items"):
+        raise TypeError(f"group_weights must map groups to weights, unlike {group_weights!r}.")
+    weight_of = dict(group_weights.items())
+    if len(weight_of) < len(group_weights):
+        raise ValueError("group_weights names a group twice.")
+    unknown = [group for group in weight_of if group not in set(groups)]
+    missing = [group for group in groups if group not in weight_of]
     if unknown or missing:
         told = [f"has no group {group!r}" for group in missing]
         told += [f"names {group!r}, which is not in the table" for group in unknown]
         raise ValueError(f"group_weights {'; '.join(told)}. The groups are: {groups}.")
-    for group in groups:
-        weight = group_weights[group]
-        if not (isinstance(weight, Real) and math.isfinite(weight) and weight > 0):
-            raise ValueError(f"group_weights of {group!r} is {weight!r}; it must be positive.")
-    return np.array([group_weights[group] for group in groups], dtype=np.float64)
+    weights = [_number(weight_of[group], f"group_weights of {group!r}") for group in groups]
+    for group, weight in zip(groups, weights, strict=True):
+        if not (math.isfinite(weight) and weight > 0):
+            raise ValueError(
+                f"group_weights of {group!r} is {weight_of[group]!r}; it must be positive, finite."
+            )
+    return np.array(weights)
 
 
 def _integer(value: Any, name: str) -> int:
     try:
-        return operator.index(value)
+        # True is an integer to Python, and never meant as one.
+        return operator.index(None if isinstance(value, bool) else value)
     except TypeError:
         raise TypeError(f"{name} must be an integer, not {value!r}.") from None
 
 
 def _size(value: Any, name: str) -> int:
-    if _integer(value, name) < 1:
+    size = _integer(value, name)
+    if size < 1:
         raise ValueError(f"{name}={value} must be at least 1.")
-    return operator.index(value)
+    return size
+
+
+def _number(value: Any, name: str) -> float:
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, not {value!r}.")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def _fraction(value: Any, name: str) -> float:
-    if not 0 <= value <= 1:
+    fraction = _number(value, name)
+    if not 0 <= fraction <= 1:
         raise ValueError(f"{name}={value} is outside 0 to 1.")
-    return float(value)
+    return fraction

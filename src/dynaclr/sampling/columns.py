@@ -1,6 +1,6 @@
 """Columns of labels or numbers as integer codes whose order depends on the values alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,30 @@ import numpy as np
 _FEW_VALUES = 1 << 16
 
 
-def as_names(columns: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Return column names as a tuple: one name, several names, or none."""
+def as_names(columns: str | Sequence[str] | None, option: str) -> tuple[str, ...]:
+    """Return column names as a tuple: one name, several names, or none.
+
+    Anything else is a TypeError that names `option`, the argument that they are of.
+    """
     if columns is None:
         return ()
-    return (columns,) if isinstance(columns, str) else tuple(columns)
+    names = (columns,) if isinstance(columns, str) else columns
+    if not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
+        raise TypeError(
+            f"{option} must be a column name, several of them or None, not {columns!r}."
+        )
+    return tuple(names)
+
+
+def check_table(table: Any, option: str) -> None:
+    """Raise a TypeError unless a table is a mapping, and a ValueError if it has no column."""
+    if not (hasattr(table, "keys") and hasattr(table, "__getitem__")):
+        raise TypeError(
+            f"{option} must be a pandas.DataFrame or a mapping of column name to 1-D array, not a "
+            f"{type(table).__name__}."
+        )
+    if not len(table.keys()):
+        raise ValueError(f"{option} is empty: it has no column.")
 
 
 def take_column(table: Mapping[str, Any], name: str, option: str) -> Any:
@@ -36,6 +55,12 @@ def take_column(table: Mapping[str, Any], name: str, option: str) -> Any:
     if np.ndim(column) != 1:
         raise ValueError(f"Column {name!r} ({option}) has {np.ndim(column)} dimensions, not 1.")
     return column
+
+
+def check_length(column: Any, name: str, n_rows: int) -> None:
+    """Raise a ValueError unless a column has as many rows as the others."""
+    if len(column) != n_rows:
+        raise ValueError(f"Column {name!r} has {len(column)} rows where others have {n_rows}.")
 
 
 def encode(column: Any, name: str) -> tuple[np.ndarray, list]:
@@ -105,8 +130,7 @@ def encode_together(
     codes, labels = None, []
     for name in names:
         column = take_column(table, name, option)
-        if len(column) != n_rows:
-            raise ValueError(f"Column {name!r} has {len(column)} rows where others have {n_rows}.")
+        check_length(column, name, n_rows)
         more_codes, more_labels = encode(column, name)
         if codes is None:
             codes, labels = more_codes, [(label,) for label in more_labels]

@@ -80,11 +80,13 @@ def offset_weights(offsets: np.ndarray, decay_rate: float = 2.0) -> np.ndarray:
     Raises
     ------
     ValueError
-        If there is no offset, or the decay rate is negative or not finite.
+        If there is no offset, one is not finite, or the decay rate is negative or not finite.
     """
     distance = np.abs(np.asarray(offsets, dtype=np.float64))
     if distance.size == 0:
         raise ValueError("offsets is empty: there is nothing to weigh.")
+    if not np.isfinite(distance).all():
+        raise ValueError(f"offsets must be finite numbers of frames: {offsets}.")
     if not (math.isfinite(decay_rate) and decay_rate >= 0):
         raise ValueError(f"decay_rate must be finite and not negative, not {decay_rate:g}.")
     span = np.ptp(distance)

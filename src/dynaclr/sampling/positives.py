@@ -65,8 +65,8 @@ class PositiveSampler:
     Raises
     ------
     ValueError
-        If the arrays disagree in length, a range of branches is empty, an experiment has no
-        offsets, or, with negative offsets, a track and its descendant share a frame.
+        If the arrays or lists disagree in length, a range of branches is empty, an experiment has
+        no offsets, or, with negative offsets, a track and its descendant share a frame.
     TypeError
         If an array is not of integers.
 
@@ -108,6 +108,10 @@ class PositiveSampler:
             raise ValueError(
                 f"experiment holds codes from {lowest} to {highest}, but offsets are given for "
                 f"{len(offsets)} experiments."
+            )
+        if weights is not None and len(weights) != len(offsets):
+            raise ValueError(
+                f"weights are given for {len(weights)} experiments, but offsets for {len(offsets)}."
             )
         shape = len(offsets), max(len(own) for own in offsets)
         # Shorter lists are filled up with offsets of no weight. The nearest offset comes first,

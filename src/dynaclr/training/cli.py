@@ -17,6 +17,8 @@ from dynaclr.experiments import Problems, UserError
 from dynaclr.training.base import TrainedModule
 
 _DEFAULT_MODEL = "dynaclr.training.ContrastiveModule"
+# Trainer arguments that every machine can do.
+ON_ANY_MACHINE = {"accelerator": "cpu", "devices": 1, "num_nodes": 1}
 _NOT_TOLD = (
     "Does not validate against any of the Union subtypes",
     "Subtypes: ",
@@ -174,9 +176,13 @@ def check_encoder(model: TrainedModule, data: MultiExperimentDataModule, where: 
     UserError
         When it is not.
     """
+    patches = data.patches
+    channels = (len(patches.markers), "data.patches.markers")
+    if patches.bag_of_channels:
+        channels = (1, "data.patches.bag_of_channels")
     given = {
-        "in_channels": (len(data.patches.markers), "data.patches.markers"),
-        "in_stack_depth": (data.patches.depth, "data.patches.depth"),
+        "in_channels": channels,
+        "in_stack_depth": (patches.depth, "data.patches.depth"),
     }
     problems = Problems()
     for argument, (number, key) in given.items():
@@ -187,6 +193,13 @@ def check_encoder(model: TrainedModule, data: MultiExperimentDataModule, where: 
                 f"{argument} is {expected} but {key} gives {number}",
                 "Make them equal",
             )
+    last = max(getattr(model.encoder, "channels", [0]))
+    if last >= channels[0]:
+        problems.add(
+            f"{where}: model.encoder",
+            f"it sees channel {last}, counted from 0, but {channels[1]} gives {channels[0]}",
+            "Give it channels that there are",
+        )
     problems.raise_if_any()
 
 
@@ -203,7 +216,7 @@ def check_training(content: dict[str, Any], where: str) -> None:
     content = with_data(content, "collection", "experiments", 0)
     if isinstance(content.get("trainer"), dict):
         # The machine that checks is seldom the one that trains.
-        content["trainer"] |= {"accelerator": "cpu", "devices": 1, "num_nodes": 1}
+        content["trainer"] |= ON_ANY_MACHINE
     build(content, where)
 
 

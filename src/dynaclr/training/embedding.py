@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 import yaml
+import zarr
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -39,7 +41,9 @@ from dynaclr.transforms import Normalize
 
 log = logging.getLogger(__name__)
 
-Matrices = tuple[NDArray[np.float32], NDArray[np.float32]]
+# Rows of a store that are held in memory before they are written together: chunks of the store
+# hold thousands of rows, and each write compresses anew those that it touches.
+_BLOCK = 4096
 
 
 def embed(
@@ -121,8 +125,7 @@ def write_embeddings(
         When index or statistics are missing, or are not those that were written.
     """
     cells = Cells(experiment_dir, data.patches, data.normalization, data.cache_mb << 20)
-    for path, matrices in _run(encoders, cells, batch_size, device).items():
-        _write(cells, matrices, facts[path], path)
+    _embed_into(encoders, facts, cells, batch_size, device)
 
 
 def fit_pixels(
@@ -204,9 +207,8 @@ def embed_baselines(
             arrays = (torch.from_numpy(stored[name]) for name in ("mean", "components"))
             encoders[pixels_out] = PixelComponents(*arrays)
     config = {"config": {"patches": asdict(patches), "normalization": asdict(normalization)}}
-    embedded = _run(encoders, cells, batch_size, torch.device("cpu"))
-    for path, matrices in embedded.items():
-        _write(cells, matrices, facts[path] | config, path)
+    facts = {path: own | config for path, own in facts.items()}
+    _embed_into(encoders, facts, cells, batch_size, torch.device("cpu"))
 
 
 class Cells:
@@ -291,41 +293,85 @@ def _trained(cli: TrainingCLI, model_dir: Path) -> nn.Module:
     return model.encoder
 
 
+class _Store:
+    """An embedding store that is filled row by row; memory does not grow with the rows.
+
+    Parameters
+    ----------
+    path : Path
+        AnnData zarr store to write.
+    cells : Cells
+        What its rows are.
+    facts : dict
+        Provenance beside the digests of the experiment's tables.
+    """
+
+    def __init__(self, path: Path, cells: Cells, facts: dict[str, Any]) -> None:
+        self._path, self._cells, self._facts = path, cells, facts
+        self._arrays: list[zarr.Array] = []
+        self._held: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
+        self._n_written = 0
+
+    def add(self, features: Tensor, projections: Tensor) -> None:
+        """Append features (B, D) and projections (B, P) of the next rows."""
+        rows = (features.float().cpu().numpy(), projections.float().cpu().numpy())
+        if not self._arrays:
+            self._create(*(matrix.shape[1] for matrix in rows))
+        self._held.append(rows)
+        if sum(len(features) for features, _ in self._held) >= _BLOCK:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the rows that are held."""
+        if not self._held:
+            return
+        blocks = [np.concatenate(parts) for parts in zip(*self._held, strict=True)]
+        end = self._n_written + len(blocks[0])
+        for array, block in zip(self._arrays, blocks, strict=True):
+            array[self._n_written : end] = block
+        self._n_written, self._held = end, []
+
+    def _create(self, *widths: int) -> None:
+        """Write everything but the numbers, of which there are zeros that take no memory."""
+        zeros = [np.broadcast_to(np.float32(0), (len(self._cells), width)) for width in widths]
+        store = ad.AnnData(X=zeros[0], obs=self._cells.observations())
+        store.obsm["X_projections"] = zeros[1]
+        # What ran where and when stands with the model: a store made again has the same bytes.
+        provenance = self._facts | self._cells.digests | {"dynaclr": version("dynaclr")}
+        store.uns["dynaclr"] = json.dumps(provenance, sort_keys=True)
+        store.write_zarr(self._path)
+        group = zarr.open_group(self._path, mode="r+")
+        self._arrays = [group["X"], group["obsm/X_projections"]]
+
+
 @torch.inference_mode()
-def _run(
-    encoders: dict[Path, nn.Module], cells: Cells, batch_size: int, device: torch.device
-) -> dict[Path, Matrices]:
-    """Features and projections of all rows, in their order, by every encoder."""
+def _embed_into(
+    encoders: dict[Path, nn.Module],
+    facts: dict[Path, dict[str, Any]],
+    cells: Cells,
+    batch_size: int,
+    device: torch.device,
+) -> None:
+    """Write features and projections of all rows, in their order, by every encoder."""
     normalize = Normalize()
-    collected: dict[Path, list[Matrices]] = {path: [] for path in encoders}
     for encoder in encoders.values():
         encoder.eval().to(device)
-    done = 0
-    for number, batch in enumerate(cells.batches(batch_size)):
-        moved = {name: value.to(device) for name, value in batch.items()}
-        x_BCZYX = normalize(at_common_size(moved), moved["center"], moved["spread"])
-        for path, encoder in encoders.items():
-            features, projections = encoder(x_BCZYX)
-            collected[path].append(
-                (features.float().cpu().numpy(), projections.float().cpu().numpy())
-            )
-        done += len(x_BCZYX)
-        if number % 20 == 0:
-            log.info("%s: %d of %d observations", cells.name, done, len(cells))
-    return {
-        path: tuple(np.concatenate(parts) for parts in zip(*batches, strict=True))
-        for path, batches in collected.items()
-    }
-
-
-def _write(cells: Cells, matrices: Matrices, facts: dict[str, Any], out: Path) -> None:
-    obs = cells.observations()
-    store = ad.AnnData(X=matrices[0], obs=obs)
-    store.obsm["X_projections"] = matrices[1]
-    # What ran where and when stands with the model: a store made again has the same bytes.
-    provenance = facts | cells.digests | {"dynaclr": version("dynaclr")}
-    store.uns["dynaclr"] = json.dumps(provenance, sort_keys=True)
-    with atomic_path(out) as temporary:
-        store.write_zarr(temporary)
-    seal(out)
-    log.info("%s: all %d observations written to %s", cells.name, len(obs), out)
+    with ExitStack() as finished:
+        stores = {
+            path: _Store(finished.enter_context(atomic_path(path)), cells, facts[path])
+            for path in encoders
+        }
+        done = 0
+        for number, batch in enumerate(cells.batches(batch_size)):
+            moved = {name: value.to(device) for name, value in batch.items()}
+            x_BCZYX = normalize(at_common_size(moved), moved["center"], moved["spread"])
+            for path, encoder in encoders.items():
+                stores[path].add(*encoder(x_BCZYX))
+            done += len(x_BCZYX)
+            if number % 20 == 0:
+                log.info("%s: %d of %d observations", cells.name, done, len(cells))
+        for store in stores.values():
+            store.flush()
+    for path in encoders:
+        seal(path)
+        log.info("%s: all %d observations written to %s", cells.name, len(cells), path)

@@ -14,11 +14,13 @@ from torch import Tensor
 
 from dynaclr.data import MultiExperimentDataModule
 from dynaclr.data.dataset import MultiExperimentTripletDataset
+from dynaclr.experiments import UserError
 from dynaclr.experiments.files import atomic_path
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.sampling import FlexibleBatchSampler
-from dynaclr.training.cli import build, with_data
+from dynaclr.training.cli import ON_ANY_MACHINE, build, with_data
 from dynaclr.training.inspection_figures import save_audit_figure, save_pairs_figure
+from dynaclr.training.launch import count_processes
 
 log = logging.getLogger(__name__)
 
@@ -33,16 +35,18 @@ class Audit:
     Attributes
     ----------
     draws : pandas.DataFrame
-        One line an anchor drawn: ``step``, ``row`` (of the index), ``part``, ``experiment``,
-        ``condition``, ``hours``, ``focal_hour`` (NaN without temporal enrichment) and
-        ``offset_hours`` to its positive.
+        One line an anchor drawn: ``step``, ``position`` (of the dataset), ``row`` (of the index),
+        ``experiment``, ``condition`` and, of a bag of channels, ``marker``; ``part``, ``hours``,
+        ``focal_hour`` (NaN without temporal enrichment) and ``offset_hours`` to its positive.
     steps : pandas.DataFrame
-        One line a step: ``step``, ``group``, ``focal_hour``, ``rows``, ``distinct_rows``,
-        ``lineages``, ``same_lineage_negatives`` (share of the negatives), ``widened`` and
-        ``outside_window`` of the sampler, and ``<part>``, ``experiment=<name>`` and
-        ``condition=<name>`` counts.
+        One line a step: ``step``, ``group``, ``focal_hour``, ``rows``, ``distinct_rows`` (of the
+        sampler: anchors, which are pairs of row and marker in a bag of channels), ``lineages``,
+        ``same_lineage_negatives`` (share of the negatives), ``widened`` and ``outside_window`` of
+        the sampler, and ``<part>``, ``experiment=<name>``, ``condition=<name>`` and, of a bag of
+        channels, ``marker=<name>`` counts.
     available : pandas.DataFrame
-        One line a valid anchor: ``row``, ``experiment``, ``condition``.
+        One line a valid anchor, by its position: ``position``, ``row``, ``experiment``,
+        ``condition`` and, of a bag of channels, ``marker``.
     epoch_steps : int
         Steps of a whole epoch; `steps` may hold only the first of them.
     """
@@ -63,6 +67,9 @@ def inspect_batches(
     max_steps: int = MAX_STEPS,
 ) -> Audit:
     """Write what the training batches of an epoch hold, as a table and two figures.
+
+    A batch is what all processes that the trainer asks for see in a step, and an epoch has as many
+    steps as the trainer lets through (``limit_train_batches``).
 
     Parameters
     ----------
@@ -86,23 +93,64 @@ def inspect_batches(
     Raises
     ------
     UserError
-        When the configuration or the data do not fit.
+        When the configuration or the data do not fit, there is no such epoch, or no step.
     """
+    if epoch < 0 or max_steps < 1:
+        raise UserError(
+            f"inspect-batches: epoch is {epoch} and max_steps {max_steps}. Epochs count from 0, "
+            "and at least one step must be looked at."
+        )
     content = with_data(training, str(collection), str(experiments), seed)
-    datamodule = build(content, "training configuration").datamodule
+    n_processes = _count_replicas(content.get("trainer") or {})
+    # The machine that looks at batches is seldom the one that trains.
+    content["trainer"] = (content.get("trainer") or {}) | ON_ANY_MACHINE
+    built = build(content, "training configuration")
+    datamodule = built.datamodule
     datamodule.setup()
-    loader = datamodule.train_dataloader()
-    audit = audit_batches(loader.batches, loader.dataset, datamodule.index, epoch, max_steps)
+    dataset = datamodule.train_dataloader().dataset
+    batches = datamodule.batches("train", n_processes)
+    n_steps = _count_steps(len(batches), built.trainer.limit_train_batches)
+    audit = audit_batches(batches, dataset, datamodule.index, epoch, max_steps, n_steps)
     out_dir = Path(out_dir)
     with atomic_path(out_dir / "batches.csv") as temporary:
         audit.steps.to_csv(temporary, index=False, float_format="%.6g")
     save_audit_figure(
         audit.draws, audit.steps, audit.available, audit.epoch_steps, out_dir / "batches.png"
     )
-    shown, patches = example_pairs(datamodule, loader.dataset, audit.draws, epoch)
-    save_pairs_figure(shown, patches, datamodule.patches.markers, out_dir / "batch_pairs.png")
-    log.info("%d of %d steps of epoch %d audited", len(audit.steps), audit.epoch_steps, epoch)
+    shown, patches = example_pairs(datamodule, dataset, audit.draws, epoch)
+    # In a bag of channels each pair has a marker of its own.
+    markers = () if datamodule.patches.bag_of_channels else datamodule.patches.markers
+    save_pairs_figure(shown, patches, markers, out_dir / "batch_pairs.png")
+    log.info(
+        "%d of %d steps of epoch %d audited, as %d process(es) train them",
+        len(audit.steps),
+        audit.epoch_steps,
+        epoch,
+        n_processes,
+    )
     return audit
+
+
+def _count_replicas(trainer: dict[str, Any]) -> int:
+    """Processes that the trainer asks for; where it leaves that open, those of this machine."""
+    devices = trainer.get("devices", "auto")
+    number = str(len(devices)) if isinstance(devices, list) else str(devices)
+    if number.isdecimal() and int(number) > 0:
+        return int(number) * trainer.get("num_nodes", 1)
+    accelerator = "cpu" if trainer.get("accelerator") == "cpu" else "auto"
+    n_devices, n_nodes = count_processes(trainer | {"accelerator": accelerator})
+    return n_devices * n_nodes
+
+
+def _count_steps(n_steps: int, limit: int | float) -> int:
+    """Steps of an epoch that the trainer lets through, as Lightning counts them."""
+    limited = int(n_steps * limit) if isinstance(limit, float) else min(n_steps, limit)
+    if limited < 1:
+        raise UserError(
+            f"trainer.limit_train_batches is {limit}: of the {n_steps} steps of an epoch none is "
+            "left. Raise it."
+        )
+    return limited
 
 
 def audit_batches(
@@ -111,36 +159,32 @@ def audit_batches(
     index: MultiExperimentIndex,
     epoch: int = 0,
     max_steps: int = MAX_STEPS,
+    epoch_steps: int | None = None,
 ) -> Audit:
-    """Compose an epoch's batches, with their positives, and count what they hold."""
-    experiment, experiments = index.codes("experiment")
-    condition, conditions = index.codes("condition")
+    """Compose an epoch's batches, with their positives, and count what they hold.
+
+    `epoch_steps` are the steps that an epoch is trained for; by default all of the sampler's.
+    """
+    epoch_steps = len(sampler) if epoch_steps is None else epoch_steps
     hours, lineage = index.column("hours"), index.column("lineage_id")
+    available = _anchor_table(dataset, index, np.arange(len(dataset)))
     used = {
-        column: [names[code] for code in np.unique(codes[dataset.anchors])]
-        for column, codes, names in (
-            ("experiment", experiment, experiments),
-            ("condition", condition, conditions),
-        )
+        column: sorted(available[column].unique())
+        for column in ("experiment", "condition", "marker")
+        if column in available
     }
     lines, steps = [], []
-    for step in range(min(len(sampler), max_steps)):
+    for step in range(min(epoch_steps, max_steps)):
         batch = sampler.describe(epoch, step)
-        rows = dataset.anchors[batch.rows]
+        drawn = _anchor_table(dataset, index, batch.rows)
+        rows = drawn["row"].to_numpy()
         partners = dataset.positives(rows, epoch)
         focal = np.nan if batch.focal_hour is None else batch.focal_hour
-        drawn = pd.DataFrame(
-            {
-                "step": step,
-                "row": rows,
-                "part": batch.part,
-                "experiment": np.asarray(experiments, dtype=object)[experiment[rows]],
-                "condition": np.asarray(conditions, dtype=object)[condition[rows]],
-                "hours": hours[rows],
-                "focal_hour": focal,
-                "offset_hours": hours[partners] - hours[rows],
-            }
-        )
+        drawn.insert(0, "step", step)
+        drawn["part"] = batch.part
+        drawn["hours"] = hours[rows]
+        drawn["focal_hour"] = focal
+        drawn["offset_hours"] = hours[partners] - hours[rows]
         lines.append(drawn)
         counts = {str(part): n for part, n in drawn["part"].value_counts(sort=False).items()}
         for column, names in used.items():
@@ -151,7 +195,7 @@ def audit_batches(
                 "group": batch.group,
                 "focal_hour": focal,
                 "rows": len(rows),
-                "distinct_rows": np.unique(rows).size,
+                "distinct_rows": np.unique(batch.rows).size,
                 "lineages": np.unique(lineage[rows]).size,
                 "same_lineage_negatives": same_lineage_share(lineage[rows]),
                 "widened": batch.widened,
@@ -159,18 +203,25 @@ def audit_batches(
             }
             | counts
         )
-    available = pd.DataFrame(
-        {
-            "row": dataset.anchors,
-            "experiment": np.asarray(experiments, dtype=object)[experiment[dataset.anchors]],
-            "condition": np.asarray(conditions, dtype=object)[condition[dataset.anchors]],
-        }
-    )
     # A part that a step lacks has none of its rows.
     table = pd.DataFrame(steps)
     parts = sorted({part for drawn in lines for part in drawn["part"]})
     table[parts] = table[parts].fillna(0).astype(int)
-    return Audit(pd.concat(lines, ignore_index=True), table, available, len(sampler))
+    return Audit(pd.concat(lines, ignore_index=True), table, available, epoch_steps)
+
+
+def _anchor_table(
+    dataset: MultiExperimentTripletDataset, index: MultiExperimentIndex, positions: NDArray
+) -> pd.DataFrame:
+    """What anchors are: position, row, experiment, condition and, of a bag of channels, marker."""
+    rows, markers = dataset.anchors_at(positions).T
+    table = pd.DataFrame({"position": positions, "row": rows})
+    for column in ("experiment", "condition"):
+        codes, names = index.codes(column)
+        table[column] = np.asarray(names, dtype=object)[codes[rows]]
+    if dataset.pairs is not None:
+        table["marker"] = np.asarray(dataset.pairs.markers, dtype=object)[markers]
+    return table
 
 
 def same_lineage_share(lineage: NDArray) -> float:
@@ -203,12 +254,13 @@ def example_pairs(
         The N lines of `draws` that are shown.
     patches : dict of str to NDArray
         ``anchor``, ``positive``, ``augmented anchor`` and ``augmented positive``:
-        (N, C, Y, X) normalized intensities of the middle plane; NaN where a marker is absent.
+        (N, C, Y, X) normalized intensities of the middle plane; NaN where a marker is absent. Of a
+        bag of channels ``C`` is 1.
     """
     chosen = np.linspace(0, len(draws) - 1, min(N_PAIRS, len(draws))).astype(int)
     shown = draws.iloc[chosen].reset_index(drop=True)
-    positions = np.searchsorted(dataset.anchors, shown["row"].to_numpy())
-    batch = dataset.__getitems__((epoch * len(dataset) + positions).tolist())
+    keys = epoch * len(dataset) + shown["position"].to_numpy()
+    batch = dataset.__getitems__(keys.tolist())
     batch = datamodule.on_after_batch_transfer(batch, 0)
     patches = {}
     for number, view in enumerate(("anchor", "positive")):

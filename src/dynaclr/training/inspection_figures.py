@@ -141,9 +141,9 @@ def _draw_negatives(axis: Any, steps: pd.DataFrame) -> None:
 
 def _draw_coverage(axis: Any, draws: pd.DataFrame, available: pd.DataFrame) -> None:
     """How often an anchor is drawn in these steps, zero included."""
-    times = draws["row"].value_counts().reindex(available["row"], fill_value=0)
-    counted = times.value_counts().sort_index()
-    axis.bar(counted.index, counted, 0.8, color=CATEGORICAL[0])
+    times = np.bincount(draws["position"], minlength=len(available))
+    counted = np.bincount(times)
+    axis.bar(np.arange(len(counted)), counted, 0.8, color=CATEGORICAL[0])
     axis.set(
         xlabel="times drawn",
         ylabel="anchors",
@@ -181,13 +181,14 @@ def save_pairs_figure(
     patches : dict of str to NDArray
         (N, C, Y, X) normalized intensities by view; NaN where a marker is absent.
     markers : sequence of str
-        Names of the C channels.
+        Names of the C channels; none where `shown` tells the marker of each pair.
     path : Path
         Image to write.
     """
     import matplotlib.pyplot as plt
 
-    tiles = [(view, marker) for view in patches for marker in range(len(markers))]
+    n_channels = patches["anchor"].shape[1]
+    tiles = [(view, channel) for view in patches for channel in range(n_channels)]
     half, width = -(-len(shown) // 2), len(tiles) + 1
     with figure_style():
         figure, axes = plt.subplots(half, 2 * width, figsize=(2 * width, half), squeeze=False)
@@ -196,14 +197,14 @@ def save_pairs_figure(
         for number, line in shown.iterrows():
             row, side = number % half, number // half * width
             axes[row, side].text(1, 0.5, _describe(line), fontsize=7, ha="right", va="center")
-            for axis, (view, marker) in zip(axes[row, side + 1 :], tiles, strict=False):
-                patch = patches[view][number, marker]
+            for axis, (view, channel) in zip(axes[row, side + 1 :], tiles, strict=False):
+                patch = patches[view][number, channel]
                 axis.imshow(patch, cmap="gray", vmin=-2, vmax=4)
                 if np.isnan(patch).all():
                     middle = {"ha": "center", "va": "center", "transform": axis.transAxes}
                     axis.text(0.5, 0.5, "not imaged", fontsize=6, color="0.4", **middle)
                 if row == 0:
-                    heading = "\n".join([*view.split(), markers[marker]])
+                    heading = "\n".join([*view.split(), *markers[channel : channel + 1]])
                     axis.set_title(heading, fontsize=7, loc="center")
         figure.suptitle(
             f"{len(shown)} pairs from all over the epoch, plain and augmented as the encoder sees "
@@ -215,7 +216,7 @@ def save_pairs_figure(
 
 
 def _describe(line: pd.Series) -> str:
-    return (
-        f"{line['experiment']}\n{line['condition']}\n{line['hours']:.1f} h\n"
-        f"positive {line['offset_hours']:+.2g} h"
-    )
+    told = [line["experiment"], line["condition"]]
+    if "marker" in line:
+        told.append(line["marker"])
+    return "\n".join([*told, f"{line['hours']:.1f} h", f"positive {line['offset_hours']:+.2g} h"])

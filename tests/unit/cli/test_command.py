@@ -13,7 +13,8 @@ import torch
 import yaml
 from tests.unit.experiments.conftest import write_experiment
 
-from dynaclr.cli.commands import COMMANDS
+from dynaclr.cli.commands import COMMANDS, check
+from dynaclr.experiments import UserError
 from dynaclr.experiments.files import read_json
 
 COMMAND = str(Path(sys.executable).with_name("dynaclr"))
@@ -94,6 +95,37 @@ def test_check_reads_the_file_that_is_named(project, tmp_path):
     done = run("check", "--project", "absent.yaml", folder=tmp_path)
     assert done.returncode == 2
     assert "absent.yaml: no such file" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"tau_range": [0.1, 0.2]}, ["experiment one: tau_range", "experiment two: tau_range"]),
+        (
+            {"sampling": {"group_weights": {"on": 1.0, "two": 1.0}}},
+            [
+                "group_weights: on is no train experiment. Did you mean 'one'?",
+                "group_weights: two is no train experiment",
+                "group_weights: train experiment one has no weight",
+            ],
+        ),
+        ({"positives": ["condition"], "tau_range": [0.1, 0.2]}, []),
+        ({"sampling": {"batch_group_by": "well", "group_weights": {"A/1": 1.0}}}, []),
+    ],
+)
+def test_check_holds_a_training_against_its_collection(project, tmp_path, monkeypatch, keys, told):
+    training = yaml.safe_load((tmp_path / "training.yaml").read_text())
+    training["model"]["encoder"]["init_args"] = {"in_channels": 2}
+    training["data"] |= keys
+    (tmp_path / "training.yaml").write_text(yaml.safe_dump(training))
+    monkeypatch.chdir(tmp_path)
+    path = Path(save(project, tmp_path))
+    if not told:
+        check(path)
+        return
+    with pytest.raises(UserError) as caught:
+        check(path)
+    assert [text for text in told if text not in str(caught.value)] == []
 
 
 def test_user_error_is_one_message_and_code_2(tmp_path):

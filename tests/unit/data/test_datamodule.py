@@ -5,6 +5,7 @@ import pytest
 import torch
 from iohub.ngff import open_ome_zarr
 from lightning.pytorch import Trainer
+from lightning.pytorch.trainer.states import RunningStage
 
 from dynaclr.data import (
     MultiExperimentDataModule,
@@ -73,6 +74,32 @@ def test_positives_of_the_same_track_leave_out_descendants(collection):
 
     assert crossings(make(collection)) > 0
     assert crossings(make(collection, positives="track")) == 0
+
+
+def test_positives_of_columns_agree_on_them_and_stay_on_their_side_of_the_split(collection):
+    # All three experiments have these conditions; `three` alone validates.
+    module = make(collection, positives=["condition", "t"], tau_range=(0.1, 0.2))
+    condition, _ = module.index.codes("condition")
+    experiment, _ = module.index.codes("experiment")
+    t, others = module.index.column("t"), 0
+    for split, loader in (("train", module.train_dataloader()), ("val", module.val_dataloader())):
+        for batch in loader:
+            anchor, positive = (batch[view]["row"].numpy() for view in ("anchor", "positive"))
+            assert (condition[anchor] == condition[positive]).all()
+            assert (t[anchor] == t[positive]).all()
+            assert (anchor != positive).all()
+            same = experiment[anchor] == experiment[positive]
+            assert split == "train" or same.all()
+            others += int((~same).sum())
+    assert others > 0, "else the split was not needed"
+    rows = set(module.index.rows("validation").tolist())
+    anchors = module.index.rows("train")
+    assert rows.isdisjoint(module.train_dataloader().dataset.positives(anchors, 0).tolist())
+
+
+def test_what_is_unknown_agrees_with_nothing(collection):
+    with pytest.raises(UserError, match="no train cell has a positive that agrees on organelle"):
+        make(collection, positives=["organelle"])
 
 
 def test_negative_offsets_take_the_cell_or_its_ancestor_earlier(collection):
@@ -157,6 +184,43 @@ def test_same_batches_for_any_number_of_workers(collection):
     assert rows_of(make(collection, num_workers=2).train_dataloader()) == alone
 
 
+def test_a_replica_draws_and_reads_its_own_share_alone(collection, monkeypatch):
+    module = make(collection, batch_size=8)
+    module.trainer = Trainer(accelerator="cpu", devices=2, logger=False, enable_checkpointing=False)
+    loader = module.train_dataloader()
+    asked = {"positives": [], "read": []}
+
+    def watch(owner, name):
+        original = getattr(owner, name)
+
+        def counted(rows, *more):
+            asked[name].append(rows.tolist())
+            return original(rows, *more)
+
+        monkeypatch.setattr(owner, name, counted)
+
+    watch(loader.dataset, "positives")
+    watch(loader.dataset.reader, "read")
+    shares = rows_of(loader)
+    assert asked["positives"] == [anchors for anchors, _ in shares]
+    assert asked["read"] == [anchors + positives for anchors, positives in shares]
+    for step, (anchors, _) in enumerate(shares):
+        whole = loader.dataset.anchors[loader.batches.global_batch(0, step)].tolist()
+        assert len(anchors) == 8 < len(whole)
+        assert set(anchors) <= set(whole)
+
+
+def test_lightning_does_not_wrap_composed_batches_unseen(collection):
+    # By default it gives every replica other rows of the batches that are shared already.
+    trainer = Trainer(accelerator="cpu", devices=2, logger=False, enable_checkpointing=False)
+    loader = make(collection).train_dataloader()
+    prepare = trainer._data_connector._prepare_dataloader
+    with pytest.raises(TypeError, match="use_distributed_sampler=False"):
+        prepare(loader, shuffle=True, mode=RunningStage.TRAINING)
+    trainer._accelerator_connector.use_distributed_sampler = False
+    assert prepare(loader, shuffle=True, mode=RunningStage.TRAINING) is loader
+
+
 def test_epochs_differ_and_validation_does_not(collection):
     module = make(collection)
     train, validation = module.train_dataloader(), module.val_dataloader()
@@ -206,7 +270,11 @@ def test_augmentation_is_of_training_only_and_reproducible(collection):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tau_range": (0.1, 0.2)}, r"experiment \w+: .*interval"),
+        (
+            {"tau_range": (0.1, 0.2)},
+            r"(?s)3 problems:.*experiment one: .*experiment three: .*experiment two: .*interval",
+        ),
+        ({"positives": ["conditon"]}, "data.positives: .*no column 'conditon'.*mean 'condition'"),
         ({"patches": PatchConfig(("nucleus",), (24, 24))}, "marker 'nucleus': no experiment"),
         ({"patches": PatchConfig(("phase",), (200, 24))}, "a patch needs 200 x 24"),
         ({"patches": PatchConfig(("phase",), (24, 24), depth=3)}, "has 1 z planes, 3 are asked"),
@@ -230,6 +298,15 @@ def test_sampling_that_does_not_fit_the_index_is_told(collection, sampling, mess
     module = make(collection, sampling=sampling)
     with pytest.raises(UserError, match=message):
         module.train_dataloader()
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_experiment_that_validates_is_no_reason_to_warn_of_leaks(collection):
+    module = make(collection, sampling=SamplingConfig(leaky=0.25))
+    parts = {
+        split: set(module.batches(split).describe(0, 0).part) for split in ("train", "validation")
+    }
+    assert parts == {"train": {"primary", "leaked"}, "validation": {"primary"}}
 
 
 def test_weights_decide_how_many_batches_an_experiment_leads(collection):

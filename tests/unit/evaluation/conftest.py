@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from dynaclr.evaluation import evaluate_model
+from dynaclr.evaluation.stores import key_of
 from dynaclr.experiments.project import EvaluationConfig, TaskConfig
 
 
@@ -43,7 +44,7 @@ def make_observations(experiment: str, n_tracks: int, n_frames: int, seed: int) 
 def write_store(path: Path, observations: pd.DataFrame, features: np.ndarray) -> Path:
     """Write an embedding store in the form that `dynaclr embed` gives it."""
     obs = observations.drop(columns="response", errors="ignore")
-    obs.index = [f"{r.experiment}/{r.fov}/{r.track_id}/{r.t}" for r in obs.itertuples()]
+    obs.index = obs[key_of(obs)].astype(str).agg("/".join, axis=1)
     for name in ("experiment", "fov", "condition"):
         obs[name] = obs[name].astype("category")
     store = anndata.AnnData(features.astype(np.float32), obs=obs)

@@ -3,11 +3,14 @@
 import json
 from dataclasses import replace
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
+from dynaclr.evaluation import apply_linear_classifier, compare_models, train_linear_classifier
+from dynaclr.evaluation.annotate import append_columns
 from dynaclr.evaluation.classification import score_task
 from dynaclr.evaluation.classifier_figures import draw_reliability
 from dynaclr.evaluation.evaluate import CURVE_COLUMNS, METRIC_COLUMNS
@@ -20,11 +23,11 @@ from dynaclr.evaluation.measures import (
     HELD_OUT,
     LEFT_OUT,
 )
-from dynaclr.evaluation.stores import Cohort, read_cohort
+from dynaclr.evaluation.stores import KEY, Cohort, read_cohort, read_store
 from dynaclr.evaluation.tasks import select_task
 from dynaclr.evaluation.variants import ordered_variants, parse_variant
 from dynaclr.experiments import UserError
-from dynaclr.experiments.project import TaskConfig
+from dynaclr.experiments.project import ComparisonConfig, TaskConfig
 
 UNCORRECTED = ["seed0", "seed1", "seed0-untrained", "intensity"]
 VARIANTS = [f"{name}{end}" for end in ("", "+zscore", "+transport") for name in UNCORRECTED]
@@ -328,6 +331,60 @@ def test_no_task_still_gives_every_file(one_variant, make, tmp_path, evaluated):
     found = {path.name for path in (tmp_path / "out").iterdir()}
     assert found == {path.name for path in evaluated.iterdir()}
     assert list(pd.read_csv(tmp_path / "out" / "metrics.csv")) == METRIC_COLUMNS
+
+
+@pytest.fixture
+def bag(synthetic, make, tmp_path):
+    """Stores of a bag of channels: `reporter` tells the response, `phase` nothing."""
+    paths = {}
+    for name, path in synthetic.stores["seed0"].items():
+        store = read_store(path)
+        obs = pd.concat([store.obs.assign(marker=marker) for marker in ("reporter", "phase")])
+        noise = np.random.default_rng(0).normal(size=store.shape)
+        paths[name] = make.store(tmp_path / f"{name}.zarr", obs, np.concatenate([store.X, noise]))
+    return replace(synthetic, stores={"seed0": paths})
+
+
+@pytest.mark.slow
+def test_a_bag_of_channels_is_judged_pair_by_pair(bag, make, tmp_path):
+    out = tmp_path / "out"
+    make.evaluate(bag, out, tasks=make.tasks[:1])
+    metrics = pd.read_csv(out / "metrics.csv")
+    auroc = metrics[(metrics["metric"] == "auroc") & (metrics["estimate"] == "held_out")]
+    auroc = auroc[~auroc["kind"].str.contains("+", regex=False)].set_index("task")["value"]
+    assert auroc["responder.reporter"] > 0.95
+    assert auroc["responder.phase"] < 0.7
+    key = [*KEY, "marker"]
+    predictions = pd.read_parquet(out / "predictions.parquet")
+    predictions = predictions[predictions["variant"] == "seed0"]
+    assert not predictions.duplicated(["task", *key, "class"]).any()
+    onsets = pd.read_csv(out / "onsets.csv").query("variant == 'seed0'")
+    assert not onsets.duplicated(["experiment", "fov", "track_id", "marker"]).any()
+    assert set(onsets["marker"]) == {"phase", "reporter"}
+    compare_models({"bag": out, "again": out}, ComparisonConfig(), tmp_path / "comparison")
+    obs = anndata.read_h5ad(out / "maps.h5ad").obs
+    assert obs.index.is_unique
+    known = obs[obs["responder (predicted)"].notna()].astype(str)
+    best = predictions[predictions["task"] == "responder"].sort_values("probability").astype(str)
+    best = best.drop_duplicates(key, keep="last").set_index(key)["class"]
+    assert len(known)
+    pairs = pd.MultiIndex.from_frame(known[key])
+    assert known["responder (predicted)"].to_list() == best.reindex(pairs).to_list()
+
+
+def test_a_classifier_of_a_bag_of_channels_gives_each_pair_its_class(bag, make, tmp_path):
+    stores = bag.stores["seed0"]
+    train_linear_classifier({"a": stores["a"]}, bag.labels, make.tasks[0], tmp_path / "classifier")
+    table = apply_linear_classifier(
+        tmp_path / "classifier", {"c": stores["c"]}, tmp_path / "predictions.csv"
+    )
+    append_columns([stores["c"]], tmp_path / "predictions.csv", columns=["predicted"])
+    obs = anndata.read_zarr(stores["c"]).obs.astype(str)
+    key = [*KEY, "marker"]
+    expected = table.astype(str).set_index(key)["predicted"]
+    assert expected.nunique() == 2
+    pairs = pd.MultiIndex.from_frame(obs[key])
+    assert obs["predicted"].to_list() == expected.reindex(pairs).to_list()
 
 
 def test_names_that_do_not_fit_are_told(one_variant, make, tmp_path):

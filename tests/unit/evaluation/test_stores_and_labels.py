@@ -39,6 +39,10 @@ def test_faults_of_a_store_are_told(tmp_path, make, observations):
     repeated = make.store(tmp_path / "c.zarr", twice, np.ones((n + 1, 2)))
     with pytest.raises(UserError, match="fov A/1/0, track 1, frame 3 stands twice"):
         read_store(repeated)
+    twice = twice.assign(marker="phase")
+    repeated = make.store(tmp_path / "m.zarr", twice, np.ones((n + 1, 2)))
+    with pytest.raises(UserError, match="track 1, frame 3, marker phase stands twice"):
+        read_store(repeated)
     features = np.ones((n, 2))
     features[4] = np.nan
     features[9, 0] = np.inf
@@ -64,6 +68,10 @@ def test_variants_with_other_rows_are_turned_away(tmp_path, make, observations):
     second = make.store(tmp_path / "y" / "a.zarr", observations[:-1], np.ones((n - 1, 2)))
     with pytest.raises(UserError, match="y lacks 1 and has 0 more, for example experiment a"):
         read_cohort({"x": {"a": first}, "y": {"a": second}})
+    marked = observations.assign(marker="phase")
+    of_markers = make.store(tmp_path / "z" / "a.zarr", marked, np.ones((n, 2)))
+    with pytest.raises(UserError, match="x and z: one of them has a row for each marker"):
+        read_cohort({"x": {"a": first}, "z": {"a": of_markers}})
     with pytest.raises(UserError, match="holds experiment a, but was given as b"):
         read_cohort({"x": {"b": first}})
     other = observations.assign(experiment="b")

@@ -186,6 +186,15 @@ def test_what_filters_left_out_is_counted(index):
         ({"patch_size": (41, 10)}, "experiment a, field of view A/1/0: the image of 40 x 60"),
         ({"patch_size": (8, 8), "image_shapes": {}}, "nothing for a A/1/0"),
         ({"split": "test"}, "no side 'test'"),
+        ({"include_wells": {"a": "A/1"}}, "experiment a: 'A/1' is no list. Give a list"),
+        ({"include_wells": {"a": [1]}}, "include_wells: experiment a: no well 1"),
+        ({"exclude_fovs": {"a": None}}, "exclude_fovs: experiment a: None is no list"),
+        ({"exclude_fovs": ["A/1/0"]}, r"exclude_fovs: \['A/1/0'\] is no mapping"),
+        ({"max_border_shift": 3}, "max_border_shift: there is no patch_size to move"),
+        ({"patch_size": (8, 8), "max_border_shift": -1}, "max_border_shift: it is -1 pixels"),
+        ({"patch_size": (0, 0)}, r"A/1/0: patch_size is \[0, 0\]. Give .* 1 pixel or more"),
+        ({"patch_size": (8, -8)}, r"patch_size is \[8, -8\]"),
+        ({"patch_size": 8}, "patch_size: 8 is no pair"),
     ],
 )
 def test_filters_that_are_wrong(index, filters, message):

@@ -43,9 +43,9 @@ def _as_keys(codes: np.ndarray, kind: str, rng: np.random.Generator) -> Any:
 
 
 @st.composite
-def tables(draw: st.DrawFn, max_rows: int = 5000) -> Table:
+def tables(draw: st.DrawFn) -> Table:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    n_rows = draw(st.one_of(st.integers(1, 60), st.integers(1, max_rows)))
+    n_rows = draw(st.one_of(st.integers(1, 60), st.integers(1, 5000)))
     group = _skewed_codes(rng, n_rows, draw(st.integers(1, 30)))
     stratum = _skewed_codes(rng, n_rows, draw(st.integers(1, 40)))
     kinds = st.sampled_from(["string", "categorical", "integer"])

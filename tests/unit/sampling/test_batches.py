@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sampling_tables import REPLICAS, Table, options, tables
 
 from dynaclr.sampling import BatchDescription, FixedEpochBatchSampler, FlexibleBatchSampler
+from dynaclr.sampling.randomness import permute
 
 few = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
@@ -35,9 +37,11 @@ def make(
         return FlexibleBatchSampler(columns, batch_size, **chosen)
 
 
-def enough_rows(batch_size: int, table: Table, chosen: dict[str, Any]) -> int:
+def enough_rows(
+    batch_size: int, table: Table, chosen: dict[str, Any], most_steps: int = 200
+) -> int:
     """At least so many rows a replica that going through a whole epoch is quick."""
-    return max(batch_size, len(table.columns) // (200 * chosen["num_replicas"]))
+    return max(batch_size, len(table.columns) // (most_steps * chosen["num_replicas"]))
 
 
 def describe_epoch(
@@ -88,8 +92,9 @@ def test_a_batch_is_a_pure_function_of_seed_epoch_and_step(table, batch_size, ch
 
 
 @few
-@given(tables(max_rows=300), sizes, options(), st.data())
+@given(tables(), sizes, options(), st.data())
 def test_a_saved_state_resumes_in_the_middle_of_an_epoch(table, batch_size, chosen, data):
+    batch_size = enough_rows(batch_size, table, chosen, most_steps=20)
     sampler = make(table, batch_size, **chosen)
     epoch, done = data.draw(st.integers(0, 9)), data.draw(st.integers(0, len(sampler) - 1))
     sampler.set_epoch(epoch)
@@ -105,11 +110,11 @@ def test_a_saved_state_resumes_in_the_middle_of_an_epoch(table, batch_size, chos
 
 
 @few
-@given(tables(max_rows=600), st.sampled_from([24, 48, 120]), options())
+@given(tables(), st.sampled_from([24, 48, 120]), options())
 def test_replicas_share_the_global_batch_whatever_their_number(table, global_size, chosen):
     del chosen["num_replicas"]
     single = make(table, global_size, **chosen)
-    steps = range(min(len(single), 8))
+    steps = range(min(len(single), 5))
     for n in REPLICAS:
         replicas = [
             make(table, global_size // n, num_replicas=n, rank=rank, **chosen) for rank in range(n)
@@ -124,6 +129,23 @@ def test_replicas_share_the_global_batch_whatever_their_number(table, global_siz
             assert all(label == whole.group for label in whole.group_of_row[own])
             assert not any(label == whole.group for label in whole.group_of_row[~own])
             assert_balanced_shares(replicas[0].describe(3, step), n)
+
+
+@pytest.mark.parametrize("leaky", [0.0, 0.25])
+def test_a_replica_places_the_rows_of_its_own_share_alone(monkeypatch, leaky):
+    columns = {"experiment": ["a", "b"] * 500, "condition": ["x", "y", "y", "x"] * 250}
+    sampler = make(columns, 16, num_replicas=8, rank=3, leaky=leaky)
+    placed = []
+
+    def counted(index, size, key):
+        placed.append(len(index))
+        return permute(index, size, key)
+
+    monkeypatch.setattr("dynaclr.sampling.batches.permute", counted)
+    share = sampler.replica_batch(0, 2)
+    assert placed == [1, 16], "the step, and the rows"
+    whole = sampler.describe(0, 2)
+    assert share.tolist() == whole.rows[whole.replica == 3].tolist()
 
 
 def assert_balanced_shares(batch: BatchDescription, num_replicas: int) -> None:
@@ -193,10 +215,13 @@ def test_no_row_comes_twice_while_its_pool_lasts(table, batch_size, chosen):
 
 
 @few
-@given(tables(), sizes)
-def test_an_epoch_without_strata_and_leaks_sees_every_row(table, batch_size):
-    sampler = make(table, batch_size, stratify_by=None)
-    assert {row for batch in sampler for row in batch} == set(range(len(table.columns)))
+@given(tables(), sizes, st.sampled_from(REPLICAS))
+def test_an_epoch_without_strata_and_leaks_sees_every_row(table, batch_size, n):
+    chosen = {"stratify_by": None, "num_replicas": n}
+    batch_size = enough_rows(batch_size, table, chosen, most_steps=50)
+    replicas = [make(table, batch_size, rank=rank, **chosen) for rank in range(n)]
+    seen = {row for replica in replicas for batch in replica for row in batch}
+    assert seen == set(range(len(table.columns)))
 
 
 @few
@@ -379,6 +404,9 @@ def test_groups_lead_steps_by_rows_or_by_weight():
     weights = {"a": 1.0, "b": 1.0, "c": 2.0}
     weighted = make(columns, 100, stratify_by=None, group_weights=weights)
     assert Counter(b.group for b in describe_epoch(weighted)) == {"a": 25, "b": 25, "c": 50}
+    for same in (pd.Series(weights), {group: 4e307 * w for group, w in weights.items()}):
+        again = make(columns, 100, stratify_by=None, group_weights=same)
+        np.testing.assert_array_equal(again.global_batch(0, 7), weighted.global_batch(0, 7))
 
 
 def test_fewer_rows_than_a_batch_still_make_a_batch():
@@ -426,6 +454,18 @@ def test_a_state_moves_to_another_number_of_replicas_but_not_to_other_data():
         make(columns, 8, num_replicas=2).load_state_dict(state)
     with pytest.raises(ValueError, match="under other conditions: composition"):
         make(columns.assign(condition=["x", "y"] * 25), 8).load_state_dict(state)
+    # Other rows in pools of the same sizes, and other hours of the same rows.
+    halves = columns.assign(condition=["x", "y"] * 25, hours=np.arange(50) / 2)
+    state_of_halves = make(halves, 8, temporal_enrichment=True).state_dict()
+    make(halves.copy(), 8, temporal_enrichment=True).load_state_dict(state_of_halves)
+    for other in (halves.assign(condition=["y", "x"] * 25), halves.assign(hours=np.arange(50) / 4)):
+        with pytest.raises(ValueError, match="under other conditions: composition"):
+            make(other, 8, temporal_enrichment=True).load_state_dict(state_of_halves)
+    sampler = make(columns, 8)
+    sampler.load_state_dict(state | {"step": len(sampler)})
+    for place in ({"step": len(sampler) + 1}, {"step": -1}, {"epoch": -1}):
+        with pytest.raises(ValueError, match="an epoch has 7 steps"):
+            sampler.load_state_dict(state | place)
 
 
 def test_several_columns_make_groups_of_tuples():
@@ -459,9 +499,27 @@ GOOD = pd.DataFrame(
         ({"group_weights": {"a": 1}}, ValueError, "has no group 'b'"),
         ({"group_weights": {"a": 1, "b": 0}}, ValueError, "group_weights of 'b' is 0;"),
         ({"group_weights": {"a": float("nan"), "b": 1}}, ValueError, "group_weights of 'a'"),
-        ({"group_weights": {"a": "much", "b": 1}}, ValueError, "group_weights of 'a' is 'much'"),
+        ({"group_weights": {"a": np.inf, "b": 1}}, ValueError, "group_weights of 'a' is inf"),
+        ({"group_weights": {"a": 10**400, "b": 1}}, ValueError, "group_weights of 'a' .* finite"),
+        ({"group_weights": {"a": "much", "b": 1}}, TypeError, "group_weights of 'a' .*'much'"),
+        ({"group_weights": {"a": True, "b": 1}}, TypeError, "group_weights of 'a' .* True"),
+        ({"group_weights": [1, 2]}, TypeError, "group_weights must map groups to weights"),
+        ({"group_weights": pd.Series({"a": 1})}, ValueError, "has no group 'b'"),
+        ({"group_weights": pd.Series([1, 1, 2], ["a", "b", "b"])}, ValueError, "a group twice"),
+        ({"batch_group_by": 3}, TypeError, "batch_group_by must be a column name.* not 3"),
+        ({"stratify_by": ["hours", 3]}, TypeError, "stratify_by must be a column name"),
+        ({"batch_size": True}, TypeError, "batch_size must be an integer, not True"),
+        ({"rank": True, "num_replicas": 2}, TypeError, "rank must be an integer, not True"),
+        ({"leaky": "a"}, TypeError, "leaky must be a number, not 'a'"),
+        ({"leaky": None}, TypeError, "leaky must be a number, not None"),
+        ({"leaky": True}, TypeError, "leaky must be a number, not True"),
+        ({"leaky": np.zeros(2)}, TypeError, "leaky must be a number, not array"),
+        ({"temporal_global_fraction": "a"}, TypeError, "temporal_global_fraction must be a number"),
+        ({"temporal_window_hours": "2"}, TypeError, "temporal_window_hours must be .* not '2'"),
+        ({"temporal_window_hours": None}, TypeError, "temporal_window_hours must be .* not None"),
         ({"batch_size": 0}, ValueError, "batch_size=0"),
         ({"batch_size": 2.5}, TypeError, "batch_size must be an integer"),
+        ({"batch_size": np.zeros(2, int)}, TypeError, "batch_size must be an integer, not array"),
         ({"num_replicas": 0}, ValueError, "num_replicas=0"),
         ({"num_replicas": 2, "rank": 2}, ValueError, "rank=2 is outside 0 to 1"),
         ({"rank": -1}, ValueError, "rank=-1"),
@@ -478,12 +536,22 @@ def test_wrong_options_are_told_at_construction(chosen, error, message):
 
 
 def test_wrong_tables_are_told_at_construction():
-    with pytest.raises(ValueError, match="anchors is empty"):
-        FlexibleBatchSampler(GOOD[:0], 2)
+    for empty in (GOOD[:0], pd.DataFrame(), {}):
+        with pytest.raises(ValueError, match="anchors is empty"):
+            FlexibleBatchSampler(empty, 2)
+    for no_table in ([[1], [2]], pa.table({"experiment": [1], "condition": [1]}), None):
+        with pytest.raises(TypeError, match=r"anchors must be a pandas.DataFrame or a mapping"):
+            FlexibleBatchSampler(no_table, 2)
+    with pytest.raises(ValueError, match=r"'x' \(anchors\) has 0 dimensions"):
+        FlexibleBatchSampler({"x": 3, "experiment": [1], "condition": [1]}, 2)
     with pytest.raises(ValueError, match=r"'hours' .* not finite, the first in row 1"):
         FlexibleBatchSampler(GOOD.assign(hours=[0.0, np.nan]), 2, temporal_enrichment=True)
     with pytest.raises(ValueError, match="'condition' has 3 rows where others have 2"):
         FlexibleBatchSampler({"experiment": [1, 2], "condition": [1, 2, 3]}, 2)
+    for n_hours in (1, 3):
+        columns = {"experiment": [1, 2], "condition": [1, 2], "hours": np.arange(n_hours)}
+        with pytest.raises(ValueError, match=f"'hours' has {n_hours} rows where others have 2"):
+            FlexibleBatchSampler(columns, 2, temporal_enrichment=True)
     with pytest.raises(ValueError, match="2 dimensions"):
         FlexibleBatchSampler({"experiment": np.zeros((2, 2)), "condition": [1, 2]}, 2)
 

@@ -78,8 +78,11 @@ def test_weights_decay_exponentially_over_the_range():
 def test_wrong_weights_are_errors():
     with pytest.raises(ValueError, match="offsets is empty"):
         offset_weights(np.array([]))
-    with pytest.raises(ValueError, match="decay_rate"):
-        offset_weights(np.array([1]), decay_rate=-1)
+    with pytest.raises(ValueError, match="offsets must be finite"):
+        offset_weights(np.array([1.0, np.nan]))
+    for rate in (-1, np.nan):
+        with pytest.raises(ValueError, match="decay_rate"):
+            offset_weights(np.array([1]), decay_rate=rate)
 
 
 def test_offsets_and_positives_import_without_torch():

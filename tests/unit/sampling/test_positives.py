@@ -169,6 +169,7 @@ def test_many_rows_and_few_rows_are_looked_up_alike():
         ({"candidates": np.array([True])}, ValueError, "candidates must be a mask of 2 rows"),
         ({"candidates": np.array([0, 1])}, ValueError, "candidates must be a mask of 2 rows"),
         ({"weights": [np.array([0.0])]}, ValueError, r"weights\[0\] must hold one positive"),
+        ({"weights": []}, ValueError, "weights are given for 0 experiments, but offsets for 1"),
         ({"branch_end": np.array([1, 2**62])}, ValueError, "exceed 64 bits"),
         (
             {"t": np.array([3, 3]), "branch_end": np.array([2, 2]), "offsets": [np.array([-1])]},

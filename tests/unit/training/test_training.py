@@ -17,12 +17,15 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+import zarr
 
-from dynaclr.data import NormalizationConfig, PatchConfig
+from dynaclr.data import MultiExperimentDataModule, NormalizationConfig, PatchConfig
+from dynaclr.evaluation.stores import read_cohort
 from dynaclr.experiments import UserError
 from dynaclr.experiments.files import digest_path, read_json, read_seal
 from dynaclr.experiments.training_config import load_training
 from dynaclr.training import check_training, embed, embed_baselines, fit_pixels, train
+from dynaclr.training.embedding import write_embeddings
 
 CONFIGURATION = {
     "model": {
@@ -48,6 +51,7 @@ CONFIGURATION = {
 }
 
 PATCHES = CONFIGURATION["data"]["patches"]
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +227,39 @@ def test_embedding_is_the_same_to_the_bit_and_for_any_batch_size(model, collecti
     np.testing.assert_allclose(other.X, first.X, atol=1e-5)
 
 
+class Watched(torch.nn.Module):
+    """Knows how many of the rows that it embedded were not yet written to a store in a folder."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder, self.n_given, self.behind = folder, 0, []
+
+    def forward(self, x_BCZYX):
+        stores = [zarr.open_group(path, mode="r") for path in self.folder.glob(".*.zarr")]
+        written = sum(int(store["X"][:].any(axis=1).sum()) for store in stores)
+        self.behind.append(self.n_given - written)
+        self.n_given += len(x_BCZYX)
+        features = x_BCZYX.flatten(1)[:, ::500]
+        return features, features[:, :2]
+
+
+def test_embedding_holds_few_rows_in_memory(collection, tmp_path, monkeypatch):
+    monkeypatch.setattr("dynaclr.training.embedding._BLOCK", 16)
+    patches = PatchConfig(("phase", "reporter"), (24, 24))
+    data = MultiExperimentDataModule(collection.folder, collection.experiments, patches)
+    directory = collection.experiments / "three"
+    for batch_size in (8, 1000):
+        out = tmp_path / f"{batch_size}.zarr"
+        encoder = Watched(tmp_path)
+        write_embeddings({out: encoder}, {out: {}}, data, directory, batch_size, CPU)
+        assert max(encoder.behind) < 16
+    in_parts, whole = ad.read_zarr(tmp_path / "8.zarr"), ad.read_zarr(tmp_path / "1000.zarr")
+    assert len(whole) > 100, "else this shows nothing"
+    assert in_parts.X.std(axis=0).min() > 0.1
+    np.testing.assert_array_equal(in_parts.X, whole.X)
+    np.testing.assert_array_equal(in_parts.obsm["X_projections"], in_parts.X[:, :2])
+
+
 def test_student_of_another_modality_is_trained_and_embeds(collection, tmp_path):
     one_channel = {
         "class_path": "dynaclr.models.SmallEncoder",
@@ -241,6 +278,31 @@ def test_student_of_another_modality_is_trained_and_embeds(collection, tmp_path)
     assert store.X.std(axis=0).min() > 0
     history = pd.read_csv(folder / "metrics.csv")
     assert history["retrieval/val"].notna().all()
+    training = copy.deepcopy(training)
+    training["model"]["init_args"] |= {"channels": ["reporter"], "teacher_channels": ["phase"]}
+    training["data"]["patches"]["bag_of_channels"] = True
+    with pytest.raises(UserError, match=r"sees channel 1, counted from 0, but .* gives 1"):
+        check_training(training, "my.yaml")
+
+
+def test_bag_of_channels_is_trained_and_embeds_every_pair(collection, tmp_path):
+    training = copy.deepcopy(CONFIGURATION) | {"trainer": {"max_epochs": 1}}
+    training["model"]["encoder"]["init_args"]["in_channels"] = 1
+    training["data"]["patches"]["bag_of_channels"] = True
+    training["data"]["sampling"] = {"stratify_by": ["condition", "marker"]}
+    folder = tmp_path / "bag" / "seed0"
+    train(training, collection.folder, collection.experiments, 0, folder, threads=1)
+    store = embedded(folder, collection, tmp_path / "bag.zarr")
+    cells = pd.read_parquet(collection.experiments / "three" / "cells.parquet")
+    reporter = int((cells["well"] == "A/1").sum())
+    assert store.obs["marker"].value_counts().to_dict() == {
+        "phase": len(cells),
+        "reporter": reporter,
+    }
+    assert store.obs_names.is_unique
+    cohort = read_cohort({"seed0": {"three": tmp_path / "bag.zarr"}})
+    assert len(cohort.obs) == len(cells) + reporter
+    assert not cohort.obs.duplicated(["fov", "track_id", "t", "marker"]).any()
 
 
 def test_baselines_share_rows_but_not_features(model, collection, tmp_path):
@@ -324,10 +386,16 @@ def test_changed_table_is_refused(model, collection, tmp_path, table):
         ("data", "patches", PATCHES | {"depth": 0}, "patches.depth is 0"),
         ("data", "patches", PATCHES | {"markers": []}, r"patches.markers is \[\]"),
         ("data", "patches", PATCHES | {"markers": ["phase"] * 2}, "must name distinct markers"),
+        ("data", "positives", "lineag", r"positives is 'lineag'; .*Did you mean 'lineage'\?"),
+        ("data", "positives", [], r"positives is \[\]; it must be .*Known: lineage, track"),
         ("data", "sampling", {"leaky": 1.1}, "sampling.leaky is 1.1"),
         ("data", "sampling", {"temporal_global_fraction": -0.1}, "global_fraction is -0.1"),
         ("data", "sampling", {"temporal_window_hours": -2}, "window_hours is -2"),
         ("data", "patches", PATCHES | {"markers": ["phase"]}, "in_channels is 2 .*gives 1"),
+        (
+            *("data", "patches", PATCHES | {"bag_of_channels": True}),
+            "in_channels is 2 .*bag_of_channels gives 1",
+        ),
         ("data", "patches", PATCHES | {"depth": 3}, "in_stack_depth is 1 .*gives 3"),
     ],
 )

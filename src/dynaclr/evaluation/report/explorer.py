@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from dynaclr.evaluation.maps import map_facts
-from dynaclr.evaluation.stores import KEY, open_anndata
+from dynaclr.evaluation.stores import KEY, key_of, open_anndata
 from dynaclr.evaluation.variants import parse_variant
 from dynaclr.experiments import UserError
 from dynaclr.experiments.selection import whole_lineages
@@ -98,7 +98,8 @@ def build_explorer(
 
 def _read_maps(path: Path) -> AnnData:
     store = open_anndata(path)
-    order = store.obs.reset_index(drop=True).sort_values(KEY, kind="stable").index.to_numpy()
+    obs = store.obs.reset_index(drop=True)
+    order = obs.sort_values(key_of(obs), kind="stable").index.to_numpy()
     return store[order].copy()
 
 
