@@ -415,14 +415,14 @@ class MultiExperimentDataModule(LightningDataModule):
             item = batch[view]
             x_BCZYX = self._normalize(at_common_size(item), item["center"], item["spread"])
             if self.trainer is not None and self.trainer.training:
-                x_BCZYX = self.augment(
-                    x_BCZYX, number, self.trainer.global_step, self.trainer.global_rank
-                )
+                # Counted in batches, not in steps: accumulated batches share a step.
+                batches = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+                x_BCZYX = self.augment(x_BCZYX, number, batches, self.trainer.global_rank)
             item["patch"] = x_BCZYX
         return batch
 
     def augment(
-        self, x_BCZYX: torch.Tensor, view: int, step: int = 0, rank: int = 0
+        self, x_BCZYX: torch.Tensor, view: int, place: int = 0, rank: int = 0
     ) -> torch.Tensor:
         """Augment normalized patches as training does.
 
@@ -432,10 +432,11 @@ class MultiExperimentDataModule(LightningDataModule):
             Patches of `extraction_size`, normalized.
         view : int
             0 for anchors, 1 for positives.
-        step, rank : int
-            Step of the training and process; with the seed and the view they decide the draw.
+        place, rank : int
+            Number of training batches before this one, and process; with the seed and the view
+            they decide the draw.
         """
-        sequence = np.random.SeedSequence((self.seed, step, rank, view))
+        sequence = np.random.SeedSequence((self.seed, place, rank, view))
         generator = torch.Generator(device=x_BCZYX.device)
         generator.manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
         for transform in self.augmentations:

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from dynaclr.data.loading import STOP_SIGNALS
 from dynaclr.experiments.files import atomic_path
 
-# Steps between two times at which processes ask each other whether to save or stop: asking makes
+# Optimiser steps between two times at which processes ask each other whether to save or stop: asking makes
 # a GPU wait.
 _AGREE_EVERY = 10
 
@@ -99,12 +100,13 @@ class EpochLine(Callback):
 
 
 class StepSeed(Callback):
-    """Seeds torch before every step, so that dropout too is the same after a resume.
+    """Seeds torch before every batch, so that dropout too is the same after a resume.
 
     Parameters
     ----------
     seed : int
-        The draws of a step follow from this, the step and the process.
+        The draws of a batch follow from this, the number of batches before it and the process.
+        (Batches whose gradients are accumulated share a step, but no draws.)
     """
 
     def __init__(self, seed: int) -> None:
@@ -113,8 +115,9 @@ class StepSeed(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Seed the step that follows."""
-        sequence = np.random.SeedSequence((self.seed, trainer.global_step, trainer.global_rank))
+        """Seed the batch that follows."""
+        place = trainer.fit_loop.total_batch_idx, trainer.global_rank
+        sequence = np.random.SeedSequence((self.seed, *place))
         torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
 
 
@@ -144,6 +147,9 @@ class ResumePoints(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen, instead of Lightning, which would stop without a checkpoint."""
+        if trainer.received_sigterm:
+            # Lightning listens from a moment before this one.
+            self._signal = signal.SIGTERM
         self._handlers = {number: signal.signal(number, self._hear) for number in STOP_SIGNALS}
         self._saved = time.monotonic()
 
@@ -161,7 +167,9 @@ class ResumePoints(Callback):
         """Save if it is time, or if the run is to stop."""
         # After its last batch an epoch is validated first, and then saved anyway.
         last = batch_idx + 1 >= trainer.num_training_batches
-        if last or (trainer.world_size > 1 and (batch_idx + 1) % _AGREE_EVERY):
+        # Within a step, no checkpoint would hold the gradients that were accumulated.
+        step, within = divmod(batch_idx + 1, trainer.accumulate_grad_batches)
+        if last or within or (trainer.world_size > 1 and step % _AGREE_EVERY):
             return
         stops = self._anyone(trainer, self._signal is not None)
         due = time.monotonic() - self._saved >= 60 * self.minutes
@@ -176,8 +184,16 @@ class ResumePoints(Callback):
 
     def _stop(self) -> None:
         heard = self._signal.name if self._signal else "a signal to another process"
-        self.say(f"stopped by {heard}; started again, it goes on from {self.path}")
+        point = self.path if self.path.is_file() else "its beginning"
+        self.say(f"stopped by {heard}; started again, it goes on from {point}")
         raise SystemExit(os.EX_TEMPFAIL)
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Let a stop that is Lightning's own, whose exit code is 0, count as one of these."""
+        if isinstance(exception, SIGTERMException):
+            exception.code = os.EX_TEMPFAIL
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Give the signals back."""

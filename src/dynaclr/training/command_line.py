@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -18,7 +20,7 @@ from dynaclr.data import MultiExperimentDataModule
 from dynaclr.experiments import UserError
 from dynaclr.experiments.files import digest_path
 from dynaclr.experiments.training_config import load_training, merge
-from dynaclr.training.callbacks import StepSeed
+from dynaclr.training.callbacks import ResumePoints, StepSeed
 from dynaclr.training.cli import (
     add_common_arguments,
     as_list,
@@ -29,8 +31,13 @@ from dynaclr.training.cli import (
     wrong_key,
 )
 from dynaclr.training.embedding import write_embeddings
-from dynaclr.training.launch import environment_plugins, launch
+from dynaclr.training.launch import WorldSize, count_processes, environment_plugins, launch
 from dynaclr.training.weights import load_encoder
+
+log = logging.getLogger(__name__)
+
+# From one save within an epoch to the next, as in `dynaclr train`.
+_SAVE_MINUTES = 5.0
 
 
 class CommandLine(LightningCLI):
@@ -93,14 +100,34 @@ class CommandLine(LightningCLI):
         check_encoder(self.model, self.datamodule, self._where)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Add what makes every step the same whatever ran before it."""
+        """Add what makes every step the same whatever ran before it, and what saves a fit."""
         configured = self._get(self.config_init, "trainer")
-        seed = self._get(self.config, "seed_everything")
+        callbacks = [
+            *as_list(configured.callbacks),
+            StepSeed(self._get(self.config, "seed_everything")),
+        ]
+        if self.subcommand == "fit":
+            callbacks += self._guards(configured, callbacks)
         return super().instantiate_trainer(
-            callbacks=[*as_list(configured.callbacks), StepSeed(seed)],
+            callbacks=callbacks,
             plugins=[*as_list(configured.plugins), *environment_plugins()],
             **kwargs,
         )
+
+    def _guards(self, configured: Any, callbacks: list[Callback]) -> list[Callback]:
+        """What stops a fit at a signal so that it can go on, and refuses other processes."""
+        devices, nodes = count_processes(self._get(self.config, "trainer").as_dict())
+        guards: list[Callback] = [WorldSize(devices * nodes)]
+        if configured.enable_checkpointing is False:
+            return guards
+        if not any(isinstance(callback, Checkpoint) for callback in callbacks):
+            # Lightning's own, which it leaves out where there is another.
+            guards.append(ModelCheckpoint())
+        folder = Path(configured.default_root_dir or Path.cwd())
+        last = ModelCheckpoint(
+            folder, "last", monitor="step", mode="max", enable_version_counter=False
+        )
+        return [*guards, last, ResumePoints(folder / "last.ckpt", _SAVE_MINUTES, _say_how)]
 
     def fit(self, **arguments: Any) -> None:
         """Train, from `ckpt_path` on if it is given."""
@@ -141,6 +168,10 @@ class CommandLine(LightningCLI):
                 datamodule.batch_size,
                 self.trainer.strategy.root_device,
             )
+
+
+def _say_how(told: str) -> None:
+    log.info("%s if --ckpt_path names it", told)
 
 
 def run_trainer(arguments: Sequence[str]) -> None:

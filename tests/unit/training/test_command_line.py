@@ -1,6 +1,8 @@
 """`dynaclr fit`, `validate` and `predict`, in this process and as a command."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from lightning.pytorch import Callback
 
 from dynaclr.experiments import UserError
 from dynaclr.training.command_line import run_trainer
@@ -95,6 +98,50 @@ def test_every_module_is_fitted_validated_and_embeds(config, collection, tmp_pat
         assert facts["variant"] == "trained"
         expected = MODELS[kind].get("class_path", "dynaclr.training.ContrastiveModule")
         assert facts["config"]["model"]["class_path"] == expected
+
+
+class Stop(Callback):
+    """Sends this process a signal in the middle of the second epoch."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if (trainer.current_epoch, batch_idx) == (1, 2):
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize(("number", "accumulated"), [(signal.SIGTERM, 1), (signal.SIGUSR1, 2)])
+def test_fit_that_is_stopped_goes_on_to_the_same_weights(
+    config, tmp_path, caplog, number, accumulated
+):
+    arguments = [
+        *("fit", "-c", str(config), "--trainer.max_epochs=2", "--data.batch_size=8"),
+        f"--trainer.accumulate_grad_batches={accumulated}",
+        "--data.augmentations=[{class_path: dynaclr.transforms.RandomGaussianNoise}]",
+        # It has dropout.
+        *("--model.encoder=toy.ToyEncoder", "--data.patches.size=[6, 6]"),
+    ]
+    run_trainer(arguments)
+    last = tmp_path / "last.ckpt"
+    first = torch.load(last, weights_only=True)
+    whole = first["state_dict"]
+    last.unlink()
+    callback = (
+        f"--trainer.callbacks={{class_path: {__name__}.Stop, init_args: {{number: {number}}}}}"
+    )
+    with caplog.at_level("INFO"), pytest.raises(SystemExit) as stopped:
+        run_trainer([*arguments, callback])
+    assert stopped.value.code == os.EX_TEMPFAIL
+    assert f"stopped by {number.name}; started again, it goes on from {last} if" in caplog.text
+    saved = torch.load(last, weights_only=True)
+    assert saved["epoch"] == 1
+    steps = -(-3 // accumulated)
+    assert saved["global_step"] == first["global_step"] // 2 + steps, "at the end of a step"
+    assert not all(torch.equal(value, whole[name]) for name, value in saved["state_dict"].items())
+    run_trainer([*arguments, "--ckpt_path", str(last)])
+    for name, value in torch.load(last, weights_only=True)["state_dict"].items():
+        assert torch.equal(value, whole[name]), name
 
 
 def test_fit_goes_on_from_a_checkpoint_to_the_same_weights(config, tmp_path):

@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from lightning.pytorch import Callback
 
 from dynaclr.data import NormalizationConfig, PatchConfig
 from dynaclr.experiments import UserError
@@ -102,6 +103,22 @@ def test_same_seed_gives_the_same_bytes_and_another_does_not(model, collection, 
         assert same == (seed == 0)
     again = (tmp_path / "small" / "seed0" / "metrics.csv").read_text()
     assert again == (model / "metrics.csv").read_text()
+
+
+class EarlyStop(Callback):
+    """Sends this process SIGTERM when Lightning listens to it and nobody else does yet."""
+
+    def on_train_start(self, trainer, pl_module):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_stop_before_the_first_step_has_the_exit_code_of_every_stop(collection, tmp_path, caplog):
+    trainer = {"max_epochs": 1, "callbacks": [{"class_path": f"{__name__}.EarlyStop"}]}
+    arguments = (CONFIGURATION | {"trainer": trainer}, collection.folder, collection.experiments)
+    with caplog.at_level("INFO"), pytest.raises(SystemExit) as stopped:
+        train(*arguments, 0, tmp_path, threads=1)
+    assert stopped.value.code == os.EX_TEMPFAIL
+    assert "stopped by SIGTERM; started again, it goes on from its beginning" in caplog.text
 
 
 def test_last_checkpoint_is_that_of_the_last_epoch_also_where_another_is_best(collection, tmp_path):
