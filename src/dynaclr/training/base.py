@@ -38,7 +38,8 @@ class TrainedModule(LightningModule):
     Notes
     -----
     On a GPU convolutions get their weights channels last, the layout that its tensor cores read,
-    and AdamW updates all weights in one kernel.
+    and AdamW updates all weights in one kernel. On several GPUs batch norms take their statistics
+    from the rows of all of them, as one GPU would with the whole batch.
     """
 
     def __init__(
@@ -63,6 +64,9 @@ class TrainedModule(LightningModule):
     def configure_model(self) -> None:
         """Fit the encoders to the device, before any process wraps them."""
         if self._on_gpu:
+            if self.trainer.world_size > 1:
+                for encoder in self.encoders:
+                    share_batch_norms(encoder)
             put_channels_last(self)
         if self.compile_encoder:
             for encoder in self.encoders:
@@ -169,6 +173,18 @@ class TrainedModule(LightningModule):
         else:
             algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
             Precision.clip_gradients(plugin, optimizer, gradient_clip_val, algorithm)
+
+
+def share_batch_norms(module: nn.Module) -> None:
+    """Let batch norms inside see the rows of all processes, in place; values and names stay."""
+    # It takes a second to import. Torch's own would lose the activations that timm's norms hold.
+    from timm.layers import convert_sync_batchnorm
+
+    if any(isinstance(part, nn.SyncBatchNorm) for part in module.modules()):
+        # Lightning configures a model again for every run, and timm would lose the activations.
+        return
+    for name, child in module.named_children():
+        setattr(module, name, convert_sync_batchnorm(child))
 
 
 def put_channels_last(module: nn.Module) -> None:

@@ -20,8 +20,8 @@ from torch import Tensor
 from dynaclr.data.loading import STOP_SIGNALS
 from dynaclr.experiments.files import atomic_path
 
-# Optimiser steps between two times at which processes ask each other whether to save or stop: asking makes
-# a GPU wait.
+# Optimiser steps between two times at which processes ask each other whether to save or stop:
+# asking makes a GPU wait.
 _AGREE_EVERY = 10
 
 
