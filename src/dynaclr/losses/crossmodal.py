@@ -81,11 +81,9 @@ class CrossModalInfoNCE(nn.Module):
         with torch.autocast(first.device.type, enabled=False):
             first, second = (F.normalize(x.to(dtype), dim=1) for x in (first, second))
             batch = whole_batch(first, numbers, lineages, gather=self.gather)
-            loss = self._of_whole(_of_all_ranks(first, batch), _of_all_ranks(second, batch), batch)
-        if self.averaged_gradients:
-            # The value stays; only the gradient is multiplied.
-            loss = loss + (len(batch.sizes) - 1) * (loss - loss.detach())
-        return loss
+            first, second = (batch.with_own_gradient(x) for x in (first, second))
+            loss = self._of_whole(first, second, batch)
+        return batch.for_averaging(loss) if self.averaged_gradients else loss
 
     def _of_whole(self, first: Tensor, second: Tensor, batch: WholeBatch) -> Tensor:
         similarity = first @ second.T / self.temperature
@@ -95,13 +93,3 @@ class CrossModalInfoNCE(nn.Module):
         own = torch.arange(len(first), device=first.device)
         total = sum(F.cross_entropy(s, own, reduction="sum") for s in (similarity, similarity.T))
         return total / (2 * max(len(first), 1))
-
-
-def _of_all_ranks(local: Tensor, batch: WholeBatch) -> Tensor:
-    """Rows of all ranks; gradients reach this rank's own, which is all that it has to give.
-
-    Every rank computes the same loss, so that no gradient has to travel.
-    """
-    own = batch.own
-    whole = batch.collect(local.detach())
-    return torch.cat([whole[: own.start], local, whole[own.stop :]])

@@ -65,8 +65,8 @@ class ContrastiveModule(TrainedModule):
 
     Notes
     -----
-    With several processes a loss that can gather (`NTXentHCL`) contrasts each row with those of
-    all processes: value and gradients are those of one process with the whole batch.
+    With several processes a loss that can gather (all of `dynaclr.losses`) contrasts each row with
+    those of all processes: value and gradients are those of one process with the whole batch.
     """
 
     def __init__(
