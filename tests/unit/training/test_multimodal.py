@@ -4,7 +4,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 from torch import nn
-from toy import Logged, Ready, ToyEncoder, batches, fit
+from toy import SEVERAL, Logged, OwnShare, ToyEncoder, batches, fit
 
 from dynaclr.data import MultiExperimentDataModule, PatchConfig
 from dynaclr.models import SmallEncoder
@@ -178,17 +178,6 @@ def test_student_and_teacher_start_from_checkpoints(tmp_path):
     assert changed(second, first.state_dict()) == set()
 
 
-class OwnShare(Ready):
-    """Each process's rows of every batch."""
-
-    def __getitem__(self, number):
-        world, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
-        return {
-            view: {name: value[rank::world] for name, value in rows.items()}
-            for view, rows in super().__getitem__(number).items()
-        }
-
-
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns_with_the_whole_batch(monkeypatch):
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
@@ -199,9 +188,8 @@ def test_two_processes_learn_what_one_learns_with_the_whole_batch(monkeypatch):
             # Processes differ in the number of cells that have both modalities.
             view["present"] = torch.ones(CELLS, 2, dtype=torch.bool)
             view["present"][: CELLS // 2 : 2, 1] = False
-    ddp = {"devices": 2, "strategy": "ddp_spawn", "use_distributed_sampler": False}
     modules = []
-    for data, several in ((made, {}), (OwnShare(made), ddp)):
+    for data, several in ((made, {}), (OwnShare(made), SEVERAL)):
         torch.manual_seed(5)
         student, teacher = (ToyEncoder(1, p=0.0, norm=nn.LayerNorm) for _ in range(2))
         weights = {"within_weight": 0.5, "teacher_within_weight": 0.5}

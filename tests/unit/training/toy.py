@@ -56,6 +56,21 @@ class Ready(Dataset):
         return self.batches[number]
 
 
+class OwnShare(Ready):
+    """Each process's rows of every batch."""
+
+    def __getitem__(self, number):
+        world, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
+        return {
+            view: {name: value[rank::world] for name, value in rows.items()}
+            for view, rows in super().__getitem__(number).items()
+        }
+
+
+# Trainer options of two processes, each with `OwnShare` of the batches.
+SEVERAL = {"devices": 2, "strategy": "ddp_spawn", "use_distributed_sampler": False}
+
+
 def batches(n_batches: int = 6, n: int = 32, seed: int = 0, noise: float = 0.1) -> list[dict]:
     """Every channel is its own linear image of a cell's latents; a view adds noise.
 
