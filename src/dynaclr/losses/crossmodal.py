@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dynaclr.losses._pairs import check_rows
+from dynaclr.losses._pairs import check_rows, unit_rows
 from dynaclr.losses._ranks import WholeBatch, whole_batch
 
 
@@ -79,7 +79,7 @@ class CrossModalInfoNCE(nn.Module):
             check_rows(embeddings, numbers, lineages)
         dtype = torch.float64 if first.dtype == torch.float64 else torch.float32
         with torch.autocast(first.device.type, enabled=False):
-            first, second = (F.normalize(x.to(dtype), dim=1) for x in (first, second))
+            first, second = (unit_rows(x.to(dtype)) for x in (first, second))
             batch = whole_batch(first, numbers, lineages, gather=self.gather)
             first, second = (batch.with_own_gradient(x) for x in (first, second))
             loss = self._of_whole(first, second, batch)

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dynaclr.losses._pairs import check_rows, not_negative_mask, positive_mask
+from dynaclr.losses._pairs import check_rows, not_negative_mask, positive_mask, unit_rows
 from dynaclr.losses._ranks import whole_batch
 
 
@@ -29,7 +29,7 @@ class _MarginLoss(nn.Module):
         check_rows(embeddings, labels, lineages)
         dtype = torch.float64 if embeddings.dtype == torch.float64 else torch.float32
         with torch.autocast(embeddings.device.type, enabled=False):
-            unit = F.normalize(embeddings.to(dtype), dim=1)
+            unit = unit_rows(embeddings.to(dtype))
             batch = whole_batch(unit, labels, lineages, gather=self.gather)
             unit, rows = batch.with_own_gradient(unit), batch.rows
             loss = self.compare(
