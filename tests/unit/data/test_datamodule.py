@@ -14,7 +14,7 @@ from dynaclr.data import (
     read_statistics,
 )
 from dynaclr.experiments import UserError
-from dynaclr.transforms import CentreCrop, RandomGaussianNoise
+from dynaclr.transforms import CentreCrop, ChannelDropout, RandomGaussianNoise
 
 
 def make(collection, **options) -> MultiExperimentDataModule:
@@ -315,6 +315,17 @@ def test_columns_that_cannot_be_carried_are_told(collection):
         make(collection, carry=["conditon"])
     with pytest.raises(UserError, match=r"data.carry: batches have a 'patch' of their own"):
         make(collection, carry=["patch"])
+
+
+def test_dropped_channels_leave_no_patch_empty_where_the_other_was_not_imaged(collection):
+    module = make(collection, augmentations=[ChannelDropout([0, 1], p=0.9)])
+    module.trainer = Trainer(logger=False, accelerator="cpu", enable_progress_bar=False)
+    module.trainer.training = True
+    for batch in module.train_dataloader():
+        anchor = module.on_after_batch_transfer(batch, 0)["anchor"]
+        kept = anchor["patch"].abs().amax((2, 3, 4)) > 0
+        assert kept.any(1).all()
+        assert not (kept & ~anchor["present"]).any()
 
 
 def test_batches_tell_which_channels_were_imaged(collection):
