@@ -41,13 +41,22 @@ class CrossModalInfoNCE(nn.Module):
         self, temperature: float = 0.07, *, gather: bool = False, averaged_gradients: bool = False
     ) -> None:
         super().__init__()
-        if not (math.isfinite(temperature) and temperature > 0):
-            raise ValueError(f"temperature must be positive and finite, got {temperature}")
         if averaged_gradients and not gather:
             raise ValueError("averaged_gradients has no effect without gather=True")
         self.temperature = temperature
         self.gather = gather
         self.averaged_gradients = averaged_gradients
+
+    @property
+    def temperature(self) -> float:
+        """Divisor of the cosine similarities; may be set at any time, for a schedule."""
+        return self._temperature
+
+    @temperature.setter
+    def temperature(self, value: float) -> None:
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(f"temperature must be positive and finite, got {value}")
+        self._temperature = float(value)
 
     def forward(self, first: Tensor, second: Tensor, lineages: Tensor | None = None) -> Tensor:
         """Compute the loss of a batch.

@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.enums import GradClipAlgorithmType
 from torch import Tensor, nn
 
 from dynaclr.training.health import CollapseWarning, StepTimes
-from dynaclr.training.schedule import WarmupCosine
+from dynaclr.training.schedule import CosineSchedule, WarmupCosine
 
 Batch = dict[str, Any]
 
@@ -54,6 +54,7 @@ class TrainedModule(LightningModule):
         self.weight_decay = weight_decay
         self.warmup_fraction = warmup_fraction
         self.compile_encoder = compile_encoder
+        self.schedules: dict[str, CosineSchedule] = {}
         self._frozen: list[tuple[nn.Module, nn.Module | None]] = []
 
     @property
@@ -101,6 +102,37 @@ class TrainedModule(LightningModule):
                 but.train(mode)
         return self
 
+    def follow(self, schedules: Mapping[str, CosineSchedule] | None) -> None:
+        """Let numbers of `loss` change from epoch to epoch.
+
+        Raises
+        ------
+        ValueError
+            When the loss has no such number, or refuses a value.
+        """
+        self.schedules = dict(schedules or {})
+        for name, schedule in self.schedules.items():
+            if not isinstance(getattr(self.loss, name, None), int | float):
+                raise ValueError(f"schedules: {type(self.loss).__name__} has no number {name!r}")
+            # A loss refuses what is outside its range: now, not in some later epoch.
+            for value in (schedule.start, schedule.end):
+                setattr(self.loss, name, value)
+
+    def apply_schedules(self, stage: str) -> dict[str, float]:
+        """Set what follows a schedule, and return it in training.
+
+        It is done every step, for a resumed epoch has no start. Validation always uses the end.
+        """
+        values = {
+            name: schedule.at(self.current_epoch, self.trainer.max_epochs)
+            if stage == "train"
+            else schedule.end
+            for name, schedule in self.schedules.items()
+        }
+        for name, value in values.items():
+            setattr(self.loss, name, value)
+        return values if stage == "train" else {}
+
     def gather_in(self, *losses: nn.Module) -> None:
         """With several processes, let losses that can do so see the rows of all of them."""
         for loss in losses:
@@ -119,7 +151,7 @@ class TrainedModule(LightningModule):
         """Log means over an epoch's rows (and processes) as ``<name>/<stage>``.
 
         What a training step *returns* is also a column of the metrics history, as the plain mean
-        over batches; a mean over some of a batch's rows, `n` of them, is only logged.
+        over batches, or over rows (see `over_rows`).
         """
         self.log_dict(
             {
@@ -173,6 +205,14 @@ class TrainedModule(LightningModule):
         else:
             algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
             Precision.clip_gradients(plugin, optimizer, gradient_clip_val, algorithm)
+
+
+def over_rows(values: Mapping[str, Tensor], n: int) -> dict[str, Tensor]:
+    """Means over some of a batch's rows as pairs, of sum and number: what a step may return."""
+    return {
+        name: torch.stack([value.detach() * n, torch.full_like(value, n)])
+        for name, value in values.items()
+    }
 
 
 def share_batch_norms(module: nn.Module) -> None:

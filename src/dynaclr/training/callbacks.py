@@ -29,39 +29,38 @@ class MetricsHistory(Callback):
     """Keeps every epoch's metrics; they travel in the checkpoint, so a resumed run has them all.
 
     The means over an epoch's training batches are taken here, of everything that a training step
-    returns: Lightning's own know nothing of the batches before a resume.
+    returns: Lightning's own know nothing of the batches before a resume. A step returns a value of
+    the batch, or a pair as `base.over_rows` makes it.
     """
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
-        self._sums: dict[str, Tensor | float] = {}
-        self._batches = 0
+        self._sums: dict[str, Tensor] = {}
 
     def state_dict(self) -> dict[str, Any]:
         """State that a checkpoint holds."""
-        sums = {name: float(value) for name, value in self._sums.items()}
-        return {"rows": self.rows, "sums": sums, "batches": self._batches}
+        return {"rows": self.rows, "sums": {n: pair.tolist() for n, pair in self._sums.items()}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the history of the run that is resumed."""
         self.rows = list(state_dict["rows"])
-        self._sums = dict(state_dict["sums"])
-        self._batches = state_dict["batches"]
+        self._sums = {name: torch.tensor(pair) for name, pair in state_dict["sums"].items()}
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Add a batch; nothing waits for the device."""
         for name, value in outputs.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value.detach().float()
-        self._batches += 1
+            value = value.detach().float()
+            pair = value if value.ndim else torch.stack([value, torch.ones_like(value)])
+            self._sums[name] = pair + self._sums.get(name, torch.zeros(2)).to(pair.device)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add this epoch's row."""
-        means = {
-            f"{name}/train": float(trainer.strategy.reduce(value / self._batches))
-            for name, value in self._sums.items()
-        }
+        means = {}
+        for name, pair in self._sums.items():
+            total, weight = trainer.strategy.reduce(pair).tolist()
+            means[f"{name}/train"] = total / weight if weight else math.nan
         validation = {
             name: float(value)
             for name, value in trainer.callback_metrics.items()
@@ -70,7 +69,7 @@ class MetricsHistory(Callback):
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         row = {"epoch": trainer.current_epoch, "step": trainer.global_step, "learning_rate": rate}
         self.rows.append(row | dict(sorted((means | validation).items())))
-        self._sums, self._batches = {}, 0
+        self._sums = {}
 
     def write_csv(self, path: Path) -> None:
         """Write the history, one row an epoch, whole or not at all."""

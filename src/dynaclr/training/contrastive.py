@@ -87,8 +87,7 @@ class ContrastiveModule(TrainedModule):
         self.encoder = encoder
         self.loss = loss if loss is not None else NTXentHCL()
         self.exclude_lineage = exclude_lineage
-        self.schedules = schedules or {}
-        self._check_schedules()
+        self.follow(schedules)
         self.auxiliary = None
         if auxiliary_heads:
             self.auxiliary = AuxiliaryHeads(feature_dim_of(encoder), auxiliary_heads)
@@ -101,14 +100,6 @@ class ContrastiveModule(TrainedModule):
                     "that could still be trained"
                 )
             self.keep_frozen(encoder, but=encoder.projection)
-
-    def _check_schedules(self) -> None:
-        for name, schedule in self.schedules.items():
-            if not isinstance(getattr(self.loss, name, None), int | float):
-                raise ValueError(f"schedules: {type(self.loss).__name__} has no number {name!r}")
-            # A loss refuses what is outside its range: now, not in some later epoch.
-            for value in (schedule.start, schedule.end):
-                setattr(self.loss, name, value)
 
     def setup(self, stage: str) -> None:
         """Let the loss see the rows of all processes; compare the heads with the data."""
@@ -133,7 +124,7 @@ class ContrastiveModule(TrainedModule):
         anchor, positive = batch["anchor"], batch["positive"]
         features, projections = self(torch.cat([anchor["patch"], positive["patch"]]))
         n = len(anchor["patch"])
-        scheduled = self._apply_schedules(stage)
+        scheduled = self.apply_schedules(stage)
         lineages = None
         if self.exclude_lineage:
             lineages = torch.cat([anchor["lineage_id"], positive["lineage_id"]])
@@ -146,18 +137,6 @@ class ContrastiveModule(TrainedModule):
             }
         self.log_epoch(monitored | scheduled, stage, n)
         return monitored
-
-    def _apply_schedules(self, stage: str) -> dict[str, float]:
-        """Set what follows a schedule; every step, for a resumed epoch has no start."""
-        values = {
-            name: schedule.at(self.current_epoch, self.trainer.max_epochs)
-            if stage == "train"
-            else schedule.end
-            for name, schedule in self.schedules.items()
-        }
-        for name, value in values.items():
-            setattr(self.loss, name, value)
-        return values if stage == "train" else {}
 
     def _auxiliary_loss(self, batch: Batch, features: Tensor, stage: str) -> Tensor:
         labels = {
