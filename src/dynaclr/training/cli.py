@@ -14,9 +14,9 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from dynaclr.data import MultiExperimentDataModule
 from dynaclr.experiments import Problems, UserError
+from dynaclr.experiments.training_config import DEFAULT_MODEL, name_model_class
 from dynaclr.training.base import TrainedModule
 
-_DEFAULT_MODEL = "dynaclr.training.ContrastiveModule"
 _NOT_TOLD = (
     "Does not validate against any of the Union subtypes",
     "Subtypes: ",
@@ -109,15 +109,7 @@ def add_common_arguments(parser: Any) -> None:
     """Let the parts share what they must agree on: the seed, and the markers where one asks."""
     parser.link_arguments("seed_everything", "data.seed")
     parser.link_arguments("data.patches.markers", "model.init_args.markers")
-    parser.set_defaults({"model": {"class_path": _DEFAULT_MODEL}})
-
-
-def name_model_class(content: dict[str, Any]) -> dict[str, Any]:
-    """Name the class of a model of which only the arguments are given: `ContrastiveModule`."""
-    model = content.get("model")
-    if not isinstance(model, dict) or "class_path" in model:
-        return content
-    return content | {"model": {"class_path": _DEFAULT_MODEL, "init_args": model}}
+    parser.set_defaults({"model": {"class_path": DEFAULT_MODEL}})
 
 
 def build(content: dict[str, Any], where: str, **options: Any) -> TrainingCLI:

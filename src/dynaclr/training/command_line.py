@@ -17,9 +17,9 @@ from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from dynaclr.data import MultiExperimentDataModule
-from dynaclr.experiments import UserError
+from dynaclr.experiments import Problems, UserError
 from dynaclr.experiments.files import digest_path
-from dynaclr.experiments.training_config import load_training, merge
+from dynaclr.experiments.training_config import combine, name_model_class, read_training
 from dynaclr.training.callbacks import ResumePoints, StepSeed
 from dynaclr.training.cli import (
     add_common_arguments,
@@ -27,7 +27,6 @@ from dynaclr.training.cli import (
     check_encoder,
     common_options,
     lacking_hardware,
-    name_model_class,
     wrong_key,
 )
 from dynaclr.training.embedding import write_embeddings
@@ -194,7 +193,7 @@ def run_trainer(arguments: Sequence[str]) -> None:
 def with_inherited(arguments: Sequence[str]) -> list[str]:
     """Arguments with configuration files as one text: merged as files that inherit are."""
     command, *rest = arguments
-    content, others, waiting = None, [], list(rest)
+    content, others, waiting, problems = None, [], list(rest), Problems()
     while waiting:
         argument = waiting.pop(0)
         option, _, named = argument.partition("=")
@@ -203,7 +202,8 @@ def with_inherited(arguments: Sequence[str]) -> list[str]:
             continue
         if not named and not waiting:
             raise UserError(f"dynaclr {command}: {option} names no file.")
-        content = merge(content or {}, load_training(named or waiting.pop(0)))
+        content = combine(content or {}, read_training(named or waiting.pop(0), problems) or {})
+    problems.raise_if_any()
     if content is None:
         return [command, *others]
     # Before the others: what stands on the command line wins.

@@ -162,6 +162,25 @@ def test_fit_goes_on_from_a_checkpoint_to_the_same_weights(config, tmp_path):
         assert torch.equal(value, whole[name]), name
 
 
+def test_files_and_options_may_spell_the_model_either_way(config, tmp_path, capsys):
+    (tmp_path / "model.yaml").write_text(yaml.safe_dump({"model": MODELS["classification"]}))
+    (tmp_path / "rate.yaml").write_text("model: {learning_rate: 0.5}")
+    files = [
+        "-c",
+        str(config),
+        "-c",
+        str(tmp_path / "model.yaml"),
+        "-c",
+        str(tmp_path / "rate.yaml"),
+    ]
+    with pytest.raises(SystemExit, match="0"):
+        run_trainer(["fit", *files, "--model.weight_decay=0.25", "--print_config"])
+    model = yaml.safe_load(capsys.readouterr().out)["model"]
+    assert model["class_path"] == MODELS["classification"]["class_path"]
+    assert (model["init_args"]["label"], model["init_args"]["learning_rate"]) == ("condition", 0.5)
+    assert model["init_args"]["weight_decay"] == 0.25
+
+
 def test_configuration_that_is_printed_is_one_that_is_read(config, tmp_path, capsys):
     command = [str(Path(sys.executable).with_name("dynaclr")), "fit", "-c", config]
     options = ["--model.learning_rate=0.5", "--print_config"]
