@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,6 +36,11 @@ class TrainedModule(LightningModule):
         Let torch compile what embeds cells. It takes a minute and pays on a GPU; the names of
         parameters stay.
 
+    Raises
+    ------
+    ValueError
+        When a number is outside its range.
+
     Notes
     -----
     On a GPU convolutions get their weights channels last, the layout that its tensor cores read,
@@ -50,6 +56,14 @@ class TrainedModule(LightningModule):
         compile_encoder: bool = False,
     ) -> None:
         super().__init__()
+        for name, value, most in (
+            ("learning_rate", learning_rate, math.inf),
+            ("weight_decay", weight_decay, math.inf),
+            ("warmup_fraction", warmup_fraction, 1),
+        ):
+            if not (math.isfinite(value) and 0 <= value <= most):
+                range_ = "0 or more" if most > 1 else "from 0 to 1"
+                raise ValueError(f"{name} is {value}; it must be {range_}")
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.warmup_fraction = warmup_fraction
@@ -61,6 +75,13 @@ class TrainedModule(LightningModule):
     def encoders(self) -> list[nn.Module]:
         """What embeds cells."""
         return [self.encoder]
+
+    def try_losses(self) -> dict[str, Any]:
+        """Call every loss that was given on a few rows, and return the values by argument.
+
+        What a loss raises at such a call is let through.
+        """
+        return {}
 
     def configure_model(self) -> None:
         """Fit the encoders to the device, before any process wraps them."""
@@ -205,6 +226,11 @@ class TrainedModule(LightningModule):
         else:
             algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
             Precision.clip_gradients(plugin, optimizer, gradient_clip_val, algorithm)
+
+
+def few_rows(encoder: nn.Module) -> Tensor:
+    """Four embeddings (4, P) as wide as the projections of an encoder, where it tells."""
+    return torch.eye(4, getattr(encoder, "projection_dim", 4))
 
 
 def over_rows(values: Mapping[str, Tensor], n: int) -> dict[str, Tensor]:

@@ -25,6 +25,8 @@ from dynaclr.training.cli import (
     add_common_arguments,
     as_list,
     check_encoder,
+    check_schedules,
+    check_sections,
     common_options,
     lacking_hardware,
     wrong_key,
@@ -97,6 +99,7 @@ class CommandLine(LightningCLI):
         except MisconfigurationException as error:
             raise lacking_hardware(error, self._where) from error
         check_encoder(self.model, self.datamodule, self._where)
+        check_schedules(self.model, self.trainer, self._where)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add what makes every step the same whatever ran before it, and what saves a fit."""
@@ -206,5 +209,6 @@ def with_inherited(arguments: Sequence[str]) -> list[str]:
     problems.raise_if_any()
     if content is None:
         return [command, *others]
+    check_sections(content, f"dynaclr {command}", "ckpt_path")
     # Before the others: what stands on the command line wins.
     return [command, "--config", json.dumps(name_model_class(content)), *others]

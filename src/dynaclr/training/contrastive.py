@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dynaclr.losses import NTXentHCL
-from dynaclr.training.base import Batch, TrainedModule
+from dynaclr.training.base import Batch, TrainedModule, few_rows
 from dynaclr.training.heads import (
     AuxiliaryHead,
     AuxiliaryHeads,
@@ -100,6 +101,11 @@ class ContrastiveModule(TrainedModule):
                     "that could still be trained"
                 )
             self.keep_frozen(encoder, but=encoder.projection)
+
+    def try_losses(self) -> dict[str, Any]:
+        """Call the loss on two pairs."""
+        pairs = torch.arange(2).repeat(2)
+        return {"loss": self.loss(few_rows(self.encoder), pairs, pairs)}
 
     def setup(self, stage: str) -> None:
         """Let the loss see the rows of all processes; compare the heads with the data."""

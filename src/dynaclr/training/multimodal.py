@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from dynaclr.losses import CrossModalInfoNCE, NTXentHCL
-from dynaclr.training.base import Batch, TrainedModule, over_rows
+from dynaclr.training.base import Batch, TrainedModule, few_rows, over_rows
 from dynaclr.training.monitors import (
     alignment,
     effective_rank,
@@ -165,6 +165,12 @@ class MultiModalContrastiveModule(TrainedModule):
     def encoders(self) -> list[nn.Module]:
         """Encoder and teacher."""
         return [self.encoder, self.teacher]
+
+    def try_losses(self) -> dict[str, Any]:
+        """Call both losses on two pairs."""
+        rows, pairs = few_rows(self.encoder), torch.arange(2).repeat(2)
+        cross = self.loss(rows, rows, pairs)
+        return {"loss": cross, "within_loss": self.within_loss(rows, pairs, pairs)}
 
     def setup(self, stage: str) -> None:
         """Let the losses see the rows of all processes."""

@@ -200,6 +200,8 @@ def test_configuration_that_is_printed_is_one_that_is_read(config, tmp_path, cap
     ("arguments", "message"),
     [
         (["--model.learning_rat=1"], "Option 'learning_rat' is not accepted"),
+        (["--model.learning_rat=1"], "Did you mean 'learning_rate'"),
+        (["--config={modl: {}}"], "dynaclr fit: unknown section 'modl'. Did you mean 'model'"),
         (["--data.batch_size=many"], "batch_size"),
         (["--data.batch_size=0"], "data.batch_size is 0"),
         (["--model.encoder.init_args.in_channels=3"], "in_channels is 3 but .* gives 2"),

@@ -49,6 +49,20 @@ CONFIGURATION = {
 }
 
 PATCHES = CONFIGURATION["data"]["patches"]
+LOSS = CONFIGURATION["model"]["loss"]
+NO_LOSS = {"class_path": "torch.nn.Linear", "init_args": {"in_features": 32, "out_features": 1}}
+DROPOUT = [{"class_path": "dynaclr.transforms.ChannelDropout", "init_args": {"channels": [5]}}]
+SCHEDULE = {"start": 0.5, "end": 0.1}
+ONE_CHANNEL = {
+    "class_path": "dynaclr.models.SmallEncoder",
+    "init_args": {"in_channels": 1, "width": 8},
+}
+MODALITIES = {
+    "encoder": ONE_CHANNEL,
+    "teacher": ONE_CHANNEL,
+    "channels": ["phase"],
+    "teacher_channels": ["reporter"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -241,15 +255,9 @@ def test_embedding_is_the_same_to_the_bit_and_for_any_batch_size(model, collecti
 
 
 def test_student_of_another_modality_is_trained_and_embeds(collection, tmp_path):
-    one_channel = {
-        "class_path": "dynaclr.models.SmallEncoder",
-        "init_args": {"in_channels": 1, "width": 8},
-    }
-    arguments = {"encoder": one_channel, "teacher": one_channel}
-    arguments |= {"channels": ["phase"], "teacher_channels": ["reporter"]}
     module = "dynaclr.training.MultiModalContrastiveModule"
     training = CONFIGURATION | {
-        "model": {"class_path": module, "init_args": arguments},
+        "model": {"class_path": module, "init_args": MODALITIES},
         "trainer": {"max_epochs": 1},
     }
     folder = tmp_path / "student" / "seed0"
@@ -344,14 +352,56 @@ def test_changed_table_is_refused(model, collection, tmp_path, table):
         ("data", "sampling", {"leaky": 1.1}, "sampling.leaky is 1.1"),
         ("data", "sampling", {"temporal_global_fraction": -0.1}, "global_fraction is -0.1"),
         ("data", "sampling", {"temporal_window_hours": -2}, "window_hours is -2"),
+        ("model", "learning_rte", 1, "Did you mean 'learning_rate'"),
+        ("data", "batchsize", 8, "Did you mean 'batch_size'"),
+        ("trainer", "max_epoch", 8, "Did you mean 'max_epochs'"),
+        ("data", "sampling", {"leeky": 0}, "sampling.leeky.*Did you mean 'leaky'"),
+        ("data", "sampling", {"leaky": {"er": 0}}, "sampling.leaky"),
+        ("model", "loss", LOSS | {"init_args": {"temprature": 1}}, "Did you mean 'temperature'"),
+        ("model", "learning_rate", -1, "learning_rate is -1.0; it must be 0 or more"),
+        ("model", "weight_decay", -1, "weight_decay is -1.0; it must be 0 or more"),
+        ("model", "warmup_fraction", 5, "warmup_fraction is 5.0; it must be from 0 to 1"),
+        ("model", "schedules", SCHEDULE | {"epochs": -3}, "schedules: epochs is -3; it must be 1"),
+        ("model", "loss", NO_LOSS, "model.loss: cannot be called as ContrastiveModule does"),
+        ("model", "loss", {"class_path": "torch.nn.Flatten"}, "model.loss: cannot be called"),
+        ("data", "augmentations", DROPOUT, r"data.augmentations: channels \(5,\) do not all exist"),
+        (
+            "data",
+            "augmentations",
+            [],
+            r"of patches of extraction_size \[34, 34\].*\[2, 1, 24, 24\]",
+        ),
         ("data", "patches", PATCHES | {"markers": ["phase"]}, "in_channels is 2 .*gives 1"),
         ("data", "patches", PATCHES | {"depth": 3}, "in_stack_depth is 1 .*gives 3"),
     ],
 )
 def test_broken_training_configuration_is_told(section, key, value, message):
+    value = {"temperature": value} if key == "schedules" else value
     broken = CONFIGURATION | {section: CONFIGURATION[section] | {key: value}}
     with pytest.raises(UserError, match=rf"(?s)my.yaml: .*{message}"):
         check_training(broken, "my.yaml")
+
+
+@pytest.mark.parametrize("value", [{}, None, {"learning_rate": 1}])
+def test_unknown_section_is_told_even_if_it_is_empty(value):
+    with pytest.raises(UserError, match=r"my.yaml: unknown section 'modl'. Did you mean 'model'"):
+        check_training(CONFIGURATION | {"modl": value}, "my.yaml")
+
+
+def test_schedule_of_a_training_without_an_end_is_told():
+    model = CONFIGURATION["model"] | {"schedules": {"temperature": SCHEDULE}}
+    endless = CONFIGURATION | {"model": model, "trainer": {"max_epochs": -1}}
+    with pytest.raises(UserError, match=r"model.schedules.temperature: trainer.max_epochs is no"):
+        check_training(endless, "my.yaml")
+    model["schedules"]["temperature"] = SCHEDULE | {"epochs": 2}
+    check_training(endless, "my.yaml")
+
+
+def test_losses_of_a_distillation_are_tried():
+    module = "dynaclr.training.MultiModalContrastiveModule"
+    model = {"class_path": module, "init_args": MODALITIES | {"within_loss": NO_LOSS}}
+    with pytest.raises(UserError, match="cannot be called as MultiModalContrastiveModule"):
+        check_training(CONFIGURATION | {"model": model}, "my.yaml")
 
 
 @pytest.mark.parametrize("name", ["demo.yaml", "gpu.yaml"])
