@@ -147,9 +147,12 @@ def test_last_checkpoint_is_that_of_the_last_epoch_also_where_another_is_best(co
     assert (last["epoch"], last["global_step"]) == (2, history["step"].iloc[-1])
 
 
-def interrupt(command: list[str], folder: Path, points: list[tuple[int, int]]) -> None:
-    """Start a training again and again, each time ended by a signal after so many more saves."""
-    for number, saves in points:
+def interrupt(command: list[str], folder: Path, points: list[tuple[int, int, float]]) -> None:
+    """Start a training again and again, each time ended by a signal.
+
+    It comes so many seconds after so many more saves.
+    """
+    for number, saves, seconds in points:
         running = subprocess.Popen(
             command, stderr=subprocess.PIPE, text=True, start_new_session=True
         )
@@ -159,6 +162,7 @@ def interrupt(command: list[str], folder: Path, points: list[tuple[int, int]]) -
             if (now := newest(folder)) != last:
                 saves, last = saves - 1, now
             time.sleep(0.001)
+        time.sleep(seconds)
         os.killpg(running.pid, number)
         _, told = running.communicate(timeout=60)
         if number != signal.SIGKILL:
@@ -192,7 +196,7 @@ def assert_same_result(folder: Path, model: Path) -> None:
 def test_killed_training_goes_on_to_the_same_weights(model, collection, tmp_path):
     folder = tmp_path / "small" / "seed0"
     command = train_command(CONFIGURATION, collection, folder, save_minutes=5)
-    interrupt(command, folder, [(signal.SIGKILL, 1)])
+    interrupt(command, folder, [(signal.SIGKILL, 1, 0.0)])
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "resuming from" in done.stderr
     assert_same_result(folder, model)
@@ -209,18 +213,39 @@ def test_any_number_of_workers_gives_the_same_bytes(model, collection, tmp_path)
 
 
 @pytest.mark.slow
-def test_training_stopped_anywhere_goes_on_to_the_same_weights(model, collection, tmp_path):
-    folder = tmp_path / "small" / "seed0"
-    # Another number of workers, which changes nothing either; saved after every step.
-    training = CONFIGURATION | {"data": CONFIGURATION["data"] | {"num_workers": 1}}
-    command = train_command(training, collection, folder, save_minutes=0)
+def test_training_stopped_anywhere_goes_on_to_the_same_weights(collection, tmp_path, monkeypatch):
+    """With dropout, augmentation and accumulated gradients, and saved after each epoch alone."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+    augmentations = [
+        {
+            "class_path": "dynaclr.transforms.RandomAffine",
+            "init_args": {"rotation": 180, "output_size": [6, 6]},
+        },
+        {"class_path": "dynaclr.transforms.RandomGaussianNoise"},
+    ]
+    own = {"patches": PATCHES | {"size": [6, 6]}, "extraction_size": [10, 10]}
+    training = {
+        "model": CONFIGURATION["model"] | {"encoder": {"class_path": "toy.ToyEncoder"}},
+        "data": CONFIGURATION["data"] | own | {"augmentations": augmentations},
+        "trainer": {
+            "max_epochs": 14,
+            "accumulate_grad_batches": 2,
+            "callbacks": [{"class_path": "toy.Pause"}],
+        },
+    }
+    whole, folder = tmp_path / "whole" / "seed0", tmp_path / "stopped" / "seed0"
+    train(training, collection.folder, collection.experiments, 0, whole, threads=1)
+    # Another number of workers, which changes nothing either.
+    training["data"]["num_workers"] = 1
+    command = train_command(training, collection, folder, save_minutes=5)
     seed = time.time_ns()
     print(f"random points from seed {seed}")
     rng = np.random.default_rng(seed)
     signals = [signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1, signal.SIGKILL]
-    interrupt(command, folder, [(number, rng.integers(1, 7)) for number in signals])
+    # An epoch takes half a second, so that some of it is done and lost.
+    interrupt(command, folder, [(number, 1, rng.uniform(0, 0.5)) for number in signals])
     subprocess.run(command, check=True)
-    assert_same_result(folder, model)
+    assert_same_result(folder, whole)
 
 
 def embedded(model, collection, out, experiment="three", **options):

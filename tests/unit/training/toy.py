@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import torch
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
@@ -107,6 +109,13 @@ class Logged(Callback):
 
     def on_train_epoch_end(self, trainer, pl_module) -> None:
         self.rows.append({name: float(value) for name, value in trainer.callback_metrics.items()})
+
+
+class Pause(Callback):
+    """Makes steps so long that a signal arrives within an epoch."""
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        time.sleep(0.05)
 
 
 def fit(module, train, val=None, epochs=5, data=None, resume=None, **options) -> Trainer:
