@@ -58,7 +58,8 @@ def test_store_is_built_where_asked_for_and_rebuilt_when_it_must_be(project):
 
     change(project, data__normalization={"center": "mean"}, model__learning_rate=0.002)
     assert project.jobs(*UNTIL) == [], "native pixels are not normalized"
-    change(project, data__extraction_size=[30, 30])
+    crop = {"class_path": "dynaclr.transforms.CentreCrop", "init_args": {"size": [24, 24]}}
+    change(project, data__extraction_size=[30, 30], data__augmentations=[crop])
     assert project.jobs(*UNTIL) == ["patches experiment=one"]
     assert project.json("results/experiments/one/patches.json")["side"] == [30, 30]
 

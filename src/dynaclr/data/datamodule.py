@@ -34,7 +34,7 @@ from dynaclr.sampling import (
     PositiveSampler,
     offset_weights,
 )
-from dynaclr.transforms import Normalize
+from dynaclr.transforms import Compose, Normalize
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,8 @@ class MultiExperimentDataModule(LightningDataModule):
         What the encoder sees of a cell.
     augmentations : list of nn.Module
         Applied in this order to training patches, on the training device; each is called as
-        ``transform(x_BCZYX, generator)``. The result must have the extent of `patches`.
+        ``transform(x_BCZYX, generator)``, or with ``present_BC`` too (see `Compose`) where its
+        ``forward`` has that argument. The result must have the extent of `patches`.
     extraction_size : tuple of int, optional
         Extent (y, x) that training patches are cut with, larger than ``patches.size`` to leave a
         margin for rotation and shift; the last augmentation must crop it. Default: no margin.
@@ -166,7 +167,7 @@ class MultiExperimentDataModule(LightningDataModule):
         self.collection = Path(collection)
         self.experiments = Path(experiments)
         self.patches = patches
-        self.augmentations = nn.ModuleList(augmentations or [])
+        self.augmentations = Compose(augmentations or [])
         self.extraction_size = tuple(extraction_size or patches.size)
         self.normalization = normalization
         self.tau_range = tuple(tau_range)
@@ -455,14 +456,20 @@ class MultiExperimentDataModule(LightningDataModule):
             item = batch[view]
             x_BCZYX = self._normalize(at_common_size(item), item["center"], item["spread"])
             if self.trainer is not None and self.trainer.training:
-                x_BCZYX = self.augment(
-                    x_BCZYX, number, self.trainer.global_step, self.trainer.global_rank
-                )
+                # Counted in batches, not in steps: accumulated batches share a step.
+                batches = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+                rank = self.trainer.global_rank
+                x_BCZYX = self.augment(x_BCZYX, number, batches, rank, item["present"])
             item["patch"] = x_BCZYX
         return batch
 
     def augment(
-        self, x_BCZYX: torch.Tensor, view: int, step: int = 0, rank: int = 0
+        self,
+        x_BCZYX: torch.Tensor,
+        view: int,
+        place: int = 0,
+        rank: int = 0,
+        present_BC: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Augment normalized patches as training does.
 
@@ -472,15 +479,16 @@ class MultiExperimentDataModule(LightningDataModule):
             Patches of `extraction_size`, normalized.
         view : int
             0 for anchors, 1 for positives.
-        step, rank : int
-            Step of the training and process; with the seed and the view they decide the draw.
+        place, rank : int
+            Number of training batches before this one, and process; with the seed and the view
+            they decide the draw.
+        present_BC : Tensor of bool, shape (B, C), optional
+            Whether a channel of a patch was imaged; default: all were.
         """
-        sequence = np.random.SeedSequence((self.seed, step, rank, view))
+        sequence = np.random.SeedSequence((self.seed, place, rank, view))
         generator = torch.Generator(device=x_BCZYX.device)
         generator.manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
-        for transform in self.augmentations:
-            x_BCZYX = transform(x_BCZYX, generator)
-        return x_BCZYX
+        return self.augmentations(x_BCZYX, generator, present_BC)
 
 
 def read_statistics(experiments: Path, names: list[str]) -> pd.DataFrame:

@@ -27,12 +27,20 @@ class NormalizationConfig:
     level
         Pool of pixels that the statistics come from.
     center, spread
-        Statistic that is subtracted, and the one that is divided by.
+        Statistic that is subtracted, and the one that is divided by; ``p1_p99`` and ``p5_p95`` are
+        the differences of two percentiles.
     """
 
     level: Literal["frame", "fov", "experiment"] = "fov"
     center: Literal["mean", "median", "p1", "p5"] = "median"
-    spread: Literal["std", "iqr"] = "std"
+    spread: Literal["std", "iqr", "p1_p99", "p5_p95"] = "std"
+
+    def spread_of(self, statistics: pd.DataFrame) -> pd.Series:
+        """Spread in each row of a table of statistics."""
+        if self.spread in statistics:
+            return statistics[self.spread]
+        low, high = self.spread.split("_")
+        return statistics[high] - statistics[low]
 
 
 def normalizers(
@@ -64,7 +72,7 @@ def normalizers(
     center, spread = np.zeros(shape, np.float32), np.ones(shape, np.float32)
     known = np.zeros((len(places), len(markers)), bool)
     present = _present(places, registry, markers)
-    center[at], spread[at] = rows[normalization.center], rows[normalization.spread]
+    center[at], spread[at] = rows[normalization.center], normalization.spread_of(rows)
     known[at[0], at[2]] = True
     center[~np.broadcast_to(present[:, None], shape)] = 0
     spread[~np.broadcast_to(present[:, None], shape)] = 1

@@ -9,10 +9,16 @@ from dynaclr.experiments.errors import Problems
 from dynaclr.experiments.registry import parse_yaml, read_yaml
 
 INHERITS = "inherits"
+# The model of which only the arguments are given.
+DEFAULT_MODEL = "dynaclr.training.ContrastiveModule"
+_CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
 
 
 def load_training(source: str | Path, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
     """Read a training configuration and replace some of its values.
+
+    However its files spell their models, with a class or as arguments alone, the result has one
+    form: ``{"class_path": ..., "init_args": ...}``.
 
     Parameters
     ----------
@@ -20,7 +26,7 @@ def load_training(source: str | Path, overrides: dict[str, Any] | None = None) -
         A YAML file, or YAML or JSON text. Its key ``inherits`` names a file, or several, that it
         changes: paths relative to the file itself, later ones winning over earlier ones.
     overrides : dict, optional
-        New values by dotted key, ``{"model.learning_rate": 0.0003}``.
+        New values by dotted key, ``{"model.learning_rate": 0.0003}``, whatever the model's class.
 
     Raises
     ------
@@ -33,13 +39,35 @@ def load_training(source: str | Path, overrides: dict[str, Any] | None = None) -
     if content is not None:
         override(content, overrides or {}, f"{source}: overrides", problems)
     problems.raise_if_any()
-    return content
+    return name_model_class(content)
+
+
+def name_model_class(content: dict[str, Any]) -> dict[str, Any]:
+    """Name the class of a model of which only the arguments are given: `DEFAULT_MODEL`."""
+    content = _spell_out(content)
+    if not isinstance(content.get("model"), dict) or "class_path" in content["model"]:
+        return content
+    return content | {"model": {"class_path": DEFAULT_MODEL} | content["model"]}
+
+
+def _spell_out(content: dict[str, Any]) -> dict[str, Any]:
+    """Put what a model is given beside its class, or without one, under its ``init_args``."""
+    model = content.get("model")
+    if not isinstance(model, dict) or not isinstance(model.get("init_args", {}), dict):
+        return content
+    kept = {key: model[key] for key in _CLASS_KEYS if key in model}
+    arguments = {key: value for key, value in model.items() if key not in _CLASS_KEYS}
+    if arguments:
+        kept["init_args"] = merge(kept.get("init_args", {}), arguments)
+    return content | {"model": kept}
 
 
 def read_training(
     source: str | Path, problems: Problems, heirs: tuple[Path, ...] = ()
 ) -> dict[str, Any] | None:
     """Content of a file or text with what it inherits, or None with a fault added.
+
+    Arguments of the model are under ``init_args``; its class is named only if a file does so.
 
     Parameters
     ----------
@@ -84,8 +112,18 @@ def _inherit(
         parent = read_training(path, problems, heirs)
         if parent is None:
             return None
-        merged = merge(merged, parent)
-    return merge(merged, content)
+        merged = combine(merged, parent)
+    return combine(merged, content)
+
+
+def combine(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Merge what one training file says into another, whichever way each spells its model."""
+    changes, base = _spell_out(changes), _spell_out(base)
+    model = changes.get("model")
+    if isinstance(model, dict) and "class_path" in model:
+        # Known to be the default now, so that arguments of another class go.
+        base = name_model_class(base)
+    return merge(base, changes)
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -109,16 +147,26 @@ def override(
 ) -> None:
     """Set values by dotted key in place; a key that leads through a value is a fault."""
     for dotted, value in overrides.items():
-        *parents, last = dotted.split(".")
+        *parents, last = _spelled_out(dotted)
         place: Any = content
         for number, parent in enumerate(parents, 1):
             place = place.setdefault(parent, {})
             if not isinstance(place, dict):
+                section = dotted.rsplit(".", len(parents) + 1 - number)[0]
                 problems.add(
                     f"{where}: {dotted}",
-                    f"{'.'.join(parents[:number])} is {place!r}, not a section with keys",
-                    f"Override {'.'.join(parents[:number])} as a whole, or correct the key",
+                    f"{section} is {place!r}, not a section with keys",
+                    f"Override {section} as a whole, or correct the key",
                 )
                 break
         else:
             place[last] = value
+    content.update(_spell_out(content))
+
+
+def _spelled_out(dotted: str) -> list[str]:
+    """Parts of a dotted key; those of an argument of the model lead through ``init_args``."""
+    first, *rest = dotted.split(".")
+    if first == "model" and rest and rest[0] not in _CLASS_KEYS:
+        rest = ["init_args", *rest]
+    return [first, *rest]

@@ -1,10 +1,14 @@
 """Which rows of a batch attract, which repel, and which are left alone."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+# Rows shorter than this have no direction.
+_NO_LENGTH = 1e-12
 
 
 def check_rows(embeddings: Tensor, labels: Tensor, lineages: Tensor | None) -> None:
@@ -42,6 +46,16 @@ def check_rows(embeddings: Tensor, labels: Tensor, lineages: Tensor | None) -> N
                 f"{name} must have one entry for each of the {len(embeddings)} rows of "
                 f"embeddings, got shape {tuple(values.shape)}"
             )
+
+
+def unit_rows(embeddings: Tensor) -> Tensor:
+    """Rows (N, D) at unit length; a row without length stays 0, and no gradient reaches it.
+
+    Divided by a small number instead, as ``torch.nn.functional.normalize`` does it, it would get a
+    gradient of 1e12 and end a training.
+    """
+    length = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
+    return embeddings / length.masked_fill(length < _NO_LENGTH, math.inf)
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,19 @@ class WholeBatch:
         """Concatenate a per-row tensor over ranks; no gradient passes."""
         return local if len(self.sizes) == 1 else _all_gather(local, self.sizes)
 
+    def with_own_gradient(self, local: Tensor) -> Tensor:
+        """Concatenate a per-row tensor over ranks; gradients reach this rank's own rows.
+
+        Those are all that it has to give where every rank computes the loss of the whole batch, so
+        that no gradient has to travel.
+        """
+        own, whole = self.own, self.collect(local.detach())
+        return torch.cat([whole[: own.start], local, whole[own.stop :]])
+
+    def for_averaging(self, loss: Tensor) -> Tensor:
+        """Multiply the gradient, not the value, by the number of ranks."""
+        return loss + (len(self.sizes) - 1) * (loss - loss.detach())
+
     def total(self, local: Tensor) -> Tensor:
         """Sum a tensor of equal shape over ranks; no gradient passes."""
         if len(self.sizes) > 1:

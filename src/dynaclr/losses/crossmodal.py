@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dynaclr.losses._pairs import check_rows
+from dynaclr.losses._pairs import check_rows, unit_rows
 from dynaclr.losses._ranks import WholeBatch, whole_batch
 
 
@@ -41,13 +41,22 @@ class CrossModalInfoNCE(nn.Module):
         self, temperature: float = 0.07, *, gather: bool = False, averaged_gradients: bool = False
     ) -> None:
         super().__init__()
-        if not (math.isfinite(temperature) and temperature > 0):
-            raise ValueError(f"temperature must be positive and finite, got {temperature}")
         if averaged_gradients and not gather:
             raise ValueError("averaged_gradients has no effect without gather=True")
         self.temperature = temperature
         self.gather = gather
         self.averaged_gradients = averaged_gradients
+
+    @property
+    def temperature(self) -> float:
+        """Divisor of the cosine similarities; may be set at any time, for a schedule."""
+        return self._temperature
+
+    @temperature.setter
+    def temperature(self, value: float) -> None:
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(f"temperature must be positive and finite, got {value}")
+        self._temperature = float(value)
 
     def forward(self, first: Tensor, second: Tensor, lineages: Tensor | None = None) -> Tensor:
         """Compute the loss of a batch.
@@ -79,13 +88,11 @@ class CrossModalInfoNCE(nn.Module):
             check_rows(embeddings, numbers, lineages)
         dtype = torch.float64 if first.dtype == torch.float64 else torch.float32
         with torch.autocast(first.device.type, enabled=False):
-            first, second = (F.normalize(x.to(dtype), dim=1) for x in (first, second))
+            first, second = (unit_rows(x.to(dtype)) for x in (first, second))
             batch = whole_batch(first, numbers, lineages, gather=self.gather)
-            loss = self._of_whole(_of_all_ranks(first, batch), _of_all_ranks(second, batch), batch)
-        if self.averaged_gradients:
-            # The value stays; only the gradient is multiplied.
-            loss = loss + (len(batch.sizes) - 1) * (loss - loss.detach())
-        return loss
+            first, second = (batch.with_own_gradient(x) for x in (first, second))
+            loss = self._of_whole(first, second, batch)
+        return batch.for_averaging(loss) if self.averaged_gradients else loss
 
     def _of_whole(self, first: Tensor, second: Tensor, batch: WholeBatch) -> Tensor:
         similarity = first @ second.T / self.temperature
@@ -95,13 +102,3 @@ class CrossModalInfoNCE(nn.Module):
         own = torch.arange(len(first), device=first.device)
         total = sum(F.cross_entropy(s, own, reduction="sum") for s in (similarity, similarity.T))
         return total / (2 * max(len(first), 1))
-
-
-def _of_all_ranks(local: Tensor, batch: WholeBatch) -> Tensor:
-    """Rows of all ranks; gradients reach this rank's own, which is all that it has to give.
-
-    Every rank computes the same loss, so that no gradient has to travel.
-    """
-    own = batch.own
-    whole = batch.collect(local.detach())
-    return torch.cat([whole[: own.start], local, whole[own.stop :]])

@@ -4,21 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dynaclr.losses._pairs import check_rows, not_negative_mask, positive_mask
+from dynaclr.losses._pairs import check_rows, not_negative_mask, positive_mask, unit_rows
 from dynaclr.losses._ranks import whole_batch
-
-
-def _cosines(
-    embeddings: Tensor, labels: Tensor, lineages: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Cosine similarities (N, N) of a batch, the mask of positives and that of negatives."""
-    check_rows(embeddings, labels, lineages)
-    dtype = torch.float64 if embeddings.dtype == torch.float64 else torch.float32
-    with torch.autocast(embeddings.device.type, enabled=False):
-        unit = F.normalize(embeddings.to(dtype), dim=1)
-        cosine = unit @ unit.T
-    rows = whole_batch(unit, labels, lineages, gather=False).rows
-    return cosine, positive_mask(rows, rows), ~not_negative_mask(rows, rows)
 
 
 def _mean_where(values: Tensor, mask: Tensor) -> Tensor:
@@ -26,7 +13,36 @@ def _mean_where(values: Tensor, mask: Tensor) -> Tensor:
     return values.where(mask, 0).sum() / mask.sum().clamp(min=1)
 
 
-class TripletMarginLoss(nn.Module):
+class _MarginLoss(nn.Module):
+    """A loss of all cosine similarities of a batch, or of the batches of all ranks."""
+
+    def __init__(self, margin: float, gather: bool, averaged_gradients: bool) -> None:
+        super().__init__()
+        if averaged_gradients and not gather:
+            raise ValueError("averaged_gradients has no effect without gather=True")
+        self.margin = margin
+        self.gather = gather
+        self.averaged_gradients = averaged_gradients
+
+    def forward(self, embeddings: Tensor, labels: Tensor, lineages: Tensor | None = None) -> Tensor:
+        """Compute the loss of a batch; arguments and errors as in ``NTXentHCL.forward``."""
+        check_rows(embeddings, labels, lineages)
+        dtype = torch.float64 if embeddings.dtype == torch.float64 else torch.float32
+        with torch.autocast(embeddings.device.type, enabled=False):
+            unit = unit_rows(embeddings.to(dtype))
+            batch = whole_batch(unit, labels, lineages, gather=self.gather)
+            unit, rows = batch.with_own_gradient(unit), batch.rows
+            loss = self.compare(
+                unit @ unit.T, positive_mask(rows, rows), ~not_negative_mask(rows, rows)
+            )
+        return batch.for_averaging(loss) if self.averaged_gradients else loss
+
+    def compare(self, cosine: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        """Loss of cosine similarities, with the masks of positives and negatives, all (N, N)."""
+        raise NotImplementedError
+
+
+class TripletMarginLoss(_MarginLoss):
     r"""Triplet loss with the hardest positive and the hardest negative of each anchor.
 
     For each row that has a positive and a negative in the batch,
@@ -41,29 +57,31 @@ class TripletMarginLoss(nn.Module):
     ----------
     margin : float
         m above, in units of cosine distance; positive, at most 2.
+    gather, averaged_gradients : bool
+        As in ``NTXentHCL``: compare the rows of all ranks. Every rank computes the whole matrix.
 
     Raises
     ------
     ValueError
-        If the margin is outside its range.
+        If the margin is outside its range, or if ``averaged_gradients`` stands alone.
     """
 
-    def __init__(self, margin: float = 0.3) -> None:
-        super().__init__()
+    def __init__(
+        self, margin: float = 0.3, *, gather: bool = False, averaged_gradients: bool = False
+    ) -> None:
+        super().__init__(margin, gather, averaged_gradients)
         if not 0 < margin <= 2:
             raise ValueError(f"margin must lie in (0, 2], got {margin}")
-        self.margin = margin
 
-    def forward(self, embeddings: Tensor, labels: Tensor, lineages: Tensor | None = None) -> Tensor:
-        """Compute the loss of a batch; arguments and errors as in ``NTXentHCL.forward``."""
-        cosine, positive, negative = _cosines(embeddings, labels, lineages)
+    def compare(self, cosine: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        """Mean over anchors."""
         farthest = 1 - cosine.masked_fill(~positive, 1).amin(1)
         nearest = 1 - cosine.masked_fill(~negative, -1).amax(1)
         complete = positive.any(1) & negative.any(1)
         return _mean_where(F.relu(self.margin + farthest - nearest), complete)
 
 
-class CosineMarginLoss(nn.Module):
+class CosineMarginLoss(_MarginLoss):
     r"""Pull positives to cosine 1, push negatives below a margin.
 
     The mean of :math:`1 - \cos` over positive pairs plus the mean of
@@ -75,21 +93,23 @@ class CosineMarginLoss(nn.Module):
     ----------
     margin : float
         m above, in [-1, 1).
+    gather, averaged_gradients : bool
+        As in ``NTXentHCL``: compare the rows of all ranks. Every rank computes the whole matrix.
 
     Raises
     ------
     ValueError
-        If the margin is outside its range.
+        If the margin is outside its range, or if ``averaged_gradients`` stands alone.
     """
 
-    def __init__(self, margin: float = 0.0) -> None:
-        super().__init__()
+    def __init__(
+        self, margin: float = 0.0, *, gather: bool = False, averaged_gradients: bool = False
+    ) -> None:
+        super().__init__(margin, gather, averaged_gradients)
         if not -1 <= margin < 1:
             raise ValueError(f"margin must lie in [-1, 1), got {margin}")
-        self.margin = margin
 
-    def forward(self, embeddings: Tensor, labels: Tensor, lineages: Tensor | None = None) -> Tensor:
-        """Compute the loss of a batch; arguments and errors as in ``NTXentHCL.forward``."""
-        cosine, positive, negative = _cosines(embeddings, labels, lineages)
+    def compare(self, cosine: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        """Sum of the means over both kinds of pairs."""
         attraction = _mean_where(1 - cosine, positive)
         return attraction + _mean_where(F.relu(cosine - self.margin), negative)

@@ -15,6 +15,7 @@ from dynaclr.losses._pairs import (
     not_negative_mask,
     positive_mask,
     positive_tiles,
+    unit_rows,
 )
 from dynaclr.losses._ranks import WholeBatch, whole_batch
 
@@ -188,7 +189,7 @@ class NTXentHCL(nn.Module):
         check_rows(embeddings, labels, lineages)
         dtype = torch.float64 if embeddings.dtype == torch.float64 else torch.float32
         with torch.autocast(embeddings.device.type, enabled=False):
-            unit = F.normalize(embeddings.to(dtype), dim=1)
+            unit = unit_rows(embeddings.to(dtype))
             batch = whole_batch(unit, labels, lineages, gather=self.gather)
             scale = len(batch.sizes) if self.averaged_gradients else 1
             block = self.key_block or _default_block(unit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from lightning.pytorch.utilities.enums import GradClipAlgorithmType
 from torch import Tensor, nn
 
 from dynaclr.training.health import CollapseWarning, StepTimes
-from dynaclr.training.schedule import WarmupCosine
+from dynaclr.training.schedule import CosineSchedule, WarmupCosine
 
 Batch = dict[str, Any]
 
@@ -35,10 +36,16 @@ class TrainedModule(LightningModule):
         Let torch compile what embeds cells. It takes a minute and pays on a GPU; the names of
         parameters stay.
 
+    Raises
+    ------
+    ValueError
+        When a number is outside its range.
+
     Notes
     -----
     On a GPU convolutions get their weights channels last, the layout that its tensor cores read,
-    and AdamW updates all weights in one kernel.
+    and AdamW updates all weights in one kernel. On several GPUs batch norms take their statistics
+    from the rows of all of them, as one GPU would with the whole batch.
     """
 
     def __init__(
@@ -49,10 +56,19 @@ class TrainedModule(LightningModule):
         compile_encoder: bool = False,
     ) -> None:
         super().__init__()
+        for name, value, most in (
+            ("learning_rate", learning_rate, math.inf),
+            ("weight_decay", weight_decay, math.inf),
+            ("warmup_fraction", warmup_fraction, 1),
+        ):
+            if not (math.isfinite(value) and 0 <= value <= most):
+                range_ = "0 or more" if most > 1 else "from 0 to 1"
+                raise ValueError(f"{name} is {value}; it must be {range_}")
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.warmup_fraction = warmup_fraction
         self.compile_encoder = compile_encoder
+        self.schedules: dict[str, CosineSchedule] = {}
         self._frozen: list[tuple[nn.Module, nn.Module | None]] = []
 
     @property
@@ -60,9 +76,19 @@ class TrainedModule(LightningModule):
         """What embeds cells."""
         return [self.encoder]
 
+    def try_losses(self) -> dict[str, Any]:
+        """Call every loss that was given on a few rows, and return the values by argument.
+
+        What a loss raises at such a call is let through.
+        """
+        return {}
+
     def configure_model(self) -> None:
         """Fit the encoders to the device, before any process wraps them."""
         if self._on_gpu:
+            if self.trainer.world_size > 1:
+                for encoder in self.encoders:
+                    share_batch_norms(encoder)
             put_channels_last(self)
         if self.compile_encoder:
             for encoder in self.encoders:
@@ -97,6 +123,37 @@ class TrainedModule(LightningModule):
                 but.train(mode)
         return self
 
+    def follow(self, schedules: Mapping[str, CosineSchedule] | None) -> None:
+        """Let numbers of `loss` change from epoch to epoch.
+
+        Raises
+        ------
+        ValueError
+            When the loss has no such number, or refuses a value.
+        """
+        self.schedules = dict(schedules or {})
+        for name, schedule in self.schedules.items():
+            if not isinstance(getattr(self.loss, name, None), int | float):
+                raise ValueError(f"schedules: {type(self.loss).__name__} has no number {name!r}")
+            # A loss refuses what is outside its range: now, not in some later epoch.
+            for value in (schedule.start, schedule.end):
+                setattr(self.loss, name, value)
+
+    def apply_schedules(self, stage: str) -> dict[str, float]:
+        """Set what follows a schedule, and return it in training.
+
+        It is done every step, for a resumed epoch has no start. Validation always uses the end.
+        """
+        values = {
+            name: schedule.at(self.current_epoch, self.trainer.max_epochs)
+            if stage == "train"
+            else schedule.end
+            for name, schedule in self.schedules.items()
+        }
+        for name, value in values.items():
+            setattr(self.loss, name, value)
+        return values if stage == "train" else {}
+
     def gather_in(self, *losses: nn.Module) -> None:
         """With several processes, let losses that can do so see the rows of all of them."""
         for loss in losses:
@@ -115,7 +172,7 @@ class TrainedModule(LightningModule):
         """Log means over an epoch's rows (and processes) as ``<name>/<stage>``.
 
         What a training step *returns* is also a column of the metrics history, as the plain mean
-        over batches; a mean over some of a batch's rows, `n` of them, is only logged.
+        over batches, or over rows (see `over_rows`).
         """
         self.log_dict(
             {
@@ -169,6 +226,31 @@ class TrainedModule(LightningModule):
         else:
             algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
             Precision.clip_gradients(plugin, optimizer, gradient_clip_val, algorithm)
+
+
+def few_rows(encoder: nn.Module) -> Tensor:
+    """Four embeddings (4, P) as wide as the projections of an encoder, where it tells."""
+    return torch.eye(4, getattr(encoder, "projection_dim", 4))
+
+
+def over_rows(values: Mapping[str, Tensor], n: int) -> dict[str, Tensor]:
+    """Means over some of a batch's rows as pairs, of sum and number: what a step may return."""
+    return {
+        name: torch.stack([value.detach() * n, torch.full_like(value, n)])
+        for name, value in values.items()
+    }
+
+
+def share_batch_norms(module: nn.Module) -> None:
+    """Let batch norms inside see the rows of all processes, in place; values and names stay."""
+    # It takes a second to import. Torch's own would lose the activations that timm's norms hold.
+    from timm.layers import convert_sync_batchnorm
+
+    if any(isinstance(part, nn.SyncBatchNorm) for part in module.modules()):
+        # Lightning configures a model again for every run, and timm would lose the activations.
+        return
+    for name, child in module.named_children():
+        setattr(module, name, convert_sync_batchnorm(child))
 
 
 def put_channels_last(module: nn.Module) -> None:

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from dynaclr.data.loading import STOP_SIGNALS
 from dynaclr.experiments.files import atomic_path
 
-# Steps between two times at which processes ask each other whether to save or stop: asking makes
-# a GPU wait.
+# Optimiser steps between two times at which processes ask each other whether to save or stop:
+# asking makes a GPU wait.
 _AGREE_EVERY = 10
 
 
@@ -28,39 +29,38 @@ class MetricsHistory(Callback):
     """Keeps every epoch's metrics; they travel in the checkpoint, so a resumed run has them all.
 
     The means over an epoch's training batches are taken here, of everything that a training step
-    returns: Lightning's own know nothing of the batches before a resume.
+    returns: Lightning's own know nothing of the batches before a resume. A step returns a value of
+    the batch, or a pair as `base.over_rows` makes it.
     """
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
-        self._sums: dict[str, Tensor | float] = {}
-        self._batches = 0
+        self._sums: dict[str, Tensor] = {}
 
     def state_dict(self) -> dict[str, Any]:
         """State that a checkpoint holds."""
-        sums = {name: float(value) for name, value in self._sums.items()}
-        return {"rows": self.rows, "sums": sums, "batches": self._batches}
+        return {"rows": self.rows, "sums": {n: pair.tolist() for n, pair in self._sums.items()}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the history of the run that is resumed."""
         self.rows = list(state_dict["rows"])
-        self._sums = dict(state_dict["sums"])
-        self._batches = state_dict["batches"]
+        self._sums = {name: torch.tensor(pair) for name, pair in state_dict["sums"].items()}
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Add a batch; nothing waits for the device."""
         for name, value in outputs.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value.detach().float()
-        self._batches += 1
+            value = value.detach().float()
+            pair = value if value.ndim else torch.stack([value, torch.ones_like(value)])
+            self._sums[name] = pair + self._sums.get(name, torch.zeros(2)).to(pair.device)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add this epoch's row."""
-        means = {
-            f"{name}/train": float(trainer.strategy.reduce(value / self._batches))
-            for name, value in self._sums.items()
-        }
+        means = {}
+        for name, pair in self._sums.items():
+            total, weight = trainer.strategy.reduce(pair).tolist()
+            means[f"{name}/train"] = total / weight if weight else math.nan
         validation = {
             name: float(value)
             for name, value in trainer.callback_metrics.items()
@@ -69,7 +69,7 @@ class MetricsHistory(Callback):
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         row = {"epoch": trainer.current_epoch, "step": trainer.global_step, "learning_rate": rate}
         self.rows.append(row | dict(sorted((means | validation).items())))
-        self._sums, self._batches = {}, 0
+        self._sums = {}
 
     def write_csv(self, path: Path) -> None:
         """Write the history, one row an epoch, whole or not at all."""
@@ -99,12 +99,13 @@ class EpochLine(Callback):
 
 
 class StepSeed(Callback):
-    """Seeds torch before every step, so that dropout too is the same after a resume.
+    """Seeds torch before every batch, so that dropout too is the same after a resume.
 
     Parameters
     ----------
     seed : int
-        The draws of a step follow from this, the step and the process.
+        The draws of a batch follow from this, the number of batches before it and the process.
+        (Batches whose gradients are accumulated share a step, but no draws.)
     """
 
     def __init__(self, seed: int) -> None:
@@ -113,8 +114,9 @@ class StepSeed(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Seed the step that follows."""
-        sequence = np.random.SeedSequence((self.seed, trainer.global_step, trainer.global_rank))
+        """Seed the batch that follows."""
+        place = trainer.fit_loop.total_batch_idx, trainer.global_rank
+        sequence = np.random.SeedSequence((self.seed, *place))
         torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
 
 
@@ -144,6 +146,9 @@ class ResumePoints(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen, instead of Lightning, which would stop without a checkpoint."""
+        if trainer.received_sigterm:
+            # Lightning listens from a moment before this one.
+            self._signal = signal.SIGTERM
         self._handlers = {number: signal.signal(number, self._hear) for number in STOP_SIGNALS}
         self._saved = time.monotonic()
 
@@ -161,7 +166,9 @@ class ResumePoints(Callback):
         """Save if it is time, or if the run is to stop."""
         # After its last batch an epoch is validated first, and then saved anyway.
         last = batch_idx + 1 >= trainer.num_training_batches
-        if last or (trainer.world_size > 1 and (batch_idx + 1) % _AGREE_EVERY):
+        # Within a step, no checkpoint would hold the gradients that were accumulated.
+        step, within = divmod(batch_idx + 1, trainer.accumulate_grad_batches)
+        if last or within or (trainer.world_size > 1 and step % _AGREE_EVERY):
             return
         stops = self._anyone(trainer, self._signal is not None)
         due = time.monotonic() - self._saved >= 60 * self.minutes
@@ -176,8 +183,16 @@ class ResumePoints(Callback):
 
     def _stop(self) -> None:
         heard = self._signal.name if self._signal else "a signal to another process"
-        self.say(f"stopped by {heard}; started again, it goes on from {self.path}")
+        point = self.path if self.path.is_file() else "its beginning"
+        self.say(f"stopped by {heard}; started again, it goes on from {point}")
         raise SystemExit(os.EX_TEMPFAIL)
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Let a stop that is Lightning's own, whose exit code is 0, count as one of these."""
+        if isinstance(exception, SIGTERMException):
+            exception.code = os.EX_TEMPFAIL
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Give the signals back."""

@@ -18,6 +18,7 @@ from dynaclr.training.heads import (
     check_classes,
     feature_dim_of,
     labelled_cross_entropy,
+    labelled_rows,
     labels_of,
 )
 from dynaclr.training.weights import load_encoder
@@ -176,7 +177,7 @@ class ClassificationModule(TrainedModule):
         loss, logits = self._loss(batch)
         labels = labels_of(batch["anchor"], self.label)
         known = labels != UNKNOWN_LABEL
-        self.log_epoch({"loss": loss}, "val", int(known.sum()))
+        self.log_epoch({"loss": loss}, "val", labelled_rows(labels))
         scores = logits.float().softmax(dim=1)
         for name, metric in self.metrics.items():
             if known.any():

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import Any
+import re
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from inspect import signature
+from typing import Any, get_type_hints
 
+import torch
 from jsonargparse import ArgumentError
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningCLI
@@ -14,11 +18,16 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from dynaclr.data import MultiExperimentDataModule
 from dynaclr.experiments import Problems, UserError
+from dynaclr.experiments.registry import nearest
+from dynaclr.experiments.training_config import DEFAULT_MODEL, name_model_class
 from dynaclr.training.base import TrainedModule
 
-_DEFAULT_MODEL = "dynaclr.training.ContrastiveModule"
 # Trainer arguments that every machine can do.
 ON_ANY_MACHINE = {"accelerator": "cpu", "devices": 1, "num_nodes": 1}
+# What the parser says of keys that it does not know.
+_UNKNOWN_IN_GROUP = re.compile(r"Group '(data|trainer)' does not accept option '([^']+)'")
+_UNKNOWN_IN_CLASS = re.compile(r"class_path '([\w.]+)': Option '([^']+)' is not accepted")
+_GROUPS = {"data": MultiExperimentDataModule, "trainer": Trainer}
 _NOT_TOLD = (
     "Does not validate against any of the Union subtypes",
     "Subtypes: ",
@@ -111,15 +120,7 @@ def add_common_arguments(parser: Any) -> None:
     """Let the parts share what they must agree on: the seed, and the markers where one asks."""
     parser.link_arguments("seed_everything", "data.seed")
     parser.link_arguments("data.patches.markers", "model.init_args.markers")
-    parser.set_defaults({"model": {"class_path": _DEFAULT_MODEL}})
-
-
-def name_model_class(content: dict[str, Any]) -> dict[str, Any]:
-    """Name the class of a model of which only the arguments are given: `ContrastiveModule`."""
-    model = content.get("model")
-    if not isinstance(model, dict) or "class_path" in model:
-        return content
-    return content | {"model": {"class_path": _DEFAULT_MODEL, "init_args": model}}
+    parser.set_defaults({"model": {"class_path": DEFAULT_MODEL}})
 
 
 def build(content: dict[str, Any], where: str, **options: Any) -> TrainingCLI:
@@ -140,6 +141,7 @@ def build(content: dict[str, Any], where: str, **options: Any) -> TrainingCLI:
         When a key is unknown, missing, of the wrong type or out of range, when the machine lacks
         what the trainer asks for, or when the encoder does not take such patches.
     """
+    check_sections(content, where)
     try:
         cli = TrainingCLI(content, **options)
     except (ArgumentError, ImportError, TypeError, ValueError) as error:
@@ -147,6 +149,7 @@ def build(content: dict[str, Any], where: str, **options: Any) -> TrainingCLI:
     except MisconfigurationException as error:
         raise lacking_hardware(error, where) from error
     check_encoder(cli.model, cli.datamodule, where)
+    check_schedules(cli.model, cli.trainer, where)
     return cli
 
 
@@ -156,8 +159,39 @@ def wrong_key(error: Exception, where: str) -> UserError:
     Of a value that may be null the parser says that it is not null either, and repeats all of it.
     """
     lines = [line.strip().removeprefix("- ") for line in str(error).splitlines()]
-    told = " ".join(line for line in lines if not line.startswith(_NOT_TOLD))
-    return UserError(f"{where}: {told.rstrip('. ')}. Correct this key; see config/README.md.")
+    told = " ".join(line for line in lines if not line.startswith(_NOT_TOLD)).rstrip(". ")
+    return UserError(f"{where}: {told}. {_hint(told)}Correct this key; see config/README.md.")
+
+
+def _hint(told: str) -> str:
+    """Known keys, the nearest first, where the parser complains of one that is not accepted."""
+    if found := _UNKNOWN_IN_GROUP.search(told):
+        group, dotted = found.groups()
+        kind, (*parents, key) = _GROUPS[group], dotted.split(".")
+        for parent in parents:
+            kind = get_type_hints(kind.__init__).get(parent) if isinstance(kind, type) else None
+    elif found := _UNKNOWN_IN_CLASS.search(told):
+        path, key = found.groups()
+        module, _, name = path.rpartition(".")
+        kind = getattr(import_module(module), name)
+    else:
+        return ""
+    return f"{nearest(key, signature(kind).parameters)}. " if isinstance(kind, type) else ""
+
+
+def check_sections(content: Mapping[str, Any], where: str, *more: str) -> None:
+    """Refuse sections that a training configuration does not have, empty ones too.
+
+    Raises
+    ------
+    UserError
+        When there is one.
+    """
+    problems, known = Problems(), [*_GROUPS, "model", "seed_everything", *more]
+    for section in content:
+        if section.partition(".")[0] not in known:
+            problems.add(where, f"unknown section {section!r}", nearest(section, known))
+    problems.raise_if_any()
 
 
 def lacking_hardware(error: MisconfigurationException, where: str) -> UserError:
@@ -203,6 +237,25 @@ def check_encoder(model: TrainedModule, data: MultiExperimentDataModule, where: 
     problems.raise_if_any()
 
 
+def check_schedules(model: TrainedModule, trainer: Trainer, where: str) -> None:
+    """A schedule needs an end: its own, or that of the training.
+
+    Raises
+    ------
+    UserError
+        When it has none.
+    """
+    problems = Problems()
+    for name, schedule in model.schedules.items():
+        if schedule.epochs is None and trainer.max_epochs == -1:
+            problems.add(
+                f"{where}: model.schedules.{name}",
+                "trainer.max_epochs is no number of epochs",
+                "Give the schedule its own `epochs`, or give `trainer.max_epochs`",
+            )
+    problems.raise_if_any()
+
+
 def check_training(content: dict[str, Any], where: str) -> None:
     """Check a training configuration by building everything it names, without any data.
 
@@ -217,7 +270,47 @@ def check_training(content: dict[str, Any], where: str) -> None:
     if isinstance(content.get("trainer"), dict):
         # The machine that checks is seldom the one that trains.
         content["trainer"] |= ON_ANY_MACHINE
-    build(content, where)
+    cli = build(content, where)
+    _try_augmentations(cli.datamodule, where)
+    _try_losses(cli.model, where)
+
+
+def _try_augmentations(data: MultiExperimentDataModule, where: str) -> None:
+    """Augment two blank patches: they must come out as validation sees them."""
+    patches = data.patches
+    channels = 1 if patches.bag_of_channels else len(patches.markers)
+    blank = torch.zeros(2, channels, patches.depth, *data.extraction_size)
+    place = f"{where}: data.augmentations"
+    try:
+        found = tuple(data.augment(blank, 0).shape[1:])
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"{place}: {str(error).rstrip('. ')}. Correct them.") from error
+    wanted = (channels, patches.depth, *patches.size)
+    if found != wanted:
+        raise UserError(
+            f"{place}: of patches of extraction_size {list(data.extraction_size)} they make "
+            f"(C, Z, Y, X) {list(found)}, but data.patches asks for {list(wanted)}. Let the last "
+            "one crop to data.patches.size, or leave out data.extraction_size."
+        )
+
+
+def _try_losses(model: TrainedModule, where: str) -> None:
+    """Call the losses on a few rows; no encoder runs."""
+    try:
+        with torch.no_grad():
+            losses = model.try_losses()
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{where}: model.loss: cannot be called as {type(model).__name__} does: "
+            f"{' '.join(str(error).split()).rstrip('. ')}. Choose a class of dynaclr.losses, or "
+            "one with the same call."
+        ) from error
+    for key, value in losses.items():
+        if not isinstance(value, torch.Tensor) or value.ndim:
+            raise UserError(
+                f"{where}: model.{key}: gives no scalar, so it is no loss. Choose a class of "
+                "dynaclr.losses, or one with the same call."
+            )
 
 
 def with_data(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,27 +11,34 @@ from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from dynaclr.data import MultiExperimentDataModule
-from dynaclr.experiments import UserError
+from dynaclr.experiments import Problems, UserError
 from dynaclr.experiments.files import digest_path
-from dynaclr.experiments.training_config import load_training, merge
-from dynaclr.training.callbacks import StepSeed
+from dynaclr.experiments.training_config import combine, name_model_class, read_training
+from dynaclr.training.callbacks import ResumePoints, StepSeed
 from dynaclr.training.cli import (
     add_common_arguments,
     as_list,
     check_encoder,
+    check_schedules,
+    check_sections,
     common_options,
     lacking_hardware,
-    name_model_class,
     wrong_key,
 )
 from dynaclr.training.embedding import write_embeddings
-from dynaclr.training.launch import environment_plugins, launch
+from dynaclr.training.launch import WorldSize, count_processes, environment_plugins, launch
 from dynaclr.training.weights import load_encoder
+
+log = logging.getLogger(__name__)
+
+# From one save within an epoch to the next, as in `dynaclr train`.
+_SAVE_MINUTES = 5.0
 
 
 class CommandLine(LightningCLI):
@@ -91,16 +99,37 @@ class CommandLine(LightningCLI):
         except MisconfigurationException as error:
             raise lacking_hardware(error, self._where) from error
         check_encoder(self.model, self.datamodule, self._where)
+        check_schedules(self.model, self.trainer, self._where)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Add what makes every step the same whatever ran before it."""
+        """Add what makes every step the same whatever ran before it, and what saves a fit."""
         configured = self._get(self.config_init, "trainer")
-        seed = self._get(self.config, "seed_everything")
+        callbacks = [
+            *as_list(configured.callbacks),
+            StepSeed(self._get(self.config, "seed_everything")),
+        ]
+        if self.subcommand == "fit":
+            callbacks += self._guards(configured, callbacks)
         return super().instantiate_trainer(
-            callbacks=[*as_list(configured.callbacks), StepSeed(seed)],
+            callbacks=callbacks,
             plugins=[*as_list(configured.plugins), *environment_plugins()],
             **kwargs,
         )
+
+    def _guards(self, configured: Any, callbacks: list[Callback]) -> list[Callback]:
+        """What stops a fit at a signal so that it can go on, and refuses other processes."""
+        devices, nodes = count_processes(self._get(self.config, "trainer").as_dict())
+        guards: list[Callback] = [WorldSize(devices * nodes)]
+        if configured.enable_checkpointing is False:
+            return guards
+        if not any(isinstance(callback, Checkpoint) for callback in callbacks):
+            # Lightning's own, which it leaves out where there is another.
+            guards.append(ModelCheckpoint())
+        folder = Path(configured.default_root_dir or Path.cwd())
+        last = ModelCheckpoint(
+            folder, "last", monitor="step", mode="max", enable_version_counter=False
+        )
+        return [*guards, last, ResumePoints(folder / "last.ckpt", _SAVE_MINUTES, _say_how)]
 
     def fit(self, **arguments: Any) -> None:
         """Train, from `ckpt_path` on if it is given."""
@@ -143,6 +172,10 @@ class CommandLine(LightningCLI):
             )
 
 
+def _say_how(told: str) -> None:
+    log.info("%s if --ckpt_path names it", told)
+
+
 def run_trainer(arguments: Sequence[str]) -> None:
     """Run ``fit``, ``validate`` or ``predict``; faults of the configuration are told plainly.
 
@@ -163,7 +196,7 @@ def run_trainer(arguments: Sequence[str]) -> None:
 def with_inherited(arguments: Sequence[str]) -> list[str]:
     """Arguments with configuration files as one text: merged as files that inherit are."""
     command, *rest = arguments
-    content, others, waiting = None, [], list(rest)
+    content, others, waiting, problems = None, [], list(rest), Problems()
     while waiting:
         argument = waiting.pop(0)
         option, _, named = argument.partition("=")
@@ -172,8 +205,10 @@ def with_inherited(arguments: Sequence[str]) -> list[str]:
             continue
         if not named and not waiting:
             raise UserError(f"dynaclr {command}: {option} names no file.")
-        content = merge(content or {}, load_training(named or waiting.pop(0)))
+        content = combine(content or {}, read_training(named or waiting.pop(0), problems) or {})
+    problems.raise_if_any()
     if content is None:
         return [command, *others]
+    check_sections(content, f"dynaclr {command}", "ckpt_path")
     # Before the others: what stands on the command line wins.
     return [command, "--config", json.dumps(name_model_class(content)), *others]

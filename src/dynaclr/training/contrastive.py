@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dynaclr.losses import NTXentHCL
-from dynaclr.training.base import Batch, TrainedModule
+from dynaclr.training.base import Batch, TrainedModule, few_rows
 from dynaclr.training.heads import (
     AuxiliaryHead,
     AuxiliaryHeads,
@@ -65,8 +66,8 @@ class ContrastiveModule(TrainedModule):
 
     Notes
     -----
-    With several processes a loss that can gather (`NTXentHCL`) contrasts each row with those of
-    all processes: value and gradients are those of one process with the whole batch.
+    With several processes a loss that can gather (all of `dynaclr.losses`) contrasts each row with
+    those of all processes: value and gradients are those of one process with the whole batch.
     """
 
     def __init__(
@@ -87,8 +88,7 @@ class ContrastiveModule(TrainedModule):
         self.encoder = encoder
         self.loss = loss if loss is not None else NTXentHCL()
         self.exclude_lineage = exclude_lineage
-        self.schedules = schedules or {}
-        self._check_schedules()
+        self.follow(schedules)
         self.auxiliary = None
         if auxiliary_heads:
             self.auxiliary = AuxiliaryHeads(feature_dim_of(encoder), auxiliary_heads)
@@ -102,13 +102,10 @@ class ContrastiveModule(TrainedModule):
                 )
             self.keep_frozen(encoder, but=encoder.projection)
 
-    def _check_schedules(self) -> None:
-        for name, schedule in self.schedules.items():
-            if not isinstance(getattr(self.loss, name, None), int | float):
-                raise ValueError(f"schedules: {type(self.loss).__name__} has no number {name!r}")
-            # A loss refuses what is outside its range: now, not in some later epoch.
-            for value in (schedule.start, schedule.end):
-                setattr(self.loss, name, value)
+    def try_losses(self) -> dict[str, Any]:
+        """Call the loss on two pairs."""
+        pairs = torch.arange(2).repeat(2)
+        return {"loss": self.loss(few_rows(self.encoder), pairs, pairs)}
 
     def setup(self, stage: str) -> None:
         """Let the loss see the rows of all processes; compare the heads with the data."""
@@ -133,7 +130,7 @@ class ContrastiveModule(TrainedModule):
         anchor, positive = batch["anchor"], batch["positive"]
         features, projections = self(torch.cat([anchor["patch"], positive["patch"]]))
         n = len(anchor["patch"])
-        scheduled = self._apply_schedules(stage)
+        scheduled = self.apply_schedules(stage)
         lineages = None
         if self.exclude_lineage:
             lineages = torch.cat([anchor["lineage_id"], positive["lineage_id"]])
@@ -146,18 +143,6 @@ class ContrastiveModule(TrainedModule):
             }
         self.log_epoch(monitored | scheduled, stage, n)
         return monitored
-
-    def _apply_schedules(self, stage: str) -> dict[str, float]:
-        """Set what follows a schedule; every step, for a resumed epoch has no start."""
-        values = {
-            name: schedule.at(self.current_epoch, self.trainer.max_epochs)
-            if stage == "train"
-            else schedule.end
-            for name, schedule in self.schedules.items()
-        }
-        for name, value in values.items():
-            setattr(self.loss, name, value)
-        return values if stage == "train" else {}
 
     def _auxiliary_loss(self, batch: Batch, features: Tensor, stage: str) -> Tensor:
         labels = {

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from dynaclr.experiments import UserError
 
@@ -79,7 +79,7 @@ class AuxiliaryHeads(nn.Module):
             Scalar.
         monitored : list of (dict, int)
             For each head ``<name>_loss`` and ``<name>_accuracy``, and the number of labelled rows
-            that they are means over.
+            of all processes that their means over processes are means over.
         """
         total, monitored = features.new_zeros(()), []
         for (name, head), layer in zip(self.options.items(), self.layers, strict=True):
@@ -87,9 +87,9 @@ class AuxiliaryHeads(nn.Module):
             known = wanted != UNKNOWN_LABEL
             loss = labelled_cross_entropy(logits, wanted)
             total = total + head.weight * loss
-            right = ((logits.argmax(dim=1) == wanted) & known).sum() / known.sum().clamp_min(1)
+            right = _mean_of_all(((logits.argmax(dim=1) == wanted) & known).sum(), known.sum())
             values = {f"{name}_loss": loss.detach(), f"{name}_accuracy": right}
-            monitored.append((values, int(known.sum())))
+            monitored.append((values, labelled_rows(wanted)))
         return total, monitored
 
 
@@ -97,6 +97,9 @@ def labelled_cross_entropy(
     logits: Tensor, labels: Tensor, class_weights: Tensor | None = None
 ) -> Tensor:
     """Cross entropy over the rows whose label is known; 0, still differentiable, without any.
+
+    With several processes its mean over them, and so the averaged gradient, is that of one process
+    with all rows, however unequally these are labelled. All must call it equally often.
 
     Parameters
     ----------
@@ -112,7 +115,26 @@ def labelled_cross_entropy(
     )
     known = labels != UNKNOWN_LABEL
     weights = known.float() if class_weights is None else class_weights[labels].where(known, 0)
-    return total / weights.sum().clamp_min(torch.finfo(torch.float32).tiny)
+    return _mean_of_all(total, weights.sum())
+
+
+def labelled_rows(labels: Tensor) -> int:
+    """Number of rows of all processes whose label is known; `labels` are those of this one."""
+    return int(_over_processes((labels != UNKNOWN_LABEL).sum())[0])
+
+
+def _mean_of_all(total: Tensor, weight: Tensor) -> Tensor:
+    """Part of this process in the mean of all: the parts' mean over processes is that mean."""
+    weight, processes = _over_processes(weight.float())
+    return total * processes / weight.clamp_min(torch.finfo(torch.float32).tiny)
+
+
+def _over_processes(local: Tensor) -> tuple[Tensor, int]:
+    """Sum over all processes, and their number."""
+    if not distributed.is_initialized():
+        return local, 1
+    distributed.all_reduce(whole := local.clone())
+    return whole, distributed.get_world_size()
 
 
 def labels_of(view: Mapping[str, Any], name: str) -> Tensor:

@@ -18,7 +18,7 @@ class CollapseWarning(Callback):
     ----------
     threshold : float
         Mean effective rank of an epoch's training features (see `monitors.effective_rank`; 1 is
-        a line) below which an embedding counts as collapsed.
+        a line or a point) below which an embedding counts as collapsed.
     """
 
     def __init__(self, threshold: float = 1.5) -> None:
@@ -42,8 +42,8 @@ class CollapseWarning(Callback):
             if trainer.is_global_zero:
                 log.warning(
                     "epoch %d: the embedding has collapsed: %s is %.2f, and 1 means that all "
-                    "cells lie on one line. Lower the learning rate, raise batch size or "
-                    "temperature, or look at the patches with `dynaclr inspect-batches`.",
+                    "cells lie on one line or in one point. Lower the learning rate, raise batch "
+                    "size or temperature, or look at the patches with `dynaclr inspect-batches`.",
                     trainer.current_epoch + 1,
                     name,
                     float(value),

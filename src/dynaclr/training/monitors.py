@@ -7,6 +7,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 _RANKED_ROWS = 128
+# Spread of features around their mean, by their length, below which they differ by no more than
+# rounding: bf16 keeps 8 bits.
+_ONE_POINT = 1e-3
 
 
 def alignment(first: Tensor, second: Tensor) -> Tensor:
@@ -56,18 +59,20 @@ def effective_rank(features: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        Float32, between 1 (all rows on one line: collapsed) and min(127, B - 1, D).
+        Float32, between 1 (all rows on one line: collapsed) and min(127, B - 1, D). It is 1 as well
+        where the rows are one point but for rounding, whose own rank would be high.
 
     Notes
     -----
     Roy and Vetterli, "The effective rank: a measure of effective dimensionality", EUSIPCO 2007.
     """
-    centred = features[:_RANKED_ROWS].double()
-    centred = centred - centred.mean(dim=0)
+    ranked = features[:_RANKED_ROWS].double()
+    centred = ranked - ranked.mean(dim=0)
     # Of the square of a matrix: several times faster, and in float64 exact enough.
     singular = torch.linalg.eigvalsh(centred @ centred.T).clamp_min(0).sqrt()
     shares = singular / singular.sum().clamp_min(torch.finfo(singular.dtype).tiny)
-    return torch.special.entr(shares).sum().exp().float()
+    rank = torch.special.entr(shares).sum().exp().float()
+    return rank.where(centred.norm() > _ONE_POINT * ranked.norm(), 1.0)
 
 
 def negative_mask(n: int, lineages: Tensor | None, device: torch.device) -> Tensor:

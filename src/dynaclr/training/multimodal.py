@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from dynaclr.losses import CrossModalInfoNCE, NTXentHCL
-from dynaclr.training.base import Batch, TrainedModule
+from dynaclr.training.base import Batch, TrainedModule, few_rows, over_rows
 from dynaclr.training.monitors import (
     alignment,
     effective_rank,
@@ -19,6 +19,7 @@ from dynaclr.training.monitors import (
     similarity_margins,
     uniformity,
 )
+from dynaclr.training.schedule import CosineSchedule
 from dynaclr.training.weights import load_encoder
 
 _HEALTH = (
@@ -105,8 +106,8 @@ class MultiModalContrastiveModule(TrainedModule):
         not at all; frozen, it stays in evaluation mode.
     exclude_lineage : bool
         Cells of the anchor's own lineage are no negatives. Anchor and positive never are.
-    learning_rate, weight_decay, warmup_fraction, compile_encoder
-        As in `ContrastiveModule`.
+    learning_rate, weight_decay, warmup_fraction, compile_encoder, schedules
+        As in `ContrastiveModule`; schedules are those of `loss`.
     encoder_checkpoint, teacher_checkpoint : Path
         Models whose encoders these start from.
 
@@ -138,6 +139,7 @@ class MultiModalContrastiveModule(TrainedModule):
         weight_decay: float = 0.01,
         warmup_fraction: float = 0.1,
         compile_encoder: bool = False,
+        schedules: dict[str, CosineSchedule] | None = None,
         encoder_checkpoint: Path | None = None,
         teacher_checkpoint: Path | None = None,
     ) -> None:
@@ -151,6 +153,7 @@ class MultiModalContrastiveModule(TrainedModule):
         self.teacher_within_weight = teacher_within_weight
         self.teacher_mode = teacher_mode
         self.exclude_lineage = exclude_lineage
+        self.follow(schedules)
         if encoder_checkpoint is not None:
             load_encoder(encoder, encoder_checkpoint)
         if teacher_checkpoint is not None:
@@ -162,6 +165,12 @@ class MultiModalContrastiveModule(TrainedModule):
     def encoders(self) -> list[nn.Module]:
         """Encoder and teacher."""
         return [self.encoder, self.teacher]
+
+    def try_losses(self) -> dict[str, Any]:
+        """Call both losses on two pairs."""
+        rows, pairs = few_rows(self.encoder), torch.arange(2).repeat(2)
+        cross = self.loss(rows, rows, pairs)
+        return {"loss": cross, "within_loss": self.within_loss(rows, pairs, pairs)}
 
     def setup(self, stage: str) -> None:
         """Let the losses see the rows of all processes."""
@@ -188,6 +197,7 @@ class MultiModalContrastiveModule(TrainedModule):
             lineages = torch.cat([view["lineage_id"] for view in views])
         imaged, taught = self._imaged(views, x_BCZYX)
         both = imaged & taught
+        scheduled = self.apply_schedules(stage)
 
         features, projections = self.encoder(x_BCZYX)
         teacher_features, targets = self.teacher(x_BCZYX)
@@ -203,14 +213,14 @@ class MultiModalContrastiveModule(TrainedModule):
                 loss = loss + weight * self.within_loss(embeddings[rows], pairs[rows], within)
 
         whole = {"loss": loss} | _kinship(batch)
-        self.log_epoch(whole, stage, len(pairs) // 2)
+        self.log_epoch(whole | scheduled, stage, len(pairs) // 2)
         # Of the cells that have both modalities, which some batches may lack.
         monitored = {"cross_modal_loss": cross} | _health(
             *(x[both].detach().float() for x in (projections, targets, features, teacher_features)),
             kin,
         )
         self.log_epoch(monitored, stage, len(kin))
-        return whole
+        return whole | over_rows(monitored, len(kin))
 
     def _imaged(self, views: tuple[Batch, Batch], x_BCZYX: Tensor) -> tuple[Tensor, Tensor]:
         """Which rows have all channels of the encoder, and of the teacher, both (2B,)."""

@@ -33,11 +33,20 @@ class CosineSchedule:
         Value in the first epoch, and in the last one.
     epochs
         Epochs until `end`, after which it stays; default: those of the whole training.
+
+    Raises
+    ------
+    ValueError
+        When there is less than one epoch.
     """
 
     start: float
     end: float
     epochs: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.epochs is not None and self.epochs < 1:
+            raise ValueError(f"schedules: epochs is {self.epochs}; it must be 1 or more")
 
     def at(self, epoch: int, max_epochs: int) -> float:
         """Value in `epoch`, counted from 0, of a training of `max_epochs`.

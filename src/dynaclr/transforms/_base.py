@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from inspect import signature
 
 import torch
 from torch import Tensor, nn
@@ -181,9 +182,19 @@ class Compose(nn.Module):
         super().__init__()
         self.transforms = nn.ModuleList(transforms)
 
-    def forward(self, x_BCZYX: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Apply all transforms in order; arguments and errors as in ``RandomTransform``."""
+    def forward(
+        self,
+        x_BCZYX: Tensor,
+        generator: torch.Generator | None = None,
+        present_BC: Tensor | None = None,
+    ) -> Tensor:
+        """Apply all transforms in order; arguments and errors as in ``RandomTransform``.
+
+        ``present_BC``, whether a channel of a sample was imaged, goes to those that ask for it.
+        """
         check_patches(x_BCZYX)
         for transform in self.transforms:
-            x_BCZYX = transform(x_BCZYX, generator)
+            asks = "present_BC" in signature(transform.forward).parameters
+            facts = {"present_BC": present_BC} if asks else {}
+            x_BCZYX = transform(x_BCZYX, generator, **facts)
         return x_BCZYX

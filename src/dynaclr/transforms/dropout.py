@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dynaclr.transforms._base import RandomTransform, Range, as_range, uniform
+from dynaclr.transforms._base import RandomTransform, Range, as_range, check_patches, uniform
 from dynaclr.transforms.intensity import IntensityTransform, channel_mask, read_channels
 
 
@@ -21,7 +21,8 @@ class ChannelDropout(RandomTransform):
         Channels that may be dropped.
     p : float
         Probability of each of them to be dropped, independently for each sample. Where all
-        channels of the patches would go, one of them, any with the same probability, stays.
+        channels of the patches would go, one of them, any with the same probability, stays. A
+        channel that was not imaged, where the caller tells, counts as gone already.
 
     Raises
     ------
@@ -34,15 +35,34 @@ class ChannelDropout(RandomTransform):
         super().__init__(p)
         self.channels = read_channels(channels)
 
-    def augment(self, x_BCZYX: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Drop channels."""
+    def forward(
+        self,
+        x_BCZYX: Tensor,
+        generator: torch.Generator | None = None,
+        present_BC: Tensor | None = None,
+    ) -> Tensor:
+        """Drop channels; arguments and errors as in ``RandomTransform``.
+
+        Parameters
+        ----------
+        x_BCZYX, generator
+        present_BC : Tensor of bool, shape (B, C), optional
+            Whether a channel of a sample was imaged; default: all were.
+        """
+        check_patches(x_BCZYX)
+        if not self.training:
+            return x_BCZYX
         if x_BCZYX.shape[1] == 1:
             raise ValueError("ChannelDropout needs more than one channel: one always stays")
         drawn = uniform((*x_BCZYX.shape[:2], 1, 1, 1), (0.0, 1.0), x_BCZYX, generator)
         dropped = (drawn < self.p) & channel_mask(self.channels, x_BCZYX)
-        highest = torch.zeros_like(dropped).scatter(1, drawn.argmax(1, keepdim=True), True)
-        dropped = dropped & ~(dropped.all(1, keepdim=True) & highest)
-        return x_BCZYX.masked_fill(dropped, 0)
+        present = torch.ones_like(dropped)
+        if present_BC is not None:
+            present = present_BC[:, :, None, None, None]
+        kept = drawn.where(present, -1).argmax(1, keepdim=True)
+        highest = torch.zeros_like(dropped).scatter(1, kept, True)
+        empty = (dropped | ~present).all(1, keepdim=True)
+        return x_BCZYX.masked_fill(dropped & ~(empty & highest), 0)
 
 
 class RandomMask(IntensityTransform):

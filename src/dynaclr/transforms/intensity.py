@@ -103,6 +103,11 @@ class RandomGamma(IntensityTransform):
         Range of the exponent; one number r means 1 - r to 1 + r. Above 1 darkens the mid-tones.
     p, channels, per_channel
         As in ``IntensityTransform``.
+
+    Raises
+    ------
+    ValueError
+        As ``IntensityTransform``; if the exponent could be 0, which would leave no contrast.
     """
 
     def __init__(
@@ -113,7 +118,9 @@ class RandomGamma(IntensityTransform):
         per_channel: bool = True,
     ) -> None:
         super().__init__(p, channels, per_channel)
-        self.gamma = as_range(gamma, "gamma", around=1, lowest=0)
+        self.gamma = as_range(gamma, "gamma", around=1)
+        if self.gamma[0] <= 0:
+            raise ValueError(f"gamma must be greater than 0, got {gamma}")
 
     def change(self, x_BCZYX: Tensor, generator: torch.Generator | None) -> Tensor:
         """Bend the contrast."""

@@ -15,7 +15,7 @@ from dynaclr.data import (
     read_statistics,
 )
 from dynaclr.experiments import UserError
-from dynaclr.transforms import CentreCrop, RandomGaussianNoise
+from dynaclr.transforms import CentreCrop, ChannelDropout, RandomGaussianNoise
 
 
 def make(collection, **options) -> MultiExperimentDataModule:
@@ -335,6 +335,26 @@ def test_normalization_levels_use_their_own_statistics(collection, level):
         assert anchor["spread"][number, 0] == np.float32(std)
 
 
+def test_patches_are_normalized_by_a_range_of_percentiles(collection):
+    options = {"patches": PatchConfig(("phase",), (24, 24)), "num_workers": 0}
+    raw = next(iter(make(collection, **options).train_dataloader()))["anchor"]
+    module = make(collection, normalization=NormalizationConfig("fov", "p5", "p5_p95"), **options)
+    anchor = module.on_after_batch_transfer(next(iter(module.train_dataloader())), 0)["anchor"]
+    cells = module.index.tracks.iloc[anchor["row"].numpy()]
+    table = read_statistics(collection.experiments, ["one", "two"])
+    table = table[(table["level"] == "fov") & (table["marker"] == "phase")]
+    rows = (
+        cells[["experiment", "fov"]]
+        .astype(str)
+        .merge(table.astype({"experiment": str, "fov": str}), how="left")
+    )
+    low, high = (
+        torch.tensor(rows[name].to_numpy(np.float32))[:, None, None, None, None]
+        for name in ("p5", "p95")
+    )
+    torch.testing.assert_close(anchor["patch"], (raw["patch"] - low) / (high - low))
+
+
 def test_a_margin_for_augmentation_moves_no_training_patch(collection):
     # A cell at the border is where validation and embedding see it, not pushed out of the patch.
     plain = make(collection).train_dataloader().dataset
@@ -372,6 +392,17 @@ def test_columns_that_cannot_be_carried_are_told(collection):
         make(collection, carry=["conditon"])
     with pytest.raises(UserError, match=r"data.carry: batches have a 'patch' of their own"):
         make(collection, carry=["patch"])
+
+
+def test_dropped_channels_leave_no_patch_empty_where_the_other_was_not_imaged(collection):
+    module = make(collection, augmentations=[ChannelDropout([0, 1], p=0.9)])
+    module.trainer = Trainer(logger=False, accelerator="cpu", enable_progress_bar=False)
+    module.trainer.training = True
+    for batch in module.train_dataloader():
+        anchor = module.on_after_batch_transfer(batch, 0)["anchor"]
+        kept = anchor["patch"].abs().amax((2, 3, 4)) > 0
+        assert kept.any(1).all()
+        assert not (kept & ~anchor["present"]).any()
 
 
 def test_batches_tell_which_channels_were_imaged(collection):

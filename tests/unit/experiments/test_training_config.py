@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from dynaclr.experiments import UserError
-from dynaclr.experiments.training_config import load_training, merge
+from dynaclr.experiments.training_config import DEFAULT_MODEL, load_training, merge
 
 BASE = {
     "model": {
@@ -35,11 +35,11 @@ def test_sections_are_merged_and_lists_replaced(save):
         "trainer": {"max_epochs": 2},
     }
     found = load_training(save("child.yaml", changes))
-    assert found["model"]["encoder"] == {
-        "class_path": "dynaclr.models.SmallEncoder",
-        "init_args": {"width": 16},
+    assert found["model"]["class_path"] == DEFAULT_MODEL
+    assert found["model"]["init_args"] == {
+        "encoder": {"class_path": "dynaclr.models.SmallEncoder", "init_args": {"width": 16}},
+        "learning_rate": 0.1,
     }
-    assert found["model"]["learning_rate"] == 0.1
     assert found["data"] == {"augmentations": [3], "batch_size": 4}
     assert found["trainer"] == {"max_epochs": 2}
     assert "inherits" not in found
@@ -48,7 +48,8 @@ def test_sections_are_merged_and_lists_replaced(save):
 def test_another_class_brings_its_own_arguments(save):
     encoder = {"class_path": "dynaclr.models.ContrastiveEncoder", "init_args": {"in_channels": 1}}
     child = save("child.yaml", {"inherits": "base/base.yaml", "model": {"encoder": encoder}})
-    assert load_training(child)["model"] == {"encoder": encoder, "learning_rate": 0.1}
+    expected = {"encoder": encoder, "learning_rate": 0.1}
+    assert load_training(child)["model"]["init_args"] == expected
 
 
 def test_files_inherit_over_generations_and_later_ones_win(save):
@@ -57,7 +58,42 @@ def test_files_inherit_over_generations_and_later_ones_win(save):
     child = save("child.yaml", {"inherits": ["second.yaml", "other.yaml"], "data": {"seed": 2}})
     found = load_training(child, {"data.batch_size": 7})
     assert found["data"] == {"augmentations": [1, 2], "batch_size": 7, "seed": 2}
-    assert found["model"] == BASE["model"]
+    assert found["model"]["init_args"] == BASE["model"]
+
+
+OTHER = "dynaclr.training.ClassificationModule"
+FLAT, NAMED = {"learning_rate": 1}, {"class_path": DEFAULT_MODEL, "init_args": {"learning_rate": 1}}
+
+
+@pytest.mark.parametrize("child", [FLAT, NAMED, {"init_args": FLAT}])
+@pytest.mark.parametrize(
+    "parent", [BASE["model"], {"class_path": DEFAULT_MODEL, "init_args": BASE["model"]}]
+)
+def test_models_are_merged_however_parent_and_child_spell_them(save, parent, child):
+    save("parent.yaml", {"model": parent})
+    found = load_training(save("child.yaml", {"inherits": "parent.yaml", "model": child}))
+    merged = {"class_path": DEFAULT_MODEL, "init_args": BASE["model"] | {"learning_rate": 1}}
+    assert found["model"] == merged
+    overridden = {"model.learning_rate": 2, "model.init_args.weight_decay": 3}
+    merged["init_args"] |= {"learning_rate": 2, "weight_decay": 3}
+    assert (
+        load_training(tmp := save("child.yaml", {"model": merged}), overridden)["model"] == merged
+    )
+    assert load_training(tmp, {"model": FLAT})["model"] == NAMED
+
+
+def test_arguments_of_another_class_are_not_inherited_and_those_of_the_same_are_changed(save):
+    other = {"class_path": OTHER, "init_args": {"label": "condition"}}
+    save("other.yaml", {"inherits": "base/base.yaml", "model": other})
+    assert load_training(save("a.yaml", {"inherits": "other.yaml"}))["model"] == other
+    child = save("b.yaml", {"inherits": ["other.yaml"], "model": FLAT})
+    expected = {"class_path": OTHER, "init_args": {"label": "condition", "learning_rate": 1}}
+    assert load_training(child)["model"] == expected
+    save("flat.yaml", {"model": FLAT})
+    two = save("c.yaml", {"inherits": ["other.yaml", "flat.yaml"]})
+    assert load_training(two)["model"] == expected
+    back = save("d.yaml", {"inherits": "other.yaml", "model": NAMED})
+    assert load_training(back)["model"] == NAMED
 
 
 def test_faults_name_the_file_that_inherits(save):

@@ -6,9 +6,10 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
-from dynaclr.losses import NTXentHCL
+from dynaclr.losses import CosineMarginLoss, NTXentHCL, TripletMarginLoss
 
 OPTIONS = {"temperature": 0.1, "beta": 0.5, "tau_plus": 0.05}
+LOSSES = [(NTXentHCL, OPTIONS), (TripletMarginLoss, {"margin": 0.5}), (CosineMarginLoss, {})]
 SIZES = {2: (6, 10), 3: (7, 0, 9)}
 
 
@@ -31,41 +32,43 @@ def run_rank(rank, folder):
         if rank < world:
             store = f"file://{folder}/{world}"
             dist.init_process_group("gloo", init_method=store, rank=rank, world_size=world)
-            compare_with_one_process(rank, world)
+            for kind, options in LOSSES:
+                compare_with_one_process(rank, world, kind, options)
+            compare_disagreement(rank)
             dist.destroy_process_group()
 
 
-def compare_with_one_process(rank, world):
+def compare_with_one_process(rank, world, kind, options):
     embeddings, labels, lineages = whole()
     expected_leaf = embeddings.clone().requires_grad_()
-    expected = NTXentHCL(**OPTIONS)(expected_leaf, labels, lineages)
+    expected = kind(**options)(expected_leaf, labels, lineages)
     (3 * expected).backward()
     own = own_rows(rank, world)
     leaf = embeddings[own].clone().requires_grad_()
-    loss = NTXentHCL(**OPTIONS, gather=True)(leaf, labels[own], lineages[own])
+    loss = kind(**options, gather=True)(leaf, labels[own], lineages[own])
     (3 * loss).backward()
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(leaf.grad, expected_leaf.grad[own])
-    compare_parameters(embeddings, labels, own)
-    compare_disagreement(rank, embeddings, labels)
+    compare_parameters(embeddings, labels, own, kind, options)
 
 
-def compare_parameters(embeddings, labels, own):
+def compare_parameters(embeddings, labels, own, kind, options):
     """Averaged over ranks, as data-parallel training does, gradients are those of one process."""
     torch.manual_seed(1)
     single = nn.Linear(5, 4, dtype=torch.float64)
     replica = nn.Linear(5, 4, dtype=torch.float64)
     replica.load_state_dict(single.state_dict())
-    NTXentHCL(**OPTIONS)(single(embeddings), labels).backward()
-    criterion = NTXentHCL(**OPTIONS, gather=True, averaged_gradients=True)
+    kind(**options)(single(embeddings), labels).backward()
+    criterion = kind(**options, gather=True, averaged_gradients=True)
     criterion(replica(embeddings[own]), labels[own]).backward()
     for parameter, expected in zip(replica.parameters(), single.parameters(), strict=True):
         dist.all_reduce(parameter.grad)
         torch.testing.assert_close(parameter.grad / dist.get_world_size(), expected.grad)
 
 
-def compare_disagreement(rank, embeddings, labels):
+def compare_disagreement(rank):
     """A rank that forgets its lineages is told so on all ranks; nobody waits for ever."""
+    embeddings, labels, _ = whole()
     lineages = labels if rank else None
     with pytest.raises(ValueError, match=r"lineages.*\[0\]"):
         NTXentHCL(gather=True)(embeddings, labels, lineages)
@@ -77,7 +80,10 @@ def test_ranks_together_equal_one_process(tmp_path):
     mp.spawn(run_rank, args=(tmp_path,), nprocs=3)
 
 
-def test_without_a_process_group_gather_changes_nothing():
+@pytest.mark.parametrize(("kind", "options"), LOSSES)
+def test_without_a_process_group_gather_changes_nothing(kind, options):
     embeddings, labels, lineages = whole()
-    loss = NTXentHCL(**OPTIONS, gather=True)(embeddings, labels, lineages)
-    assert loss == NTXentHCL(**OPTIONS)(embeddings, labels, lineages)
+    loss = kind(**options, gather=True)(embeddings, labels, lineages)
+    assert loss == kind(**options)(embeddings, labels, lineages)
+    with pytest.raises(ValueError, match="no effect without gather"):
+        kind(averaged_gradients=True)

@@ -4,7 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dynaclr.losses import CosineMarginLoss, NTXentHCL, TripletMarginLoss, cosine_schedule
+from dynaclr.losses import (
+    CosineMarginLoss,
+    CrossModalInfoNCE,
+    NTXentHCL,
+    TripletMarginLoss,
+    cosine_schedule,
+)
 
 
 def batch(dtype=torch.float64):
@@ -63,6 +69,22 @@ def test_all_losses_share_one_interface(criterion):
     )
     with pytest.raises(TypeError, match="labels"):
         criterion(embeddings, labels.float())
+
+
+@pytest.mark.parametrize(
+    "criterion", [TripletMarginLoss(), CosineMarginLoss(), NTXentHCL(), CrossModalInfoNCE()]
+)
+def test_a_row_without_length_has_no_gradient_and_others_have_theirs(criterion):
+    embeddings = batch(torch.float32)[0].detach()
+    embeddings[[3, 9]] = 0
+    embeddings.requires_grad_()
+    # Two modalities for the one loss, rows that are positives of each other for the others.
+    other = embeddings.flip(0) if isinstance(criterion, CrossModalInfoNCE) else batch()[1]
+    criterion(embeddings, other).backward()
+    lengths = embeddings.grad.norm(dim=1)
+    assert (lengths[[3, 9]] == 0).all()
+    assert lengths.isfinite().all()
+    assert 0 < lengths.max() < 100
 
 
 @pytest.mark.parametrize("criterion", [TripletMarginLoss(), NTXentHCL()])

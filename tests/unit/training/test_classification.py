@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
-from toy import Logged, ToyEncoder, batches, fit
+from torch import nn
+from toy import SEVERAL, Logged, OwnShare, ToyEncoder, batches, fit
 
 from dynaclr.data import MultiExperimentDataModule, PatchConfig
 from dynaclr.experiments import UserError
 from dynaclr.models import SmallEncoder
 from dynaclr.training import ClassificationModule, ContrastiveModule
 from dynaclr.training.classification import BalancedAccuracy, MacroAUROC, MacroF1
+from dynaclr.training.heads import AuxiliaryHead
 
 
 def make(seed: int = 0, **options) -> ClassificationModule:
@@ -34,6 +36,35 @@ def test_fine_tuning_learns_a_separable_label():
     assert rows[-1]["loss/val"] < 0.5 * rows[0]["loss/val"]
     same = {n for n, value in module.state_dict().items() if torch.equal(value, before[n])}
     assert same == {n for n in before if n.startswith("encoder.projection")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["classifier", "auxiliary"])
+def test_two_processes_with_unequal_labels_learn_what_one_learns(kind, monkeypatch):
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    made = batches()
+    for number, batch in enumerate(made):
+        for view in batch.values():
+            # The second process has few labels, and in one batch none.
+            view["half"][1::2] = -1
+            view["half"][1 : 4 * number : 2] = view["sign"][1 : 4 * number : 2]
+    modules, trainers = [], []
+    for data, several in ((made, {}), (OwnShare(made), SEVERAL)):
+        torch.manual_seed(0)
+        encoder = ToyEncoder(p=0.0, norm=nn.LayerNorm)
+        if kind == "classifier":
+            module = make(encoder=encoder, label="half", class_weights=[1.0, 5.0])
+        else:
+            heads = {"half": AuxiliaryHead(2, weight=5.0)}
+            module = ContrastiveModule(encoder, auxiliary_heads=heads, learning_rate=0.01)
+        trainers.append(fit(module, data, data, epochs=2, **several))
+        modules.append(module)
+    for name, value in modules[0].state_dict().items():
+        torch.testing.assert_close(modules[1].state_dict()[name], value, rtol=1e-3, atol=1e-5)
+    one, two = (trainer.callback_metrics for trainer in trainers)
+    for name in one:
+        if "loss" in name or "accuracy" in name:
+            assert float(two[name]) == pytest.approx(float(one[name]), rel=1e-4), name
 
 
 def test_linear_head_reads_a_trained_encoder_and_leaves_it_alone(tmp_path):

@@ -1,6 +1,8 @@
 """`dynaclr fit`, `validate` and `predict`, in this process and as a command."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from lightning.pytorch import Callback
 
 from dynaclr.experiments import UserError
 from dynaclr.training.command_line import run_trainer
@@ -97,6 +100,50 @@ def test_every_module_is_fitted_validated_and_embeds(config, collection, tmp_pat
         assert facts["config"]["model"]["class_path"] == expected
 
 
+class Stop(Callback):
+    """Sends this process a signal in the middle of the second epoch."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if (trainer.current_epoch, batch_idx) == (1, 2):
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize(("number", "accumulated"), [(signal.SIGTERM, 1), (signal.SIGUSR1, 2)])
+def test_fit_that_is_stopped_goes_on_to_the_same_weights(
+    config, tmp_path, caplog, number, accumulated
+):
+    arguments = [
+        *("fit", "-c", str(config), "--trainer.max_epochs=2", "--data.batch_size=8"),
+        f"--trainer.accumulate_grad_batches={accumulated}",
+        "--data.augmentations=[{class_path: dynaclr.transforms.RandomGaussianNoise}]",
+        # It has dropout.
+        *("--model.encoder=toy.ToyEncoder", "--data.patches.size=[6, 6]"),
+    ]
+    run_trainer(arguments)
+    last = tmp_path / "last.ckpt"
+    first = torch.load(last, weights_only=True)
+    whole = first["state_dict"]
+    last.unlink()
+    callback = (
+        f"--trainer.callbacks={{class_path: {__name__}.Stop, init_args: {{number: {number}}}}}"
+    )
+    with caplog.at_level("INFO"), pytest.raises(SystemExit) as stopped:
+        run_trainer([*arguments, callback])
+    assert stopped.value.code == os.EX_TEMPFAIL
+    assert f"stopped by {number.name}; started again, it goes on from {last} if" in caplog.text
+    saved = torch.load(last, weights_only=True)
+    assert saved["epoch"] == 1
+    steps = -(-3 // accumulated)
+    assert saved["global_step"] == first["global_step"] // 2 + steps, "at the end of a step"
+    assert not all(torch.equal(value, whole[name]) for name, value in saved["state_dict"].items())
+    run_trainer([*arguments, "--ckpt_path", str(last)])
+    for name, value in torch.load(last, weights_only=True)["state_dict"].items():
+        assert torch.equal(value, whole[name]), name
+
+
 def test_fit_goes_on_from_a_checkpoint_to_the_same_weights(config, tmp_path):
     """Dropout, augmentation and batches do not depend on where a run was cut."""
     more = [
@@ -113,6 +160,25 @@ def test_fit_goes_on_from_a_checkpoint_to_the_same_weights(config, tmp_path):
     run_trainer(["fit", "-c", str(config), *more, "--ckpt_path", str(first)])
     for name, value in torch.load(last, weights_only=True)["state_dict"].items():
         assert torch.equal(value, whole[name]), name
+
+
+def test_files_and_options_may_spell_the_model_either_way(config, tmp_path, capsys):
+    (tmp_path / "model.yaml").write_text(yaml.safe_dump({"model": MODELS["classification"]}))
+    (tmp_path / "rate.yaml").write_text("model: {learning_rate: 0.5}")
+    files = [
+        "-c",
+        str(config),
+        "-c",
+        str(tmp_path / "model.yaml"),
+        "-c",
+        str(tmp_path / "rate.yaml"),
+    ]
+    with pytest.raises(SystemExit, match="0"):
+        run_trainer(["fit", *files, "--model.weight_decay=0.25", "--print_config"])
+    model = yaml.safe_load(capsys.readouterr().out)["model"]
+    assert model["class_path"] == MODELS["classification"]["class_path"]
+    assert (model["init_args"]["label"], model["init_args"]["learning_rate"]) == ("condition", 0.5)
+    assert model["init_args"]["weight_decay"] == 0.25
 
 
 def test_configuration_that_is_printed_is_one_that_is_read(config, tmp_path, capsys):
@@ -134,6 +200,8 @@ def test_configuration_that_is_printed_is_one_that_is_read(config, tmp_path, cap
     ("arguments", "message"),
     [
         (["--model.learning_rat=1"], "Option 'learning_rat' is not accepted"),
+        (["--model.learning_rat=1"], "Did you mean 'learning_rate'"),
+        (["--config={modl: {}}"], "dynaclr fit: unknown section 'modl'. Did you mean 'model'"),
         (["--data.batch_size=many"], "batch_size"),
         (["--data.batch_size=0"], "data.batch_size is 0"),
         (["--model.encoder.init_args.in_channels=3"], "in_channels is 3 but .* gives 2"),

@@ -45,6 +45,31 @@ def test_channels_last_changes_places_in_memory_alone(built):
     assert not any(parameter.is_contiguous() for parameter in moved)
 
 
+@pytest.mark.parametrize(
+    "built",
+    [
+        ToyEncoder(),
+        ContrastiveEncoder("mobilenetv3_small_050", 2, 1, (1, 4, 4), (1, 4, 4)),
+        ResNet3dEncoder("resnet10", 2, 1),
+    ],
+    ids=lambda built: type(built).__name__,
+)
+def test_batch_norms_of_several_gpus_are_one_and_of_one_gpu_stay(built):
+    side = 6 if isinstance(built, ToyEncoder) else 32
+    module, x_BCZYX = Fused(built), torch.randn(4, 2, 1, side, side)
+    before, expected = list(module.state_dict()), module.eval()(x_BCZYX)
+    for processes in (1, 2, 2):
+        module._trainer = SimpleNamespace(world_size=processes)
+        module.configure_model()
+        norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        assert norms
+        assert all(isinstance(norm, nn.SyncBatchNorm) == (processes == 2) for norm in norms)
+    assert not any(norm.training for norm in norms)
+    for given, wanted in zip(module(x_BCZYX), expected, strict=True):
+        torch.testing.assert_close(given, wanted)
+    assert list(module.state_dict()) == before
+
+
 class Fused(ContrastiveModule):
     """As on a GPU: one kernel for all weights."""
 

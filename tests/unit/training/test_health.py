@@ -26,19 +26,28 @@ class OneLine(ToyEncoder):
         return features[:, :1] * torch.ones(self.feature_dim), projections
 
 
+class OnePoint(ToyEncoder):
+    """An encoder that gives all cells the same features, but for rounding."""
+
+    def forward(self, x_BCZYX):
+        features, projections = super().forward(x_BCZYX)
+        return 1 + 1e-7 * features, projections
+
+
 def warnings_in(caplog) -> list[str]:
     found = [r for r in caplog.records if r.name.startswith("dynaclr")]
     return [r.getMessage() for r in found if r.levelno == logging.WARNING]
 
 
-def test_collapse_is_told_exactly_once_and_not_again_by_a_resumed_run(caplog, tmp_path):
+@pytest.mark.parametrize("encoder", [OneLine, OnePoint])
+def test_collapse_is_told_exactly_once_and_not_again_by_a_resumed_run(encoder, caplog, tmp_path):
     with caplog.at_level(logging.INFO):
-        trainer = fit(ContrastiveModule(OneLine()), batches(2), epochs=3)
+        trainer = fit(ContrastiveModule(encoder()), batches(2), epochs=3)
         (message,) = warnings_in(caplog)
         assert "epoch 1: the embedding has collapsed" in message
         assert "effective_rank/train is 1.0" in message
         trainer.save_checkpoint(tmp_path / "last.ckpt")
-        fit(ContrastiveModule(OneLine()), batches(2), epochs=5, resume=tmp_path / "last.ckpt")
+        fit(ContrastiveModule(encoder()), batches(2), epochs=5, resume=tmp_path / "last.ckpt")
     assert len(warnings_in(caplog)) == 1
 
 

@@ -8,10 +8,11 @@ from lightning.pytorch import Callback
 from torch import nn
 from toy import Logged, ToyEncoder, batches, fit
 
+from dynaclr.data import MultiExperimentDataModule, PatchConfig
 from dynaclr.experiments import UserError
 from dynaclr.losses import CosineMarginLoss, NTXentHCL, TripletMarginLoss
 from dynaclr.training import ContrastiveModule
-from dynaclr.training.callbacks import MetricsHistory
+from dynaclr.training.callbacks import MetricsHistory, StepSeed
 from dynaclr.training.heads import AuxiliaryHead
 from dynaclr.training.schedule import CosineSchedule
 
@@ -187,6 +188,33 @@ def test_learning_rate_warms_up_and_falls_to_zero():
     assert rates[:4] == pytest.approx([0.0025, 0.005, 0.0075, 0.01])
     assert all(a >= b for a, b in pairwise(rates[4:]))
     assert 0 < rates[-1] < 2e-4
+
+
+def test_accumulated_batches_share_a_step_but_no_random_draws(collection):
+    augmented, trained = [], []
+
+    class Augmentation(nn.Module):
+        def forward(self, x_BCZYX, generator):
+            augmented.append(generator.initial_seed())
+            return x_BCZYX
+
+    class Draws(Callback):
+        def on_before_backward(self, *_):
+            trained.append(torch.initial_seed())
+
+    data = MultiExperimentDataModule(
+        collection.folder,
+        collection.experiments,
+        PatchConfig(("phase", "reporter"), (6, 6)),
+        augmentations=[Augmentation()],
+        tau_range=(0.5, 1.0),
+        batch_size=16,
+    )
+    callbacks = [StepSeed(0), Draws()]
+    trainer = fit(make(), [], data=data, epochs=2, accumulate_grad_batches=2, callbacks=callbacks)
+    assert trainer.global_step < len(trained)
+    assert len(set(trained)) == len(trained)
+    assert len(set(augmented)) == len(augmented) == 2 * len(trained)
 
 
 def test_encoder_starts_from_a_checkpoint(tmp_path):

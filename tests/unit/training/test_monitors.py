@@ -45,6 +45,15 @@ def test_effective_rank_counts_equal_directions():
     )
 
 
+def test_effective_rank_of_one_point_is_not_that_of_its_rounding():
+    noise = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
+    point = torch.rand(64, generator=torch.Generator().manual_seed(1)) + 1
+    assert effective_rank(point + 1e-7 * noise) == 1
+    assert effective_rank((point + 1e-7 * noise).bfloat16()) == 1
+    assert effective_rank(torch.zeros(64, 64)) == 1
+    assert effective_rank(point + 0.1 * noise) > 40
+
+
 def test_schedule_warms_up_and_ends_at_zero():
     factor = WarmupCosine(10, 110)
     assert factor(0) == pytest.approx(0.1)

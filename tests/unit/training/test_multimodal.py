@@ -4,11 +4,13 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 from torch import nn
-from toy import Logged, Ready, ToyEncoder, batches, fit
+from toy import SEVERAL, Logged, OwnShare, ToyEncoder, batches, fit
 
 from dynaclr.data import MultiExperimentDataModule, PatchConfig
 from dynaclr.models import SmallEncoder
 from dynaclr.training import MultiModalContrastiveModule
+from dynaclr.training.callbacks import MetricsHistory
+from dynaclr.training.schedule import CosineSchedule
 
 CELLS = 32
 
@@ -122,9 +124,37 @@ def test_cells_without_a_modality_are_left_out():
         for view in other.values():
             view["patch"][~view["present"][:, 1], 1] = 100.0
     # A frozen teacher's projection of one cell does not depend on another cell.
-    rows = [fitted(make(teacher_mode="frozen"), 2, one, one) for one in (made, mangled)]
+    rows = []
+    for one in (made, mangled):
+        fit(make(teacher_mode="frozen"), one, one, 2, callbacks=[history := MetricsHistory()])
+        rows.append(history.rows)
     assert rows[0] == rows[1]
     assert rows[0][-1]["retrieval/train"] > 0
+
+
+def test_history_has_the_health_of_training_as_it_is_logged():
+    made = batches(n=CELLS)
+    for number, batch in enumerate(made):
+        for view in batch.values():
+            view["present"] = torch.ones(CELLS, 2, dtype=torch.bool)
+            view["present"][: 8 * number, 1] = False
+    history, logged = MetricsHistory(), Logged()
+    fit(make(), made, made, 2, callbacks=[history, logged])
+    for kept, told in zip(history.rows, logged.rows, strict=True):
+        assert set(kept) - set(told) == {"epoch", "step", "learning_rate"}
+        assert {"alignment/train", "uniformity/train", "effective_rank/train"} < set(kept)
+        for name in told:
+            assert kept[name] == pytest.approx(told[name], rel=1e-5), name
+
+
+def test_temperature_follows_a_schedule():
+    schedules = {"temperature": CosineSchedule(0.5, 0.1)}
+    rows = fitted(make(schedules=schedules), epochs=3)
+    assert [row["temperature/train"] for row in rows] == pytest.approx([0.5, 0.3, 0.1])
+    with pytest.raises(ValueError, match="CrossModalInfoNCE has no number 'beta'"):
+        make(schedules={"beta": CosineSchedule(0.0, 1.0)})
+    with pytest.raises(ValueError, match="temperature must be positive"):
+        make(schedules={"temperature": CosineSchedule(0.5, 0.0)})
 
 
 def test_cells_of_one_lineage_are_no_negatives_of_each_other():
@@ -178,17 +208,6 @@ def test_student_and_teacher_start_from_checkpoints(tmp_path):
     assert changed(second, first.state_dict()) == set()
 
 
-class OwnShare(Ready):
-    """Each process's rows of every batch."""
-
-    def __getitem__(self, number):
-        world, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
-        return {
-            view: {name: value[rank::world] for name, value in rows.items()}
-            for view, rows in super().__getitem__(number).items()
-        }
-
-
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns_with_the_whole_batch(monkeypatch):
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
@@ -199,9 +218,8 @@ def test_two_processes_learn_what_one_learns_with_the_whole_batch(monkeypatch):
             # Processes differ in the number of cells that have both modalities.
             view["present"] = torch.ones(CELLS, 2, dtype=torch.bool)
             view["present"][: CELLS // 2 : 2, 1] = False
-    ddp = {"devices": 2, "strategy": "ddp_spawn", "use_distributed_sampler": False}
     modules = []
-    for data, several in ((made, {}), (OwnShare(made), ddp)):
+    for data, several in ((made, {}), (OwnShare(made), SEVERAL)):
         torch.manual_seed(5)
         student, teacher = (ToyEncoder(1, p=0.0, norm=nn.LayerNorm) for _ in range(2))
         weights = {"within_weight": 0.5, "teacher_within_weight": 0.5}

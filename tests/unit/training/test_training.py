@@ -18,6 +18,7 @@ import pytest
 import torch
 import yaml
 import zarr
+from lightning.pytorch import Callback
 
 from dynaclr.data import MultiExperimentDataModule, NormalizationConfig, PatchConfig
 from dynaclr.evaluation.stores import read_cohort
@@ -52,6 +53,20 @@ CONFIGURATION = {
 
 PATCHES = CONFIGURATION["data"]["patches"]
 CPU = torch.device("cpu")
+LOSS = CONFIGURATION["model"]["loss"]
+NO_LOSS = {"class_path": "torch.nn.Linear", "init_args": {"in_features": 32, "out_features": 1}}
+DROPOUT = [{"class_path": "dynaclr.transforms.ChannelDropout", "init_args": {"channels": [5]}}]
+SCHEDULE = {"start": 0.5, "end": 0.1}
+ONE_CHANNEL = {
+    "class_path": "dynaclr.models.SmallEncoder",
+    "init_args": {"in_channels": 1, "width": 8},
+}
+MODALITIES = {
+    "encoder": ONE_CHANNEL,
+    "teacher": ONE_CHANNEL,
+    "channels": ["phase"],
+    "teacher_channels": ["reporter"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +123,22 @@ def test_same_seed_gives_the_same_bytes_and_another_does_not(model, collection, 
     assert again == (model / "metrics.csv").read_text()
 
 
+class EarlyStop(Callback):
+    """Sends this process SIGTERM when Lightning listens to it and nobody else does yet."""
+
+    def on_train_start(self, trainer, pl_module):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_stop_before_the_first_step_has_the_exit_code_of_every_stop(collection, tmp_path, caplog):
+    trainer = {"max_epochs": 1, "callbacks": [{"class_path": f"{__name__}.EarlyStop"}]}
+    arguments = (CONFIGURATION | {"trainer": trainer}, collection.folder, collection.experiments)
+    with caplog.at_level("INFO"), pytest.raises(SystemExit) as stopped:
+        train(*arguments, 0, tmp_path, threads=1)
+    assert stopped.value.code == os.EX_TEMPFAIL
+    assert "stopped by SIGTERM; started again, it goes on from its beginning" in caplog.text
+
+
 def test_last_checkpoint_is_that_of_the_last_epoch_also_where_another_is_best(collection, tmp_path):
     training = copy.deepcopy(CONFIGURATION)
     # So large a rate that the embedding gets worse.
@@ -120,9 +151,12 @@ def test_last_checkpoint_is_that_of_the_last_epoch_also_where_another_is_best(co
     assert (last["epoch"], last["global_step"]) == (2, history["step"].iloc[-1])
 
 
-def interrupt(command: list[str], folder: Path, points: list[tuple[int, int]]) -> None:
-    """Start a training again and again, each time ended by a signal after so many more saves."""
-    for number, saves in points:
+def interrupt(command: list[str], folder: Path, points: list[tuple[int, int, float]]) -> None:
+    """Start a training again and again, each time ended by a signal.
+
+    It comes so many seconds after so many more saves.
+    """
+    for number, saves, seconds in points:
         running = subprocess.Popen(
             command, stderr=subprocess.PIPE, text=True, start_new_session=True
         )
@@ -132,6 +166,7 @@ def interrupt(command: list[str], folder: Path, points: list[tuple[int, int]]) -
             if (now := newest(folder)) != last:
                 saves, last = saves - 1, now
             time.sleep(0.001)
+        time.sleep(seconds)
         os.killpg(running.pid, number)
         _, told = running.communicate(timeout=60)
         if number != signal.SIGKILL:
@@ -165,7 +200,7 @@ def assert_same_result(folder: Path, model: Path) -> None:
 def test_killed_training_goes_on_to_the_same_weights(model, collection, tmp_path):
     folder = tmp_path / "small" / "seed0"
     command = train_command(CONFIGURATION, collection, folder, save_minutes=5)
-    interrupt(command, folder, [(signal.SIGKILL, 1)])
+    interrupt(command, folder, [(signal.SIGKILL, 1, 0.0)])
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "resuming from" in done.stderr
     assert_same_result(folder, model)
@@ -182,18 +217,39 @@ def test_any_number_of_workers_gives_the_same_bytes(model, collection, tmp_path)
 
 
 @pytest.mark.slow
-def test_training_stopped_anywhere_goes_on_to_the_same_weights(model, collection, tmp_path):
-    folder = tmp_path / "small" / "seed0"
-    # Another number of workers, which changes nothing either; saved after every step.
-    training = CONFIGURATION | {"data": CONFIGURATION["data"] | {"num_workers": 1}}
-    command = train_command(training, collection, folder, save_minutes=0)
+def test_training_stopped_anywhere_goes_on_to_the_same_weights(collection, tmp_path, monkeypatch):
+    """With dropout, augmentation and accumulated gradients, and saved after each epoch alone."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+    augmentations = [
+        {
+            "class_path": "dynaclr.transforms.RandomAffine",
+            "init_args": {"rotation": 180, "output_size": [6, 6]},
+        },
+        {"class_path": "dynaclr.transforms.RandomGaussianNoise"},
+    ]
+    own = {"patches": PATCHES | {"size": [6, 6]}, "extraction_size": [10, 10]}
+    training = {
+        "model": CONFIGURATION["model"] | {"encoder": {"class_path": "toy.ToyEncoder"}},
+        "data": CONFIGURATION["data"] | own | {"augmentations": augmentations},
+        "trainer": {
+            "max_epochs": 14,
+            "accumulate_grad_batches": 2,
+            "callbacks": [{"class_path": "toy.Pause"}],
+        },
+    }
+    whole, folder = tmp_path / "whole" / "seed0", tmp_path / "stopped" / "seed0"
+    train(training, collection.folder, collection.experiments, 0, whole, threads=1)
+    # Another number of workers, which changes nothing either.
+    training["data"]["num_workers"] = 1
+    command = train_command(training, collection, folder, save_minutes=5)
     seed = time.time_ns()
     print(f"random points from seed {seed}")
     rng = np.random.default_rng(seed)
     signals = [signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1, signal.SIGKILL]
-    interrupt(command, folder, [(number, rng.integers(1, 7)) for number in signals])
+    # An epoch takes half a second, so that some of it is done and lost.
+    interrupt(command, folder, [(number, 1, rng.uniform(0, 0.5)) for number in signals])
     subprocess.run(command, check=True)
-    assert_same_result(folder, model)
+    assert_same_result(folder, whole)
 
 
 def embedded(model, collection, out, experiment="three", **options):
@@ -261,15 +317,9 @@ def test_embedding_holds_few_rows_in_memory(collection, tmp_path, monkeypatch):
 
 
 def test_student_of_another_modality_is_trained_and_embeds(collection, tmp_path):
-    one_channel = {
-        "class_path": "dynaclr.models.SmallEncoder",
-        "init_args": {"in_channels": 1, "width": 8},
-    }
-    arguments = {"encoder": one_channel, "teacher": one_channel}
-    arguments |= {"channels": ["phase"], "teacher_channels": ["reporter"]}
     module = "dynaclr.training.MultiModalContrastiveModule"
     training = CONFIGURATION | {
-        "model": {"class_path": module, "init_args": arguments},
+        "model": {"class_path": module, "init_args": MODALITIES},
         "trainer": {"max_epochs": 1},
     }
     folder = tmp_path / "student" / "seed0"
@@ -391,6 +441,25 @@ def test_changed_table_is_refused(model, collection, tmp_path, table):
         ("data", "sampling", {"leaky": 1.1}, "sampling.leaky is 1.1"),
         ("data", "sampling", {"temporal_global_fraction": -0.1}, "global_fraction is -0.1"),
         ("data", "sampling", {"temporal_window_hours": -2}, "window_hours is -2"),
+        ("model", "learning_rte", 1, "Did you mean 'learning_rate'"),
+        ("data", "batchsize", 8, "Did you mean 'batch_size'"),
+        ("trainer", "max_epoch", 8, "Did you mean 'max_epochs'"),
+        ("data", "sampling", {"leeky": 0}, "sampling.leeky.*Did you mean 'leaky'"),
+        ("data", "sampling", {"leaky": {"er": 0}}, "sampling.leaky"),
+        ("model", "loss", LOSS | {"init_args": {"temprature": 1}}, "Did you mean 'temperature'"),
+        ("model", "learning_rate", -1, "learning_rate is -1.0; it must be 0 or more"),
+        ("model", "weight_decay", -1, "weight_decay is -1.0; it must be 0 or more"),
+        ("model", "warmup_fraction", 5, "warmup_fraction is 5.0; it must be from 0 to 1"),
+        ("model", "schedules", SCHEDULE | {"epochs": -3}, "schedules: epochs is -3; it must be 1"),
+        ("model", "loss", NO_LOSS, "model.loss: cannot be called as ContrastiveModule does"),
+        ("model", "loss", {"class_path": "torch.nn.Flatten"}, "model.loss: cannot be called"),
+        ("data", "augmentations", DROPOUT, r"data.augmentations: channels \(5,\) do not all exist"),
+        (
+            "data",
+            "augmentations",
+            [],
+            r"of patches of extraction_size \[34, 34\].*\[2, 1, 24, 24\]",
+        ),
         ("data", "patches", PATCHES | {"markers": ["phase"]}, "in_channels is 2 .*gives 1"),
         (
             *("data", "patches", PATCHES | {"bag_of_channels": True}),
@@ -400,9 +469,32 @@ def test_changed_table_is_refused(model, collection, tmp_path, table):
     ],
 )
 def test_broken_training_configuration_is_told(section, key, value, message):
+    value = {"temperature": value} if key == "schedules" else value
     broken = CONFIGURATION | {section: CONFIGURATION[section] | {key: value}}
     with pytest.raises(UserError, match=rf"(?s)my.yaml: .*{message}"):
         check_training(broken, "my.yaml")
+
+
+@pytest.mark.parametrize("value", [{}, None, {"learning_rate": 1}])
+def test_unknown_section_is_told_even_if_it_is_empty(value):
+    with pytest.raises(UserError, match=r"my.yaml: unknown section 'modl'. Did you mean 'model'"):
+        check_training(CONFIGURATION | {"modl": value}, "my.yaml")
+
+
+def test_schedule_of_a_training_without_an_end_is_told():
+    model = CONFIGURATION["model"] | {"schedules": {"temperature": SCHEDULE}}
+    endless = CONFIGURATION | {"model": model, "trainer": {"max_epochs": -1}}
+    with pytest.raises(UserError, match=r"model.schedules.temperature: trainer.max_epochs is no"):
+        check_training(endless, "my.yaml")
+    model["schedules"]["temperature"] = SCHEDULE | {"epochs": 2}
+    check_training(endless, "my.yaml")
+
+
+def test_losses_of_a_distillation_are_tried():
+    module = "dynaclr.training.MultiModalContrastiveModule"
+    model = {"class_path": module, "init_args": MODALITIES | {"within_loss": NO_LOSS}}
+    with pytest.raises(UserError, match="cannot be called as MultiModalContrastiveModule"):
+        check_training(CONFIGURATION | {"model": model}, "my.yaml")
 
 
 @pytest.mark.parametrize("name", ["demo.yaml", "gpu.yaml"])

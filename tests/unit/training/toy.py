@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import torch
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
@@ -56,6 +58,21 @@ class Ready(Dataset):
         return self.batches[number]
 
 
+class OwnShare(Ready):
+    """Each process's rows of every batch."""
+
+    def __getitem__(self, number):
+        world, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
+        return {
+            view: {name: value[rank::world] for name, value in rows.items()}
+            for view, rows in super().__getitem__(number).items()
+        }
+
+
+# Trainer options of two processes, each with `OwnShare` of the batches.
+SEVERAL = {"devices": 2, "strategy": "ddp_spawn", "use_distributed_sampler": False}
+
+
 def batches(n_batches: int = 6, n: int = 32, seed: int = 0, noise: float = 0.1) -> list[dict]:
     """Every channel is its own linear image of a cell's latents; a view adds noise.
 
@@ -92,6 +109,13 @@ class Logged(Callback):
 
     def on_train_epoch_end(self, trainer, pl_module) -> None:
         self.rows.append({name: float(value) for name, value in trainer.callback_metrics.items()})
+
+
+class Pause(Callback):
+    """Makes steps so long that a signal arrives within an epoch."""
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        time.sleep(0.05)
 
 
 def fit(module, train, val=None, epochs=5, data=None, resume=None, **options) -> Trainer:

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynaclr.transforms import ChannelDropout
+from dynaclr.transforms import ChannelDropout, Compose
 
 
 def seeded(seed=0):
@@ -36,6 +36,18 @@ def test_the_channel_that_stays_is_any_with_the_same_probability():
     kept = ~dropped(ChannelDropout([0, 1, 2], p=1.0), 3000, 3)
     assert (kept.sum(1) == 1).all()
     assert kept.float().mean(0).tolist() == pytest.approx([1 / 3] * 3, abs=0.04)
+
+
+@pytest.mark.parametrize("wrap", [lambda one: one, lambda one: Compose([one])])
+def test_of_the_channels_that_were_imaged_one_stays(wrap):
+    present = torch.rand(3000, 3, generator=seeded(1)) < 0.5
+    x = (torch.rand(3000, 3, 2, 3, 3, generator=seeded(99)) + 1) * present[:, :, None, None, None]
+    for p in (0.7, 1.0):
+        kept = wrap(ChannelDropout([0, 1, 2], p=p))(x, seeded(), present).amax((2, 3, 4)) > 0
+        assert (kept.any(1) == present.any(1)).all()
+    pairs = present[:, 0] & present[:, 1] & ~present[:, 2]
+    assert (kept[pairs].sum(1) == 1).all()
+    assert kept[pairs, 0].float().mean().item() == pytest.approx(0.5, abs=0.08)
 
 
 def test_wrong_channels_are_named():

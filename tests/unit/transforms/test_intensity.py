@@ -156,6 +156,8 @@ def test_samples_and_channels_change_with_their_probability(make):
     ("make", "named"),
     [
         (lambda: RandomGamma((-0.5, 1)), "gamma"),
+        (lambda: RandomGamma((0, 1)), "gamma"),
+        (lambda: RandomGamma(1), "gamma"),
         (lambda: RandomIntensityScale((2, 1)), "factor"),
         (lambda: RandomIntensityShift((0, 1, 2)), "offset"),
         (lambda: RandomGaussianNoise(-0.1), "std"),
