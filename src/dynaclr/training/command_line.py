@@ -32,7 +32,13 @@ from dynaclr.training.cli import (
     wrong_key,
 )
 from dynaclr.training.embedding import write_embeddings
-from dynaclr.training.launch import WorldSize, count_processes, environment_plugins, launch
+from dynaclr.training.launch import (
+    WorldSize,
+    count_processes,
+    environment_plugins,
+    launch,
+    refuse_processes,
+)
 from dynaclr.training.weights import load_encoder
 
 log = logging.getLogger(__name__)
@@ -87,8 +93,11 @@ class CommandLine(LightningCLI):
         checkpoint = self._get(self.config, "ckpt_path")
         if checkpoint not in (None, "last") and not Path(checkpoint).is_file():
             raise UserError(f"{self._where}: ckpt_path: {checkpoint}: no such file.")
-        if self.subcommand != "predict":
-            launch({"trainer": self._get(self.config, "trainer").as_dict()}, sys.argv[1:])
+        trainer = self._get(self.config, "trainer").as_dict()
+        if self.subcommand == "predict":
+            refuse_processes(trainer)
+        else:
+            launch({"trainer": trainer}, sys.argv[1:])
 
     def instantiate_classes(self) -> None:
         """Build model, data and trainer, and compare them before any data is read."""

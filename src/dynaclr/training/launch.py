@@ -81,6 +81,32 @@ def _refuse_tasks() -> None:
         )
 
 
+def refuse_processes(trainer: Mapping[str, Any]) -> None:
+    """Let `dynaclr predict` run once: each of several processes would write all of its stores.
+
+    Parameters
+    ----------
+    trainer : mapping
+        Arguments of the trainer. Devices that it may choose itself are one device.
+
+    Raises
+    ------
+    UserError
+        When several devices or nodes are asked for, or when srun or torchrun started this command
+        several times.
+    """
+    chosen = {"devices": 1} if trainer.get("devices", "auto") == "auto" else {}
+    devices, nodes = count_processes({**trainer, **chosen})
+    started = max(int(os.environ.get(name, 1)) for name in ("SLURM_STEP_NUM_TASKS", "WORLD_SIZE"))
+    if devices * nodes > 1 or started > 1:
+        raise UserError(
+            f"dynaclr predict: {devices} device(s) on {nodes} node(s) are asked for, and it was "
+            f"started {started} time(s), but it embeds in one process. Start it once, with "
+            "trainer.devices and trainer.num_nodes 1; for several GPUs, start `dynaclr embed` once "
+            "for each experiment, as the workflow does."
+        )
+
+
 def count_processes(trainer: Mapping[str, Any]) -> tuple[int, int]:
     """Devices on each node, and nodes, that trainer arguments amount to on this machine.
 

@@ -24,6 +24,15 @@ def test_tracks_fingerprint_follows_content(entry):
     assert fp.tracks_fingerprint(entry) != before
 
 
+def test_tracks_are_all_files_below_the_folder(entry):
+    digest, megabytes = fp.tracks_fingerprint(entry), fp.tracks_megabytes(entry)
+    chunk = entry.tracks_path / "B/1/0/tracks.geff/nodes/ids/c/0"
+    chunk.parent.mkdir(parents=True)
+    chunk.write_bytes(bytes(3_000_000))
+    assert fp.tracks_megabytes(entry) == pytest.approx(megabytes + 3)
+    assert fp.tracks_fingerprint(entry) != digest
+
+
 def test_plate_fingerprint_follows_metadata(entry):
     before = fp.plate_fingerprint(entry)
     metadata = entry.data_path / "A/1/0/.zattrs"

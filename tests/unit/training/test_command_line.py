@@ -221,6 +221,12 @@ def test_faults_are_told_plainly(config, arguments, message):
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_prediction_by_several_processes_is_refused(config, tmp_path):
+    with pytest.raises(UserError, match=r"predict: 2 device\(s\) on 1 node\(s\) are asked for"):
+        run_trainer(["predict", "-c", str(config), "--trainer.devices=2"])
+    assert not (tmp_path / "embeddings").exists()
+
+
 def test_checkpoint_of_another_encoder_embeds_nothing(config, tmp_path):
     torch.save({"weight": torch.zeros(1)}, tmp_path / "other.ckpt")
     with pytest.raises(UserError, match=r"other.ckpt: holds no encoder with weights like"):

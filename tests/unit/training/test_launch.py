@@ -15,6 +15,7 @@ from dynaclr.training.launch import (
     launch,
     loader_workers,
     network,
+    refuse_processes,
     share_of,
     slurm_job,
     torchrun_command,
@@ -64,6 +65,16 @@ def test_tasks_that_would_train_alone_are_refused(monkeypatch):
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
     with pytest.raises(UserError, match=r"srun starts `dynaclr train` 2 times"):
         launch({}, ["train"])
+
+
+@pytest.mark.parametrize("variable", [None, "SLURM_STEP_NUM_TASKS", "WORLD_SIZE"])
+def test_predictions_that_would_write_the_same_stores_are_refused(monkeypatch, variable):
+    refuse_processes({"accelerator": "cpu", "devices": "auto"})
+    if variable:
+        monkeypatch.setenv(variable, "2")
+    asked = {} if variable else {"devices": 2}
+    with pytest.raises(UserError, match=r"dynaclr predict: .*it embeds in one process. Start it"):
+        refuse_processes({"accelerator": "cpu", **asked})
 
 
 def test_interface_is_the_one_that_leads_there(monkeypatch):
