@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 from jsonargparse import ArgumentError
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningCLI
@@ -14,6 +17,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from dynaclr.data import MultiExperimentDataModule
 from dynaclr.experiments import Problems, UserError
+from dynaclr.experiments.training_config import checkpoints_of, with_checkpoints
 from dynaclr.training.base import TrainedModule
 
 _DEFAULT_MODEL = "dynaclr.training.ContrastiveModule"
@@ -190,21 +194,54 @@ def check_encoder(model: TrainedModule, data: MultiExperimentDataModule, where: 
     problems.raise_if_any()
 
 
-def check_training(content: dict[str, Any], where: str) -> None:
+def check_training(
+    content: dict[str, Any], where: str, made_by: Mapping[str, dict[str, Any]] | None = None
+) -> None:
     """Check a training configuration by building everything it names, without any data.
+
+    Parameters
+    ----------
+    content : dict
+        Training configuration.
+    where : str
+        What to call it in a message.
+    made_by : mapping of str to dict
+        Checkpoints that other trainings are yet to make, and the configurations of those: their
+        untrained models stand in.
 
     Raises
     ------
     UserError
-        As `build`.
+        As `build`; when an encoder cannot start from what another training makes.
     """
+    content = _on_any_machine(content, where)
+    with TemporaryDirectory() as folder:
+        paths = checkpoints_of(content)
+        for key, path in paths.items():
+            if made_by and path in made_by:
+                paths[key] = f"{folder}/{path}"
+                _save_untrained(made_by[path], Path(paths[key]), f"{where}: what makes {path}")
+        try:
+            build(with_checkpoints(content, paths), where)
+        except UserError as error:
+            raise UserError(str(error).replace(f"{folder}/", "")) from error
+
+
+def _on_any_machine(content: dict[str, Any], where: str) -> dict[str, Any]:
+    """A configuration that builds without data and devices: the machine that checks has neither."""
     if not isinstance(content.get("data", {}), dict):
         raise UserError(f"{where}: data is no section of keys. See config/README.md.")
     content = with_data(content, "collection", "experiments", 0)
     if isinstance(content.get("trainer"), dict):
-        # The machine that checks is seldom the one that trains.
         content["trainer"] |= {"accelerator": "cpu", "devices": 1, "num_nodes": 1}
-    build(content, where)
+    return content
+
+
+def _save_untrained(content: dict[str, Any], file: Path, where: str) -> None:
+    """Save the weights that a training begins with as if it had made them."""
+    model = build(with_checkpoints(_on_any_machine(content, where), {}), where).model
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"state_dict": model.state_dict()}, file)
 
 
 def with_data(

@@ -15,6 +15,7 @@ from torch import Tensor
 from dynaclr.data import MultiExperimentDataModule
 from dynaclr.data.dataset import MultiExperimentTripletDataset
 from dynaclr.experiments.files import atomic_path
+from dynaclr.experiments.training_config import with_checkpoints
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.sampling import FlexibleBatchSampler
 from dynaclr.training.cli import build, with_data
@@ -89,7 +90,8 @@ def inspect_batches(
         When the configuration or the data do not fit.
     """
     content = with_data(training, str(collection), str(experiments), seed)
-    datamodule = build(content, "training configuration").datamodule
+    # What the model starts from does not matter here, and may not be there yet.
+    datamodule = build(with_checkpoints(content, {}), "training configuration").datamodule
     datamodule.setup()
     loader = datamodule.train_dataloader()
     audit = audit_batches(loader.batches, loader.dataset, datamodule.index, epoch, max_steps)
