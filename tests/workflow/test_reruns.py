@@ -178,6 +178,44 @@ def test_edited_tracks_rerun_their_experiment_and_its_models(project):
     assert "Nothing to be done" in project.run()
 
 
+def test_edited_entry_reruns_its_experiment_and_its_models(project):
+    entry = project.folder / "experiments/one.yaml"
+    entry.write_text(entry.read_text().replace("start_hpi: 4", "start_hpi: 5"))
+    assert planned(project) == sorted(
+        [
+            *(f"{rule} experiment=one" for rule in OF_EXPERIMENT),
+            "merge collection=first",
+            "inspect_batches model=a",
+            *of_model("a", OF_A),
+            *baselines_of("a", OF_A),
+            *REPORTED,
+        ]
+    )
+
+
+def test_changed_plate_metadata_rerun_its_experiment_and_its_models(project):
+    metadata = project.folder / "data/four/plate.zarr/A/1/0/.zattrs"
+    content = json.loads(metadata.read_text())
+    scale = content["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"]
+    scale[-2:] = [0.7, 0.7]
+    metadata.write_text(json.dumps(content))
+    assert planned(project) == sorted(
+        [
+            *(f"{rule} experiment=four" for rule in OF_EXPERIMENT),
+            "merge collection=second",
+            "inspect_batches model=b",
+            *of_model("b", OF_B),
+            *baselines_of("b", OF_B),
+            *REPORTED,
+        ]
+    )
+
+
+def planned(project: Workflow) -> list[str]:
+    """Jobs that would run."""
+    return jobs_in(project.run("--dry-run"))
+
+
 def test_new_evaluation_experiment_trains_nothing(project):
     make_source(project.folder, "new", 9)
     entry = yaml.safe_load((project.folder / "experiments/alone.yaml").read_text())
