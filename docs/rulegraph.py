@@ -1,4 +1,4 @@
-"""Draws how the workflow's rules follow each other, as Snakemake tells it: make rulegraph."""
+"""Draws how the workflow's rules follow each other, as Snakemake tells it: make figures."""
 
 import re
 import subprocess
@@ -18,12 +18,14 @@ PLACES = {
     "index": (1, 2, "experiment"),
     "statistics": (1, 0, "experiment"),
     "merge": (2, 2, "collection"),
-    "inspect_batches": (3, 1.1, "model"),
+    "inspect_batches": (3.5, 3, "model"),
     "train": (3, 2, "model and seed"),
+    "fit_pixels": (3, 0.4, "model"),
     "embed": (4, 2, "seed, experiment"),
-    "embed_intensity": (4, -0.1, "model, experiment"),
-    "evaluate": (5, 2, "model"),
-    "report": (6, 1.1, "project"),
+    "embed_baselines": (4, 0.4, "model, experiment"),
+    "thumbnails": (4, -0.6, "experiment"),
+    "evaluate": (5, 1, "model"),
+    "report": (6, 1, "project"),
 }
 WIDTH, HEIGHT = 0.8, 0.56
 
@@ -51,13 +53,13 @@ def rule_graph() -> dict[str, set[str]]:
 def draw() -> None:
     """Draw the graph from left to right and save it."""
     with figure_style():
-        figure, axes = plt.subplots(figsize=(8.5, 2.6))
+        figure, axes = plt.subplots(figsize=(8.5, 3.8))
         for rule, waits in rule_graph().items():
             x, y, unit = PLACES[rule]
             draw_box(axes, x, y, rule.replace("_", " "), f"per {unit}")
             for other in waits:
                 draw_arrow(axes, PLACES[other][:2], (x, y))
-        axes.set(xlim=(-0.5, 6.5), ylim=(-0.5, 2.4))
+        axes.set(xlim=(-0.5, 6.5), ylim=(-1, 3.4))
         axes.axis("off")
         save_figure(figure, FILE)
 

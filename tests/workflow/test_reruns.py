@@ -1,6 +1,8 @@
 """What reruns after which change: the jobs that ran are compared exactly."""
 
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -176,6 +178,44 @@ def test_edited_tracks_rerun_their_experiment_and_its_models(project):
     assert "Nothing to be done" in project.run()
 
 
+def test_edited_entry_reruns_its_experiment_and_its_models(project):
+    entry = project.folder / "experiments/one.yaml"
+    entry.write_text(entry.read_text().replace("start_hpi: 4", "start_hpi: 5"))
+    assert planned(project) == sorted(
+        [
+            *(f"{rule} experiment=one" for rule in OF_EXPERIMENT),
+            "merge collection=first",
+            "inspect_batches model=a",
+            *of_model("a", OF_A),
+            *baselines_of("a", OF_A),
+            *REPORTED,
+        ]
+    )
+
+
+def test_changed_plate_metadata_rerun_its_experiment_and_its_models(project):
+    metadata = project.folder / "data/four/plate.zarr/A/1/0/.zattrs"
+    content = json.loads(metadata.read_text())
+    scale = content["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"]
+    scale[-2:] = [0.7, 0.7]
+    metadata.write_text(json.dumps(content))
+    assert planned(project) == sorted(
+        [
+            *(f"{rule} experiment=four" for rule in OF_EXPERIMENT),
+            "merge collection=second",
+            "inspect_batches model=b",
+            *of_model("b", OF_B),
+            *baselines_of("b", OF_B),
+            *REPORTED,
+        ]
+    )
+
+
+def planned(project: Workflow) -> list[str]:
+    """Jobs that would run."""
+    return jobs_in(project.run("--dry-run"))
+
+
 def test_new_evaluation_experiment_trains_nothing(project):
     make_source(project.folder, "new", 9)
     entry = yaml.safe_load((project.folder / "experiments/alone.yaml").read_text())
@@ -201,6 +241,84 @@ def test_changed_learning_rate_retrains_that_model_alone(project):
     config["models"]["b"]["overrides"] = {"model.learning_rate": 0.002}
     project.config = config
     assert project.jobs() == sorted([*of_model("b", OF_B), *REPORTED])
+
+
+def starting_from_each_other(project: Workflow) -> None:
+    """Let b distil a into an encoder from elsewhere, and a new model c classify with b's."""
+    elsewhere = project.folder / "elsewhere.ckpt"
+    shutil.copy(project.folder / "results/models/b/seed0/best.ckpt", elsewhere)
+    encoder = TRAINING["model"]["encoder"]
+    distilled = {
+        "class_path": "dynaclr.training.MultiModalContrastiveModule",
+        "init_args": {
+            "encoder": encoder,
+            "teacher": encoder,
+            "channels": ["phase"],
+            "teacher_channels": ["phase"],
+            "teacher_mode": "frozen",
+            "encoder_checkpoint": "elsewhere.ckpt",
+            "teacher_checkpoint": "results/models/a/seed0/best.ckpt",
+        },
+    }
+    classifier = {
+        "class_path": "dynaclr.training.ClassificationModule",
+        "init_args": {
+            "encoder": encoder,
+            "label": "condition",
+            "num_classes": 2,
+            "encoder_checkpoint": "results/models/b/seed0/best.ckpt",
+        },
+    }
+    for name, model in (("distilled", distilled), ("classifier", classifier)):
+        content = {"inherits": "training.yaml", "model": model, "data": {"carry": ["condition"]}}
+        (project.folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    config = project.config
+    config["models"]["b"]["training"] = "distilled.yaml"
+    config["models"]["c"] = config["models"]["b"] | {"training": "classifier.yaml"}
+    project.config = config
+
+
+def test_models_follow_those_that_they_start_from(project):
+    starting_from_each_other(project)
+    assert trained_in_order(project.run(*TRAINED)) == ["b", "c"]
+    recorded = project.json("results/models/b/seed0/provenance.json")["checkpoints"]
+    assert recorded == {
+        "encoder_checkpoint": digest_path(project.folder / "elsewhere.ckpt"),
+        "teacher_checkpoint": digest_path(project.folder / "results/models/a/seed0/best.ckpt"),
+    }
+    (project.folder / "elsewhere.ckpt").touch()
+    assert jobs_in(project.run(*TRAINED)) == []
+
+    config = project.config
+    config["models"]["a"]["overrides"] = {"model.learning_rate": 0.002}
+    project.config = config
+    assert jobs_in(project.run("--dry-run")) == sorted(
+        [
+            *(job for name in "abc" for job in of_model(name, OF_A if name == "a" else OF_B)),
+            # Data with other columns to b; c is new.
+            *(f"inspect_batches model={name}" for name in "bc"),
+            *baselines_of("c", OF_B),
+            *REPORTED,
+        ]
+    )
+    assert trained_in_order(project.run(*TRAINED)) == ["a", "b", "c"]
+
+    retrained = project.folder / "results/models/a/seed0/best.ckpt"
+    shutil.copy(retrained, project.folder / "elsewhere.ckpt")
+    assert trained_in_order(project.run(*TRAINED, "--dry-run")) == ["b", "c"]
+
+
+# (With `--until train`, Snakemake 9 does not start a training that waits for another.)
+TRAINED = ("results/models/c/seed0/best.ckpt",)
+
+
+def trained_in_order(said: str) -> list[str]:
+    """Models that were trained, in the order in which they started; nothing else may have run."""
+    trained = re.findall(
+        r"^(?:local)?rule train:\n(?:    .*\n)*?    wildcards: model=(\w+)", said, re.MULTILINE
+    )
+    assert jobs_in(said) == sorted(f"train model={name} seed=0" for name in trained)
+    return trained
 
 
 def test_rebuilt_identical_index_stops_the_wave(project):

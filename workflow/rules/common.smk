@@ -17,6 +17,7 @@ from dynaclr.experiments import UserError
 from dynaclr.experiments.files import digest_path, digest_text
 from dynaclr.experiments.fingerprint import (
     altered,
+    checkpoint_fingerprint,
     code_digest,
     label_fingerprint,
     plate_fingerprint,
@@ -24,7 +25,7 @@ from dynaclr.experiments.fingerprint import (
 )
 from dynaclr.experiments.memory import remember_in
 from dynaclr.experiments.project import load_project
-from dynaclr.experiments.training_config import load_training
+from dynaclr.experiments.training_config import checkpoints_of, load_training
 
 if workflow.deployment_settings.deployment_method:
     # An environment that Snakemake provides holds what this package needs, but not the package.
@@ -74,12 +75,17 @@ def build_once(name, training):
 
     That takes seconds, so a configuration that was found sound is remembered.
     """
-    sound = Path(".snakemake/dynaclr") / digest_text(
-        training + code_digest("training", "data")
-    )
+    # What others are yet to make is held against how they make it.
+    made_by = {
+        path: json.loads(training_of(project.checkpoints[path]))
+        for path in teachers_of(name)
+    }
+    command = ["dynaclr", "check-training", "--training", training]
+    command += ["--made_by", json.dumps(made_by)]
+    read = [foreign_starts_of(name), training_code]
+    sound = Path(".snakemake/dynaclr") / digest_text(json.dumps([command, read]))
     if sound.exists():
         return
-    command = ["dynaclr", "check-training", "--training", training]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         told = done.stderr.replace(
@@ -171,6 +177,22 @@ def training_of(model):
     """A model's training configuration, its overrides applied, as JSON text."""
     chosen = models[model]
     return json.dumps(load_training(chosen.training, chosen.overrides), sort_keys=True)
+
+
+def teachers_of(model):
+    """Checkpoints of other models of this project that a model's training starts from."""
+    started = checkpoints_of(json.loads(training_of(model))).values()
+    return sorted({*started} & {*project.checkpoints})
+
+
+def foreign_starts_of(model):
+    """Content of the other checkpoints that a model's training starts from."""
+    started = checkpoints_of(json.loads(training_of(model)))
+    return {
+        key: checkpoint_fingerprint(path)
+        for key, path in started.items()
+        if path not in project.checkpoints
+    }
 
 
 def collection_of(model):

@@ -10,6 +10,8 @@ rule train:
             "statistics.parquet.digest",
         ),
         lambda wildcards: stores_of(project.collection_of(wildcards.model).experiments),
+        # Models of this project that this one starts from are trained first.
+        lambda wildcards: [f"{path}.digest" for path in teachers_of(wildcards.model)],
     output:
         best="results/models/{model}/seed{seed}/best.ckpt",
         digest="results/models/{model}/seed{seed}/best.ckpt.digest",
@@ -30,8 +32,10 @@ rule train:
     params:
         training=lambda wildcards: training_of(wildcards.model),
         collection=lambda wildcards: collection_of(wildcards.model),
-        altered=lambda wildcards: altered(
-            f"{collection_of(wildcards.model)}/index.arrow"
+        starts=lambda wildcards: foreign_starts_of(wildcards.model),
+        altered=lambda wildcards: altered_of(
+            [f"{collection_of(wildcards.model)}/index.arrow"],
+            teachers_of(wildcards.model),
         ),
         threads=lambda wildcards: models[wildcards.model].threads,
         rounding=lambda wildcards: rounding_of(

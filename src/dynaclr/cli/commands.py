@@ -38,13 +38,15 @@ def check(project: Path = Path("config/config.yaml")) -> None:
 
     _quiet_lightning()
     loaded, problems = load_project(project), Problems()
-    for name, model in loaded.models.items():
+    models = loaded.models
+    trainings = {name: load_training(m.training, m.overrides) for name, m in models.items()}
+    made_by = {path: trainings[name] for path, name in loaded.checkpoints.items()}
+    for name, model in models.items():
         where = str(model.training) + (f" (model {name})" if model.overrides else "")
-        training = load_training(model.training, model.overrides)
         try:
-            check_training(training, where)
+            check_training(trainings[name], where, made_by)
             collection = loaded.collection_of(name)
-            check_collection(training["data"], collection, loaded.registry, where)
+            check_collection(trainings[name]["data"], collection, loaded.registry, where)
         except UserError as error:
             problems.found.append(str(error))
     # Models that share a file share its faults.
@@ -56,17 +58,19 @@ def check(project: Path = Path("config/config.yaml")) -> None:
     )
 
 
-def check_training(training: str) -> None:
+def check_training(training: str, made_by: str = "{}") -> None:
     """Check a training configuration by building model, data and trainer from it.
 
     Args:
         training: The training configuration (YAML file, or YAML or JSON text).
+        made_by: Checkpoints that it starts from and that are yet to be made, as {path: the training
+            configuration that makes it} (YAML or JSON text, or a file).
     """
     from dynaclr.experiments.training_config import load_training
     from dynaclr.training import check_training as run
 
     _quiet_lightning()
-    run(load_training(training), "training configuration")
+    run(load_training(training), "training configuration", load_training(made_by))
 
 
 def schema(out: Path = Path("workflow/schemas")) -> None:

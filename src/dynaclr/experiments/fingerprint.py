@@ -40,6 +40,11 @@ def plate_fingerprint(entry: ExperimentConfig) -> str:
     return plate_facts(entry.data_path).digest
 
 
+def checkpoint_fingerprint(path: str | Path) -> str:
+    """Digest of a checkpoint that was made elsewhere."""
+    return recall("checkpoints", Path(path), lambda file: (digest_path(file), [file]))
+
+
 def label_fingerprint(entry: ExperimentConfig) -> str:
     """Digests of the annotation and truth tables, where the entry has them."""
     tables = (entry.annotations, entry.truth)

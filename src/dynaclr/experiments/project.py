@@ -21,7 +21,7 @@ from dynaclr.experiments.registry import (
     validate,
     validate_entry,
 )
-from dynaclr.experiments.training_config import override, read_training
+from dynaclr.experiments.training_config import checkpoints_of, override, read_training
 
 Value = TypeVar("Value")
 
@@ -237,6 +237,11 @@ class Project:
         collection = self.collection_of(model)
         return collection.held_out or self.evaluation.experiments or collection.validation
 
+    @property
+    def checkpoints(self) -> dict[str, str]:
+        """Checkpoints that the workflow makes, relative to where it runs, and the model of each."""
+        return _checkpoints(self.models)
+
     def task(self, name: str) -> TaskConfig:
         """Evaluation task by name.
 
@@ -314,21 +319,39 @@ def load_project(
     _check_held_out(config, where, problems)
     if not entry_faults:
         _check_control(config, entries, where, problems)
-    _check_trainings(config, where, problems)
+    models, comparison = _models(config), config.comparison
+    trainings = _check_trainings(config, where, problems)
+    _check_starts(trainings, models, where, problems, on_disk)
     if on_disk:
         check_all_on_disk(entries, problems)
     problems.raise_if_any()
     registry = ExperimentRegistry(entries)
-    models, comparison = config.models, config.comparison
     if comparison is not None:
         compared = comparison.models or list(models)
         comparison = comparison.model_copy(update={"models": compared})
-        if comparison.seeds is not None:
-            seeds = {"seeds": comparison.seeds}
-            models = models | {name: models[name].model_copy(update=seeds) for name in compared}
     return Project(
         registry, config.collections, models, config.evaluation, config.report, comparison
     )
+
+
+def _models(config: ProjectConfig) -> dict[str, ModelConfig]:
+    """Models by name; those that are compared have the seeds of the comparison, if it has any."""
+    comparison = config.comparison
+    if comparison is None or comparison.seeds is None:
+        return config.models
+    compared, seeds = comparison.models or config.models, {"seeds": comparison.seeds}
+    return {
+        name: model.model_copy(update=seeds) if name in compared else model
+        for name, model in config.models.items()
+    }
+
+
+def _checkpoints(models: dict[str, ModelConfig]) -> dict[str, str]:
+    return {
+        f"results/models/{name}/seed{seed}/best.ckpt": name
+        for name, model in models.items()
+        for seed in model.seeds
+    }
 
 
 def _all_entries(
@@ -419,8 +442,17 @@ def _check_held_out(config: ProjectConfig, where: str, problems: Problems) -> No
             )
 
 
-def _check_trainings(config: ProjectConfig, where: str, problems: Problems) -> None:
-    """Every training file must be readable and have the sections that are overridden."""
+def _check_trainings(
+    config: ProjectConfig, where: str, problems: Problems
+) -> dict[str, dict[str, Any]]:
+    """Every training file must be readable and have the sections that are overridden.
+
+    Returns
+    -------
+    dict of str to dict
+        Training configurations by model, of those that can be read.
+    """
+    trainings: dict[str, dict[str, Any]] = {}
     unreadable: set[Path] = set()
     for name, model in config.models.items():
         path, place = model.training, f"{where}: models.{name}"
@@ -432,3 +464,37 @@ def _check_trainings(config: ProjectConfig, where: str, problems: Problems) -> N
                 unreadable.add(path)
             else:
                 override(content, model.overrides, f"{place}.overrides", problems)
+                trainings[name] = content
+    return trainings
+
+
+def _check_starts(
+    trainings: dict[str, dict[str, Any]],
+    models: dict[str, ModelConfig],
+    where: str,
+    problems: Problems,
+    on_disk: bool,
+) -> None:
+    """What a model starts from is made by another one, or lies outside of what models make."""
+    made = _checkpoints(models)
+    teachers: dict[str, set[str]] = {}
+    for name, content in trainings.items():
+        checkpoints = checkpoints_of(content)
+        teachers[name] = {made[path] for path in checkpoints.values() if path in made}
+        for key, path in checkpoints.items():
+            of_a_model = any(path.startswith(f"results/models/{other}/") for other in models)
+            if path not in made and (of_a_model or (on_disk and not Path(path).is_file())):
+                place = f"{where}: models.{name}: {key}"
+                problems.add(place, f"no checkpoint {path!r}", nearest(path, made))
+    for name in trainings:
+        before, waiting = set[str](), [name]
+        while waiting:
+            further = teachers.get(waiting.pop(), set()) - before
+            before |= further
+            waiting += further
+        if name in before:
+            problems.add(
+                f"{where}: models.{name}",
+                f"starts from itself, by way of {', '.join(sorted(before))}",
+                "Name another checkpoint in one of them",
+            )

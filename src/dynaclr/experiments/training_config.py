@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,8 @@ INHERITS = "inherits"
 # The model of which only the arguments are given.
 DEFAULT_MODEL = "dynaclr.training.ContrastiveModule"
 _CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
+# Arguments of models that name what their encoders start from.
+_STARTS = ("encoder_checkpoint", "teacher_checkpoint")
 
 
 def load_training(source: str | Path, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -170,3 +175,41 @@ def _spelled_out(dotted: str) -> list[str]:
     if first == "model" and rest and rest[0] not in _CLASS_KEYS:
         rest = ["init_args", *rest]
     return [first, *rest]
+
+
+def checkpoints_of(content: dict[str, Any]) -> dict[str, str]:
+    """Checkpoints that a training starts from.
+
+    Returns
+    -------
+    dict of str to str
+        By the key of the model that names it: a path, relative to the working folder where it lies
+        inside.
+    """
+    arguments = _model_arguments(content)
+    named = {key: arguments[key] for key in _STARTS if isinstance(arguments.get(key), str)}
+    return {key: _from_here(path) for key, path in named.items()}
+
+
+def with_checkpoints(content: dict[str, Any], paths: Mapping[str, str]) -> dict[str, Any]:
+    """Training configuration that starts from these checkpoints, by key, and from no others."""
+    changed = copy.deepcopy(content)
+    arguments = _model_arguments(changed)
+    for key in checkpoints_of(changed):
+        del arguments[key]
+    arguments.update(paths)
+    return changed
+
+
+def _model_arguments(content: dict[str, Any]) -> dict[str, Any]:
+    """The mapping that holds a model's arguments; an empty one where there is none."""
+    model = content.get("model")
+    if isinstance(model, dict) and "class_path" in model:
+        model = model.get("init_args")
+    return model if isinstance(model, dict) else {}
+
+
+def _from_here(path: str) -> str:
+    whole = Path(os.path.abspath(path))
+    inside = whole.is_relative_to(Path.cwd())
+    return (whole.relative_to(Path.cwd()) if inside else whole).as_posix()

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from inspect import signature
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, get_type_hints
 
 import torch
@@ -19,7 +21,12 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from dynaclr.data import MultiExperimentDataModule
 from dynaclr.experiments import Problems, UserError
 from dynaclr.experiments.registry import nearest
-from dynaclr.experiments.training_config import DEFAULT_MODEL, name_model_class
+from dynaclr.experiments.training_config import (
+    DEFAULT_MODEL,
+    checkpoints_of,
+    name_model_class,
+    with_checkpoints,
+)
 from dynaclr.training.base import TrainedModule
 
 # Trainer arguments that every machine can do.
@@ -256,23 +263,56 @@ def check_schedules(model: TrainedModule, trainer: Trainer, where: str) -> None:
     problems.raise_if_any()
 
 
-def check_training(content: dict[str, Any], where: str) -> None:
+def check_training(
+    content: dict[str, Any], where: str, made_by: Mapping[str, dict[str, Any]] | None = None
+) -> None:
     """Check a training configuration by building everything it names, without any data.
+
+    Parameters
+    ----------
+    content : dict
+        Training configuration.
+    where : str
+        What to call it in a message.
+    made_by : mapping of str to dict
+        Checkpoints that other trainings are yet to make, and the configurations of those: their
+        untrained models stand in.
 
     Raises
     ------
     UserError
-        As `build`.
+        As `build`; when an encoder cannot start from what another training makes.
     """
+    content = _on_any_machine(content, where)
+    with TemporaryDirectory() as folder:
+        paths = checkpoints_of(content)
+        for key, path in paths.items():
+            if made_by and path in made_by:
+                paths[key] = f"{folder}/{path}"
+                _save_untrained(made_by[path], Path(paths[key]), f"{where}: what makes {path}")
+        try:
+            built = build(with_checkpoints(content, paths), where)
+        except UserError as error:
+            raise UserError(str(error).replace(f"{folder}/", "")) from error
+    _try_augmentations(built.datamodule, where)
+    _try_losses(built.model, where)
+
+
+def _on_any_machine(content: dict[str, Any], where: str) -> dict[str, Any]:
+    """A configuration that builds without data and devices: the machine that checks has neither."""
     if not isinstance(content.get("data", {}), dict):
         raise UserError(f"{where}: data is no section of keys. See config/README.md.")
     content = with_data(content, "collection", "experiments", 0)
     if isinstance(content.get("trainer"), dict):
-        # The machine that checks is seldom the one that trains.
         content["trainer"] |= ON_ANY_MACHINE
-    cli = build(content, where)
-    _try_augmentations(cli.datamodule, where)
-    _try_losses(cli.model, where)
+    return content
+
+
+def _save_untrained(content: dict[str, Any], file: Path, where: str) -> None:
+    """Save the weights that a training begins with as if it had made them."""
+    model = build(with_checkpoints(_on_any_machine(content, where), {}), where).model
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"state_dict": model.state_dict()}, file)
 
 
 def _try_augmentations(data: MultiExperimentDataModule, where: str) -> None:

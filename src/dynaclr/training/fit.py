@@ -15,13 +15,16 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from dynaclr.experiments.files import (
     atomic_path,
+    digest_file_of,
     digest_json,
+    digest_path,
     read_json,
     seal,
     write_json,
     write_text,
 )
 from dynaclr.experiments.fingerprint import code_digest, verified_digest
+from dynaclr.experiments.training_config import checkpoints_of
 from dynaclr.training.callbacks import EpochLine, MetricsHistory, ResumePoints, StepSeed
 from dynaclr.training.cli import build, with_data
 from dynaclr.training.figures import save_curves
@@ -90,7 +93,7 @@ def train(
         With `os.EX_TEMPFAIL`, after SIGTERM or SIGUSR1.
     """
     torch.set_num_threads(threads)
-    inputs = _inputs(collection, experiments)
+    inputs = _inputs(training, collection, experiments)
     work = _work_folder(out_dir, digest_json([training, inputs, seed, threads, _code()]))
     devices, nodes = count_processes(training.get("trainer") or {})
     history = MetricsHistory()
@@ -142,7 +145,7 @@ def train(
             shutil.rmtree(work.parent)
 
 
-def _inputs(collection: Path, experiments: Path) -> dict[str, Any]:
+def _inputs(training: dict[str, Any], collection: Path, experiments: Path) -> dict[str, Any]:
     """Digests of everything that a training reads but pixels."""
     names = [entry["name"] for entry in read_json(collection / "registry.json")]
     return {
@@ -150,7 +153,14 @@ def _inputs(collection: Path, experiments: Path) -> dict[str, Any]:
         "statistics": {
             name: verified_digest(experiments / name / "statistics.parquet") for name in names
         },
+        "checkpoints": {key: _start(Path(path)) for key, path in checkpoints_of(training).items()},
     }
+
+
+def _start(checkpoint: Path) -> str:
+    """Digest of a checkpoint to start from: of a model of this package, or made elsewhere."""
+    sealed = digest_file_of(checkpoint).is_file()
+    return verified_digest(checkpoint) if sealed else digest_path(checkpoint)
 
 
 def _code() -> str:

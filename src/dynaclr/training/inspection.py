@@ -16,6 +16,7 @@ from dynaclr.data import MultiExperimentDataModule
 from dynaclr.data.dataset import MultiExperimentTripletDataset
 from dynaclr.experiments import UserError
 from dynaclr.experiments.files import atomic_path
+from dynaclr.experiments.training_config import with_checkpoints
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.sampling import FlexibleBatchSampler
 from dynaclr.training.cli import ON_ANY_MACHINE, build, with_data
@@ -102,9 +103,10 @@ def inspect_batches(
         )
     content = with_data(training, str(collection), str(experiments), seed)
     n_processes = _count_replicas(content.get("trainer") or {})
-    # The machine that looks at batches is seldom the one that trains.
+    # The machine that looks at batches is seldom the one that trains. What the model starts from
+    # does not matter here, and may not be there yet.
     content["trainer"] = (content.get("trainer") or {}) | ON_ANY_MACHINE
-    built = build(content, "training configuration")
+    built = build(with_checkpoints(content, {}), "training configuration")
     datamodule = built.datamodule
     datamodule.setup()
     dataset = datamodule.train_dataloader().dataset

@@ -196,7 +196,22 @@ def nothing_held_out(content, folder):
     content["collections"]["both"] = {"train": ["one"], "validation_fov_fraction": 0.5}
 
 
+def missing_checkpoint(content, folder):
+    content["models"]["small"]["overrides"] = {"model.encoder_checkpoint": "absent.ckpt"}
+
+
+def last_checkpoint(content, folder):
+    last = "results/models/small/seed0/last.ckpt"
+    content["models"]["small"]["overrides"] = {"model.encoder_checkpoint": last}
+
+
 BROKEN = {
+    missing_checkpoint: (
+        "models.small: encoder_checkpoint",
+        "no checkpoint 'absent.ckpt'",
+        "Known",
+    ),
+    last_checkpoint: ("no checkpoint 'results/models/small/seed0/last.ckpt'", "/best.ckpt'? Known"),
     text_for_list: ("experiments: must be a list", "[experiments/*.yaml]"),
     folder_for_file: ("entries: is a folder", "entries/*.yaml"),
     latin_1_training: ("training.yaml", "no UTF-8 text at line 2", "Save it"),
@@ -254,6 +269,22 @@ def test_several_faults_are_told_at_once(project, save, tmp_path):
         load_project(save(project))
     for part in ("intervall_minutes", "experiment two", "both train and validation"):
         assert part in str(error.value)
+
+
+def test_models_that_start_from_each_other_are_told(project, save):
+    small = project["models"]["small"]
+    for name, other in (("small", "large"), ("large", "small")):
+        best = f"results/models/{other}/seed0/best.ckpt"
+        project["models"][name] = small | {"overrides": {"model.encoder_checkpoint": best}}
+    with pytest.raises(UserError, match=r"models.small: starts from itself, .* large, small"):
+        load_project(save(project))
+    teacher = {"class_path": "Multi", "init_args": {"teacher_checkpoint": best}}
+    project["models"]["large"]["overrides"] = {"model": teacher}
+    project["models"]["small"] = small
+    checkpoints = load_project(save(project)).checkpoints
+    assert checkpoints == {
+        f"results/models/{name}/seed0/best.ckpt": name for name in project["models"]
+    }
 
 
 @pytest.mark.parametrize("change", [unknown_channel, unknown_well, missing_tracks, missing_plate])

@@ -4,7 +4,13 @@ import pytest
 import yaml
 
 from dynaclr.experiments import UserError
-from dynaclr.experiments.training_config import DEFAULT_MODEL, load_training, merge
+from dynaclr.experiments.training_config import (
+    DEFAULT_MODEL,
+    checkpoints_of,
+    load_training,
+    merge,
+    with_checkpoints,
+)
 
 BASE = {
     "model": {
@@ -110,3 +116,28 @@ def test_merging_changes_neither_part():
     base, changes = {"a": {"b": 1}}, {"a": {"c": 2}}
     assert merge(base, changes) == {"a": {"b": 1, "c": 2}}
     assert (base, changes) == ({"a": {"b": 1}}, {"a": {"c": 2}})
+
+
+def test_checkpoints_are_found_and_replaced_where_a_model_names_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    starts = {
+        "encoder_checkpoint": f"{tmp_path}/results/best.ckpt",
+        "teacher_checkpoint": "../best.ckpt",
+    }
+    relative = {
+        "encoder_checkpoint": "results/best.ckpt",
+        "teacher_checkpoint": f"{tmp_path.parent}/best.ckpt",
+    }
+    for content in (
+        {"model": {"width": 8} | starts},
+        {"model": {"class_path": "Multi", "init_args": {"width": 8} | starts}},
+    ):
+        assert checkpoints_of(content) == relative
+        assert checkpoints_of(with_checkpoints(content, {"encoder_checkpoint": "a"})) == {
+            "encoder_checkpoint": "a"
+        }
+        assert "width" in str(with_checkpoints(content, {}))
+        assert checkpoints_of(content) == relative, "the original stays as it is"
+    for nothing in ({}, {"model": 3}, {"model": {"encoder_checkpoint": None}}):
+        assert checkpoints_of(nothing) == {}
+        assert with_checkpoints(nothing, {}) == nothing

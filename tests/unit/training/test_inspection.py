@@ -27,6 +27,7 @@ model:
   encoder:
     class_path: dynaclr.models.SmallEncoder
     init_args: {in_channels: 2, width: 8}
+  encoder_checkpoint: of_a_model_yet_to_be_trained.ckpt
 data:
   patches: {markers: [phase, reporter], size: [24, 24]}
   extraction_size: [32, 32]

@@ -497,6 +497,45 @@ def test_losses_of_a_distillation_are_tried():
         check_training(CONFIGURATION | {"model": model}, "my.yaml")
 
 
+def test_checkpoint_yet_to_be_made_is_held_against_the_training_that_makes_it():
+    best = "results/models/teacher/seed0/best.ckpt"
+    model = CONFIGURATION["model"] | {"encoder_checkpoint": best}
+    student = CONFIGURATION | {"model": model}
+    with pytest.raises(UserError, match=rf"my.yaml: .*{best}: no such file"):
+        check_training(student, "my.yaml")
+    check_training(student, "my.yaml", {best: student})
+    teacher = copy.deepcopy(CONFIGURATION)
+    teacher["model"]["encoder"]["init_args"]["width"] = 16
+    with pytest.raises(UserError, match=rf"my.yaml: {best}: holds another encoder"):
+        check_training(student, "my.yaml", {best: teacher})
+
+
+def test_training_is_known_by_the_content_of_what_it_starts_from(model, collection, tmp_path):
+    start = tmp_path / "start.ckpt"
+    shutil.copy(model / "best.ckpt", start)
+    training = copy.deepcopy(CONFIGURATION)
+    training["model"]["encoder_checkpoint"] = str(start)
+    training["trainer"]["max_epochs"] = 1
+
+    def run() -> Path:
+        """Train, and return the folder of what a resume needs."""
+        out = tmp_path / "student" / "seed0"
+        train(training, collection.folder, collection.experiments, 0, out, 1, keep_work=True)
+        recorded = read_json(out / "provenance.json")["checkpoints"]
+        assert recorded == {"encoder_checkpoint": digest_path(start)}
+        (work,) = (out / ".work").iterdir()
+        return work
+
+    first = run()
+    assert run() == first
+    content = torch.load(start, weights_only=True)
+    torch.save({name: 2 * value for name, value in content["state_dict"].items()}, start)
+    assert run() != first, "half a run from other weights would be gone on with"
+    shutil.copy(model / "best.ckpt.digest", f"{start}.digest")
+    with pytest.raises(UserError, match=r"start.ckpt: was changed after it was made"):
+        run()
+
+
 @pytest.mark.parametrize("name", ["demo.yaml", "gpu.yaml"])
 def test_training_files_of_the_repository_are_sound(repository, name):
     path = repository / "config/training" / name
