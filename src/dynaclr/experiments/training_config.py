@@ -204,7 +204,7 @@ def with_checkpoints(content: dict[str, Any], paths: Mapping[str, str]) -> dict[
 def _model_arguments(content: dict[str, Any]) -> dict[str, Any]:
     """The mapping that holds a model's arguments; an empty one where there is none."""
     model = content.get("model")
-    if isinstance(model, dict) and "class_path" in model:
+    if isinstance(model, dict) and model.keys() & set(_CLASS_KEYS):
         model = model.get("init_args")
     return model if isinstance(model, dict) else {}
 
