@@ -105,6 +105,7 @@ def unlock(project: SlurmWorkflow) -> str:
 
 
 def test_killed_snakemake_does_nothing_twice(project, undisturbed):
+    write_training(project.folder, slow(4))
     running = project.start(*TRAIN)
     project.wait_until_training()
     kill(running)
