@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+
+from tests.lacking import lacks
 
 _FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -21,12 +21,10 @@ _FLAGS = (
 
 
 def find_browser() -> tuple[str, str]:
-    """Paths of Chromium and its driver; skips the test where a developer has none."""
+    """Paths of Chromium and its driver; see `lacks` for where there are none."""
     found = shutil.which("chromium"), shutil.which("chromedriver")
     if not all(found):
-        if os.environ.get("CI"):
-            pytest.fail("chromium and chromium-driver are needed; .ci/run installs them")
-        pytest.skip("chromium and chromium-driver are not installed")
+        lacks("chromium and chromium-driver are not installed")
     return found
 
 

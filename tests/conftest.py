@@ -1,10 +1,11 @@
 """Fixtures that all tests share."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.lacking import lacks
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -20,9 +21,7 @@ def shared_data() -> Path:
     """Real time-lapse data that lies beside the project's own checkout, not with its users."""
     path = REPOSITORY.parent / "shared" / "data"
     if not path.is_dir():
-        if os.environ.get("CI"):
-            pytest.fail(f"{path} is missing; CI tests on the real data")
-        pytest.skip("the real data sets of the project's own checkout are not here")
+        lacks(f"{path}, the real data beside the project's own checkout, is not here")
     return path
 
 

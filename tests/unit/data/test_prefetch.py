@@ -5,6 +5,9 @@ import torch
 
 from dynaclr.data.prefetch import copied_ahead, one_ahead
 
+# Copies run beside computation only on a GPU, so that a machine with one tests those too.
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
 
 @pytest.mark.parametrize("n", [0, 1, 2, 5])
 def test_the_next_item_is_begun_before_one_is_handed_out(n):
@@ -34,10 +37,11 @@ def test_without_a_gpu_nothing_is_read_ahead():
         assert read == list(range(i + 1))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="copies beside computation need a GPU")
-def test_copies_are_whole_when_they_are_handed_out():
-    made = [{"anchor": {"patch": torch.full((64, 2**16), float(i)).pin_memory()}} for i in range(9)]
-    for i, batch in enumerate(copied_ahead(made, torch.device("cuda"))):
+@pytest.mark.parametrize("device", DEVICES)
+def test_batches_are_whole_on_their_device_when_they_are_handed_out(device):
+    patches = [torch.full((64, 2**16), float(i)) for i in range(9)]
+    made = [{"anchor": {"patch": p.pin_memory() if device == "cuda" else p}} for p in patches]
+    for i, batch in enumerate(copied_ahead(made, torch.device(device))):
         patch = batch["anchor"]["patch"]
-        assert patch.is_cuda
+        assert patch.device.type == device
         assert (patch @ patch.T == 2**16 * i * i).all()
