@@ -4,13 +4,14 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from dynaclr.losses._pairs import check_rows, unit_rows
 from dynaclr.losses._ranks import WholeBatch, whole_batch
+from dynaclr.losses._temperature import TemperedLoss
 
 
-class CrossModalInfoNCE(nn.Module):
+class CrossModalInfoNCE(TemperedLoss):
     r"""Symmetric cross entropy between two modalities; negatives are of the other modality only.
 
     Row i of ``first`` and row i of ``second`` show the same cell. With
@@ -46,17 +47,6 @@ class CrossModalInfoNCE(nn.Module):
         self.temperature = temperature
         self.gather = gather
         self.averaged_gradients = averaged_gradients
-
-    @property
-    def temperature(self) -> float:
-        """Divisor of the cosine similarities; may be set at any time, for a schedule."""
-        return self._temperature
-
-    @temperature.setter
-    def temperature(self, value: float) -> None:
-        if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"temperature must be positive and finite, got {value}")
-        self._temperature = float(value)
 
     def forward(self, first: Tensor, second: Tensor, lineages: Tensor | None = None) -> Tensor:
         """Compute the loss of a batch.

@@ -1,5 +1,7 @@
 """Margin losses with the same call as the NT-Xent family."""
 
+from abc import ABC, abstractmethod
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,7 +15,7 @@ def _mean_where(values: Tensor, mask: Tensor) -> Tensor:
     return values.where(mask, 0).sum() / mask.sum().clamp(min=1)
 
 
-class _MarginLoss(nn.Module):
+class _MarginLoss(nn.Module, ABC):
     """A loss of all cosine similarities of a batch, or of the batches of all ranks."""
 
     def __init__(self, margin: float, gather: bool, averaged_gradients: bool) -> None:
@@ -37,9 +39,9 @@ class _MarginLoss(nn.Module):
             )
         return batch.for_averaging(loss) if self.averaged_gradients else loss
 
+    @abstractmethod
     def compare(self, cosine: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         """Loss of cosine similarities, with the masks of positives and negatives, all (N, N)."""
-        raise NotImplementedError
 
 
 class TripletMarginLoss(_MarginLoss):

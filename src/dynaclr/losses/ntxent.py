@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from dynaclr.losses._pairs import (
     Rows,
@@ -18,6 +18,7 @@ from dynaclr.losses._pairs import (
     unit_rows,
 )
 from dynaclr.losses._ranks import WholeBatch, whole_batch
+from dynaclr.losses._temperature import TemperedLoss
 
 # Similarities held at once when the block size is left open. 2 MiB of float32 stay in the cache
 # of a CPU core, where larger tiles were slower; other devices want few and large steps.
@@ -26,7 +27,7 @@ _CPU_TILE, _DEVICE_TILE = 2**19, 2**24
 _SMALLEST_BLOCK = 128
 
 
-class NTXentHCL(nn.Module):
+class NTXentHCL(TemperedLoss):
     r"""Normalized-temperature cross entropy with hard-negative weights.
 
     Rows with equal ``labels`` are positives of each other. Every ordered pair (anchor i,
@@ -130,17 +131,6 @@ class NTXentHCL(nn.Module):
         self.key_block = key_block
         self.gather = gather
         self.averaged_gradients = averaged_gradients
-
-    @property
-    def temperature(self) -> float:
-        """Divisor of the cosine similarities."""
-        return self._temperature
-
-    @temperature.setter
-    def temperature(self, value: float) -> None:
-        if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"temperature must be positive and finite, got {value}")
-        self._temperature = float(value)
 
     @property
     def beta(self) -> float:
