@@ -9,7 +9,14 @@ import pandas as pd
 
 from dynaclr.evaluation.calibration import reliability_curve
 from dynaclr.evaluation.classification import TaskScores
-from dynaclr.evaluation.figures import count_of, draw_nothing, kind_color, panel_title
+from dynaclr.evaluation.figures import (
+    count_of,
+    draw_nothing,
+    kind_color,
+    legend_beside,
+    panel_title,
+    task_grid,
+)
 from dynaclr.evaluation.variants import first_of_each_kind, ordered_variants, uncorrected
 from dynaclr.experiments.figures import figure_style, save_figure
 
@@ -20,22 +27,12 @@ def draw_reliability(scores: Sequence[TaskScores], path: str | Path) -> None:
     Probabilities are at the class shares of the training rows. The area of a point shows how many
     observations are in its bin.
     """
-    import matplotlib.pyplot as plt
-
     with figure_style():
         if not scores:
             return draw_nothing("No evaluation task is configured", path)
-        n_columns = max(len(task.shown_sets) for task in scores)
-        figure, axes = plt.subplots(
-            len(scores),
-            n_columns,
-            figsize=(3.3 * n_columns + 1.6, 3.4 * len(scores)),
-            squeeze=False,
-        )
-        for row, task in zip(axes, scores, strict=True):
-            for axis in row[len(task.shown_sets) :]:
-                axis.set_visible(False)
-            for axis, scored in zip(row, task.shown_sets, strict=False):
+        figure, rows = task_grid(scores, 3.3, 3.4, legend=1.6)
+        for row, task in zip(rows, scores, strict=True):
+            for axis, scored in zip(row, task.shown_sets, strict=True):
                 axis.plot([0, 1], [0, 1], "--", color="#444444", linewidth=1)
                 variants = uncorrected(ordered_variants(scored.probability))
                 for variant in first_of_each_kind(variants) if len(scored.true) else []:
@@ -47,10 +44,7 @@ def draw_reliability(scores: Sequence[TaskScores], path: str | Path) -> None:
                 axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="predicted probability")
                 axis.set_title(panel_title(task, scored))
             row[0].set_ylabel(_frequency(task))
-            handles, names = row[0].get_legend_handles_labels()
-            row[len(task.shown_sets) - 1].legend(
-                handles, names, loc="center left", bbox_to_anchor=(1.0, 0.5)
-            )
+            legend_beside(row)
         return save_figure(figure, path)
 
 

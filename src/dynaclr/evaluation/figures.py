@@ -19,6 +19,7 @@ from dynaclr.experiments.figures import CATEGORICAL, figure_style, save_figure
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Baselines in quiet colours; what is judged stands out.
 _KIND_COLORS = {
@@ -72,47 +73,63 @@ def draw_roc(scores: Sequence[TaskScores], path: str | Path) -> None:
 
     With more than two classes: the mean over one class against the rest.
     """
-    import matplotlib.pyplot as plt
-
     with figure_style():
         if not scores:
             return draw_nothing("No evaluation task is configured", path)
-        n_columns = max(len(task.shown_sets) for task in scores)
-        figure, axes = plt.subplots(
-            len(scores),
-            n_columns,
-            figsize=(3.4 * n_columns + 1.6, 3.5 * len(scores)),
-            squeeze=False,
-        )
-        for row, task in zip(axes, scores, strict=True):
-            for axis in row[len(task.shown_sets) :]:
-                axis.set_visible(False)
-            for axis, scored in zip(row, task.shown_sets, strict=False):
+        figure, rows = task_grid(scores, 3.4, 3.5, legend=1.6)
+        for row, task in zip(rows, scores, strict=True):
+            for axis, scored in zip(row, task.shown_sets, strict=True):
                 _draw_roc_panel(axis, task, scored)
-            handles, names = row[0].get_legend_handles_labels()
-            row[len(task.shown_sets) - 1].legend(
-                handles, names, loc="center left", bbox_to_anchor=(1.0, 0.5)
-            )
+            legend_beside(row)
         return save_figure(figure, path)
 
 
 def draw_confusion(scores: Sequence[TaskScores], path: str | Path) -> None:
     """Confusion matrices of the first trained variant: share of each true class, and counts."""
-    import matplotlib.pyplot as plt
-
     with figure_style():
         if not scores:
             return draw_nothing("No evaluation task is configured", path)
-        n_columns = max(len(task.shown_sets) for task in scores)
-        figure, axes = plt.subplots(
-            len(scores), n_columns, figsize=(3.6 * n_columns, 3.3 * len(scores)), squeeze=False
-        )
-        for row, task in zip(axes, scores, strict=True):
-            for axis in row[len(task.shown_sets) :]:
-                axis.set_visible(False)
-            for axis, scored in zip(row, task.shown_sets, strict=False):
+        figure, rows = task_grid(scores, 3.6, 3.3)
+        for row, task in zip(rows, scores, strict=True):
+            for axis, scored in zip(row, task.shown_sets, strict=True):
                 _draw_confusion_panel(axis, task, scored)
         return save_figure(figure, path)
+
+
+def task_grid(
+    scores: Sequence[TaskScores], width: float, height: float, legend: float = 0.0
+) -> tuple[Figure, list[list[Axes]]]:
+    """Figure with a row a task and a panel for each of its shown sets; sizes in inches.
+
+    Parameters
+    ----------
+    scores : sequence of TaskScores
+    width, height : float
+        Of a panel.
+    legend : float
+        Width that is left for a legend.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+    rows : list of list of Axes
+        As many of each task as it has sets.
+    """
+    import matplotlib.pyplot as plt
+
+    numbers = [len(task.shown_sets) for task in scores]
+    size = (width * max(numbers) + legend, height * len(scores))
+    figure, axes = plt.subplots(len(scores), max(numbers), figsize=size, squeeze=False)
+    for row, number in zip(axes, numbers, strict=True):
+        for axis in row[number:]:
+            axis.set_visible(False)
+    return figure, [list(row[:number]) for row, number in zip(axes, numbers, strict=True)]
+
+
+def legend_beside(row: Sequence[Axes]) -> None:
+    """Tell what the first panel of a row shows to the right of the last."""
+    handles, names = row[0].get_legend_handles_labels()
+    row[-1].legend(handles, names, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def face_of(variant: Variant) -> dict[str, str]:
