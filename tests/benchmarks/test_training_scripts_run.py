@@ -1,20 +1,8 @@
 """The benchmarks of loss, transforms and training run, and compare what is comparable."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-FOLDER = Path(__file__).parent
-
-
-def lines_of(script: str, *arguments: str) -> list[str]:
-    command = [sys.executable, FOLDER / script, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+from tests.benchmarks.running import FOLDER, README, lines_of
 
 
 def test_losses_that_are_compared_are_the_same(monkeypatch):
@@ -34,7 +22,7 @@ def test_losses_that_are_compared_are_the_same(monkeypatch):
 def test_loss_benchmark_measures_everything_that_its_table_holds():
     device, *rows = lines_of("losses.py", "--pairs", "16", "--seconds", "0.01")
     assert device.split()[0] in ("cpu", "cuda")
-    table = (FOLDER / "README.md").read_text()
+    table = README.read_text()
     for row in rows[:5]:
         assert f"| {row.split('  ')[0]} |" in table
         assert row.count(" ms") == row.count(" MB") == 1
@@ -43,7 +31,7 @@ def test_loss_benchmark_measures_everything_that_its_table_holds():
 @pytest.mark.slow
 def test_transform_benchmark_measures_everything_that_its_table_holds():
     lines = lines_of("transforms.py", "--batch", "2", "--size", "12", "--repeats", "1")
-    table = (FOLDER / "README.md").read_text()
+    table = README.read_text()
     rows = [line for line in lines if " x " not in line]
     assert len(rows) == 16
     for row in rows:

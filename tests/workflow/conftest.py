@@ -16,6 +16,21 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
+def entry_of(name: str) -> dict:
+    """Entry of a small experiment, as its user would describe it."""
+    return {
+        "name": name,
+        "data_path": f"data/{name}/plate.zarr",
+        "tracks_path": f"data/{name}/tracks",
+        "truth": f"data/{name}/truth.csv",
+        "channels": [{"name": "Phase2D", "marker": "phase"}],
+        "condition_wells": {"mock": ["A/1"], "infected": ["B/1"]},
+        "interval_minutes": 30,
+        "start_hpi": 4,
+        "pixel_size_um": 0.6,
+    }
+
+
 @dataclass
 class Workflow:
     """A project folder on which Snakemake runs.

@@ -35,7 +35,7 @@ OFFLINE = {
 
 def wells_of(name: str) -> dict:
     """An entry with two wells a condition, so that fields of view can be held back."""
-    return entry_of(name, 0) | {
+    return entry_of(name) | {
         "condition_wells": {"mock": ["A/1", "A/2"], "infected": ["B/1", "B/2"]}
     }
 

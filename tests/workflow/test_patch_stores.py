@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from tests.workflow.conftest import Workflow
+from tests.workflow.conftest import Workflow, entry_of
 from tests.workflow.test_reruns import TRAINING
 from tests.workflow.test_simulated import SIMULATION
 
@@ -17,19 +17,7 @@ def project(workflow: Workflow) -> Workflow:
     (workflow.folder / "training.yaml").write_text(yaml.safe_dump(TRAINING))
     workflow.config = {
         "experiments": [
-            {
-                "name": name,
-                "data_path": f"data/{name}/plate.zarr",
-                "tracks_path": f"data/{name}/tracks",
-                "truth": f"data/{name}/truth.csv",
-                "channels": [{"name": "Phase2D", "marker": "phase"}],
-                "condition_wells": {"mock": ["A/1"], "infected": ["B/1"]},
-                "interval_minutes": 30,
-                "start_hpi": 4,
-                "pixel_size_um": 0.6,
-                "patches": name == "one",
-                "simulation": SIMULATION | {"seed": i},
-            }
+            entry_of(name) | {"patches": name == "one", "simulation": SIMULATION | {"seed": i}}
             for i, name in enumerate(NAMES)
         ],
         "collections": {"all": {"train": list(NAMES), "validation_fov_fraction": 0.5}},

@@ -15,7 +15,7 @@ import yaml
 from dynaclr.experiments import ExperimentConfig
 from dynaclr.experiments.files import digest_path
 from dynaclr.simulation import simulate
-from tests.workflow.conftest import Workflow, jobs_in
+from tests.workflow.conftest import Workflow, entry_of, jobs_in
 
 pytestmark = pytest.mark.slow
 
@@ -38,24 +38,9 @@ TRAINING = {
 }
 
 
-def entry_of(name: str, seed: int) -> dict:
-    """A small experiment, as its user would describe it."""
-    return {
-        "name": name,
-        "data_path": f"data/{name}/plate.zarr",
-        "tracks_path": f"data/{name}/tracks",
-        "truth": f"data/{name}/truth.csv",
-        "channels": [{"name": "Phase2D", "marker": "phase"}],
-        "condition_wells": {"mock": ["A/1"], "infected": ["B/1"]},
-        "interval_minutes": 30,
-        "start_hpi": 4,
-        "pixel_size_um": 0.6,
-    }
-
-
 def make_source(folder: Path, name: str, seed: int) -> None:
     """Make plate, tracks and truth by simulation; the project knows nothing of that."""
-    entry = entry_of(name, seed) | {
+    entry = entry_of(name) | {
         "simulation": {"seed": seed, "frames": 8, "height": 96, "width": 96, "cells": 8}
     }
     simulate(ExperimentConfig.model_validate(entry, context={"base": folder}))
@@ -70,7 +55,7 @@ def finished(tmp_path_factory) -> Path:
         make_source(folder, name, seed)
         entry = {
             key: f"../{value}" if key in ("data_path", "tracks_path", "truth") else value
-            for key, value in entry_of(name, seed).items()
+            for key, value in entry_of(name).items()
         }
         (folder / "experiments" / f"{name}.yaml").write_text(yaml.safe_dump(entry))
     (folder / "training.yaml").write_text(yaml.safe_dump(TRAINING))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.workflow.conftest import Workflow
+from tests.workflow.conftest import Workflow, entry_of
 from tests.workflow.test_reruns import TRAINING
 
 NAMES = ("one", "two", "three")
@@ -25,18 +25,7 @@ def indexed(tmp_path_factory) -> Path:
     project = Workflow(folder)
     project.config = {
         "experiments": [
-            {
-                "name": name,
-                "data_path": f"data/{name}/plate.zarr",
-                "tracks_path": f"data/{name}/tracks",
-                "truth": f"data/{name}/truth.csv",
-                "channels": [{"name": "Phase2D", "marker": "phase"}],
-                "condition_wells": {"mock": ["A/1"], "infected": ["B/1"]},
-                "interval_minutes": 30,
-                "start_hpi": 4,
-                "pixel_size_um": 0.6,
-                "simulation": SIMULATION | {"seed": i},
-            }
+            entry_of(name) | {"simulation": SIMULATION | {"seed": i}}
             for i, name in enumerate(NAMES)
         ],
         "collections": {"all": {"train": ["one", "two"], "validation": ["three"]}},
