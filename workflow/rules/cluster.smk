@@ -128,7 +128,7 @@ def megapixels(experiment):
 
 def trainer_of(model):
     """Arguments of a model's trainer."""
-    return json.loads(training_of(model)).get("trainer") or {}
+    return settings_of(model).get("trainer") or {}
 
 
 def nodes_of(model):
@@ -166,7 +166,7 @@ def partition_of(model):
 
 def workers_of(model):
     """Loader processes of a model's training, for each device."""
-    return json.loads(training_of(model))["data"].get("num_workers", 0)
+    return settings_of(model)["data"].get("num_workers", 0)
 
 
 def cpus_of(model):
@@ -178,7 +178,7 @@ def cpus_of(model):
 
 def training_mb(model):
     """Memory of a training on each node: the index, and each process with its cache of chunks."""
-    cache_mb = json.loads(training_of(model))["data"].get("cache_mb", 256)
+    cache_mb = settings_of(model)["data"].get("cache_mb", 256)
     processes = devices_of(model) * (1 + workers_of(model))
     index_mb = megabytes(f"{collection_of(model)}/index.arrow")
     return 2 * index_mb + processes * (2 * cache_mb + 1000)

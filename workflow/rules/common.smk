@@ -63,7 +63,7 @@ def check_trainings():
     for name in models:
         training = training_of(name)
         build_once(name, training)
-        where, data = f"models.{name}.training", json.loads(training)["data"]
+        where, data = f"models.{name}.training", settings_of(name)["data"]
         try:
             check_collection(data, project.collection_of(name), registry, where)
         except UserError as error:
@@ -77,8 +77,7 @@ def build_once(name, training):
     """
     # What others are yet to make is held against how they make it.
     made_by = {
-        path: json.loads(training_of(project.checkpoints[path]))
-        for path in teachers_of(name)
+        path: settings_of(project.checkpoints[path]) for path in teachers_of(name)
     }
     command = ["dynaclr", "check-training", "--training", training]
     command += ["--made_by", json.dumps(made_by)]
@@ -173,21 +172,27 @@ def merge_options(collection):
 
 
 @cache
-def training_of(model):
-    """A model's training configuration, its overrides applied, as JSON text."""
+def settings_of(model):
+    """A model's training configuration, its overrides applied; to be read, not changed."""
     chosen = models[model]
-    return json.dumps(load_training(chosen.training, chosen.overrides), sort_keys=True)
+    return load_training(chosen.training, chosen.overrides)
+
+
+@cache
+def training_of(model):
+    """A model's training configuration as JSON text."""
+    return json.dumps(settings_of(model), sort_keys=True)
 
 
 def teachers_of(model):
     """Checkpoints of other models of this project that a model's training starts from."""
-    started = checkpoints_of(json.loads(training_of(model))).values()
+    started = checkpoints_of(settings_of(model)).values()
     return sorted({*started} & {*project.checkpoints})
 
 
 def foreign_starts_of(model):
     """Content of the other checkpoints that a model's training starts from."""
-    started = checkpoints_of(json.loads(training_of(model)))
+    started = checkpoints_of(settings_of(model))
     return {
         key: checkpoint_fingerprint(path)
         for key, path in started.items()
@@ -268,10 +273,10 @@ def cuts_of(experiment):
         else ("patches", "extraction_size")
     )
     cuts = []
-    for name, model in models.items():
+    for name in models:
         if experiment not in project.experiments_of(name):
             continue
-        data = load_training(model.training, model.overrides)["data"]
+        data = settings_of(name)["data"]
         cut = {key: data[key] for key in used if data.get(key)}
         if experiment not in project.collection_of(name).train:
             cut.pop("extraction_size", None)
@@ -355,8 +360,7 @@ def print_headlines():
 @cache
 def patches_of(model):
     """What of a model's training configuration says how patches are cut and normalized."""
-    chosen = models[model]
-    data = load_training(chosen.training, chosen.overrides)["data"]
+    data = settings_of(model)["data"]
     flags = ["--patches", json.dumps(data["patches"], sort_keys=True)]
     if data.get("normalization"):
         flags += ["--normalization", json.dumps(data["normalization"], sort_keys=True)]
@@ -437,8 +441,7 @@ def report_plan():
 @cache
 def batches_of(model):
     """The part of a model's training configuration that says how its batches are made."""
-    chosen = models[model]
-    training = load_training(chosen.training, chosen.overrides)
+    training = settings_of(model)
     trainer = training.get("trainer") or {}
     wanted = ("devices", "num_nodes", "limit_train_batches", "overfit_batches")
     kept = {key: trainer[key] for key in wanted if key in trainer}
