@@ -16,6 +16,8 @@ rule inspect_batches:
         pairs="results/models/{model}/batch_pairs.png",
     log:
         "logs/inspect_batches/{model}.log",
+    # The report alone waits for it, while the evaluation leaves cores idle.
+    priority: -1
     conda:
         "../../envs/environment.yaml"
     resources:

@@ -10,6 +10,8 @@ rule thumbnails:
         digest="results/experiments/{experiment}/thumbnails.parquet.digest",
     log:
         "logs/thumbnails/{experiment}.log",
+    # The report alone waits for it, while the evaluation leaves cores idle.
+    priority: -1
     group:
         in_group(
             "baselines_thumbnails",

@@ -10,11 +10,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "datamodule": [
             "MultiExperimentDataModule",
             "SamplingConfig",
-            "read_statistics",
         ],
         "dataset": ["MultiExperimentTripletDataset"],
         "loading": ["ResumableLoader"],
-        "lookup": ["NormalizationConfig"],
+        "lookup": ["NormalizationConfig", "read_statistics"],
         "statistics": ["compute_statistics"],
         "storing": ["Cut", "build_patches"],
     },

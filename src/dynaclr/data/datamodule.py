@@ -19,7 +19,7 @@ from torch import nn
 from dynaclr.data.cells import CellReader, PatchConfig, at_common_size, check_markers
 from dynaclr.data.dataset import Batch, IndexColumn, MultiExperimentTripletDataset
 from dynaclr.data.loading import ResumableLoader
-from dynaclr.data.lookup import NormalizationConfig
+from dynaclr.data.lookup import NormalizationConfig, read_statistics
 from dynaclr.data.pairing import POSITIVES, TAU_RANGE, as_names, offsets_of_all
 from dynaclr.experiments import UserError
 from dynaclr.experiments.registry import nearest
@@ -489,20 +489,3 @@ class MultiExperimentDataModule(LightningDataModule):
         generator = torch.Generator(device=x_BCZYX.device)
         generator.manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
         return self.augmentations(x_BCZYX, generator, present_BC)
-
-
-def read_statistics(experiments: Path, names: list[str]) -> pd.DataFrame:
-    """Intensity statistics of several experiments as one table.
-
-    Raises
-    ------
-    UserError
-        When one of them has none yet.
-    """
-    tables = []
-    for name in names:
-        path = Path(experiments) / name / "statistics.parquet"
-        if not path.is_file():
-            raise UserError(f"{path}: no such file. Run `dynaclr statistics` for {name} first.")
-        tables.append(pd.read_parquet(path))
-    return pd.concat(tables, ignore_index=True)

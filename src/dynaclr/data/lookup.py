@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -41,6 +42,23 @@ class NormalizationConfig:
             return statistics[self.spread]
         low, high = self.spread.split("_")
         return statistics[high] - statistics[low]
+
+
+def read_statistics(experiments: Path, names: list[str]) -> pd.DataFrame:
+    """Intensity statistics of several experiments as one table.
+
+    Raises
+    ------
+    UserError
+        When one of them has none yet.
+    """
+    tables = []
+    for name in names:
+        path = Path(experiments) / name / "statistics.parquet"
+        if not path.is_file():
+            raise UserError(f"{path}: no such file. Run `dynaclr statistics` for {name} first.")
+        tables.append(pd.read_parquet(path))
+    return pd.concat(tables, ignore_index=True)
 
 
 def normalizers(

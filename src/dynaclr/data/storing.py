@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from dynaclr.data.cells import PatchConfig, patch_sources
 from dynaclr.data.chunks import map_ahead
-from dynaclr.data.datamodule import read_statistics
 from dynaclr.data.layout import position_layout
-from dynaclr.data.lookup import NormalizationConfig, first_planes, normalizers
+from dynaclr.data.lookup import NormalizationConfig, first_planes, normalizers, read_statistics
 from dynaclr.data.patches import PatchReader, PatchSource
 from dynaclr.data.shards import ShardWriter
 from dynaclr.data.stored import (

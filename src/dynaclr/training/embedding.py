@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anndata as ad
 import numpy as np
@@ -24,7 +24,6 @@ from torch import Tensor, nn
 
 from dynaclr.data import (
     CellReader,
-    MultiExperimentDataModule,
     NormalizationConfig,
     PatchConfig,
     at_common_size,
@@ -36,8 +35,11 @@ from dynaclr.experiments.files import atomic_path, read_json, read_seal, seal
 from dynaclr.experiments.fingerprint import verified_digest
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.models import IntensityFeatures, PixelComponents
-from dynaclr.training.cli import TrainingCLI, build
 from dynaclr.transforms import Normalize
+
+if TYPE_CHECKING:
+    from dynaclr.data import MultiExperimentDataModule
+    from dynaclr.training.cli import TrainingCLI
 
 log = logging.getLogger(__name__)
 
@@ -275,6 +277,9 @@ class Cells:
 
 
 def _build_from(model_dir: Path) -> TrainingCLI:
+    # Lightning takes seconds to import, and baselines need none of it.
+    from dynaclr.training.cli import build
+
     path = model_dir / "config.yaml"
     if not path.is_file():
         raise UserError(f"{path}: no such file. Train the model first.")
