@@ -18,7 +18,8 @@ rule statistics:
         )
     conda:
         "../../envs/environment.yaml"
-    threads: 2
+    # A small plate is read sooner than a second thread is worth, and another job takes the core.
+    threads: lambda wildcards: 2 if megapixels(wildcards.experiment)[0] > 500 else 1
     resources:
         **needs(
             lambda wildcards: 200 + 40 * megapixels(wildcards.experiment)[1],
