@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from dynaclr.cli.jobs import refuse_live_jobs
+from dynaclr.data import cuts as data_cuts
 from dynaclr.data.pairing import check_collection
 from dynaclr.experiments import UserError
 from dynaclr.experiments.files import digest_path, digest_text
@@ -66,6 +67,15 @@ def check_trainings():
         where, data = f"models.{name}.training", settings_of(name)["data"]
         try:
             check_collection(data, project.collection_of(name), registry, where)
+        except UserError as error:
+            stop(error)
+
+
+def check_stores():
+    """Hold what models ask of each patch store against each other, before any job runs."""
+    for name, entry in registry.items():
+        try:
+            data_cuts.check_cuts(entry, cuts_of(name))
         except UserError as error:
             stop(error)
 
@@ -235,16 +245,23 @@ def patch_sources(experiment):
     )
 
 
-def stores_of(experiments):
-    """Patch stores that are built before these experiments are read; their age does not matter.
+def is_stored(experiment):
+    """Whether an experiment's entry asks for a patch store and some model reads from it."""
+    return bool(cuts_of(experiment))
 
-    What their pixels depend on makes rerun what reads them, and native pixels are the plate's.
+
+def one_of(names):
+    """Pattern of some experiments' names, which may be none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def stores_of(experiments):
+    """What tells that these experiments' patch stores are built, or that there are none.
+
+    Its age does not matter: what pixels depend on makes rerun what reads them, and native pixels
+    are the plate's.
     """
-    return [
-        ancient(f"results/experiments/{name}/patches.json")
-        for name in experiments
-        if registry[name].patch_store and cuts_of(name)
-    ]
+    return [ancient(file) for file in experiment_files(experiments, "patches.json")]
 
 
 def rounding_of(experiments):
@@ -264,25 +281,10 @@ def stored_entry_of(experiment):
     return json.dumps(entry | {"patches": store.model_dump()}, sort_keys=True)
 
 
+@cache
 def cuts_of(experiment):
     """How the models that use an experiment cut its patches, and what else its store depends on."""
-    rounded = rounding_of([experiment])
-    used = (
-        ("patches", "extraction_size", "normalization")
-        if rounded
-        else ("patches", "extraction_size")
-    )
-    cuts = []
-    for name in models:
-        if experiment not in project.experiments_of(name):
-            continue
-        data = settings_of(name)["data"]
-        cut = {key: data[key] for key in used if data.get(key)}
-        if experiment not in project.collection_of(name).train:
-            cut.pop("extraction_size", None)
-        if cut not in cuts:
-            cuts.append(cut)
-    return cuts
+    return data_cuts.cuts_of(project, experiment, settings_of)
 
 
 def altered_patches(experiment):
@@ -488,6 +490,7 @@ training_code = code_digest(
         "inspection_figures.py",
         "statistics.py",
         "tallies.py",
+        "cuts.py",
         "storing.py",
         "shards.py",
         "importing.py",
@@ -508,6 +511,7 @@ embedding_code = code_digest(
         "fit.py",
         "statistics.py",
         "tallies.py",
+        "cuts.py",
         "storing.py",
         "shards.py",
         "importing.py",
@@ -524,3 +528,4 @@ embedding_code = code_digest(
 
 if workflow.is_main_process:
     check_trainings()
+    check_stores()
