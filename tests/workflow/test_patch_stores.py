@@ -8,7 +8,7 @@ from tests.workflow.test_reruns import TRAINING, make_source
 from tests.workflow.test_simulated import SIMULATION
 
 NAMES = ("one", "two")
-UNTIL = ("--until", "patches")
+UNTIL, TRAIN = ("--until", "patches"), ("--until", "train")
 
 
 @pytest.fixture
@@ -93,21 +93,30 @@ def test_store_is_rebuilt_for_other_tracks_and_plate_but_not_for_what_it_does_no
     assert planned(project, *UNTIL) == made
 
 
-def test_training_reads_from_the_store_and_is_not_repeated_for_it(project):
-    train = ("--until", "train")
-    jobs = project.jobs(*train)
+def test_training_reads_from_the_store(project):
+    jobs = project.jobs(*TRAIN)
     assert {"patches experiment=one", "no_patches experiment=two"} <= set(jobs)
     assert jobs[-1] == "train model=m seed=0"
-    assert project.jobs(*train) == []
+    assert project.jobs(*TRAIN) == []
 
+
+@pytest.mark.slow
+def test_training_is_not_repeated_for_a_store_of_native_pixels(project):
+    project.jobs(*TRAIN)
     change(project, store=False)
-    assert project.jobs(*train) == ["no_patches experiment=one"]
+    assert project.jobs(*TRAIN) == ["no_patches experiment=one"]
     assert not (project.folder / "results/experiments/one/patches.zarr").exists()
     change(project, store=True)
-    assert project.jobs(*train) == ["patches experiment=one"]
-    assert project.jobs(*train) == []
+    assert project.jobs(*TRAIN) == ["patches experiment=one"]
+    assert project.jobs(*TRAIN) == []
+    # What changes for both is noticed at once.
+    both = ["patches experiment=one", "train model=m seed=0"]
     change(project, store={"dtype": "uint8"})
-    assert planned(project, *train) == ["patches experiment=one", "train model=m seed=0"]
+    assert planned(project, *TRAIN) == both
+    change(project, store=True)
+    assert planned(project, *TRAIN) == []
+    change(project, data__patches__size=[28, 28])
+    assert planned(project, *TRAIN) == both
 
 
 def test_models_that_one_store_cannot_serve_are_told_before_any_job(project):
@@ -115,7 +124,6 @@ def test_models_that_one_store_cannot_serve_are_told_before_any_job(project):
     other = {"overrides": {"data.normalization": {"center": "mean"}}}
     config["models"]["other"] = config["models"]["m"] | other
     project.config = config
-    project.run("--dry-run")
     change(project, store={"dtype": "uint8"})
     said = project.run("--dry-run", fails=True)
     assert "experiment one: the models that use it normalize differently" in said

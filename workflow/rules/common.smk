@@ -27,6 +27,7 @@ from dynaclr.experiments.fingerprint import (
 from dynaclr.experiments.memory import remember_in
 from dynaclr.experiments.project import load_project
 from dynaclr.experiments.training_config import checkpoints_of, load_training
+from snakemake.dag import DAG
 
 if workflow.deployment_settings.deployment_method:
     # An environment that Snakemake provides holds what this package needs, but not the package.
@@ -253,6 +254,32 @@ def is_stored(experiment):
 def one_of(names):
     """Pattern of some experiments' names, which may be none."""
     return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def ask_whoever_waits():
+    """Let Snakemake ask jobs that wait for a file of any age for reasons of their own to run.
+
+    Of all jobs behind one that runs it asks none, as if they would run too (9.27). Those that read
+    from a store which is built again do not: what else changed for them would go unnoticed.
+    """
+    all_behind = DAG.bfs
+
+    def behind(dag, direction, *jobs, **options):
+        if direction is not dag.depending or dag.omitrules or dag.omitfiles:
+            return all_behind(dag, direction, *jobs, **options)
+        found = dict.fromkeys(jobs)
+        queue = list(jobs)
+        for job in queue:
+            for other, files in direction[job].items():
+                if other not in found and not all(file.is_ancient for file in files):
+                    found[other] = None
+                    queue.append(other)
+        return found
+
+    DAG.bfs = behind
+
+
+ask_whoever_waits()
 
 
 def stores_of(experiments):

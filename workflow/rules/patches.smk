@@ -9,9 +9,7 @@ rule patches:
         lambda wildcards: patch_sources(wildcards.experiment),
     output:
         store=directory("results/experiments/{experiment}/patches.zarr"),
-        # While it is made again, and if that fails, the last one stays: readers that are done wait
-        # for nothing.
-        report=update("results/experiments/{experiment}/patches.json"),
+        report="results/experiments/{experiment}/patches.json",
     log:
         "logs/patches/{experiment}.log",
     wildcard_constraints:
@@ -46,7 +44,7 @@ rule patches:
 
 rule no_patches:
     output:
-        update("results/experiments/{experiment}/patches.json"),
+        "results/experiments/{experiment}/patches.json",
     log:
         "logs/patches/{experiment}.none.log",
     wildcard_constraints:

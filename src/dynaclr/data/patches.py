@@ -291,7 +291,7 @@ class PatchReader:
         return (
             f"{Path(path).parent}: cannot read frame {t} of field of view {row}/{column}/{fov}, "
             f"channel {self._markers[path][fault.place[1]]}, of {Path(*plate)} ({fault.reason}). "
-            "Delete the patch store and run its stage again."
+            "Delete the patch store: the plate is read until its stage runs again."
         )
 
 

@@ -194,6 +194,8 @@ def find_store(experiment_dir: Path) -> PatchStore | None:
     """Open the store in an experiment's results, if there is one."""
     path = experiment_dir / STORE
     if not (path / FACTS).is_file():
+        if _report_of(experiment_dir):
+            log.warning("%s is gone; the plate is read until the stage of patches runs", path)
         return None
     try:
         return PatchStore(path)

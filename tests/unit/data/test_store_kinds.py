@@ -294,9 +294,7 @@ def test_building_reads_each_chunk_once(experiment, monkeypatch, chunk_frames):
 
 
 @pytest.mark.parametrize("chunk_frames", [1, 2, 4])
-def test_dry_run_times_a_chunk_once_for_all_its_frames(
-    experiment, monkeypatch, chunk_frames
-):
+def test_dry_run_times_a_chunk_once_for_all_its_frames(experiment, monkeypatch, chunk_frames):
     entry, folder = experiment(chunk_frames=chunk_frames)
     opened = opened_by(monkeypatch)
     # A clock that goes on with every chunk.

@@ -131,6 +131,10 @@ def test_store_that_is_not_asked_for_is_not_used(folder, caplog):
     assert reader_of(folder)._stores
     (folder / "patches.json").unlink()
     assert not reader_of(folder)._stores
+    (folder / "patches.json").write_text(json.dumps(report))
+    shutil.rmtree(folder / "patches.zarr")
+    assert not reader_of(folder)._stores
+    assert "patches.zarr is gone" in caplog.text
 
 
 def test_store_of_as_many_other_cells_is_told(folder, caplog):
