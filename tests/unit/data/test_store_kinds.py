@@ -195,7 +195,7 @@ def test_windows_of_stacks_are_those_of_the_plate(experiment, window, compressor
 def test_models_with_different_windows_share_whole_stacks(experiment):
     entry, folder = experiment()
     others = [replace(STACK, depth=3, z_window="center"), replace(STACK, depth=4, size=(20, 20))]
-    report = build_patches(entry, folder, [cut_of(patches) for patches in (STACK, *others)])
+    report = build_patches(entry, folder, [cut_of(patches) for patches in (*others, STACK)])
     assert (report["depth"], report["z_window"]) == (5, "stack")
     for patches in (STACK, *others):
         assert_equal_to_plate(entry, folder, patches)
