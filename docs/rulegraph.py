@@ -35,9 +35,9 @@ def rule_graph() -> dict[str, set[str]]:
     command = ["snakemake", "--rulegraph", "mermaid-js"]
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     names = dict(re.findall(r"^\s*(id\d+)\[(\w+)\]", told, flags=re.MULTILINE))
-    before = defaultdict(set, {name: set() for name in names.values() if name != "all"})
+    before = defaultdict(set, {name: set() for name in names.values() if name in PLACES})
     for first, then in re.findall(r"(id\d+) --> (id\d+)", told):
-        if names[then] != "all":
+        if {names[first], names[then]} <= set(PLACES):
             before[names[then]].add(names[first])
 
     @cache

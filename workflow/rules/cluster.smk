@@ -126,6 +126,15 @@ def megapixels(experiment):
     return plate.megapixels, plate.chunk_megapixels
 
 
+def frame_megapixels(experiment):
+    """Pixels that are decoded for a frame of an experiment, all channels and planes, in millions."""
+    simulation = registry[experiment].simulation
+    if simulation:
+        channels = len(registry[experiment].channels)
+        return channels * simulation.height * simulation.width * 1e-6
+    return plate_facts(registry[experiment].data_path).frame_megapixels
+
+
 def trainer_of(model):
     """Arguments of a model's trainer."""
     return settings_of(model).get("trainer") or {}

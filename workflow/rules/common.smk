@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from dynaclr.cli.jobs import refuse_live_jobs
+from dynaclr.data import cuts as data_cuts
 from dynaclr.data.pairing import check_collection
 from dynaclr.experiments import UserError
 from dynaclr.experiments.files import digest_path, digest_text
@@ -26,6 +27,7 @@ from dynaclr.experiments.fingerprint import (
 from dynaclr.experiments.memory import remember_in
 from dynaclr.experiments.project import load_project
 from dynaclr.experiments.training_config import checkpoints_of, load_training
+from snakemake.dag import DAG
 
 if workflow.deployment_settings.deployment_method:
     # An environment that Snakemake provides holds what this package needs, but not the package.
@@ -66,6 +68,15 @@ def check_trainings():
         where, data = f"models.{name}.training", settings_of(name)["data"]
         try:
             check_collection(data, project.collection_of(name), registry, where)
+        except UserError as error:
+            stop(error)
+
+
+def check_stores():
+    """Hold what models ask of each patch store against each other, before any job runs."""
+    for name, entry in registry.items():
+        try:
+            data_cuts.check_cuts(entry, cuts_of(name))
         except UserError as error:
             stop(error)
 
@@ -235,16 +246,49 @@ def patch_sources(experiment):
     )
 
 
-def stores_of(experiments):
-    """Patch stores that are built before these experiments are read; their age does not matter.
+def is_stored(experiment):
+    """Whether an experiment's entry asks for a patch store and some model reads from it."""
+    return bool(cuts_of(experiment))
 
-    What their pixels depend on makes rerun what reads them, and native pixels are the plate's.
+
+def one_of(names):
+    """Pattern of some experiments' names, which may be none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def ask_whoever_waits():
+    """Let Snakemake ask jobs that wait for a file of any age for reasons of their own to run.
+
+    Of all jobs behind one that runs it asks none, as if they would run too (9.27). Those that read
+    from a store which is built again do not: what else changed for them would go unnoticed.
     """
-    return [
-        ancient(f"results/experiments/{name}/patches.json")
-        for name in experiments
-        if registry[name].patch_store and cuts_of(name)
-    ]
+    all_behind = DAG.bfs
+
+    def behind(dag, direction, *jobs, **options):
+        if direction is not dag.depending or dag.omitrules or dag.omitfiles:
+            return all_behind(dag, direction, *jobs, **options)
+        found = dict.fromkeys(jobs)
+        queue = list(jobs)
+        for job in queue:
+            for other, files in direction[job].items():
+                if other not in found and not all(file.is_ancient for file in files):
+                    found[other] = None
+                    queue.append(other)
+        return found
+
+    DAG.bfs = behind
+
+
+ask_whoever_waits()
+
+
+def stores_of(experiments):
+    """What tells that these experiments' patch stores are built, or that there are none.
+
+    Its age does not matter: what pixels depend on makes rerun what reads them, and native pixels
+    are the plate's.
+    """
+    return [ancient(file) for file in experiment_files(experiments, "patches.json")]
 
 
 def rounding_of(experiments):
@@ -264,25 +308,10 @@ def stored_entry_of(experiment):
     return json.dumps(entry | {"patches": store.model_dump()}, sort_keys=True)
 
 
+@cache
 def cuts_of(experiment):
     """How the models that use an experiment cut its patches, and what else its store depends on."""
-    rounded = rounding_of([experiment])
-    used = (
-        ("patches", "extraction_size", "normalization")
-        if rounded
-        else ("patches", "extraction_size")
-    )
-    cuts = []
-    for name in models:
-        if experiment not in project.experiments_of(name):
-            continue
-        data = settings_of(name)["data"]
-        cut = {key: data[key] for key in used if data.get(key)}
-        if experiment not in project.collection_of(name).train:
-            cut.pop("extraction_size", None)
-        if cut not in cuts:
-            cuts.append(cut)
-    return cuts
+    return data_cuts.cuts_of(project, experiment, settings_of)
 
 
 def altered_patches(experiment):
@@ -488,6 +517,7 @@ training_code = code_digest(
         "inspection_figures.py",
         "statistics.py",
         "tallies.py",
+        "cuts.py",
         "storing.py",
         "shards.py",
         "importing.py",
@@ -508,6 +538,7 @@ embedding_code = code_digest(
         "fit.py",
         "statistics.py",
         "tallies.py",
+        "cuts.py",
         "storing.py",
         "shards.py",
         "importing.py",
@@ -524,3 +555,4 @@ embedding_code = code_digest(
 
 if workflow.is_main_process:
     check_trainings()
+    check_stores()

@@ -1,4 +1,7 @@
 # Patches of an experiment's cells laid out for training, where its entry asks for it.
+#
+# Every experiment has a patches.json that its readers wait for, whatever its age: a store that is
+# turned on or off is then no reason to run them again, as long as its pixels are those of the plate.
 
 
 rule patches:
@@ -9,15 +12,19 @@ rule patches:
         report="results/experiments/{experiment}/patches.json",
     log:
         "logs/patches/{experiment}.log",
+    wildcard_constraints:
+        experiment=one_of(filter(is_stored, registry)),
     # What a killed run has stored stays for the next try.
     retries: 1
     conda:
         "../../envs/environment.yaml"
     threads: 2
     resources:
+        # Each of the threads keeps two frames decoded, of up to 4 bytes a pixel, and decodes some
+        # more; what crops take beside them does not grow with their size.
         **needs(
             lambda wildcards: 500
-            + 40 * megapixels(wildcards.experiment)[1]
+            + 20 * frame_megapixels(wildcards.experiment)
             + 30 * cells_mb(wildcards.experiment),
             lambda wildcards: megapixels(wildcards.experiment)[0] / 300,
         ),
@@ -33,3 +40,20 @@ rule patches:
         "dynaclr patches --entry {params.entry:q} --trainings {params.trainings:q}"
         " --experiment results/experiments/{wildcards.experiment} --threads {threads}"
         " > {log} 2>&1"
+
+
+rule no_patches:
+    output:
+        "results/experiments/{experiment}/patches.json",
+    log:
+        "logs/patches/{experiment}.none.log",
+    wildcard_constraints:
+        experiment=one_of(name for name in registry if not is_stored(name)),
+    localrule: True
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        folder="results/experiments/{experiment}",
+    shell:
+        "(rm -rf {params.folder}/patches.zarr {params.folder}/.patches.zarr.*"
+        " && echo null > {output}) > {log} 2>&1"

@@ -30,6 +30,7 @@ def check(project: Path = Path("config/config.yaml")) -> None:
     Args:
         project: The project configuration (YAML).
     """
+    from dynaclr.data.cuts import check_cuts, cuts_of
     from dynaclr.data.pairing import check_collection
     from dynaclr.experiments import Problems, UserError
     from dynaclr.experiments.project import load_project
@@ -47,6 +48,11 @@ def check(project: Path = Path("config/config.yaml")) -> None:
             check_training(trainings[name], where, made_by)
             collection = loaded.collection_of(name)
             check_collection(trainings[name]["data"], collection, loaded.registry, where)
+        except UserError as error:
+            problems.found.append(str(error))
+    for name, entry in loaded.registry.items():
+        try:
+            check_cuts(entry, cuts_of(loaded, name, trainings.__getitem__))
         except UserError as error:
             problems.found.append(str(error))
     # Models that share a file share its faults.

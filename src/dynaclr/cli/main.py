@@ -45,6 +45,8 @@ def main() -> None:
         if arguments[:1] and arguments[0] in WORKFLOW_COMMANDS:
             sys.exit(WORKFLOW_COMMANDS[arguments[0]](arguments[1:]))
         arguments = [argument for argument in arguments if argument != "--debug"]
+        # As it is everywhere else; the parser's own `--dry_run` wants a value.
+        arguments = ["--dry_run=true" if a == "--dry-run" else a for a in arguments]
         if arguments[:1] and arguments[0] in TRAINER_COMMANDS:
             trainer(arguments)
         else:

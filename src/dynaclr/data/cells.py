@@ -15,7 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dynaclr.data.lookup import NormalizationConfig, Place, first_planes, normalizers
+from dynaclr.data.lookup import (
+    NormalizationConfig,
+    Place,
+    first_planes,
+    leading_markers,
+    normalizers,
+)
 from dynaclr.data.patches import PatchReader, PatchSource, depth_window
 from dynaclr.data.stored import PatchStore, find_store
 from dynaclr.experiments import ExperimentConfig, Plate, Position, UserError
@@ -81,7 +87,9 @@ class CellReader:
     extraction_size : tuple of int, optional
         Extent (y, x) that is read around each patch, a margin for augmentation; default: none.
     stores : Path, optional
-        Folder that may hold ``<experiment>/patches.zarr``: what can be read from there is.
+        Folder that may hold ``<experiment>/patches.zarr``: what can be read from there is, as long
+        as ``patches.json`` beside it says that it is asked for, and index, statistics and plate are
+        those that it was made of.
 
     Attributes
     ----------
@@ -113,12 +121,15 @@ class CellReader:
         self._first_row = runs.start
         places = list(zip(runs.experiment, runs.fov, strict=True))
         _tell_absent_markers(patches.markers, registry)
-        positions = _positions(places, registry)
+        plates = {name: Plate(registry[name].data_path) for name in dict(places)}
+        positions = [plates[name].positions[fov] for name, fov in places]
         sources, self._factor = patch_sources(
             places, positions, registry, patches, self.extraction_size
         )
+        spans = _spans(places, runs.start, len(index))
+        found = _current_stores(stores, spans, plates) if stores is not None else {}
         sources, self._stores, self._store_of = _with_stores(
-            sources, places, runs.start, len(index), patches, normalization, stores
+            sources, places, spans, found, patches, normalization
         )
         self.patch_sizes = {
             place: _native_size(registry[place[0]], position, 0, patches)
@@ -140,9 +151,8 @@ class CellReader:
         planes = np.array([position.shape[2] for position in positions])
         self._first_plane = None
         if patches.z_window == "focus" and (planes > patches.depth).any():
-            self._first_plane = first_planes(
-                places, registry, patches.markers, statistics, planes, patches.depth
-            )
+            leading = leading_markers(places, registry, patches.markers)
+            self._first_plane = first_planes(places, leading, statistics, planes, patches.depth)
 
     def __getstate__(self) -> dict[str, Any]:
         # What is known of each field of view by name serves the selection of anchors alone.
@@ -344,14 +354,41 @@ def _tell_absent_markers(
             log.warning("experiment %s: no %s; filled with zeros", name, ", ".join(absent))
 
 
+def _spans(
+    places: list[Place], first_row: NDArray[np.int64], n_rows: int
+) -> dict[str, tuple[int, int]]:
+    """First row of each experiment, and the one behind its last."""
+    spans: dict[str, tuple[int, int]] = {}
+    ends = np.append(first_row[1:], n_rows)
+    for (name, _), begin, end in zip(places, first_row.tolist(), ends.tolist(), strict=True):
+        spans[name] = spans.get(name, (begin, end))[0], end
+    return spans
+
+
+def _current_stores(
+    folder: Path, spans: Mapping[str, tuple[int, int]], plates: Mapping[str, Plate]
+) -> dict[str, PatchStore]:
+    """Patch stores of experiments that are asked for and of what is there now."""
+    stores = {}
+    for name, (begin, end) in spans.items():
+        store = find_store(folder / name)
+        if store is None:
+            continue
+        outdated = store.outdated(plates[name].digest(), end - begin)
+        if outdated:
+            log.warning("%s is not used: %s", store.path, outdated)
+            continue
+        stores[name] = store
+    return stores
+
+
 def _with_stores(
     sources: list[PatchSource],
     places: list[Place],
-    first_row: NDArray[np.int64],
-    n_rows: int,
+    spans: Mapping[str, tuple[int, int]],
+    found: Mapping[str, PatchStore],
     patches: PatchConfig,
     normalization: NormalizationConfig,
-    folder: Path | None,
 ) -> tuple[list[PatchSource], list[tuple[PatchStore, int]], NDArray[np.int64]]:
     """Let sources read from patch stores where these hold what is needed.
 
@@ -365,13 +402,8 @@ def _with_stores(
     """
     stores: list[tuple[PatchStore, int]] = []
     store_of = np.full(len(sources), -1)
-    bounds = np.append(first_row, n_rows)
-    for name in dict(places) if folder is not None else ():
+    for name, store in found.items():
         own = [number for number, place in enumerate(places) if place[0] == name]
-        begin, end = bounds[own[0]], bounds[own[-1] + 1]
-        store = find_store(folder / name)
-        if store is None or store.facts.n != end - begin:
-            continue
         window = patches.depth, patches.z_window
         lacks = {
             store.lacks(sources[number], patches.markers, *window, normalization) for number in own
@@ -380,16 +412,11 @@ def _with_stores(
             log.warning("%s is not used: %s", store.path, "; ".join(sorted(lacks)))
             continue
         store_of[own] = len(stores)
-        stores.append((store, int(begin)))
+        stores.append((store, spans[name][0]))
         for number in own:
             crops = store.crops(sources[number], patches.markers)
             sources[number] = replace(sources[number], crops=crops)
     return sources, stores, store_of
-
-
-def _positions(places: list[Place], registry: Mapping[str, ExperimentConfig]) -> list[Position]:
-    plates = {name: Plate(registry[name].data_path) for name in dict(places)}
-    return [plates[name].positions[fov] for name, fov in places]
 
 
 def patch_sources(

@@ -105,23 +105,31 @@ def normalizers(
     return center, spread
 
 
+def leading_markers(
+    places: list[Place], registry: Mapping[str, ExperimentConfig], markers: tuple[str, ...]
+) -> list[str]:
+    """Marker whose focus each field of view follows: the first that is there, empty for none."""
+    present = _present(places, registry, markers)
+    return [markers[own.argmax()] if own.any() else "" for own in present]
+
+
 def first_planes(
     places: list[Place],
-    registry: Mapping[str, ExperimentConfig],
-    markers: tuple[str, ...],
+    leading: list[str],
     statistics: pd.DataFrame,
     n_planes: NDArray[np.int64],
     depth: int,
 ) -> NDArray[np.int32]:
     """First plane of a window around the focus for each (field of view, frame).
 
-    The focus is that of the first of the markers that is there. Where the statistics tell none,
-    the window is in the middle of the stack.
+    Where the statistics tell no focus, the window is in the middle of the stack.
 
     Parameters
     ----------
-    places, registry, markers, statistics
+    places, statistics
         As in `normalizers`.
+    leading : list of str
+        Marker whose focus it is, for each field of view.
     n_planes : NDArray of int, shape (F,)
         Planes of each field of view's stack.
     depth : int
@@ -133,13 +141,18 @@ def first_planes(
     first = np.repeat(middle[:, None], n_frames, axis=1).astype(np.int32)
     if "focus" not in table:
         return first
-    rows = _rows_of(places, markers, table[table["focus"] >= 0])
-    leading = _present(places, registry, markers).argmax(axis=1)
-    rows = rows[rows["column"].to_numpy() == leading[rows["place"].to_numpy()]]
+    keys = pd.DataFrame(places, columns=["experiment", "fov"])
+    keys = keys.assign(marker=leading, place=range(len(places)))
+    rows = keys.merge(_plain(table[table["focus"] >= 0]), on=["experiment", "fov", "marker"])
     place, focus = rows["place"].to_numpy(), rows["focus"].to_numpy().astype(np.int64)
     last = n_planes[place] - depth
     first[place, rows["t"].to_numpy()] = np.clip(focus - depth // 2, 0, last)
     return first
+
+
+def _plain(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with names as plain text, by which any other table's can be found."""
+    return table.astype(dict.fromkeys(("experiment", "fov", "marker"), object))
 
 
 def _rows_of(
@@ -149,8 +162,7 @@ def _rows_of(
     keys = pd.DataFrame(places, columns=["experiment", "fov"]).assign(place=range(len(places)))
     columns = pd.DataFrame({"marker": markers, "column": range(len(markers))})
     on = ["experiment"] if pooled else ["experiment", "fov"]
-    table = table.astype(dict.fromkeys(("experiment", "fov", "marker"), object))
-    table = table.drop(columns="fov") if pooled else table
+    table = _plain(table).drop(columns="fov") if pooled else _plain(table)
     return keys.merge(table, on=on).merge(columns, on="marker")
 
 

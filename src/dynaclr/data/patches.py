@@ -28,6 +28,8 @@ class Crops:
     ----------
     path : str
         Folder of the store's array, axes (cell, C, Z, Y, X).
+    markers : tuple of str
+        What the store's channels show.
     channels : tuple of int
         Place in the store of each wanted channel; -1 where the marker is absent.
     side : tuple of int
@@ -37,6 +39,7 @@ class Crops:
     """
 
     path: str
+    markers: tuple[str, ...]
     channels: tuple[int, ...]
     side: tuple[int, int]
     whole_stack: bool
@@ -165,7 +168,8 @@ class PatchReader:
         may_lack = np.zeros(len(sources), bool)
         may_lack[:] = [source.may_lack_chunks for source in sources]
         # Stores stand behind the plates' arrays.
-        stores = list(dict.fromkeys(s.crops.path for s in sources if s.crops is not None))
+        self._markers = {s.crops.path: s.crops.markers for s in sources if s.crops is not None}
+        stores = list(self._markers)
         for path in stores:
             number.append(layouts.setdefault(store_layout(Path(path)), len(layouts)))
         self._take_crops(sources, stores)
@@ -243,17 +247,19 @@ class PatchReader:
         inside = inside[0], np.minimum(inside[1], self._image[source])
         start_z = self._z_start[source] if z is None else z
         origin = np.zeros((len(source), 2), np.int64)
+        first_axis = t
         if slot is not None:
-            t = np.where(self._stored[source], slot, t)
+            first_axis = np.where(self._stored[source], slot, t)
             origin = self._crop_origins(source, y, x)
             start_z = np.where(self._whole_stack[source], start_z, 0)
         array = self._array[source]
-        boxes = _boxes(array, t, chosen, start_z, self.depth, first, inside, origin)
-        faults = self.chunks.read(boxes, out)
-        if faults and damaged is None:
-            raise UserError(self._message(faults[0]))
-        for fault in faults:
-            log.warning(self._message(fault))
+        boxes = _boxes(array, first_axis, chosen, start_z, self.depth, first, inside, origin)
+        for fault in self.chunks.read(boxes, out):
+            sample = boxes.target[fault.boxes[0], 0]
+            message = self._message(fault, source[sample], t[sample])
+            if damaged is None:
+                raise UserError(message)
+            log.warning(message)
             damaged[boxes.target[fault.boxes, 0]] = True
             out[boxes.target[fault.boxes, 0]] = 0
         _mirror(out, first, inside, self._image[source])
@@ -276,11 +282,17 @@ class PatchReader:
             origin[:, axis] = np.where(stored, patch_origin(center, side, extent), 0)
         return origin
 
-    def _message(self, fault: Fault) -> str:
-        if fault.array >= len(self._stored):
-            path = Path(self.chunks.paths[fault.array]).parent
-            return f"{path}: {fault.reason}. Delete the patch store and run its stage again."
-        return message_of(self.chunks.paths[fault.array], fault.place, fault.reason)
+    def _message(self, fault: Fault, source: int, t: int) -> str:
+        """What cannot be read: a chunk, and the first of the patches that need it."""
+        path = self.chunks.paths[fault.array]
+        if fault.array < len(self._stored):
+            return message_of(path, fault.place, fault.reason)
+        *plate, row, column, fov, _ = Path(self.chunks.paths[source]).parts
+        return (
+            f"{Path(path).parent}: cannot read frame {t} of field of view {row}/{column}/{fov}, "
+            f"channel {self._markers[path][fault.place[1]]}, of {Path(*plate)} ({fault.reason}). "
+            "Delete the patch store: the plate is read until its stage runs again."
+        )
 
 
 def _boxes(

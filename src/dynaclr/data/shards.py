@@ -27,6 +27,8 @@ class ShardWriter:
     ----------
     path : Path
         Folder of the array.
+    unsealed : Path
+        Folder for shards that are not sealed yet, on the same file system.
     shape : tuple of int
         (N, C, Z, Y, X) of the array.
     dtype : dtype
@@ -35,9 +37,15 @@ class ShardWriter:
     """
 
     def __init__(
-        self, path: Path, shape: tuple[int, ...], dtype: np.dtype, compressor: str = "none"
+        self,
+        path: Path,
+        unsealed: Path,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        compressor: str = "none",
     ) -> None:
-        self.path, self.dtype, self.shape = path, np.dtype(dtype), shape
+        self.path, self.unsealed = path, unsealed
+        self.dtype, self.shape = np.dtype(dtype), shape
         self.chunk_bytes = int(np.prod(shape[1:])) * self.dtype.itemsize
         self.per_shard = int(np.clip(_SHARD_BYTES // self.chunk_bytes, 1, shape[0]))
         self.n_shards = -(-shape[0] // self.per_shard)
@@ -68,12 +76,12 @@ class ShardWriter:
         )
 
     def _raw(self, shard: int) -> Path:
-        return self.path.parent / ".raw" / str(shard)
+        return self.unsealed / str(shard)
 
     def write(self, slots: NDArray[np.int64], crops: NDArray) -> None:
         """Put crops (K, C, Z, Y, X) at their places; several threads may write."""
         crops = np.ascontiguousarray(crops, self.dtype)
-        self._raw(0).parent.mkdir(parents=True, exist_ok=True)
+        self.unsealed.mkdir(parents=True, exist_ok=True)
         for shard in np.unique(slots // self.per_shard).tolist():
             descriptor = os.open(self._raw(shard), os.O_WRONLY | os.O_CREAT, 0o666)
             try:

@@ -8,6 +8,7 @@ the facts below.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -19,10 +20,11 @@ from numpy.typing import NDArray
 
 from dynaclr.data.lookup import NormalizationConfig
 from dynaclr.data.patches import Crops, PatchSource
-from dynaclr.experiments.files import read_seal
-from dynaclr.index.build import CELLS
+from dynaclr.experiments.files import read_json, read_seal
 
-STORE = "patches.zarr"
+log = logging.getLogger(__name__)
+
+STORE, REPORT = "patches.zarr", "patches.json"
 PIXELS, SLOTS, FACTS = "pixels", "slots.npy", "zarr.json"
 WHOLE_STACK = "stack"
 # What 8 bits span, in spreads from the center.
@@ -35,8 +37,8 @@ class StoreFacts:
 
     Attributes
     ----------
-    cells
-        Digest of the index whose rows it holds.
+    cells, statistics, plate
+        Digests of the index whose rows it holds, of the statistics, and of the plate's metadata.
     n
         Number of its rows.
     markers
@@ -45,22 +47,28 @@ class StoreFacts:
         Extent (y, x) of a crop, in pixels of the resolution level `level`.
     depth, z_window
         Planes of a crop, and where they lie: ``stack`` for all, else as in `PatchConfig`.
+    leading
+        Well to the marker whose focus its planes follow; empty where they follow none.
     level
         Resolution level.
-    dtype
-        ``native``, or the type that normalized pixels were stored in.
+    dtype, compressor
+        As in the experiment's entry: ``native``, or the type that normalized pixels were stored in.
     normalization
         With what they were normalized; None for native pixels.
     """
 
     cells: str
+    statistics: str
+    plate: str
     n: int
     markers: tuple[str, ...]
     side: tuple[int, int]
     depth: int
     z_window: str
+    leading: dict[str, str]
     level: int
     dtype: str
+    compressor: str
     normalization: dict[str, str] | None
 
     @classmethod
@@ -107,6 +115,29 @@ class PatchStore:
         """Place of each row of the experiment's index, mapped from the file."""
         return np.load(self.path / SLOTS, mmap_mode="r")
 
+    def outdated(self, plate: str, n: int) -> str:
+        """Why the store is not that of what lies beside it now; empty when it is.
+
+        Parameters
+        ----------
+        plate : str
+            Digest of the metadata of the experiment's plate.
+        n : int
+            Observations of the experiment in the index that is read.
+        """
+        facts, folder = self.facts, self.path.parent
+        report, made = _report_of(folder), facts.as_json()
+        if {name: report.get(name) for name in made} != made:
+            return "the experiment's entry does not ask for it"
+        now = {"plate": plate}
+        now |= {name: read_seal(folder / f"{name}.parquet") for name in ("cells", "statistics")}
+        changed = [name for name, digest in now.items() if getattr(facts, name) != digest]
+        if changed:
+            return f"{', '.join(changed)} changed since it was made"
+        if facts.n != n:
+            return f"it holds {facts.n} observations, the index has {n}"
+        return ""
+
     @property
     def decoding(self) -> tuple[float, float]:
         """Center and spread that give normalized pixels; of stores that are normalized."""
@@ -140,6 +171,10 @@ class PatchStore:
             return f"its crops are {facts.side[0]} x {facts.side[1]} pixels, {needed} are needed"
         if facts.z_window != WHOLE_STACK and (depth, z_window) != (facts.depth, facts.z_window):
             return f"it holds {facts.depth} planes ({facts.z_window})"
+        there = [m for m, channel in zip(markers, source.channels, strict=True) if channel >= 0]
+        followed = facts.leading.get(source.position.well)
+        if followed and there and followed != there[0]:
+            return f"its planes follow the focus of {followed}, not of {there[0]}"
         if facts.normalization not in (None, asdict(normalization)):
             return "its pixels were normalized otherwise"
         return ""
@@ -151,13 +186,25 @@ class PatchStore:
             for marker, channel in zip(markers, source.channels, strict=True)
         )
         whole = self.facts.z_window == WHOLE_STACK
-        return Crops(str(self.path / PIXELS), channels, self.facts.side, whole)
+        markers = self.facts.markers
+        return Crops(str(self.path / PIXELS), markers, channels, self.facts.side, whole)
 
 
 def find_store(experiment_dir: Path) -> PatchStore | None:
-    """Open the store in an experiment's results, if there is one and it is of the index there."""
+    """Open the store in an experiment's results, if there is one."""
     path = experiment_dir / STORE
     if not (path / FACTS).is_file():
+        if _report_of(experiment_dir):
+            log.warning("%s is gone; the plate is read until the stage of patches runs", path)
         return None
-    store = PatchStore(path)
-    return store if store.facts.cells == read_seal(experiment_dir / CELLS) else None
+    try:
+        return PatchStore(path)
+    except (KeyError, TypeError):
+        log.warning("%s is not used: another version of this software made it", path)
+        return None
+
+
+def _report_of(folder: Path) -> dict[str, Any]:
+    """What the stage said of the store that the entry asks for; empty when it asks for none."""
+    path = folder / REPORT
+    return read_json(path) or {} if path.is_file() else {}

@@ -18,31 +18,37 @@ from numpy.typing import NDArray
 
 from dynaclr.data.cells import PatchConfig, patch_sources
 from dynaclr.data.chunks import map_ahead
+from dynaclr.data.cuts import must_agree, must_be_as_deep, must_normalize_alike
 from dynaclr.data.layout import position_layout
-from dynaclr.data.lookup import NormalizationConfig, first_planes, normalizers, read_statistics
+from dynaclr.data.lookup import (
+    NormalizationConfig,
+    first_planes,
+    leading_markers,
+    normalizers,
+    read_statistics,
+)
 from dynaclr.data.patches import PatchReader, PatchSource
 from dynaclr.data.shards import ShardWriter
 from dynaclr.data.stored import (
     HIGHEST,
     LOWEST,
     PIXELS,
+    REPORT,
     SLOTS,
     STORE,
     WHOLE_STACK,
     StoreFacts,
     side_for,
 )
-from dynaclr.experiments import ExperimentConfig, Plate, UserError
+from dynaclr.experiments import ExperimentConfig, Plate, Position, UserError
 from dynaclr.experiments.files import atomic_path, digest_json, read_json, read_seal, write_json
-from dynaclr.experiments.fingerprint import plate_fingerprint
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.index.fovs import FovRuns
 
 log = logging.getLogger(__name__)
 
-_STATISTICS = "statistics.parquet"
-# Observations that are read and written at a time.
-_ROWS = 256
+# Bytes that a thread takes for the observations that it reads and writes at a time.
+_BLOCK_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -102,22 +108,21 @@ def build_patches(
         When the cuts cannot be served by one store, or pixels cannot be read.
     """
     job = _Job(entry, Path(experiment_dir), list(cuts))
-    seconds = job.estimate() / threads
     log.info(
-        "%s: %d crops of %s, %.2f GB; reading takes about %.1f minutes",
+        "%s: %d crops of %s, %.2f GB",
         entry.name,
         job.facts.n,
         " x ".join(map(str, job.writer.shape[1:])),
         job.n_bytes / 1e9,
-        seconds / 60,
     )
     if dry_run:
-        return job.report() | {"seconds": round(seconds)}
+        return job.report() | {"seconds": round(job.estimate() / threads, 3)}
     job.build(threads)
     report = job.report() | job.loss()
     with atomic_path(job.out) as temporary:
-        os.rename(job.work, temporary)
-    write_json(job.out.with_name("patches.json"), report)
+        os.rename(job.store, temporary)
+    write_json(job.out.with_name(REPORT), report)
+    shutil.rmtree(job.work)
     return report
 
 
@@ -131,74 +136,103 @@ class _Job:
                 "use it in a model."
             )
         self.entry, self.out, self.config = entry, folder / STORE, entry.patch_store
+        self.registry = {entry.name: entry}
         self.index = MultiExperimentIndex.from_parquet([folder])
         self.runs = FovRuns(self.index)
         self.places = list(zip(self.runs.experiment, self.runs.fov, strict=True))
         self.statistics = read_statistics(folder.parent, [entry.name])
         self.bounds = np.append(self.runs.start, len(self.index))
-        self.sources, self.facts = self._plan(cuts, read_seal(folder / "cells.parquet"))
+        self.sources, self.facts = self._plan(cuts)
         self.read_dtype = PatchReader(self.sources, self.facts.depth, 0, "native").dtype
         normal = self.config.dtype != "native"
         self.dtype = np.dtype(self.config.dtype) if normal else self.read_dtype
         shape = (self.facts.n, len(self.facts.markers), self.facts.depth, *self.facts.side)
-        key = {"facts": self.facts.as_json(), "compressor": self.config.compressor}
-        key |= {"plate": plate_fingerprint(entry), "statistics": read_seal(folder / _STATISTICS)}
-        self.work = self.out.with_name(f".{STORE}.{digest_json(key)[:12]}.work")
-        self.writer = ShardWriter(self.work / PIXELS, shape, self.dtype, self.config.compressor)
+        key = digest_json(self.facts.as_json())[:12]
+        self.work = self.out.with_name(f".{STORE}.{key}.work")
+        self.store, self.done = self.work / "store", self.work / "done"
+        self.writer = ShardWriter(
+            self.store / PIXELS, self.work / "raw", shape, self.dtype, self.config.compressor
+        )
         self.n_bytes = self.facts.n * self.writer.chunk_bytes
         self._prepare_planes()
         self._prepare_normalization(cuts[0].normalization)
 
-    def _plan(self, cuts: list[Cut], cells: str) -> tuple[list[PatchSource], StoreFacts]:
+    def _plan(self, cuts: list[Cut]) -> tuple[list[PatchSource], StoreFacts]:
         """What the store must hold for all cuts, and how it is read from the plate."""
-        registry, plate = {self.entry.name: self.entry}, Plate(self.entry.data_path)
+        plate = Plate(self.entry.data_path)
         positions = [plate.positions[fov] for _, fov in self.places]
-        markers = tuple(dict.fromkeys(m for cut in cuts for m in cut.patches.markers))
-        markers = tuple(marker for marker in markers if marker in self.entry.markers)
+        wanted = {marker for cut in cuts for marker in cut.patches.markers}
+        markers = tuple(marker for marker in self.entry.markers if marker in wanted)
+        sources, side = self._widest(cuts, markers, positions)
+        depth, window, leading = self._window(cuts, positions)
+        normalization = None
+        if self.config.dtype != "native":
+            chosen = {cut.normalization for cut in cuts}
+            must_normalize_alike(self.entry, chosen)
+            normalization = asdict(chosen.pop())
+        folder = self.out.parent
+        facts = StoreFacts(
+            cells=read_seal(folder / "cells.parquet"),
+            statistics=read_seal(folder / "statistics.parquet"),
+            plate=plate.digest(),
+            n=len(self.index),
+            markers=markers,
+            side=side,
+            depth=depth,
+            z_window=window,
+            leading=leading,
+            level=sources[0].level,
+            dtype=self.config.dtype,
+            compressor=self.config.compressor,
+            normalization=normalization,
+        )
+        whole = {"z_start": 0} if window == WHOLE_STACK else {}
+        fitted = [
+            replace(source, size=self._fitting(source, side), margin=(0, 0), **whole)
+            for source in sources
+        ]
+        return fitted, facts
+
+    def _widest(
+        self, cuts: list[Cut], markers: tuple[str, ...], positions: list[Position]
+    ) -> tuple[list[PatchSource], tuple[int, int]]:
+        """How the fields of view are read, and the extent of crops that hold every cut's patch."""
         needed, levels = [], set()
         for cut in cuts:
             patches = replace(cut.patches, markers=markers)
             sources, _ = patch_sources(
-                self.places, positions, registry, patches, cut.extraction_size
+                self.places, positions, self.registry, patches, cut.extraction_size
             )
             needed += [side_for(source.size, source.margin) for source in sources]
             levels |= {source.level for source in sources}
-        self._same(levels, "read different resolution levels")
+        must_agree(self.entry, levels, "read different resolution levels")
+        return sources, tuple(np.max(needed, axis=0).tolist())
+
+    def _window(
+        self, cuts: list[Cut], positions: list[Position]
+    ) -> tuple[int, str, dict[str, str]]:
+        """Planes of a crop, where they lie, and the marker of each well whose focus they follow."""
         windows = {(cut.patches.depth, cut.patches.z_window) for cut in cuts}
         planes = {position.shape[2] for position in positions}
         if len(windows) == 1:
             ((depth, window),) = windows
-        else:
-            self._same(planes, "read different windows of stacks that differ in depth")
-            depth, window = planes.pop(), WHOLE_STACK
-        normalization = None
-        if self.config.dtype != "native":
-            chosen = {cut.normalization for cut in cuts}
-            self._same(chosen, f"normalize differently, and dtype is {self.config.dtype}")
-            normalization = asdict(chosen.pop())
-        side = tuple(np.max(needed, axis=0).tolist())
-        facts = StoreFacts(
-            cells,
-            len(self.index),
-            markers,
-            side,
-            depth,
-            window,
-            min(levels),
-            self.config.dtype,
-            normalization,
-        )
-        whole = tuple(
-            replace(source, size=self._fitting(source, side), margin=(0, 0)) for source in sources
-        )
-        return list(whole), facts
+            if window != "focus" or max(planes) == depth:
+                return depth, window, {}
+            leading = self._leading(cuts, positions)
+            if leading is not None:
+                return depth, window, leading
+        must_be_as_deep(self.entry, planes)
+        return planes.pop(), WHOLE_STACK, {}
 
-    def _same(self, values: set, what: str) -> None:
-        if len(values) > 1:
-            raise UserError(
-                f"experiment {self.entry.name}: the models that use it {what}, so one patch store "
-                "cannot serve them. Remove `patches` from its entry, or make them agree."
-            )
+    def _leading(self, cuts: list[Cut], positions: list[Position]) -> dict[str, str] | None:
+        """Marker of each well whose focus all cuts follow; None where they differ."""
+        found: dict[str, str] = {}
+        for cut in cuts:
+            markers = leading_markers(self.places, self.registry, cut.patches.markers)
+            for position, marker in zip(positions, markers, strict=True):
+                if marker and found.setdefault(position.well, marker) != marker:
+                    return None
+        return found
 
     @staticmethod
     def _fitting(source: PatchSource, side: tuple[int, int]) -> tuple[int, int]:
@@ -208,14 +242,11 @@ class _Job:
     def _prepare_planes(self) -> None:
         self.first_plane = None
         planes = np.array([source.position.shape[2] for source in self.sources])
-        if self.facts.z_window == "focus" and (planes > self.facts.depth).any():
+        if self.facts.leading:
+            wells = [source.position.well for source in self.sources]
+            leading = [self.facts.leading.get(well, "") for well in wells]
             self.first_plane = first_planes(
-                self.places,
-                {self.entry.name: self.entry},
-                self.facts.markers,
-                self.statistics,
-                planes,
-                self.facts.depth,
+                self.places, leading, self.statistics, planes, self.facts.depth
             )
 
     def _prepare_normalization(self, normalization: NormalizationConfig) -> None:
@@ -223,7 +254,7 @@ class _Job:
         if self.facts.normalization is not None:
             self.center, self.spread = normalizers(
                 self.places,
-                {self.entry.name: self.entry},
+                self.registry,
                 self.facts.markers,
                 self.statistics,
                 normalization,
@@ -231,47 +262,53 @@ class _Job:
             self.spread = np.where(self.spread >= 1e-6, self.spread, 1)
 
     def estimate(self) -> float:
-        """Seconds that one thread takes to read everything, from the first frame there is."""
-        t, first = self.index.column("t"), int(self.bounds[0])
-        frame = np.arange(first, first + int(np.count_nonzero(t[: self.bounds[1]] == t[first])))
+        """Seconds that one thread takes to read everything, by the first chunk there is."""
+        groups = [self._frame_groups(number) for number in range(len(self.sources))]
+        first = self.bounds[0] + np.flatnonzero(groups[0] == groups[0][0])
         began = time.perf_counter()
         reader = self._reader(0)
-        for rows in np.array_split(frame, -(-len(frame) // _ROWS)):
+        for rows in self._blocks(first):
             self._read(reader, 0, rows)
-        frames = sum(
-            len(np.unique(t[a:b])) for a, b in zip(self.bounds[:-1], self.bounds[1:], strict=True)
-        )
-        return (time.perf_counter() - began) * frames
+        seconds = time.perf_counter() - began
+        return seconds * sum(len(np.unique(group)) for group in groups)
+
+    def _frame_groups(self, number: int) -> NDArray[np.int64]:
+        """Which of a field of view's rows lie in frames that share their chunks."""
+        source = self.sources[number]
+        t = self.index.column("t")[self.bounds[number] : self.bounds[number + 1]]
+        return t // position_layout(source.position, source.level).chunk[0]
 
     def build(self, threads: int) -> None:
         """Write all crops that an earlier run has not written, then seal the shards."""
-        for other in self.out.parent.glob(f".{STORE}.*.work"):
-            if other != self.work:
-                shutil.rmtree(other)
-        done = self.work / ".done"
-        done.mkdir(parents=True, exist_ok=True)
         slots = self.slots()
-        missing = [n for n in range(len(self.sources)) if not (done / str(n)).is_file()]
+        self._prepare_folder(slots)
+        missing = [n for n in range(len(self.sources)) if not (self.done / str(n)).is_file()]
         if len(missing) < len(self.sources):
             log.info("%d fields of view were stored before", len(self.sources) - len(missing))
-        if missing:
-            zarr.open_group(self.work, mode="a").attrs["dynaclr"] = self.facts.as_json()
-            self.writer.create()
-        np.save(self.work / SLOTS, slots)
+        began = time.perf_counter()
         with ThreadPoolExecutor(threads) as pool:
-            for number, lost in zip(
-                missing,
-                map_ahead(pool, lambda n: self._store(n, slots), missing, 2 * threads),
-                strict=True,
-            ):
-                write_json(done / str(number), lost)
-                log.info("%s: %s stored", self.entry.name, self.places[number][1])
+            stored = map_ahead(pool, lambda n: self._store(n, slots), missing, 2 * threads)
+            for count, (number, lost) in enumerate(zip(missing, stored, strict=True), 1):
+                write_json(self.done / str(number), lost)
+                left = (time.perf_counter() - began) / count * (len(missing) - count)
+                fov = self.places[number][1]
+                log.info("%s: %s stored; about %.1f minutes left", self.entry.name, fov, left / 60)
             list(map_ahead(pool, self.writer.seal, range(self.writer.n_shards), threads))
-        self._losses = [read_json(done / str(n)) for n in range(len(self.sources))]
-        for folder in (done, self.work / ".raw"):
-            shutil.rmtree(folder)
+        self._losses = [read_json(self.done / str(n)) for n in range(len(self.sources))]
 
-    def slots(self) -> NDArray[np.int64]:
+    def _prepare_folder(self, slots: NDArray[np.int32]) -> None:
+        """Make the folder of a new store, or take up the one that a killed run left."""
+        for other in self.out.parent.glob(f".{STORE}.*.work"):
+            # Without a store in it, what it says to be done is void.
+            if other != self.work or not self.store.is_dir():
+                shutil.rmtree(other)
+        self.store.mkdir(parents=True, exist_ok=True)
+        self.done.mkdir(exist_ok=True)
+        zarr.open_group(self.store, mode="a").attrs["dynaclr"] = self.facts.as_json()
+        self.writer.create()
+        np.save(self.store / SLOTS, slots)
+
+    def slots(self) -> NDArray[np.int32]:
         """Place of each row: lineage by lineage, and by frame within a track."""
         names = ("t", "branch", "lineage_id")
         fov = self.runs.rows(np.arange(len(self.sources)))
@@ -283,7 +320,7 @@ class _Job:
     def _store(self, number: int, slots: NDArray) -> dict[str, float]:
         """Store a field of view, frame by frame; tell what was lost by rounding."""
         reader, lost = self._reader(number), _Loss()
-        for rows in self._blocks(number):
+        for rows in self._blocks(np.arange(self.bounds[number], self.bounds[number + 1])):
             crops = self._read(reader, number, rows)
             if self.facts.normalization is not None:
                 crops = self._encoded(number, rows, crops, lost)
@@ -292,10 +329,17 @@ class _Job:
             self.writer.write(slots[rows].astype(np.int64), whole)
         return asdict(lost)
 
-    def _blocks(self, number: int) -> Iterator[NDArray[np.int64]]:
-        rows = np.arange(self.bounds[number], self.bounds[number + 1])
-        for start in range(0, len(rows), _ROWS):
-            yield rows[start : start + _ROWS]
+    def _blocks(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+        """Rows in parts whose crops, in all forms that they take, fit into `_BLOCK_BYTES`."""
+        step = max(1, _BLOCK_BYTES // (self._pixel_bytes * int(np.prod(self.writer.shape[1:]))))
+        for start in range(0, len(rows), step):
+            yield rows[start : start + step]
+
+    @property
+    def _pixel_bytes(self) -> int:
+        """Bytes that a pixel takes on its way: as it is read, rounded, and put into its crop."""
+        rounding = 0 if self.facts.normalization is None else 12
+        return self.read_dtype.itemsize + 2 * self.dtype.itemsize + rounding
 
     def _reader(self, number: int) -> PatchReader:
         """A reader of one field of view whose cache no other one's chunks displace."""
@@ -323,17 +367,25 @@ class _Job:
         center, spread = (
             values[number, frame][:, :, None, None, None] for values in (self.center, self.spread)
         )
-        wanted = (crops.astype(np.float32) - center) / spread
-        step = (HIGHEST - LOWEST) / 255
+        wanted = crops.astype(np.float32)
+        wanted -= center
+        wanted /= spread
+        step = np.float32((HIGHEST - LOWEST) / 255)
         if self.dtype == np.float16:
             limits = np.finfo(np.float16)
             encoded = wanted.clip(limits.min, limits.max).astype(np.float16)
             found = encoded.astype(np.float32)
         else:
-            encoded = ((wanted - LOWEST) / step).round().clip(0, 255).astype(np.uint8)
-            found = encoded * np.float32(step) + np.float32(LOWEST)
+            scaled = wanted - np.float32(LOWEST)
+            scaled /= step
+            encoded = scaled.round(out=scaled).clip(0, 255, out=scaled).astype(np.uint8)
+            del scaled
+            found = encoded.astype(np.float32)
+            found *= step
+            found += np.float32(LOWEST)
+        found -= wanted
         present = np.array(self.sources[number].channels) >= 0
-        lost.add(found[:, present] - wanted[:, present])
+        lost.add(found[:, present])
         encoded[:, ~present] = 0
         return encoded
 
@@ -341,7 +393,6 @@ class _Job:
         """Facts, and the bytes of all crops before compression."""
         return self.facts.as_json() | {
             "bytes": self.n_bytes,
-            "compressor": self.config.compressor,
             "pixels": str(self.dtype),
         }
 
@@ -369,5 +420,8 @@ class _Loss:
         """Count some more pixels."""
         if difference.size:
             self.n += difference.size
-            self.squares += float(np.square(difference, dtype=np.float64).sum())
-            self.largest = max(self.largest, float(np.abs(difference).max()))
+            # Crop by crop: squares in double precision would take twice the crops' memory.
+            self.squares += sum(
+                float(np.square(crop, dtype=np.float64).sum()) for crop in difference
+            )
+            self.largest = max(self.largest, float(difference.max()), -float(difference.min()))

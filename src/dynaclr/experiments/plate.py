@@ -79,11 +79,13 @@ class Position:
 
     @property
     def chunk(self) -> tuple[int, ...]:
-        """Extent of a chunk of the finest level, in pixels."""
+        """Extent of a chunk of the finest level, inside shards where it has any, in pixels."""
         described = self.array_metadata
-        return tuple(
-            described.get("chunks") or described["chunk_grid"]["configuration"]["chunk_shape"]
-        )
+        if "chunks" in described:
+            return tuple(described["chunks"])
+        codec = described["codecs"][0]
+        grid = codec if codec["name"] == "sharding_indexed" else described["chunk_grid"]
+        return tuple(grid["configuration"]["chunk_shape"])
 
     @property
     def pixel_size_um(self) -> float:
@@ -190,18 +192,23 @@ class PlateFacts:
     ----------
     channels, wells, fovs : list of str
         As in `Plate`; names of all fields of view.
+    planes : list of int
+        How deep its stacks are, each depth once.
     digest : str
         Of everything that the metadata says.
-    megapixels, chunk_megapixels : float
-        Pixels of the finest level in all, and in its largest chunk, in millions.
+    megapixels, chunk_megapixels, frame_megapixels : float
+        Pixels of the finest level in all, in its largest chunk, and in all chunks that a frame's
+        channels and planes lie in, in millions.
     """
 
     channels: list[str]
     wells: list[str]
     fovs: list[str]
+    planes: list[int]
     digest: str
     megapixels: float
     chunk_megapixels: float
+    frame_megapixels: float
 
 
 def plate_facts(path: str | Path) -> PlateFacts:
@@ -212,7 +219,7 @@ def plate_facts(path: str | Path) -> PlateFacts:
     UserError
         As `Plate`.
     """
-    return PlateFacts(**recall("plates", Path(path), _read_facts))
+    return PlateFacts(**recall("plate_facts", Path(path), _read_facts))
 
 
 def _read_facts(path: Path) -> tuple[dict[str, Any], list[Path]]:
@@ -222,9 +229,14 @@ def _read_facts(path: Path) -> tuple[dict[str, Any], list[Path]]:
         channels=plate.channels,
         wells=plate.wells,
         fovs=list(plate.positions),
+        planes=sorted({position.shape[2] for position in positions}),
         digest=plate.digest(),
         megapixels=sum(math.prod(position.shape) for position in positions) / 1e6,
         chunk_megapixels=max((math.prod(one.chunk) for one in positions), default=0) / 1e6,
+        frame_megapixels=max(
+            (one.chunk[0] * math.prod(one.shape[1:]) for one in positions), default=0
+        )
+        / 1e6,
     )
     return asdict(facts), plate.documents
 

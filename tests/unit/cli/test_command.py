@@ -1,6 +1,7 @@
 """The `dynaclr` command as a person uses it."""
 
 import inspect
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,36 @@ def test_info_tells_what_lies_at_a_path(collection, tmp_path):
     done = run("info", str(tmp_path / "a.txt"))
     assert done.returncode == 2
     assert "is no plate, index" in done.stderr
+
+
+def test_dry_run_of_patches_tells_bytes_and_seconds(collection, tmp_path):
+    folder = collection.experiments / "one"
+    before = sorted(folder.iterdir())
+    entry = read_json(folder / "summary.json")["entry"] | {"patches": True}
+    cuts = {"trainings": [{"patches": {"markers": ["phase"], "size": [20, 24]}}]}
+    options = ["--entry", json.dumps(entry), "--trainings", json.dumps(cuts)]
+    done = run("patches", *options, "--experiment", str(folder), "--dry-run")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["bytes"] == told["n"] * 20 * 24 * 2
+    assert 0 < told["seconds"] < 60
+    assert sorted(folder.iterdir()) == before
+
+
+def test_check_tells_stores_that_cannot_serve_all_models(project, tmp_path, monkeypatch):
+    encoder = {"class_path": "dynaclr.models.SmallEncoder", "init_args": {"in_channels": 2}}
+    overrides = {"model.encoder": encoder, "data.normalization": {"center": "mean"}}
+    project["models"]["small"]["overrides"] = {"model.encoder": encoder}
+    project["models"]["other"] = project["models"]["small"] | {"overrides": overrides}
+    monkeypatch.chdir(tmp_path)
+    for dtype in ("native", "uint8"):
+        project["experiments"][0]["patches"] = {"dtype": dtype}
+        file = Path(save(project, tmp_path))
+        if dtype == "native":
+            check(file)
+            continue
+        with pytest.raises(UserError, match="experiment one: the models that use it normalize"):
+            check(file)
 
 
 def test_check_reads_the_file_that_is_named(project, tmp_path):

@@ -19,7 +19,6 @@ from dynaclr.data import (
     read_statistics,
     storing,
 )
-from dynaclr.data.files import ChunkFiles
 from dynaclr.data.shards import ShardWriter
 from dynaclr.experiments import ExperimentConfig, UserError
 from dynaclr.index import MultiExperimentIndex
@@ -57,7 +56,7 @@ def read(reader) -> dict:
     return reader.read(np.arange(len(reader.index)))
 
 
-@pytest.mark.parametrize("compressor", ["none", "zstd"])
+@pytest.mark.parametrize("compressor", ["none", "zstd", "lz4"])
 def test_patches_are_those_of_the_plate_to_the_bit(folder, compressor, monkeypatch):
     monkeypatch.setattr("dynaclr.data.shards._SHARD_BYTES", 100_000)
     build_patches(entry_of(folder, compressor=compressor), folder, [CUT])
@@ -90,20 +89,6 @@ def test_cells_of_a_lineage_lie_together_in_the_order_of_time(folder):
     assert (cells.groupby("branch")["t"].diff().dropna() > 0).all()
 
 
-def test_each_chunk_of_the_plate_is_read_once(folder, monkeypatch):
-    monkeypatch.setattr(storing, "_ROWS", 7)
-    job = storing._Job(entry_of(folder), folder, [CUT])
-    opened, original = [], ChunkFiles.open
-
-    def counting(self, array, layout, index):
-        opened.append((self._paths[array], index))
-        return original(self, array, layout, index)
-
-    monkeypatch.setattr(ChunkFiles, "open", counting)
-    job.build(threads=2)
-    assert len(opened) == len(set(opened)) > 0
-
-
 def test_rounded_pixels_are_as_close_as_is_said(folder):
     plain = reader_of(folder, extraction_size=(32, 33), stores=False)
     wanted = read(plain)
@@ -124,8 +109,63 @@ def test_store_that_does_not_hold_what_is_needed_is_not_used(folder, caplog):
     reader = reader_of(folder, PatchConfig(("phase",), (50, 50)))
     assert not reader._stores
     assert "crops are" in caplog.text
-    (folder / "cells.parquet.digest").write_text("of another index\n")
+    assert reader_of(folder)._stores
+
+
+@pytest.mark.parametrize("product", ["cells", "statistics"])
+def test_store_of_another_index_or_statistics_is_not_used(folder, caplog, product):
+    build_patches(entry_of(folder), folder, [CUT])
+    (folder / f"{product}.parquet.digest").write_text("of another one\n")
     assert not reader_of(folder)._stores
+    assert f"is not used: {product} changed since it was made" in caplog.text
+
+
+def test_store_that_is_not_asked_for_is_not_used(folder, caplog):
+    report = build_patches(entry_of(folder, dtype="uint8"), folder, [CUT])
+    for asked in (None, report | {"dtype": "float16"}, report | {"compressor": "zstd"}):
+        caplog.clear()
+        (folder / "patches.json").write_text(json.dumps(asked))
+        assert not reader_of(folder)._stores
+        assert "is not used: the experiment's entry does not ask for it" in caplog.text
+    (folder / "patches.json").write_text(json.dumps(report))
+    assert reader_of(folder)._stores
+    (folder / "patches.json").unlink()
+    assert not reader_of(folder)._stores
+    (folder / "patches.json").write_text(json.dumps(report))
+    shutil.rmtree(folder / "patches.zarr")
+    assert not reader_of(folder)._stores
+    assert "patches.zarr is gone" in caplog.text
+
+
+def test_store_of_as_many_other_cells_is_told(folder, caplog):
+    build_patches(entry_of(folder), folder, [CUT])
+    for file in ("patches.zarr/zarr.json", "patches.json"):
+        path, n = folder / file, len(reader_of(folder).index)
+        path.write_text(path.read_text().replace(f'"n": {n}', f'"n": {n + 1}'))
+    assert not reader_of(folder)._stores
+    assert "observations, the index has" in caplog.text
+
+
+def test_store_of_another_version_is_not_used(folder, caplog):
+    build_patches(entry_of(folder), folder, [CUT])
+    path = folder / "patches.zarr/zarr.json"
+    path.write_text(path.read_text().replace('"leading"', '"led"'))
+    assert not reader_of(folder)._stores
+    assert "another version" in caplog.text
+
+
+@pytest.mark.parametrize("compressor", ["none", "zstd"])
+def test_damaged_store_is_told_with_the_cell_that_needs_it(folder, compressor):
+    build_patches(entry_of(folder, compressor=compressor), folder, [CUT])
+    reader = reader_of(folder, PatchConfig(("reporter",), (20, 20)))
+    next((folder / "patches.zarr/pixels/c").rglob("0")).parent.rename(folder / "lost")
+    cells = reader.index.tracks
+    row = int(np.flatnonzero((cells["fov"].str.startswith("A/1")) & (cells["t"] == 3))[0])
+    with pytest.raises(UserError) as told:
+        reader.read(np.array([row]))
+    plate = reader_of(folder)._reader.chunks.paths[0].split("/A/")[0]
+    place = f"cannot read frame 3 of field of view {cells['fov'][row]}, channel reporter, of"
+    assert f"{folder / 'patches.zarr'}: {place} {plate} (the chunk is missing)" in str(told.value)
 
 
 def test_models_that_one_store_cannot_serve_are_told(folder):
@@ -140,10 +180,12 @@ def test_dry_run_tells_bytes_and_time_and_writes_nothing(folder):
     planned = build_patches(entry_of(folder), folder, [CUT], dry_run=True)
     assert sorted(folder.iterdir()) == before
     report = build_patches(entry_of(folder), folder, [CUT])
-    assert planned.pop("seconds") >= 0
+    assert 0 < planned.pop("seconds") < 60
     assert planned == report
     pixels = zarr.open(folder / "patches.zarr/pixels", mode="r")
-    assert report["bytes"] == pixels.nbytes
+    (shard,) = (file for file in (folder / "patches.zarr/pixels/c").rglob("*") if file.is_file())
+    index = 16 * pixels.shape[0] + 4
+    assert report["bytes"] == pixels.nbytes == shard.stat().st_size - index
 
 
 @pytest.mark.parametrize("compressor", ["none", "zstd"])
@@ -179,6 +221,28 @@ def test_killed_build_goes_on_where_it_was(folder, compressor, monkeypatch):
         build_patches(entry, folder, [CUT], threads=1)
     build_patches(entry, folder, [CUT], threads=1)
     assert stored == [0, "stopped", 1], "no field of view is stored twice"
+    assert torch.equal(read(reader_of(folder, extraction_size=(32, 33)))["patch"], wanted)
+    assert not list(folder.glob(".patches*"))
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_build_that_was_killed_while_it_cleaned_up_is_done_again(folder, monkeypatch, deep):
+    build_patches(entry_of(folder), folder, [CUT])
+    wanted = read(reader_of(folder, extraction_size=(32, 33)))["patch"]
+    shutil.rmtree(folder / "patches.zarr")
+    original = shutil.rmtree
+
+    def failing(path, *arguments, **options):
+        files = [file for file in sorted(path.rglob("*")) if file.is_file()]
+        for file in files[:1] if deep else ():
+            file.unlink()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", failing)
+    with pytest.raises(KeyboardInterrupt):
+        build_patches(entry_of(folder), folder, [CUT])
+    monkeypatch.setattr(shutil, "rmtree", original)
+    build_patches(entry_of(folder), folder, [CUT])
     assert torch.equal(read(reader_of(folder, extraction_size=(32, 33)))["patch"], wanted)
     assert not list(folder.glob(".patches*"))
 
