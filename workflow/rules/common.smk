@@ -378,6 +378,8 @@ EVALUATION_FIGURES = (
     "kinetics.svg",
     "temporal.svg",
     "mixing.svg",
+    "kept.svg",
+    "cells.svg",
     "health.svg",
 )
 
