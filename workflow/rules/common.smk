@@ -407,6 +407,8 @@ EVALUATION_FIGURES = (
     "kinetics.svg",
     "temporal.svg",
     "mixing.svg",
+    "kept.svg",
+    "cells.svg",
     "health.svg",
 )
 

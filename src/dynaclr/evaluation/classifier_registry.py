@@ -68,8 +68,10 @@ def publish_classifier(folder: str | Path, registry: str | Path, name: str) -> s
     digest = _digest(Path(folder))
     versions = _versions(place)
     if versions and read_json(place / versions[-1] / NOTE)["digest"] == digest:
-        return versions[-1]
-    version = _claim(Path(folder), place, name, digest)
+        version = versions[-1]
+    else:
+        version = _claim(Path(folder), place, name, digest)
+    # Also where nothing is new: whoever published it may have been stopped before this.
     _point_to_newest(place)
     return version
 

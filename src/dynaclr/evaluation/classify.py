@@ -17,7 +17,7 @@ from dynaclr.evaluation.classifier_registry import NOTE
 from dynaclr.evaluation.linear_classifier import LinearClassifier, fit_linear_classifier
 from dynaclr.evaluation.measures import join_notes
 from dynaclr.evaluation.scores import classification_scores
-from dynaclr.evaluation.stores import digest_of_store, key_of, read_cohort
+from dynaclr.evaluation.stores import check_encoder, digest_of_store, key_of, read_cohort
 from dynaclr.evaluation.tasks import LabelPaths, select_task
 from dynaclr.experiments import UserError
 from dynaclr.experiments.files import atomic_path, digest_path, read_json, write_json
@@ -57,7 +57,8 @@ def train_linear_classifier(
     Raises
     ------
     UserError
-        When stores and labels do not fit, or fewer than two classes are labelled.
+        When stores and labels do not fit, when the stores were made by different encoders, or when
+        fewer than two classes are labelled.
     """
     cohort = read_cohort({_VARIANT: stores})
     rows = select_task(cohort.obs, task, labels)
@@ -83,6 +84,7 @@ def train_linear_classifier(
         scores = classification_scores(true, validation.probability, validation.classes)
     summary = {
         "task": task.model_dump(mode="json"),
+        "encoder": cohort.encoders[_VARIANT],
         "stores": {name: digest_of_store(path) for name, path in sorted(stores.items())},
         "labels": _label_digests(labels, task, list(stores)),
         "classes": list(classifier.classes),
@@ -124,7 +126,8 @@ def apply_linear_classifier(
     Raises
     ------
     UserError
-        When the classifier is damaged, was trained on other features, or the suffix is unknown.
+        When the classifier is damaged, was trained on other features or another encoder's, or the
+        suffix is unknown.
     """
     path = Path(path)
     if path.suffix not in (".parquet", ".csv"):
@@ -132,6 +135,8 @@ def apply_linear_classifier(
     classifier = LinearClassifier.load(folder)
     cohort = read_cohort({_VARIANT: stores})
     _check_features(classifier, folder, cohort.feature_names[_VARIANT])
+    trained_on = classifier.provenance.get("encoder", {})
+    check_encoder(trained_on, cohort.encoders[_VARIANT], str(folder))
     probability = classifier.predict_proba(cohort.features[_VARIANT])
     table = cohort.obs[key_of(cohort.obs)].copy()
     table["predicted"] = np.array(classifier.classes, dtype=object)[probability.argmax(axis=1)]

@@ -1,4 +1,4 @@
-"""Figures of one number a variant: mixing of experiments, health of the embedding."""
+"""Figures of one number a variant: mixing, classes kept, responses and movement, health."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dynaclr.evaluation.figures import count_of, face_of, kind_color
 from dynaclr.evaluation.measures import Fact, fact_of
-from dynaclr.evaluation.variants import ordered_variants
+from dynaclr.evaluation.variants import Variant, ordered_variants
 from dynaclr.experiments.figures import figure_style, save_figure
 
 if TYPE_CHECKING:
@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 _MIXING = (
     *("ilisi", "experiment_accuracy", "experiment_auroc"),
     *("matched_ilisi", "matched_kbet", "matched_experiment_auroc"),
+)
+_KEPT = (
+    *("clisi", "nmi", "ari", "silhouette", "retrieval_map", "isolated_state_auroc"),
+    *("matched_connectivity", "matched_silhouette"),
+    *("scib_batch", "scib_bio", "scib_total", "jump_total"),
+)
+_CELLS = (
+    *("sister_auroc", "visible_from_hours", "progression_r2", "smoothness"),
+    *("smoothness_pooled", "dynamic_range", "msd_exponent", "mmd_from_hours"),
+    *("onset_error_hours", "onset_coverage", "onset_control_rate", "norm_mean"),
 )
 _HEALTH = (
     *("effective_rank", "alignment", "uniformity", "norm_variation"),
@@ -41,6 +51,16 @@ def draw_mixing(metrics: pd.DataFrame, path: str | Path) -> None:
     _draw_panels(metrics, _MIXING, 3, "no relation\nto experiment", path)
 
 
+def draw_kept(metrics: pd.DataFrame, path: str | Path) -> None:
+    """Classes kept while experiments mix, and the protocols' totals; as for `draw_mixing`."""
+    _draw_panels(metrics, _KEPT, 4, "by chance", path)
+
+
+def draw_cells(metrics: pd.DataFrame, path: str | Path) -> None:
+    """Responses, movement and onset of cells by variant; parameters as for `draw_mixing`."""
+    _draw_panels(metrics, _CELLS, 4, "by chance", path)
+
+
 def draw_health(metrics: pd.DataFrame, path: str | Path) -> None:
     """Health of the embedding by variant; parameters as for `draw_mixing`."""
     _draw_panels(metrics, _HEALTH, 4, "by chance", path)
@@ -56,44 +76,47 @@ def _draw_panels(
     """One panel a metric, one line a variant."""
     import matplotlib.pyplot as plt
 
+    variants = ordered_variants(metrics["variant"].unique())
+    base = metrics["metric"].str.partition(":")[0]
     with figure_style():
-        n_variants, n_rows = metrics["variant"].nunique(), -(-len(names) // n_columns)
+        n_rows = -(-len(names) // n_columns)
         figure, axes = plt.subplots(
             n_rows,
             n_columns,
-            figsize=(2.6 * n_columns + 2.2, n_rows * (1.1 + 0.2 * n_variants)),
+            figsize=(2.6 * n_columns + 2.2, n_rows * (1.1 + 0.2 * len(variants))),
             sharey=True,
         )
         for axis in axes.flat[len(names) :]:
             axis.set_visible(False)
         for axis, name in zip(axes.flat, names, strict=False):
-            _draw_metric_panel(axis, metrics[metrics["metric"] == name], fact_of(name), chance)
-        axes[0, -1].legend(*axes[-1, 0].get_legend_handles_labels(), **_BESIDE)
+            _draw_metric_panel(axis, metrics[base == name], variants, fact_of(name))
+        axes[0, 0].set_yticks(range(len(variants)), [variant.title for variant in variants])
+        axes[0, 0].set_ylim(len(variants) - 0.4, -0.6)
+        mark = {"color": "#444444", "markersize": 9, "markeredgewidth": 1.5}
+        axes[0, -1].plot([], [], "|", label=chance, **mark)
+        axes[0, -1].legend(**_BESIDE)
         return save_figure(figure, path)
 
 
-def _draw_metric_panel(axis: Axes, table: pd.DataFrame, fact: Fact, chance: str) -> None:
-    lines = table.set_index("variant")
-    variants = ordered_variants(lines.index)
+def _draw_metric_panel(
+    axis: Axes, table: pd.DataFrame, variants: Sequence[Variant], fact: Fact
+) -> None:
+    """One metric: its mean over experiments and tasks, and, small, each of them."""
+    means = table.groupby("variant")[["value", "expected"]].mean()
     for place, variant in enumerate(variants):
-        line, color = lines.loc[variant.name], kind_color(variant.kind)
-        if lines["value"].min() >= 0:
-            axis.plot([0, line["value"]], [place, place], color=color, linewidth=1)
-        axis.plot(line["value"], place, "o", color=color, **face_of(variant))
-        axis.plot(
-            line["expected"],
-            place,
-            "|",
-            color="#444444",
-            markersize=9,
-            markeredgewidth=1.5,
-            label=None if place else chance,
-        )
-    axis.set_yticks(range(len(variants)), [variant.title for variant in variants])
-    axis.set_ylim(len(variants) - 0.4, -0.6)
+        if variant.name not in means.index:
+            continue
+        color, (value, expected) = kind_color(variant.kind), means.loc[variant.name]
+        values = table.loc[table["variant"] == variant.name, "value"]
+        if table["value"].min() >= 0:
+            axis.plot([0, value], [place, place], color=color, linewidth=1)
+        if len(values) > 1:
+            axis.plot(values, [place] * len(values), ".", color=color, markersize=3)
+        axis.plot(value, place, "o", color=color, **face_of(variant))
+        axis.plot(expected, place, "|", color="#444444", markersize=9, markeredgewidth=1.5)
     axis.set_xlabel(textwrap.fill(fact.title, 28))
     told = {"higher": "higher is better", "lower": "lower is better"}.get(fact.better, "")
-    count = count_of(table["n_rows"].max())
-    axis.set_title(f"{count}; {told}" if told else count, fontsize=8)
+    count = count_of(table["n_rows"].max()) if len(table) else ""
+    axis.set_title("; ".join(filter(None, (count, told))), fontsize=8)
     if table["value"].isna().all():
         axis.text(0.5, 0.5, "no value", transform=axis.transAxes, ha="center")

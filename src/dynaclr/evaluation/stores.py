@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,11 +41,15 @@ class Cohort:
         Variant to its features, float32, shape (n, d of that variant).
     feature_names : dict of str to list of str
         Variant to the names of its columns.
+    encoders : dict of str to dict
+        Variant to what made its features, as its stores tell it: ``variant``, and the digest of
+        the ``checkpoint``.
     """
 
     obs: pd.DataFrame
     features: dict[str, np.ndarray]
     feature_names: dict[str, list[str]]
+    encoders: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def open_anndata(path: str | Path) -> AnnData:
@@ -152,18 +156,19 @@ def read_cohort(stores: Mapping[str, Mapping[str, str | Path]]) -> Cohort:
     ------
     UserError
         When the variants do not hold the very same observations, or when the features of one
-        variant differ between experiments.
+        variant, or the encoders that made them, differ between experiments.
     """
     if not stores or not all(stores.values()):
         raise UserError("evaluation: no embedding store was given. Name at least one.")
     tables = {variant: _read_variant(variant, paths) for variant, paths in stores.items()}
     first, obs = next((variant, table[0]) for variant, table in tables.items())
-    for variant, (other, _, _) in tables.items():
+    for variant, (other, *_) in tables.items():
         _check_same_rows(first, obs, variant, other)
     return Cohort(
         obs=obs,
         features={variant: table[1] for variant, table in tables.items()},
         feature_names={variant: table[2] for variant, table in tables.items()},
+        encoders={variant: table[3] for variant, table in tables.items()},
     )
 
 
@@ -187,7 +192,7 @@ def _check_rows(store: AnnData, path: Path) -> None:
 
 def _read_variant(
     variant: str, paths: Mapping[str, str | Path]
-) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
+) -> tuple[pd.DataFrame, np.ndarray, list[str], dict[str, Any]]:
     parts = [_read_sorted(experiment, path) for experiment, path in sorted(paths.items())]
     names = [str(name) for name in parts[0].var_names]
     for part, path in zip(parts, sorted(paths.items()), strict=True):
@@ -199,7 +204,53 @@ def _read_variant(
             )
     obs = pd.concat([part.obs for part in parts], ignore_index=True)
     features = np.concatenate([np.asarray(part.X, dtype=np.float32) for part in parts])
-    return obs, features, names
+    return obs, features, names, _one_encoder(variant, dict(zip(sorted(paths), parts, strict=True)))
+
+
+def _one_encoder(variant: str, stores: Mapping[str, AnnData]) -> dict[str, Any]:
+    """What made the features of all these stores."""
+    made_by = {}
+    for experiment, store in stores.items():
+        facts = provenance_of(store)
+        made_by[experiment] = {key: facts.get(key) for key in ("variant", "checkpoint")}
+    first, encoder = next(iter(made_by.items()))
+    for experiment, other in made_by.items():
+        if other != encoder:
+            raise UserError(
+                f"embedding store of {experiment}: made by another encoder ({_tell_encoder(other)}) "
+                f"than that of {first} ({_tell_encoder(encoder)}), variant {variant}. "
+                "Embed all experiments with one model."
+            )
+    return encoder
+
+
+def check_encoder(encoder: Mapping[str, Any], other: Mapping[str, Any], what: str) -> None:
+    """Refuse features of another encoder: they have the same names and nothing else in common.
+
+    Parameters
+    ----------
+    encoder, other : mapping
+        What features are from and what they should be from, as in `Cohort.encoders`. One that is
+        not known fits all.
+    what : str
+        What was learned from the first, to begin the message with.
+
+    Raises
+    ------
+    UserError
+        When they are two.
+    """
+    if encoder == other or not any(encoder.values()) or not any(other.values()):
+        return
+    raise UserError(
+        f"{what}: learned from features of another encoder ({_tell_encoder(encoder)}) than the "
+        f"stores hold ({_tell_encoder(other)}). Apply it to embeddings of the model it was "
+        "trained on."
+    )
+
+
+def _tell_encoder(encoder: Mapping[str, Any]) -> str:
+    return f"{encoder['variant']}, checkpoint {str(encoder['checkpoint'])[:12]}"
 
 
 def _read_sorted(experiment: str, path: str | Path) -> AnnData:

@@ -114,14 +114,18 @@ def code_digest(*parts: str, without: tuple[str, ...] = ()) -> str:
     return digest_text("\n".join(lines))[:16]
 
 
+@cache
 def _meaning(file: Path) -> str:
-    """Code of a module without what does not change what it does."""
+    """Digest of a module's code without what does not change what it does.
+
+    Remembered, since rules share most modules and a plan would parse each of them several times.
+    """
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and _is_docstring(body[0]):
             body.pop(0)
-    return ast.dump(tree)
+    return digest_text(ast.dump(tree))
 
 
 def _is_docstring(node: ast.AST) -> bool:

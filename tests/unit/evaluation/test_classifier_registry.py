@@ -66,6 +66,16 @@ def test_what_a_killed_publisher_left_is_no_version(tmp_path):
     assert publish_classifier(saved(tmp_path / "second", 1), registry, "state") == "v2"
 
 
+def test_publishing_again_mends_the_pointer_of_a_killed_publisher(tmp_path):
+    registry, second = tmp_path / "registry", saved(tmp_path / "second", 1)
+    publish_classifier(saved(tmp_path / "first"), registry, "state")
+    publish_classifier(second, registry, "state")
+    # Killed between the renaming of the folder and that of the pointer.
+    (registry / "state" / "latest").write_text("v1\n")
+    assert publish_classifier(second, registry, "state") == "v2"
+    assert fetch_classifier(registry, "state", tmp_path / "out") == "v2"
+
+
 def test_faults_are_told(tmp_path):
     registry, folder = tmp_path / "registry", saved(tmp_path / "folder")
     publish_classifier(folder, registry, "state")

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dynaclr.evaluation import LinearClassifier, apply_linear_classifier, train_linear_classifier
-from dynaclr.evaluation.stores import read_cohort
+from dynaclr.evaluation.stores import read_cohort, read_store
 from dynaclr.experiments import UserError
 from dynaclr.experiments.files import digest_path
 from dynaclr.experiments.project import TaskConfig
@@ -58,6 +58,31 @@ def test_predictions_are_keyed_and_carry_their_provenance(synthetic, trained, tm
     assert (table["predicted"] == np.where(probability[:, 1] > 0.5, "1", "0")).all()
     assert provenance["classifier"] == digest_path(folder)
     assert provenance["trained"]["task"]["name"] == "responder"
+
+
+def test_features_of_another_encoder_are_refused(make, synthetic, tmp_path):
+    """A second seed has features of the same number and names."""
+
+    def stores(name, *checkpoints):
+        made = {}
+        for experiment, checkpoint in zip("ab", checkpoints, strict=True):
+            store = read_store(synthetic.stores["seed0"][experiment])
+            store.uns["dynaclr"] = json.dumps({"variant": "trained", "checkpoint": checkpoint})
+            made[experiment] = tmp_path / name / f"{experiment}.zarr"
+            made[experiment].parent.mkdir(exist_ok=True)
+            store.write_zarr(made[experiment])
+        return made
+
+    mine, others, mixed = stores("s", "0", "0"), stores("o", "1", "1"), stores("m", "0", "1")
+    folder = tmp_path / "classifier"
+    summary = train_linear_classifier(mine, synthetic.labels, make.tasks[0], folder)
+    assert summary["encoder"] == {"variant": "trained", "checkpoint": "0"}
+    apply_linear_classifier(folder, mine, tmp_path / "p.csv")
+    with pytest.raises(UserError, match=r"another encoder \(trained, checkpoint 0\) .* 1\)"):
+        apply_linear_classifier(folder, others, tmp_path / "q.csv")
+    with pytest.raises(UserError, match="store of b: made by another encoder"):
+        train_linear_classifier(mixed, synthetic.labels, make.tasks[0], tmp_path / "new")
+    assert not (tmp_path / "q.csv").exists()
 
 
 def test_faults_are_told_and_leave_nothing(synthetic, make, trained, tmp_path):

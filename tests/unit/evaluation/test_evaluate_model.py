@@ -38,7 +38,7 @@ TABLES = [
 FIGURES = [
     *("classifiers.svg", "roc.svg", "confusion.svg", "reliability.svg", "learning.svg"),
     *("resolution.svg", "temporal.svg", "kinetics.svg", "mixing.svg", "health.svg"),
-    "embedding.png",
+    *("kept.svg", "cells.svg", "embedding.png"),
 ]
 
 

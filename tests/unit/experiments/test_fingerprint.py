@@ -65,6 +65,7 @@ def test_code_digest_ignores_comments_and_docstrings(tmp_path, monkeypatch):
     def digest(text):
         module.write_text(text)
         fp.code_digest.cache_clear()
+        fp._meaning.cache_clear()
         return fp.code_digest("room")
 
     plain = digest("def f():\n    return 1\n")

@@ -259,15 +259,17 @@ def difference_tables(plan: ReportPlan, results: Path) -> list[Table]:
     told = [
         (
             "Models against each other",
-            "Paired differences. Where the interval holds 0, no difference was seen.",
+            "Differences, and what they are paired by. The verdict goes by p corrected for all "
+            "contrasts and metrics, so that a 95 % interval beside 0 alone is no difference seen.",
             among,
             "comparison/differences.csv",
         ),
         ("All models", "Metrics over seeds.", overall, "comparison/metrics.csv"),
         (
             "Trained against baselines",
-            "Trained minus baseline on the same cells, over the same resamples of lineages. Where "
-            "the interval holds 0, no difference was seen.",
+            "Trained minus baseline on the same cells, over the same resamples of lineages. Each "
+            "interval is of its own, not corrected for their number: of 20 that differ in nothing "
+            "one lies beside 0.",
             pd.concat(within) if within else pd.DataFrame(),
             "evaluation/<model>/differences.csv",
         ),

@@ -9,8 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from dynaclr.evaluation.measures import HELD_OUT, POOLED
+
 # More rows make a page that no one reads and browsers bear badly.
 MAX_ROWS = 2000
+# What is asked for first, of each column; a metric that is not named comes after these.
+_ESTIMATES = (HELD_OUT, POOLED)
+_METRICS = ("auroc", "auroc_null", "auroc_p", "average_precision", "balanced_accuracy")
 
 
 class Cell(NamedTuple):
@@ -102,12 +107,14 @@ def measures_table(
     title, caption : str
     frame : pandas.DataFrame
         With ``value``; ``low``, ``high`` and ``expected`` are drawn with it where they are there.
-        Columns without any value are left out.
+        Columns without any value are left out. Of more than `MAX_ROWS` rows those stay that are
+        asked for first: held out before others, uncorrected features before corrected ones, AUROC
+        and its null before other metrics.
     filters : mapping
         Columns to filter by, with the value chosen at first, or "".
     source : str
     """
-    shown = frame.iloc[:MAX_ROWS]
+    shown = _asked_for_first(frame).iloc[:MAX_ROWS]
     drawn = [name for name in ("low", "high", "expected") if name in shown]
     filled = [name for name in shown if shown[name].notna().any() and name not in drawn]
     scales = _scales(shown)
@@ -122,6 +129,21 @@ def measures_table(
     ]
     kept = {name: value for name, value in filters.items() if name in filled}
     return Table(title, caption, filled, rows, kept, len(frame) - len(shown), source)
+
+
+def _asked_for_first(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows by what is asked for first; those alike in that stay in their order."""
+    ranks = pd.DataFrame(index=range(len(frame)))
+    for column, rank in (
+        ("estimate", lambda values: ~values.isin(_ESTIMATES)),
+        ("kind", lambda values: values.astype(str).str.contains("+", regex=False)),
+        ("metric", lambda values: values.map({name: n for n, name in enumerate(_METRICS)})),
+    ):
+        if column in frame:
+            ranks[column] = rank(frame[column].reset_index(drop=True))
+    if ranks.empty:
+        return frame
+    return frame.iloc[ranks.sort_values(list(ranks), kind="stable", na_position="last").index]
 
 
 def _scales(frame: pd.DataFrame) -> dict[Any, tuple[float, float]]:

@@ -9,7 +9,7 @@ import pytest
 
 from dynaclr.evaluation.report import content, write_report
 from dynaclr.evaluation.report.explorer import _fitting
-from dynaclr.evaluation.report.tables import measures_table
+from dynaclr.evaluation.report.tables import MAX_ROWS, measures_table
 from dynaclr.experiments import UserError
 
 
@@ -120,3 +120,31 @@ def test_pictures_beyond_the_budget_are_left_out_by_whole_lineages():
     assert 0 < kept["image"].str.len().sum() <= 5000
     assert (kept.groupby("lineage_id").size() == 5).all()
     assert len(_fitting(table, 10_000)) == 100
+
+
+def test_a_table_that_is_too_long_keeps_what_is_asked_for_first():
+    """Cross-validated scores stand first in a metrics table, and nulls last."""
+    places = [
+        ("model", "kind", "estimate", "metric"),
+        *[
+            (f"m{model}", kind, estimate, metric)
+            for model in range(14)
+            for metric in ("f1", "auroc", "auroc_null")
+            for estimate in (*("cross_validated", "leave_one_experiment_out") * 3, "held_out")
+            for kind in ("trained", "trained+zscore", "intensity", *["pixels+transport"] * 9)
+        ],
+    ]
+    frame = pd.DataFrame(places[1:], columns=places[0]).assign(value=0.5)
+    assert len(frame) > MAX_ROWS
+    table = measures_table("t", "", frame, {"estimate": "held_out"})
+    shown = pd.DataFrame([[cell.text for cell in row] for row in table.rows], columns=table.columns)
+    assert len(shown) == MAX_ROWS
+    assert table.n_left_out == len(frame) - MAX_ROWS
+    shown = shown[shown["estimate"] == "held_out"]
+    expected = frame[frame["estimate"] == "held_out"]
+    assert len(shown) == len(expected)
+    assert set(zip(shown["model"], shown["metric"], strict=True)) == {
+        (f"m{model}", metric) for model in range(14) for metric in ("f1", "auroc", "auroc_null")
+    }
+    plain = shown[shown["metric"] == "auroc"]
+    assert list(plain["kind"][: 14 * 2]) == ["trained", "intensity"] * 14

@@ -68,14 +68,26 @@ const readData = (name) => JSON.parse(document.getElementById(`data-${name}`).te
     return { chart, x, y };
   };
 
-  const colorsOf = (names) => new Map([...new Set(names)].map((name, n) => [name, PALETTE[n % PALETTE.length]]));
+  // More names than colours: the next eight are dashed.
+  const DASHES = ["", "6 3", "2 3", "8 3 2 3"];
+  const stylesOf = (names) =>
+    new Map(
+      [...new Set(names)].map((name, n) => [
+        name,
+        { color: PALETTE[n % PALETTE.length], dash: DASHES[Math.floor(n / PALETTE.length) % DASHES.length] },
+      ]),
+    );
 
-  // As in the figures: baselines in quiet colours.
-  const KINDS = { trained: "#0072B2", untrained: "#8a8a8a", intensity: "#E69F00" };
-  const kindColors = (kinds) => {
-    const others = colorsOf(["trained", "intensity", ...kinds.filter((kind) => !KINDS[kind])]);
-    return new Map([...new Set(kinds)].map((kind) => [kind, KINDS[kind] ?? others.get(kind)]));
-  };
+  // As in the figures: a colour for what made the features, whatever the correction, which is dashed.
+  const KINDS = { trained: "#0072B2", untrained: "#8a8a8a", intensity: "#E69F00", pixels: "#CC79A7" };
+  const CORRECTIONS = ["", "zscore", "transport"];
+  const kindStyles = (kinds) =>
+    new Map(
+      [...new Set(kinds)].map((kind) => {
+        const [base, correction = ""] = kind.split("+");
+        return [kind, { color: KINDS[base] ?? "#009E73", dash: DASHES[Math.max(CORRECTIONS.indexOf(correction), 0)] }];
+      }),
+    );
 
   const choice = (label, names, chosen, onChange) => {
     const select = document.createElement("select");
@@ -86,19 +98,27 @@ const readData = (name) => JSON.parse(document.getElementById(`data-${name}`).te
     return [made, select];
   };
 
-  const legend = (colors) => {
+  const legend = (styles) => {
     const list = document.createElement("ul");
     list.className = "legend";
-    for (const [name, color] of colors) {
+    for (const [name, { color, dash }] of styles) {
       const item = document.createElement("li");
-      const swatch = document.createElement("span");
-      swatch.className = "swatch";
-      swatch.style.cssText = `background:${color};display:inline-block;margin-right:.4rem`;
-      item.append(swatch, name);
+      const key = draw("svg", { width: 26, height: 10, class: "key" });
+      key.append(draw("line", { x1: 1, x2: 25, y1: 5, y2: 5, stroke: color, "stroke-width": 3, "stroke-dasharray": dash }));
+      item.append(key, ` ${name}`);
       list.append(item);
     }
     return list;
   };
+
+  // Which features are shown: as they are, or one kind alone; of several models the trained ones at first.
+  const UNCORRECTED = "all, uncorrected";
+  const featureChoice = (rows, onChange) => {
+    const kinds = [...new Set(rows.map((row) => row.kind))];
+    const several = new Set(rows.map((row) => row.model)).size > 1 && kinds.includes("trained");
+    return choice("Features", [UNCORRECTED, ...kinds], several ? "trained" : UNCORRECTED, onChange);
+  };
+  const isChosen = (row, chosen) => (chosen === UNCORRECTED ? !row.kind.includes("+") : row.kind === chosen);
 
   const scatter = (place, scores) => {
     const measure = (row) => [words(row.metric), row.task, words(row.estimate)].filter(Boolean).join(", ");
@@ -106,16 +126,18 @@ const readData = (name) => JSON.parse(document.getElementById(`data-${name}`).te
     const named = (test) => measures[scores.findIndex(test) < 0 ? 0 : measures.indexOf(measure(scores.find(test)))];
     const xFirst = named((row) => row.metric === "ilisi");
     const yFirst = named((row) => row.metric === "auroc" && row.estimate === "held_out");
-    const colors = kindColors(scores.map((row) => row.kind));
+    const holderOfLegend = document.createElement("div");
     const controls = document.createElement("div");
     const holder = document.createElement("div");
     controls.className = "controls";
     const update = () => {
-      const at = (name) => new Map(scores.filter((row) => measure(row) === name).map((row) => [`${row.model} ${row.variant}`, row]));
+      const at = (name) => new Map(scores.filter((row) => measure(row) === name && isChosen(row, featureSelect.value)).map((row) => [`${row.model} ${row.variant}`, row]));
       const xs = at(xSelect.value);
       const ys = at(ySelect.value);
       const both = [...xs.keys()].filter((key) => ys.has(key));
       holder.replaceChildren();
+      const styles = kindStyles(both.map((key) => xs.get(key).kind));
+      holderOfLegend.replaceChildren(legend(styles));
       if (!both.length) {
         holder.textContent = "No set of features has both.";
         return;
@@ -126,31 +148,39 @@ const readData = (name) => JSON.parse(document.getElementById(`data-${name}`).te
       const { chart, x, y } = axes(title, xValues, yValues, xSelect.value, ySelect.value);
       both.forEach((key, n) => {
         const { kind, n_experiments: of } = ys.get(key);
-        const point = draw("circle", { cx: x(xValues[n]), cy: y(yValues[n]), r: 6, fill: colors.get(kind), tabindex: 0 });
-        point.append(draw("title", {}, `${key}: ${xValues[n].toFixed(3)}, ${yValues[n].toFixed(3)}, mean of ${of} experiments`));
+        const { color, dash } = styles.get(kind);
+        const point = draw("circle", {
+          cx: x(xValues[n]), cy: y(yValues[n]), r: 6, fill: dash ? "transparent" : color, tabindex: 0,
+          stroke: color, "stroke-width": 2, "stroke-dasharray": dash,
+        });
+        point.append(draw("title", {}, `${key}: ${xValues[n].toFixed(3)}, ${yValues[n].toFixed(3)}, n = ${of} experiments`));
         const left = x(xValues[n]) > WIDTH - 160;
         chart.append(
           point,
           draw("text", { x: x(xValues[n]) + (left ? -10 : 10), y: y(yValues[n]) + 4, "text-anchor": left ? "end" : "start" }, key),
         );
       });
+      const ofs = both.map((key) => ys.get(key).n_experiments);
+      const n = `n = ${both.length} sets of features, each the mean of ${[...new Set(ofs)].sort().join(" or ")} experiments`;
+      chart.append(draw("text", { x: MARGIN.left, y: 13 }, n));
       holder.append(chart);
     };
+    const [featureLabel, featureSelect] = featureChoice(scores, () => update());
     const [xLabel, xSelect] = choice("Across", measures, xFirst, update);
     const [yLabel, ySelect] = choice("Up", measures, yFirst, update);
-    controls.append(xLabel, yLabel);
-    place.append(controls, holder, legend(colors));
+    controls.append(xLabel, yLabel, featureLabel);
+    place.append(controls, holder, holderOfLegend);
     update();
   };
 
-  const curvePanel = (experiment, rows, metric, colors) => {
+  const curvePanel = (experiment, rows, metric, styleOf) => {
     const whole = rows.flatMap((row) => [row.value, row.low ?? row.value, row.high ?? row.value]);
     const { chart, x, y } = axes(
       `${metric} over hours, ${experiment}`, rows.map((row) => row.hours), whole, "hours", metric, 480, 300,
     );
-    for (const [variant, line] of Map.groupBy(rows, (row) => `${row.model} ${row.variant}`)) {
+    for (const [, line] of Map.groupBy(rows, (row) => `${row.model} ${row.variant}`)) {
       line.sort((a, b) => a.hours - b.hours);
-      const color = colors.get(variant);
+      const { color, dash } = styleOf(line[0]);
       const band = line.filter((row) => row.low !== null && row.high !== null);
       const upper = band.map((row) => `${x(row.hours)},${y(row.high)}`);
       const lower = band.map((row) => `${x(row.hours)},${y(row.low)}`).reverse();
@@ -158,7 +188,7 @@ const readData = (name) => JSON.parse(document.getElementById(`data-${name}`).te
         draw("polygon", { points: [...upper, ...lower].join(" "), fill: color, "fill-opacity": 0.15 }),
         draw("polyline", {
           points: line.map((row) => `${x(row.hours)},${y(row.value)}`).join(" "),
-          fill: "none", stroke: color, "stroke-width": 2,
+          fill: "none", stroke: color, "stroke-width": 2, "stroke-dasharray": dash,
         }),
       );
     }
@@ -172,19 +202,26 @@ const readData = (name) => JSON.parse(document.getElementById(`data-${name}`).te
     const rows = records.filter((row) => row.value !== null && row.hours !== null);
     const measure = (row) => [words(row.metric), row.task].filter(Boolean).join(", ");
     const measures = [...new Set(rows.map(measure))];
-    const colors = colorsOf(rows.map((row) => `${row.model} ${row.variant}`));
+    const models = stylesOf(rows.map((row) => row.model));
+    const kinds = kindStyles(rows.map((row) => row.kind));
+    const holderOfLegend = document.createElement("div");
     const panels = document.createElement("div");
     panels.className = "panels";
     const update = () => {
-      const shown = rows.filter((row) => measure(row) === select.value);
+      const shown = rows.filter((row) => measure(row) === select.value && isChosen(row, featureSelect.value));
+      // Several models differ by colour, one model's features by what made them.
+      const [styles, name] = models.size > 1 ? [models, (row) => row.model] : [kinds, (row) => row.kind];
+      const there = new Set(shown.map(name));
+      holderOfLegend.replaceChildren(legend([...styles].filter(([key]) => there.has(key))));
       const by = Map.groupBy(shown, (row) => row.experiment ?? "all experiments");
-      panels.replaceChildren(...[...by].map(([name, part]) => curvePanel(name, part, select.value, colors)));
+      panels.replaceChildren(...[...by].map(([experiment, part]) => curvePanel(experiment, part, select.value, (row) => styles.get(name(row)))));
     };
     const [label, select] = choice("Over hours", measures, measures[0], update);
     const controls = document.createElement("div");
     controls.className = "controls";
-    controls.append(label);
-    place.append(controls, panels, legend(colors));
+    const [featureLabel, featureSelect] = featureChoice(rows, () => update());
+    controls.append(label, featureLabel);
+    place.append(controls, panels, holderOfLegend);
     update();
   };
 

@@ -263,6 +263,11 @@ class Explorer {
     for (const code of values) counts[code]++;
     const codes = [...names.keys(), UNKNOWN].filter((code) => counts[code]);
     this.part.legend.replaceChildren(...codes.map((code) => this.legendItem(code, counts[code])));
+    if (names.length > PALETTE.length) {
+      const note = document.createElement("li");
+      note.textContent = `${PALETTE.length} colours for ${names.length} values: they repeat; hide some to tell them apart`;
+      this.part.legend.append(note);
+    }
   }
 
   legendItem(code, count) {

@@ -60,7 +60,7 @@ explorerReady.then((explorer) => {
     const note = document.createElement("p");
     note.className = "muted";
     const from = Math.min(...hours).toFixed(1);
-    note.textContent = `${branches.length} ${branches.length > 1 ? "tracks" : "track"}, ${from} to ${Math.max(...hours).toFixed(1)} h`;
+    note.textContent = `n = ${rows.length} cells of ${branches.length} ${branches.length > 1 ? "tracks" : "track"} over the map, ${from} to ${Math.max(...hours).toFixed(1)} h`;
     const canvas = document.createElement("canvas");
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", `Way of the lineage over the map: ${heading.textContent}`);
