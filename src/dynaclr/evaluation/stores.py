@@ -217,9 +217,9 @@ def _one_encoder(variant: str, stores: Mapping[str, AnnData]) -> dict[str, Any]:
     for experiment, other in made_by.items():
         if other != encoder:
             raise UserError(
-                f"embedding store of {experiment}: made by another encoder ({_tell_encoder(other)}) "
-                f"than that of {first} ({_tell_encoder(encoder)}), variant {variant}. "
-                "Embed all experiments with one model."
+                f"embedding store of {experiment}: made by another encoder "
+                f"({_tell_encoder(other)}) than that of {first} ({_tell_encoder(encoder)}), "
+                f"variant {variant}. Embed all experiments with one model."
             )
     return encoder
 
