@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynaclr.data.blosc import BloscBlocks, decode_whole
-from dynaclr.data.faults import UNREADABLE, reason_of
-from dynaclr.data.files import ChunkFiles, StoredChunk
+from dynaclr.data.faults import UNREADABLE, codec_failures_told, reason_of
+from dynaclr.data.files import ChunkFiles, NeverWritten, StoredChunk
 from dynaclr.data.layout import ArrayLayout
 
 # Groups of chunks for each thread: the last ones to finish wait for at most one of them.
@@ -64,6 +64,8 @@ class Fault:
         Boxes that need it.
     array : int
         Number of its array.
+    index : tuple of int
+        Its place in the grid of chunks.
     place : tuple of int
         Indices (t, c, z, y, x) of the first of its pixels that is needed.
     reason : str
@@ -72,6 +74,7 @@ class Fault:
 
     boxes: NDArray[np.int64]
     array: int
+    index: tuple[int, ...]
     place: tuple[int, ...]
     reason: str
 
@@ -235,11 +238,8 @@ class ChunkReader:
         """
         kind = int(self.layout_of[array])
         layout = self.layouts[kind]
-        try:
-            stored = self._files.open(array, layout, index)
-        except FileNotFoundError:
-            if not self._may_lack[array]:
-                raise
+        stored = self._opened(array, layout, index)
+        if stored is None:
             return _never_written(layout)
         with stored:
             return _as_pixels(self._decoded(stored, kind), layout)
@@ -299,7 +299,8 @@ class ChunkReader:
             except UNREADABLE as error:
                 place = np.array(index) * self._chunk[self.layout_of[array]] + own[0][10:15]
                 boxes = plan.box[offset + bounds[u] : offset + bounds[u + 1]]
-                faults.append(Fault(boxes, array, tuple(place.tolist()), reason_of(error)))
+                reason = reason_of(error)
+                faults.append(Fault(boxes, array, index, tuple(place.tolist()), reason))
                 continue
             pixels = chunk.pixels
             for b, c, z, y, x, _, c1, z1, y1, x1, t, k, i, j, l, _, k1, i1, j1, l1 in own:  # noqa: E741
@@ -315,16 +316,26 @@ class ChunkReader:
         layout, chunk = self.layouts[kind], self._cache.take(number)
         if chunk is not None and (chunk.valid is None or not _lacking(pieces, layout, chunk).any()):
             return chunk
-        try:
-            stored = self._files.open(array, layout, index)
-        except FileNotFoundError:
-            if not self._may_lack[array]:
-                raise
+        stored = self._opened(array, layout, index)
+        if stored is None:
             return _Chunk(_never_written(layout), keep=False)
         with stored:
             if self._is_blosc[kind]:
                 return _decode_blocks(stored, layout, chunk, pieces)
             return _Chunk(_as_pixels(self._decoded(stored, kind), layout), keep=not layout.is_raw)
+
+    def _opened(
+        self, array: int, layout: ArrayLayout, index: tuple[int, ...]
+    ) -> StoredChunk | None:
+        """The bytes of a chunk; None of one that was never written."""
+        try:
+            return self._files.open(array, layout, index)
+        except NeverWritten:
+            return None
+        except FileNotFoundError:
+            if not self._may_lack[array]:
+                raise
+            return None
 
     def _decoded(self, stored: StoredChunk, kind: int) -> NDArray[np.uint8]:
         """All bytes of a chunk."""
@@ -334,9 +345,10 @@ class ChunkReader:
         if self._is_blosc[kind]:
             return decode_whole(stored.whole(), layout.chunk_bytes)
         data = stored.whole()
-        for decode in self._decoders[kind]:
-            data = decode(data)
-        return np.frombuffer(data, np.uint8)
+        with codec_failures_told():
+            for decode in self._decoders[kind]:
+                data = decode(data)
+            return np.frombuffer(data, np.uint8)
 
 
 def _never_written(layout: ArrayLayout) -> NDArray[Any]:

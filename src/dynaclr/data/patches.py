@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dynaclr.data.chunks import Boxes, ChunkReader, Fault
-from dynaclr.data.faults import message_of
+from dynaclr.data.faults import is_news, message_of
 from dynaclr.data.layout import ArrayLayout, position_layout, store_layout
 from dynaclr.experiments import Position, UserError
 from dynaclr.index import pixel_of
@@ -253,7 +253,8 @@ class PatchReader:
         if faults and damaged is None:
             raise UserError(self._message(faults[0]))
         for fault in faults:
-            log.warning(self._message(fault))
+            if is_news(self.chunks.paths[fault.array], fault.index):
+                log.warning(self._message(fault))
             damaged[boxes.target[fault.boxes, 0]] = True
             out[boxes.target[fault.boxes, 0]] = 0
         _mirror(out, first, inside, self._image[source])
