@@ -114,6 +114,7 @@ class CellReader:
         places = list(zip(runs.experiment, runs.fov, strict=True))
         _tell_absent_markers(patches.markers, registry)
         positions = _positions(places, registry)
+        _tell_uneven_pixels(places, positions, registry)
         sources, self._factor = patch_sources(
             places, positions, registry, patches, self.extraction_size
         )
@@ -294,12 +295,13 @@ def at_common_size(view: Mapping[str, Tensor]) -> Tensor:
     """
     if "extent" not in view:
         return view["patch"]
-    native_BCZYX, (native, wanted) = view["patch"], view["extent"].unbind(dim=1)
+    # First of all floating point: torch indexes no unsigned 16-bit numbers on a GPU.
+    native_BCZYX, (native, wanted) = view["patch"].float(), view["extent"].unbind(dim=1)
     size = tuple(wanted[0].tolist())
-    out = native_BCZYX.new_empty((*native_BCZYX.shape[:3], *size), dtype=torch.float32)
+    out = native_BCZYX.new_empty((*native_BCZYX.shape[:3], *size))
     for height, width in torch.unique(native, dim=0).tolist():
         own = (native == native.new_tensor([height, width])).all(dim=1)
-        part = native_BCZYX[own][..., :height, :width].float()
+        part = native_BCZYX[own][..., :height, :width]
         out[own] = part if (height, width) == size else _resample(part, size)
     return out
 
@@ -342,6 +344,27 @@ def _tell_absent_markers(
             )
         if absent:
             log.warning("experiment %s: no %s; filled with zeros", name, ", ".join(absent))
+        for marker in (m for m in markers if m in entry.markers):
+            wells = [w for w in entry.condition_of_well if not entry.has_marker(marker, w)]
+            if wells:
+                told = name, marker, ", ".join(sorted(wells))
+                log.info("experiment %s: no %s in wells %s; filled with zeros", *told)
+
+
+def _tell_uneven_pixels(
+    places: list[Place], positions: list[Position], registry: Mapping[str, ExperimentConfig]
+) -> None:
+    uneven = {
+        name: position.levels[0].scale[3:]
+        for (name, _), position in zip(places, positions, strict=True)
+        if registry[name].pixel_size_um is None
+        and not math.isclose(*position.levels[0].scale[3:], rel_tol=1e-3)
+    }
+    for name, (height, width) in uneven.items():
+        log.warning(
+            "experiment %s: pixels are %g um high but %g um wide; the height is taken for both",
+            *(name, height, width),
+        )
 
 
 def _with_stores(
