@@ -27,6 +27,8 @@ from dynaclr.data.layout import ArrayLayout
 
 # Groups of chunks for each thread: the last ones to finish wait for at most one of them.
 _GROUPS_PER_THREAD = 8
+# Blosc chunks up to this many bytes are decoded whole: to tell their few blocks apart costs more.
+_SMALL = 1 << 18
 Job, Result = TypeVar("Job"), TypeVar("Result")
 _C_ORDER = (0, 1, 2, 3, 4)
 
@@ -180,9 +182,10 @@ class ChunkReader:
         self._count = self.threads or 0
         self._decoders = [None if c.is_blosc or c.is_raw else c.decoders() for c in self.layouts]
         self._is_blosc = [layout.is_blosc for layout in self.layouts]
+        self._is_raw = np.array([layout.is_raw for layout in self.layouts], bool)
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("_owner", "_files", "_cache", "_pool", "_count", "_decoders", "_is_blosc")
+        own = ("_owner", "_files", "_cache", "_pool", "_count", "_decoders", "_is_blosc", "_is_raw")
         return {name: value for name, value in self.__dict__.items() if name not in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -271,8 +274,9 @@ class ChunkReader:
             number = number * self._grid[layout[box], axis] + index[:, axis]
         number += self._first[boxes.array[box]]
         order = np.argsort(number, kind="stable")
-        box, index = box[order], index[order]
-        number, first = np.unique(number[order], return_index=True)
+        box, index, number = box[order], index[order], number[order]
+        first = self._first_pieces(number, self._is_raw[layout[box]])
+        number = number[first]
 
         corner = index * chunk[box]
         begin = np.maximum(boxes.start[box], corner)
@@ -283,6 +287,20 @@ class ChunkReader:
         )
         first_piece = np.append(first, len(box))
         return _Plan(box, corners, first_piece, number, boxes.array[box[first]], index[first])
+
+    def _first_pieces(self, number: NDArray[np.int64], raw: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Where each chunk begins among pieces in the order of their chunks.
+
+        A chunk that needs no decoding, such as a shard of a store that holds a whole batch, is
+        shared out to the threads.
+        """
+        first = np.flatnonzero(np.diff(number, prepend=-1))
+        if self._threads() == 1 or not raw.any():
+            return first
+        share = -(-len(number) // (self._threads() * _GROUPS_PER_THREAD))
+        place = np.arange(len(number))
+        place -= np.repeat(first, np.diff(np.append(first, len(number))))
+        return np.flatnonzero((place == 0) | (raw & (place % share == 0)))
 
     def _copy(self, plan: _Plan, group: range, out: NDArray[Any]) -> list[Fault]:
         """Decode a group of chunks and copy their pieces."""
@@ -320,7 +338,7 @@ class ChunkReader:
         if stored is None:
             return _Chunk(_never_written(layout), keep=False)
         with stored:
-            if self._is_blosc[kind]:
+            if self._is_blosc[kind] and layout.chunk_bytes > _SMALL:
                 return _decode_blocks(stored, layout, chunk, pieces)
             return _Chunk(_as_pixels(self._decoded(stored, kind), layout), keep=not layout.is_raw)
 

@@ -86,6 +86,16 @@ def sums_of(histogram, lowest):
     return n, total, squares
 
 
+@numba.njit(nogil=True, cache=True)
+def _places_of(histogram):
+    places, n = np.empty(histogram.size, np.int64), 0
+    for place in range(histogram.size):
+        if histogram[place]:
+            places[n] = place
+            n += 1
+    return places[:n].copy()
+
+
 def kept_as(dtype: DTypeLike) -> np.dtype:
     """Type in which pixels that are not counted are kept: one that holds their values."""
     dtype = np.dtype(dtype)
@@ -125,6 +135,39 @@ def _take_finite(pixels, out):
     return n, total, squares
 
 
+def _ascending(pixels: NDArray) -> NDArray:
+    """Sorted pixels; the array itself is used meanwhile."""
+    if pixels.dtype != np.float32:
+        return np.sort(pixels)
+    return _radix_sorted(pixels.view(np.uint32), np.empty(pixels.size, np.uint32)).view(np.float32)
+
+
+@numba.njit(nogil=True, cache=True)
+def _radix_sorted(bits, spare):
+    # Bits of numbers order as the numbers do once those of negative ones are inverted and the sign
+    # of the others is set. Three passes over 11 bits each, the lowest first.
+    places = np.zeros((3, 2048), np.int64)
+    for i in range(bits.size):
+        key = bits[i] ^ (np.uint32(0xFFFFFFFF) if bits[i] >> 31 else np.uint32(0x80000000))
+        bits[i] = key
+        places[0, key & 2047] += 1
+        places[1, (key >> 11) & 2047] += 1
+        places[2, key >> 22] += 1
+    for digit in range(3):
+        place = places[digit]
+        first = 0
+        for value in range(2048):
+            first, place[value] = first + place[value], first
+        for i in range(bits.size):
+            value = (bits[i] >> (11 * digit)) & 2047
+            spare[place[value]] = bits[i]
+            place[value] += 1
+        bits, spare = spare, bits
+    for i in range(bits.size):
+        bits[i] ^= np.uint32(0x80000000) if bits[i] >> 31 else np.uint32(0xFFFFFFFF)
+    return bits
+
+
 @dataclass
 class Tally:
     """What is kept of a set of pixels: enough to add sets up and to tell their statistics.
@@ -162,15 +205,14 @@ class Tally:
     @classmethod
     def of_histogram(cls, histogram: NDArray[np.int64], lowest: int = 0) -> Tally:
         """Tally of pixels of which `histogram[i]` have the value ``lowest + i``."""
-        places = np.flatnonzero(histogram)
+        places = _places_of(histogram)
         n, total, total_of_squares = sums_of(histogram, lowest)
         return cls(places + lowest, histogram[places], n, 0, total, total_of_squares)
 
     @classmethod
     def of_finite(cls, pixels: NDArray, n_nan: int, total: float, total_of_squares: float) -> Tally:
-        """Tally of pixels that are not counted, with their sums; it sorts and keeps the array."""
-        pixels.sort()
-        return cls(pixels, None, pixels.size, n_nan, total, total_of_squares)
+        """Tally of pixels that are not counted, with their sums; their order is lost."""
+        return cls(_ascending(pixels), None, pixels.size, n_nan, total, total_of_squares)
 
     @classmethod
     def of_nothing(cls) -> Tally:
