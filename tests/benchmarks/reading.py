@@ -1,6 +1,7 @@
 """Patches, statistics and prediction against what merely decoding or copying the same bytes takes.
 
     python tests/benchmarks/reading.py [--cases ...] [--batches 8] [--small]
+    python tests/benchmarks/reading.py --profile plates|store|prediction [--cases ...]
 
 Every case has plates of its own, made in a temporary folder (about 4 GB for all). What is compared
 runs in turns, batch by batch, and medians are given; everything has been read once before, so that
@@ -10,8 +11,10 @@ the page cache is warm. Prints the rows of the table in the README.
 from __future__ import annotations
 
 import argparse
+import cProfile
 import json
 import logging
+import pstats
 import subprocess
 import sys
 import tempfile
@@ -30,6 +33,7 @@ from plates import CHANNELS, Case, make_collection
 from dynaclr.data import (
     Cut,
     MultiExperimentDataModule,
+    MultiExperimentTripletDataset,
     NormalizationConfig,
     PatchConfig,
     SamplingConfig,
@@ -90,6 +94,22 @@ class Setup:
         )
         module.setup()
         return module
+
+    def stored(self) -> MultiExperimentTripletDataset:
+        """The same dataset with a patch store."""
+        entry = self.entry.model_copy(update={"patches": True})
+        cut = Cut(self.patches, self.patches.size, NormalizationConfig())
+        build_patches(entry, self.results / "plate", [cut])
+        dataset = self.module()._datasets["train"]
+        assert dataset.reader._stores
+        return dataset
+
+    def predict(self) -> None:
+        """Read all cells in the order of the index, as embedding does."""
+        reader, n = self.dataset.reader, len(self.index)
+        reader.keep_frames(2)
+        for start in range(0, n, 512):
+            reader.read(np.arange(start, min(start + 512, n)))
 
     def places(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
         """Field of view, frame and first pixel of each patch."""
@@ -228,11 +248,8 @@ def from_plates(setup: Setup, rounds: int) -> dict[str, float]:
 def from_store(setup: Setup, rounds: int) -> dict[str, float]:
     """The same batches from a patch store, and its bytes read as contiguous blocks."""
     drawn = setup.batches[:rounds]
+    dataset = setup.stored()
     folder = setup.results / "plate"
-    entry = setup.entry.model_copy(update={"patches": True})
-    build_patches(entry, folder, [Cut(setup.patches, setup.patches.size, NormalizationConfig())])
-    dataset = setup.module()._datasets["train"]
-    assert dataset.reader._stores
     plain, stored = setup.dataset.__getitems__(drawn[0]), dataset.__getitems__(drawn[0])
     assert np.array_equal(pixels_of(plain), pixels_of(stored))
     n_bytes = pixels_of(stored).nbytes
@@ -259,28 +276,43 @@ def from_store(setup: Setup, rounds: int) -> dict[str, float]:
 
 def passes(setup: Setup, rounds: int) -> dict[str, float]:
     """Statistics, and the reading of a prediction pass, against decoding every chunk once."""
-    every, reader = setup.every_chunk(), setup.dataset.reader
+    every = setup.every_chunk()
     patches = setup.unique_chunks(np.arange(len(setup.index)))
     patches = {key: patches.get(key, []) for key in every}
-    reader.keep_frames(2)
 
     def decode(_: int) -> None:
         for _pixels in setup.decoded(every):
             pass
 
-    def predict(_: int) -> None:
-        for start in range(0, len(setup.index), 512):
-            reader.read(np.arange(start, min(start + 512, len(setup.index))))
-
     return in_turns(
         {
             "statistics": lambda _: statistics_table(setup.entry, THREADS),
-            "prediction": predict,
+            "prediction": lambda _: setup.predict(),
             "decode": decode,
             "decode and cut": lambda _: setup.predicted(patches),
         },
         rounds,
     )
+
+
+def profile(case: Case, what: str, rounds: int) -> None:
+    """Print where one thread spends its time when it reads from plates, a store, or all cells."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        setup = Setup(case, Path(folder))
+        dataset = setup.stored() if what == "store" else setup.dataset
+
+        def run() -> None:
+            if what == "prediction":
+                setup.predict()
+                return
+            for drawn in setup.batches[:rounds]:
+                dataset.__getitems__(drawn)
+
+        run()
+        profiler = cProfile.Profile()
+        profiler.runcall(run)
+        pstats.Stats(profiler).sort_stats("tottime").print_stats(15)
 
 
 def run_case(case: Case, rounds: int) -> dict[str, float]:
@@ -310,9 +342,16 @@ def main() -> None:
     parser.add_argument("--cases", type=int, nargs="+", help="numbers of the cases, from 0")
     parser.add_argument("--batches", type=int, default=8, help="batches timed")
     parser.add_argument("--small", action="store_true", help="tiny plates, to see that it runs")
+    parser.add_argument("--profile", choices=["plates", "store", "prediction"])
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     cases = SMALL if chosen.small else CASES
+    if chosen.profile:
+        logging.disable(logging.WARNING)
+        for number in chosen.cases or range(len(cases)):
+            print(cases[number].name)
+            profile(cases[number], chosen.profile, chosen.batches)
+        return
     if chosen.one is not None:
         logging.disable(logging.WARNING)
         torch.set_num_threads(THREADS)

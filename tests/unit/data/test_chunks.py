@@ -370,9 +370,9 @@ def test_cache_lets_go_of_what_was_used_longest_ago(tmp_path, monkeypatch):
     chunk_bytes = layout_of(read_array_metadata(tmp_path / "a")).chunk_bytes
     reader = reader_of(tmp_path / "a", cache_bytes=2 * chunk_bytes, threads=1)
     for plane in (0, 1, 0, 2, 0, 1):
-        start = np.array([[0, 0, plane, 0, 0]])
+        start, side = np.array([[0, 0, plane, 0, 0]]), np.array([1, 1, 1, 4, 4])
         out = np.zeros((1, 1, 1, 4, 4), np.uint16)
-        reader.read(Boxes(np.zeros(1, int), start, start + np.array([1, 1, 1, 4, 4]), 0 * start), out)
+        reader.read(Boxes(np.zeros(1, int), start, start + side, 0 * start), out)
         np.testing.assert_array_equal(out[0, 0, 0], array[0, 0, plane, :4, :4])
         assert reader._cache.held <= 2 * chunk_bytes
     # Of plane 0, used in between, nothing is read again; plane 1 had to leave for plane 2.
