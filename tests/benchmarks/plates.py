@@ -31,12 +31,14 @@ class Case:
     fovs: int = 8
     frames: int = 20
     cells: int = 100
+    dtype: str = "uint16"
 
     @property
     def name(self) -> str:
         """Short name for tables."""
         kind = "sharded" if self.sharded else "planes" if self.chunk == self.edge else "chunks"
-        return f"{self.chunk} {kind}, {'3-D' if self.depth > 1 else '2-D'}"
+        dtype = "" if self.dtype == "uint16" else f", {self.dtype}"
+        return f"{self.chunk} {kind}, {'3-D' if self.depth > 1 else '2-D'}{dtype}"
 
 
 def make_collection(case: Case, folder: Path) -> tuple[Path, Path, ExperimentConfig]:
@@ -74,14 +76,16 @@ def make_plate(case: Case, fovs: list[str], path: Path) -> None:
     ) as plate:
         positions = [plate.create_position(*fov.split("/")) for fov in fovs]
         arrays = [
-            position.create_zeros("0", shape, np.uint16, chunks=chunks, shards_ratio=ratio)
+            position.create_zeros(
+                "0", shape, np.dtype(case.dtype), chunks=chunks, shards_ratio=ratio
+            )
             for position in positions
         ]
         smooth = gaussian_filter(rng.normal(size=(case.edge, case.edge)), 3)
         scene = 1000 + 200 * smooth / smooth.std()
         for t in range(case.frames):
             noise = rng.normal(0, 20, shape[1:]).astype(np.float32)
-            arrays[0][t] = (scene + noise).clip(0, 65535).astype(np.uint16)
+            arrays[0][t] = (scene + noise).clip(0, 65535).astype(case.dtype)
     for fov in fovs[1:]:
         shutil.rmtree(path / fov / "0")
         shutil.copytree(path / fovs[0] / "0", path / fov / "0", copy_function=os.link)

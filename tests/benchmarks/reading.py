@@ -1,6 +1,7 @@
 """Patches, statistics and prediction against what merely decoding or copying the same bytes takes.
 
     python tests/benchmarks/reading.py [--cases ...] [--batches 8] [--small]
+    python tests/benchmarks/reading.py --profile plates|store|prediction [--cases ...]
 
 Every case has plates of its own, made in a temporary folder (about 4 GB for all). What is compared
 runs in turns, batch by batch, and medians are given; everything has been read once before, so that
@@ -10,12 +11,15 @@ the page cache is warm. Prints the rows of the table in the README.
 from __future__ import annotations
 
 import argparse
+import cProfile
 import json
 import logging
+import pstats
 import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,6 +33,7 @@ from plates import CHANNELS, Case, make_collection
 from dynaclr.data import (
     Cut,
     MultiExperimentDataModule,
+    MultiExperimentTripletDataset,
     NormalizationConfig,
     PatchConfig,
     SamplingConfig,
@@ -41,10 +46,20 @@ from dynaclr.experiments import Plate
 
 SIZE, ANCHORS, THREADS = 160, 128, 2
 CASES = [
-    Case(edge, chunk, sharded, depth)
-    for depth in (1, 5)
-    for edge, chunk, sharded in ((1024, 1024, 0), (2048, 2048, 0), (2048, 256, 0), (2048, 256, 1))
+    *(
+        Case(edge, chunk, sharded, depth)
+        for depth in (1, 5)
+        for edge, chunk, sharded in (
+            (1024, 1024, 0),
+            (2048, 2048, 0),
+            (2048, 256, 0),
+            (2048, 256, 1),
+        )
+    ),
+    Case(1024, 1024, dtype="float32"),
 ]
+# Chunks that tensorstore decodes ahead of the one that is used.
+AHEAD = 16
 SMALL = [Case(256, 256, fovs=4, frames=6, cells=30), Case(256, 64, True, 3, 4, 6, 30)]
 
 
@@ -80,18 +95,33 @@ class Setup:
         module.setup()
         return module
 
-    def places(self, drawn: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Field of view, frame and first pixel of each patch of a batch."""
-        rows = drawn[:, :2].T.ravel()
+    def stored(self) -> MultiExperimentTripletDataset:
+        """The same dataset with a patch store."""
+        entry = self.entry.model_copy(update={"patches": True})
+        cut = Cut(self.patches, self.patches.size, NormalizationConfig())
+        build_patches(entry, self.results / "plate", [cut])
+        dataset = self.module()._datasets["train"]
+        assert dataset.reader._stores
+        return dataset
+
+    def predict(self) -> None:
+        """Read all cells in the order of the index, as embedding does."""
+        reader, n = self.dataset.reader, len(self.index)
+        reader.keep_frames(2)
+        for start in range(0, n, 512):
+            reader.read(np.arange(start, min(start + 512, n)))
+
+    def places(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Field of view, frame and first pixel of each patch."""
         first = (
             patch_origin(self.index.column(axis)[rows], self.size, self.case.edge)
             for axis in ("y", "x")
         )
         return self.fov[rows], self.index.column("t")[rows], *first
 
-    def unique_chunks(self, drawn: np.ndarray) -> dict[tuple[int, ...], list[int]]:
-        """Chunks that a batch touches, and its patches in each."""
-        fov, t, y, x = self.places(drawn)
+    def unique_chunks(self, rows: np.ndarray) -> dict[tuple[int, ...], list[int]]:
+        """Chunks that patches touch, and the number of its patches in each."""
+        fov, t, y, x = (place.tolist() for place in self.places(rows))
         edge, found = self.chunk[3], {}
         for b in range(len(fov)):
             for c in range(len(CHANNELS)):
@@ -101,42 +131,67 @@ class Setup:
                             found.setdefault((fov[b], t[b], c, z, cy, cx), []).append(b)
         return found
 
-    def ceiling(self, drawn: np.ndarray, chunks: dict[tuple[int, ...], list[int]]) -> np.ndarray:
-        """Decode each chunk of a batch once with tensorstore and slice it."""
-        _, _, y, x = self.places(drawn)
-        size, edge = self.size, self.chunk[3]
-        out = np.zeros((len(y), len(CHANNELS), self.case.depth, size, size), np.uint16)
+    def empty(self, n: int) -> np.ndarray:
+        """An array for some patches."""
+        shape = (n, len(CHANNELS), self.case.depth, self.size, self.size)
+        return np.empty(shape, self.arrays[0].dtype.numpy_dtype)
+
+    def ceiling(self, rows: np.ndarray, chunks: dict[tuple[int, ...], list[int]]) -> np.ndarray:
+        """Decode each chunk that patches touch once with tensorstore and slice it."""
+        _, _, y, x = (place.tolist() for place in self.places(rows))
+        out = self.empty(len(rows))
         for (key, patches), pixels in zip(chunks.items(), self.decoded(chunks), strict=True):
-            c, z, top, left = key[2], key[3], key[4] * edge, key[5] * edge
             for b in patches:
-                y0, y1 = max(y[b], top), min(y[b] + size, top + edge)
-                x0, x1 = max(x[b], left), min(x[b] + size, left + edge)
-                part = pixels[y0 - top : y1 - top, x0 - left : x1 - left]
-                out[b, c, z, y0 - y[b] : y1 - y[b], x0 - x[b] : x1 - x[b]] = part
+                self.cut(pixels, key, y[b], x[b], out[b])
         return out
 
-    def one_by_one(self, drawn: np.ndarray) -> np.ndarray:
-        """Read a batch patch by patch, as a dataset that knows single samples does."""
+    def cut(
+        self, pixels: np.ndarray, key: tuple[int, ...], y: int, x: int, out: np.ndarray
+    ) -> None:
+        """Copy what a decoded chunk holds of a patch."""
+        size, edge = self.size, self.chunk[3]
+        c, z, top, left = key[2], key[3], key[4] * edge, key[5] * edge
+        y0, y1 = max(y, top), min(y + size, top + edge)
+        x0, x1 = max(x, left), min(x + size, left + edge)
+        part = pixels[y0 - top : y1 - top, x0 - left : x1 - left]
+        out[c, z, y0 - y : y1 - y, x0 - x : x1 - x] = part
+
+    def predicted(self, chunks: dict[tuple[int, ...], list[int]]) -> None:
+        """Decode every chunk once with tensorstore and cut all cells out of it, frame by frame."""
+        _, _, y, x = (place.tolist() for place in self.places(np.arange(len(self.index))))
+        frame, out = None, None
+        for (key, patches), pixels in zip(chunks.items(), self.decoded(chunks), strict=True):
+            if key[:2] != frame:
+                frame, out = key[:2], self.empty(self.case.cells)
+            for b in patches:
+                # All cells are seen in all frames, and rows are in the order of frames.
+                self.cut(pixels, key, y[b], x[b], out[b % self.case.cells])
+
+    def one_by_one(self, rows: np.ndarray) -> np.ndarray:
+        """Read patches one by one, as a dataset that knows single samples does."""
         size = self.size
         return np.stack(
             [
                 self.arrays[f][t, :, :, y : y + size, x : x + size].read().result()
-                for f, t, y, x in zip(*self.places(drawn), strict=True)
+                for f, t, y, x in zip(*self.places(rows), strict=True)
             ]
         )
 
     def decoded(self, chunks: list[tuple[int, ...]]) -> Iterator[np.ndarray]:
-        """Whole chunks, a few at a time, so that all cores decode."""
-        keys, edge = list(chunks), self.chunk[3]
-        for begin in range(0, len(keys), 16):
-            futures = [
-                self.arrays[fov][
-                    t, c, z, cy * edge : (cy + 1) * edge, cx * edge : (cx + 1) * edge
-                ].read()
-                for fov, t, c, z, cy, cx in keys[begin : begin + 16]
-            ]
-            for future in futures:
-                yield future.result()
+        """Whole chunks, of which some are always on their way, so that all cores decode."""
+        waiting: deque[ts.Future] = deque()
+        for key in chunks:
+            waiting.append(self.begun(*key))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    def begun(self, fov: int, t: int, c: int, z: int, cy: int, cx: int) -> ts.Future:
+        """The reading of a whole chunk."""
+        edge = self.chunk[3]
+        rows, columns = (slice(i * edge, (i + 1) * edge) for i in (cy, cx))
+        return self.arrays[fov][t, c, z, rows, columns].read()
 
     def every_chunk(self) -> list[tuple[int, ...]]:
         """All chunks of the plate, in order."""
@@ -175,15 +230,16 @@ def pixels_of(batch: dict) -> np.ndarray:
 def from_plates(setup: Setup, rounds: int) -> dict[str, float]:
     """Training batches straight from the plate."""
     drawn = setup.batches[:rounds]
-    chunks = [setup.unique_chunks(batch) for batch in drawn]
-    wanted = setup.ceiling(drawn[0], chunks[0])
+    rows = [batch[:, :2].T.ravel() for batch in drawn]
+    chunks = [setup.unique_chunks(batch) for batch in rows]
+    wanted = setup.ceiling(rows[0], chunks[0])
     assert np.array_equal(pixels_of(setup.dataset.__getitems__(drawn[0])), wanted)
-    assert np.array_equal(setup.one_by_one(drawn[0]), wanted)
+    assert np.array_equal(setup.one_by_one(rows[0]), wanted)
     return in_turns(
         {
             "ours": lambda i: setup.dataset.__getitems__(drawn[i]),
-            "decode and slice": lambda i: setup.ceiling(drawn[i], chunks[i]),
-            "patch by patch": lambda i: setup.one_by_one(drawn[i]),
+            "decode and slice": lambda i: setup.ceiling(rows[i], chunks[i]),
+            "patch by patch": lambda i: setup.one_by_one(rows[i]),
         },
         min(rounds, len(drawn)),
     ) | {"chunks of a batch": float(np.mean([len(found) for found in chunks]))}
@@ -192,11 +248,8 @@ def from_plates(setup: Setup, rounds: int) -> dict[str, float]:
 def from_store(setup: Setup, rounds: int) -> dict[str, float]:
     """The same batches from a patch store, and its bytes read as contiguous blocks."""
     drawn = setup.batches[:rounds]
+    dataset = setup.stored()
     folder = setup.results / "plate"
-    entry = setup.entry.model_copy(update={"patches": True})
-    build_patches(entry, folder, [Cut(setup.patches, setup.patches.size, NormalizationConfig())])
-    dataset = setup.module()._datasets["train"]
-    assert dataset.reader._stores
     plain, stored = setup.dataset.__getitems__(drawn[0]), dataset.__getitems__(drawn[0])
     assert np.array_equal(pixels_of(plain), pixels_of(stored))
     n_bytes = pixels_of(stored).nbytes
@@ -223,25 +276,43 @@ def from_store(setup: Setup, rounds: int) -> dict[str, float]:
 
 def passes(setup: Setup, rounds: int) -> dict[str, float]:
     """Statistics, and the reading of a prediction pass, against decoding every chunk once."""
-    every, reader = setup.every_chunk(), setup.dataset.reader
-    reader.keep_frames(2)
+    every = setup.every_chunk()
+    patches = setup.unique_chunks(np.arange(len(setup.index)))
+    patches = {key: patches.get(key, []) for key in every}
 
     def decode(_: int) -> None:
         for _pixels in setup.decoded(every):
             pass
 
-    def predict(_: int) -> None:
-        for start in range(0, len(setup.index), 512):
-            reader.read(np.arange(start, min(start + 512, len(setup.index))))
-
     return in_turns(
         {
             "statistics": lambda _: statistics_table(setup.entry, THREADS),
-            "prediction": predict,
+            "prediction": lambda _: setup.predict(),
             "decode": decode,
+            "decode and cut": lambda _: setup.predicted(patches),
         },
         rounds,
     )
+
+
+def profile(case: Case, what: str, rounds: int) -> None:
+    """Print where one thread spends its time when it reads from plates, a store, or all cells."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        setup = Setup(case, Path(folder))
+        dataset = setup.stored() if what == "store" else setup.dataset
+
+        def run() -> None:
+            if what == "prediction":
+                setup.predict()
+                return
+            for drawn in setup.batches[:rounds]:
+                dataset.__getitems__(drawn)
+
+        run()
+        profiler = cProfile.Profile()
+        profiler.runcall(run)
+        pstats.Stats(profiler).sort_stats("tottime").print_stats(15)
 
 
 def run_case(case: Case, rounds: int) -> dict[str, float]:
@@ -260,6 +331,7 @@ def run_case(case: Case, rounds: int) -> dict[str, float]:
         "times from plates": store["from the plate"] / store["ours"],
         "statistics of decoding": whole["decode"] / whole["statistics"],
         "prediction of decoding": whole["decode"] / whole["prediction"],
+        "of decode and cut": whole["decode and cut"] / whole["prediction"],
         "decoded planes/s": case.fovs * case.frames * 2 * case.depth / whole["decode"],
     }
 
@@ -270,9 +342,16 @@ def main() -> None:
     parser.add_argument("--cases", type=int, nargs="+", help="numbers of the cases, from 0")
     parser.add_argument("--batches", type=int, default=8, help="batches timed")
     parser.add_argument("--small", action="store_true", help="tiny plates, to see that it runs")
+    parser.add_argument("--profile", choices=["plates", "store", "prediction"])
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     cases = SMALL if chosen.small else CASES
+    if chosen.profile:
+        logging.disable(logging.WARNING)
+        for number in chosen.cases or range(len(cases)):
+            print(cases[number].name)
+            profile(cases[number], chosen.profile, chosen.batches)
+        return
     if chosen.one is not None:
         logging.disable(logging.WARNING)
         torch.set_num_threads(THREADS)

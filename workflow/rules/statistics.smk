@@ -22,7 +22,8 @@ rule statistics:
     threads: lambda wildcards: 2 if megapixels(wildcards.experiment)[0] > 500 else 1
     resources:
         **needs(
-            lambda wildcards: 200 + 40 * megapixels(wildcards.experiment)[1],
+            # Beside the libraries, each thread has up to 100 MB of histograms or of pixels to sort.
+            lambda wildcards: 450 + 40 * megapixels(wildcards.experiment)[1],
             lambda wildcards: megapixels(wildcards.experiment)[0] / 600,
         ),
         together=1,

@@ -22,9 +22,10 @@ from dynaclr.data.lookup import (
     leading_markers,
     normalizers,
 )
+from dynaclr.data.markers import check_some_marker
 from dynaclr.data.patches import PatchReader, PatchSource, depth_window
 from dynaclr.data.stored import PatchStore, find_store
-from dynaclr.experiments import ExperimentConfig, Plate, Position, UserError
+from dynaclr.experiments import ExperimentConfig, Plate, Position
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.index.fovs import FovRuns
 from dynaclr.index.markers import MarkerPairs
@@ -123,6 +124,7 @@ class CellReader:
         _tell_absent_markers(patches.markers, registry)
         plates = {name: Plate(registry[name].data_path) for name in dict(places)}
         positions = [plates[name].positions[fov] for name, fov in places]
+        _tell_uneven_pixels(places, positions, registry)
         sources, self._factor = patch_sources(
             places, positions, registry, patches, self.extraction_size
         )
@@ -304,12 +306,13 @@ def at_common_size(view: Mapping[str, Tensor]) -> Tensor:
     """
     if "extent" not in view:
         return view["patch"]
-    native_BCZYX, (native, wanted) = view["patch"], view["extent"].unbind(dim=1)
+    # First of all floating point: torch indexes no unsigned 16-bit numbers on a GPU.
+    native_BCZYX, (native, wanted) = view["patch"].float(), view["extent"].unbind(dim=1)
     size = tuple(wanted[0].tolist())
-    out = native_BCZYX.new_empty((*native_BCZYX.shape[:3], *size), dtype=torch.float32)
+    out = native_BCZYX.new_empty((*native_BCZYX.shape[:3], *size))
     for height, width in torch.unique(native, dim=0).tolist():
         own = (native == native.new_tensor([height, width])).all(dim=1)
-        part = native_BCZYX[own][..., :height, :width].float()
+        part = native_BCZYX[own][..., :height, :width]
         out[own] = part if (height, width) == size else _resample(part, size)
     return out
 
@@ -322,36 +325,35 @@ def _resample(native_BCZYX: Tensor, size: tuple[int, int]) -> Tensor:
     return resampled.reshape(b, c, z, *size)
 
 
-def check_markers(markers: tuple[str, ...], registry: Mapping[str, ExperimentConfig]) -> None:
-    """Every marker must be in some experiment; one that some experiments lack is zeros there.
-
-    Raises
-    ------
-    UserError
-        When no experiment has a marker.
-    """
-    known = {marker for entry in registry.values() for marker in entry.markers}
-    for marker in markers:
-        if marker not in known:
-            raise UserError(
-                f"marker {marker!r}: no experiment of {', '.join(registry)} has it. "
-                f"Known markers: {', '.join(sorted(known))}. Correct `data.patches.markers`."
-            )
-
-
 def _tell_absent_markers(
     markers: tuple[str, ...], registry: Mapping[str, ExperimentConfig]
 ) -> None:
     for name, entry in registry.items():
+        check_some_marker(markers, name, entry)
         absent = [marker for marker in markers if marker not in entry.markers]
-        if len(absent) == len(markers):
-            raise UserError(
-                f"experiment {name}: has none of the markers {', '.join(markers)}, only "
-                f"{', '.join(entry.markers)}. Correct `marker` under its `channels`, or leave the "
-                "experiment out."
-            )
         if absent:
             log.warning("experiment %s: no %s; filled with zeros", name, ", ".join(absent))
+        for marker in (m for m in markers if m in entry.markers):
+            wells = [w for w in entry.condition_of_well if not entry.has_marker(marker, w)]
+            if wells:
+                told = name, marker, ", ".join(sorted(wells))
+                log.info("experiment %s: no %s in wells %s; filled with zeros", *told)
+
+
+def _tell_uneven_pixels(
+    places: list[Place], positions: list[Position], registry: Mapping[str, ExperimentConfig]
+) -> None:
+    uneven = {
+        name: position.levels[0].scale[3:]
+        for (name, _), position in zip(places, positions, strict=True)
+        if registry[name].pixel_size_um is None
+        and not math.isclose(*position.levels[0].scale[3:], rel_tol=1e-3)
+    }
+    for name, (height, width) in uneven.items():
+        log.warning(
+            "experiment %s: pixels are %g um high but %g um wide; the height is taken for both",
+            *(name, height, width),
+        )
 
 
 def _spans(

@@ -21,12 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynaclr.data.blosc import BloscBlocks, decode_whole
-from dynaclr.data.faults import UNREADABLE, reason_of
-from dynaclr.data.files import ChunkFiles, StoredChunk
+from dynaclr.data.faults import UNREADABLE, codec_failures_told, reason_of
+from dynaclr.data.files import ChunkFiles, NeverWritten, StoredChunk
 from dynaclr.data.layout import ArrayLayout
 
 # Groups of chunks for each thread: the last ones to finish wait for at most one of them.
 _GROUPS_PER_THREAD = 8
+# Blosc chunks up to this many bytes are decoded whole: to tell their few blocks apart costs more.
+_SMALL = 1 << 18
 Job, Result = TypeVar("Job"), TypeVar("Result")
 _C_ORDER = (0, 1, 2, 3, 4)
 
@@ -64,6 +66,8 @@ class Fault:
         Boxes that need it.
     array : int
         Number of its array.
+    index : tuple of int
+        Its place in the grid of chunks.
     place : tuple of int
         Indices (t, c, z, y, x) of the first of its pixels that is needed.
     reason : str
@@ -72,6 +76,7 @@ class Fault:
 
     boxes: NDArray[np.int64]
     array: int
+    index: tuple[int, ...]
     place: tuple[int, ...]
     reason: str
 
@@ -177,9 +182,10 @@ class ChunkReader:
         self._count = self.threads or 0
         self._decoders = [None if c.is_blosc or c.is_raw else c.decoders() for c in self.layouts]
         self._is_blosc = [layout.is_blosc for layout in self.layouts]
+        self._is_raw = np.array([layout.is_raw for layout in self.layouts], bool)
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("_owner", "_files", "_cache", "_pool", "_count", "_decoders", "_is_blosc")
+        own = ("_owner", "_files", "_cache", "_pool", "_count", "_decoders", "_is_blosc", "_is_raw")
         return {name: value for name, value in self.__dict__.items() if name not in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -235,11 +241,8 @@ class ChunkReader:
         """
         kind = int(self.layout_of[array])
         layout = self.layouts[kind]
-        try:
-            stored = self._files.open(array, layout, index)
-        except FileNotFoundError:
-            if not self._may_lack[array]:
-                raise
+        stored = self._opened(array, layout, index)
+        if stored is None:
             return _never_written(layout)
         with stored:
             return _as_pixels(self._decoded(stored, kind), layout)
@@ -271,8 +274,9 @@ class ChunkReader:
             number = number * self._grid[layout[box], axis] + index[:, axis]
         number += self._first[boxes.array[box]]
         order = np.argsort(number, kind="stable")
-        box, index = box[order], index[order]
-        number, first = np.unique(number[order], return_index=True)
+        box, index, number = box[order], index[order], number[order]
+        first = self._first_pieces(number, self._is_raw[layout[box]])
+        number = number[first]
 
         corner = index * chunk[box]
         begin = np.maximum(boxes.start[box], corner)
@@ -283,6 +287,20 @@ class ChunkReader:
         )
         first_piece = np.append(first, len(box))
         return _Plan(box, corners, first_piece, number, boxes.array[box[first]], index[first])
+
+    def _first_pieces(self, number: NDArray[np.int64], raw: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Where each chunk begins among pieces in the order of their chunks.
+
+        A chunk that needs no decoding, such as a shard of a store that holds a whole batch, is
+        shared out to the threads.
+        """
+        first = np.flatnonzero(np.diff(number, prepend=-1))
+        if self._threads() == 1 or not raw.any():
+            return first
+        share = -(-len(number) // (self._threads() * _GROUPS_PER_THREAD))
+        place = np.arange(len(number))
+        place -= np.repeat(first, np.diff(np.append(first, len(number))))
+        return np.flatnonzero((place == 0) | (raw & (place % share == 0)))
 
     def _copy(self, plan: _Plan, group: range, out: NDArray[Any]) -> list[Fault]:
         """Decode a group of chunks and copy their pieces."""
@@ -299,7 +317,8 @@ class ChunkReader:
             except UNREADABLE as error:
                 place = np.array(index) * self._chunk[self.layout_of[array]] + own[0][10:15]
                 boxes = plan.box[offset + bounds[u] : offset + bounds[u + 1]]
-                faults.append(Fault(boxes, array, tuple(place.tolist()), reason_of(error)))
+                reason = reason_of(error)
+                faults.append(Fault(boxes, array, index, tuple(place.tolist()), reason))
                 continue
             pixels = chunk.pixels
             for b, c, z, y, x, _, c1, z1, y1, x1, t, k, i, j, l, _, k1, i1, j1, l1 in own:  # noqa: E741
@@ -315,16 +334,26 @@ class ChunkReader:
         layout, chunk = self.layouts[kind], self._cache.take(number)
         if chunk is not None and (chunk.valid is None or not _lacking(pieces, layout, chunk).any()):
             return chunk
+        stored = self._opened(array, layout, index)
+        if stored is None:
+            return _Chunk(_never_written(layout), keep=False)
+        with stored:
+            if self._is_blosc[kind] and layout.chunk_bytes > _SMALL:
+                return _decode_blocks(stored, layout, chunk, pieces)
+            return _Chunk(_as_pixels(self._decoded(stored, kind), layout), keep=not layout.is_raw)
+
+    def _opened(
+        self, array: int, layout: ArrayLayout, index: tuple[int, ...]
+    ) -> StoredChunk | None:
+        """The bytes of a chunk; None of one that was never written."""
         try:
-            stored = self._files.open(array, layout, index)
+            return self._files.open(array, layout, index)
+        except NeverWritten:
+            return None
         except FileNotFoundError:
             if not self._may_lack[array]:
                 raise
-            return _Chunk(_never_written(layout), keep=False)
-        with stored:
-            if self._is_blosc[kind]:
-                return _decode_blocks(stored, layout, chunk, pieces)
-            return _Chunk(_as_pixels(self._decoded(stored, kind), layout), keep=not layout.is_raw)
+            return None
 
     def _decoded(self, stored: StoredChunk, kind: int) -> NDArray[np.uint8]:
         """All bytes of a chunk."""
@@ -334,9 +363,10 @@ class ChunkReader:
         if self._is_blosc[kind]:
             return decode_whole(stored.whole(), layout.chunk_bytes)
         data = stored.whole()
-        for decode in self._decoders[kind]:
-            data = decode(data)
-        return np.frombuffer(data, np.uint8)
+        with codec_failures_told():
+            for decode in self._decoders[kind]:
+                data = decode(data)
+            return np.frombuffer(data, np.uint8)
 
 
 def _never_written(layout: ArrayLayout) -> NDArray[Any]:

@@ -16,10 +16,11 @@ from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 from torch import nn
 
-from dynaclr.data.cells import CellReader, PatchConfig, at_common_size, check_markers
+from dynaclr.data.cells import CellReader, PatchConfig, at_common_size
 from dynaclr.data.dataset import Batch, IndexColumn, MultiExperimentTripletDataset
 from dynaclr.data.loading import ResumableLoader
 from dynaclr.data.lookup import NormalizationConfig, read_statistics
+from dynaclr.data.markers import check_markers
 from dynaclr.data.pairing import POSITIVES, TAU_RANGE, as_names, offsets_of_all
 from dynaclr.experiments import UserError
 from dynaclr.experiments.registry import nearest
@@ -114,7 +115,8 @@ class MultiExperimentDataModule(LightningDataModule):
     num_workers : int
         Processes that read batches; 0 reads in the training process.
     cache_mb : int
-        Most megabytes of decoded chunks kept in each reading process.
+        Most megabytes of decoded chunks kept in each reading process; where the training process
+        reads, each split has half of it.
     unreadable : {"error", "skip"}
         Whether pixels that are missing or damaged end the training, or the pairs that need them
         are replaced by others of the batch, told and counted.
@@ -254,13 +256,15 @@ class MultiExperimentDataModule(LightningDataModule):
         }
 
     def _reader(self, statistics: pd.DataFrame, extraction_size: tuple[int, int]) -> CellReader:
+        # A worker reads one of the splits, this process both.
+        cache_bytes = (self.cache_mb << 20) // (1 if self.num_workers else 2)
         return CellReader(
             self.index,
             self.index.registry,
             statistics,
             self.patches,
             self.normalization,
-            self.cache_mb << 20,
+            cache_bytes,
             extraction_size,
             self.experiments,
         )

@@ -2,20 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import errno
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from dynaclr.experiments import Plate
+from dynaclr.experiments import UserError
+from dynaclr.experiments.plate import read_position
 
-# What reading and decoding raise when a file is lost, cut off or damaged.
+log = logging.getLogger(__name__)
+
+# What reading and decoding raise; `reason_of` tells chunks that are lost from a machine at its end.
 UNREADABLE = (OSError, ValueError, RuntimeError)
+_MISSING = (errno.ENOENT, errno.ENOTDIR)
+_BROKEN_DISK = (errno.EIO, errno.ESTALE)
+# Chunks that this process has warned of.
+_told: set[tuple[str, tuple[int, ...]]] = set()
+
+
+@contextmanager
+def codec_failures_told() -> Iterator[None]:
+    """Turn whatever a codec raises of damaged bytes into one kind of error.
+
+    Raises
+    ------
+    ValueError
+        When a codec fails.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        # Each codec has errors of its own: EOFError, zlib.error, lzma.LZMAError, ...
+        raise ValueError(str(error) or type(error).__name__) from error
 
 
 def reason_of(error: Exception) -> str:
-    """Say in a few words why a chunk cannot be read."""
-    if isinstance(error, FileNotFoundError):
+    """Say in a few words why a chunk cannot be read.
+
+    Raises
+    ------
+    UserError
+        When that says nothing of the chunk: too many files are open, reading is not permitted.
+    """
+    if not isinstance(error, OSError):
+        return f"the chunk is damaged: {error}"
+    if error.errno in _MISSING:
         return "the chunk is missing"
-    return f"the chunk is damaged: {error}"
+    if error.errno in _BROKEN_DISK:
+        return f"the chunk is damaged: {error.strerror}"
+    raise UserError(
+        f"{error}: a chunk cannot be read, though it may be whole. Correct that and run again."
+    ) from error
+
+
+class UnreadableChunk(UserError):
+    """A chunk that is lost."""
 
 
 def message_of(path: str, place: Sequence[int], reason: str) -> str:
@@ -31,11 +75,22 @@ def message_of(path: str, place: Sequence[int], reason: str) -> str:
     """
     *plate, row, column, fov, _ = Path(path).parts
     name = f"{row}/{column}/{fov}"
-    position = Plate(Path(*plate)).positions[name]
-    advice = "Copy the plate again, or exclude this field of view."
+    position = read_position(Path(*plate), name)
+    advice = (
+        "Copy the plate again, exclude this field of view, or say `unreadable: skip` in the "
+        "experiment's entry (and under `data` in the training configuration)."
+    )
     if "missing" in reason:
         advice += " If the plate's writer leaves out empty chunks, say `empty_chunks: true`."
     return (
         f"{position.path}: cannot read frame {place[0]} of field of view {name}, channel "
         f"{position.channels[place[1]]} ({reason}). {advice}"
     )
+
+
+def is_news(path: str, index: tuple[int, ...]) -> bool:
+    """Whether this process asks for the first time about a chunk that cannot be read."""
+    if (path, index) in _told:
+        return False
+    _told.add((path, index))
+    return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import resource
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -15,12 +16,17 @@ from numpy.typing import NDArray
 
 from dynaclr.data.layout import ArrayLayout
 
-# Shards whose index is remembered, some kilobytes each, and files that stay mapped.
+# Shards whose index is remembered, some kilobytes each, and most files that stay mapped: a mapping
+# holds a descriptor, and a process may have several readers.
 _INDEXES = 1024
-_MAPS = 128
+_MAPS, _SHARE_OF_DESCRIPTORS = 128, 8
 _NOT_THERE = np.uint64(2**64 - 1)
 # Chunks up to this many bytes are read whole: one call costs more than the bytes that are left out.
 _SMALL = 1 << 18
+
+
+class NeverWritten(LookupError):
+    """A shard is there, and its index says that nobody has written the chunk."""
 
 
 class StoredChunk:
@@ -43,7 +49,9 @@ class StoredChunk:
         self._offset = offset
         self._length = length
         self._mapping = mapping
-        self._data = self.whole() if descriptor is not None and length <= _SMALL else None
+        self._data: bytes | None = None
+        if descriptor is not None and length <= _SMALL:
+            self._data = self.whole()
 
     def __enter__(self) -> StoredChunk:
         return self
@@ -63,6 +71,8 @@ class StoredChunk:
 
     def whole(self) -> bytes:
         """All of the chunk's bytes."""
+        if self._data is not None:
+            return self._data
         return os.pread(self._descriptor, self._length, self._offset)
 
     def mapped(self, n_bytes: int) -> NDArray[np.uint8]:
@@ -93,6 +103,10 @@ class ChunkFiles:
         self._indexes: OrderedDict[str, NDArray[np.uint64]] = OrderedDict()
         self._maps: OrderedDict[str, NDArray[np.uint8]] = OrderedDict()
         self._lock = threading.Lock()
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._n_maps = _MAPS
+        if descriptors != resource.RLIM_INFINITY:
+            self._n_maps = min(_MAPS, max(descriptors // _SHARE_OF_DESCRIPTORS, 1))
 
     def open(self, array: int, layout: ArrayLayout, index: tuple[int, ...]) -> StoredChunk:
         """Find a chunk.
@@ -100,19 +114,26 @@ class ChunkFiles:
         Raises
         ------
         FileNotFoundError
-            When it is not there.
+            When its file is not there.
+        NeverWritten
+            When the file is there, and was written without it.
         OSError, ValueError, RuntimeError
             When its file or the index of its shard cannot be read.
         """
         name, place = layout.file_of(index)
         path = f"{self._paths[array]}/{name}"
         if layout.is_raw:
-            data = self._remembered(self._maps, path, _MAPS, lambda: _map(path))
+            data = self._remembered(self._maps, path, self._n_maps, lambda: _map(path))
             offset = 0 if layout.shard is None else self._place(path, layout, place)[0]
             return StoredChunk(None, offset, data.size - offset, data)
         if layout.shard is not None:
             offset, length = self._place(path, layout, place)
-            return StoredChunk(os.open(path, os.O_RDONLY), offset, length)
+            descriptor = os.open(path, os.O_RDONLY)
+            missing = offset + length - os.fstat(descriptor).st_size
+            if missing > 0:
+                os.close(descriptor)
+                raise ValueError(f"{missing} bytes are missing at its end")
+            return StoredChunk(descriptor, offset, length)
         descriptor = os.open(path, os.O_RDONLY)
         return StoredChunk(descriptor, 0, os.fstat(descriptor).st_size)
 
@@ -120,7 +141,7 @@ class ChunkFiles:
         index = self._remembered(self._indexes, path, _INDEXES, lambda: _read_index(path, layout))
         offset, length = index[place]
         if offset == _NOT_THERE:
-            raise FileNotFoundError(path)
+            raise NeverWritten(path)
         return int(offset), int(length)
 
     def _remembered(

@@ -174,6 +174,8 @@ def _layout_of_v3(metadata: dict[str, Any]) -> ArrayLayout:
     chunk = tuple(metadata["chunk_grid"]["configuration"]["chunk_shape"])
     codecs, shard, index = metadata["codecs"], None, {}
     if codecs[0]["name"] == "sharding_indexed":
+        if behind := [codec["name"] for codec in codecs[1:]]:
+            raise ValueError(f"codecs {behind} of whole shards are not known")
         sharding = codecs[0]["configuration"]
         codecs, shard, chunk = sharding["codecs"], chunk, tuple(sharding["chunk_shape"])
         index = _index_options(sharding)

@@ -83,15 +83,25 @@ def normalizers(
     """
     by_frame = normalization.level == "frame"
     table = statistics[statistics["level"] == normalization.level]
-    rows = _rows_of(places, markers, table, pooled=normalization.level == "experiment")
-    frame = rows["t"].to_numpy() if by_frame else np.zeros(len(rows), int)
     shape = (len(places), int(table["t"].max()) + 1 if by_frame else 1, len(markers))
-    at = (rows["place"].to_numpy(), frame, rows["column"].to_numpy())
     center, spread = np.zeros(shape, np.float32), np.ones(shape, np.float32)
-    known = np.zeros((len(places), len(markers)), bool)
+    known, read = np.zeros((2, len(places), len(markers)), bool)
     present = _present(places, registry, markers)
-    center[at], spread[at] = rows[normalization.center], normalization.spread_of(rows)
-    known[at[0], at[2]] = True
+    # A frame that could not be read has no statistics: those of its field of view serve.
+    for level in ("fov", "frame") if by_frame else (normalization.level,):
+        table = statistics[statistics["level"] == level]
+        rows = _rows_of(places, markers, table, pooled=level == "experiment")
+        if level == normalization.level:
+            known[rows["place"], rows["column"]] = True
+        rows = rows.dropna(subset=[normalization.center])
+        place, t, column = (rows[name].to_numpy() for name in ("place", "t", "column"))
+        read[place, column] = True
+        values = rows[normalization.center], normalization.spread_of(rows)
+        for out, found in zip((center, spread), values, strict=True):
+            if level == "frame":
+                out[place, t, column] = found
+            else:
+                out[place, :, column] = found.to_numpy()[:, None]
     center[~np.broadcast_to(present[:, None], shape)] = 0
     spread[~np.broadcast_to(present[:, None], shape)] = 1
     for number, column in np.argwhere(present & ~known):
@@ -100,6 +110,8 @@ def normalizers(
             f"experiment {name}: no intensity statistics for {markers[column]!r} in {fov}. "
             "Run `dynaclr statistics` for it again."
         )
+    for number, column in np.argwhere(present & ~read):
+        log.warning("%s %s: no pixel of %s can be read", *places[number], markers[column])
     for number, column in np.argwhere(~(spread > 0).all(axis=1)):
         log.warning("%s %s: %s is constant; it is not scaled", *places[number], markers[column])
     return center, spread

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dynaclr.data.markers import check_markers
 from dynaclr.experiments import ExperimentConfig, Problems, UserError
 from dynaclr.experiments.project import CollectionConfig
 from dynaclr.experiments.registry import nearest
@@ -65,8 +66,8 @@ def check_collection(
     Raises
     ------
     UserError
-        When `tau_range` holds no whole frame of an experiment, or `group_weights` names other
-        experiments than those that train.
+        When `tau_range` holds no whole frame of an experiment, no experiment has a marker or one
+        has none, or `group_weights` names other experiments than those that train.
     """
     problems = Problems()
     if isinstance(data.get("positives", POSITIVES[0]), str):
@@ -74,6 +75,11 @@ def check_collection(
             offsets_of_all(data.get("tau_range", TAU_RANGE), entries, collection.experiments)
         except UserError as error:
             problems.found.append(f"{where}: data.tau_range: {error}")
+    try:
+        used = {name: entries[name] for name in collection.experiments}
+        check_markers(data["patches"]["markers"], used)
+    except UserError as error:
+        problems.found.append(f"{where}: {error}")
     sampling = data.get("sampling") or {}
     weights = sampling.get("group_weights")
     if weights and as_names(sampling.get("batch_group_by", "experiment")) == ["experiment"]:

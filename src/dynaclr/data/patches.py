@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dynaclr.data.chunks import Boxes, ChunkReader, Fault
-from dynaclr.data.faults import message_of
+from dynaclr.data.faults import is_news, message_of
 from dynaclr.data.layout import ArrayLayout, position_layout, store_layout
 from dynaclr.experiments import Position, UserError
 from dynaclr.index import pixel_of
@@ -219,7 +219,8 @@ class PatchReader:
         channels : NDArray of int, shape (B, C), optional
             Which of the source's channels; default: all.
         slot : NDArray of int, shape (B,), optional
-            Place in the store of those patches whose source is read from one.
+            Place in the store of those patches whose source is read from one; -1 if it could not
+            be stored.
         damaged : NDArray of bool, shape (B,), optional
             Where it is given, patches that cannot be read are flagged in it instead of ending the
             call.
@@ -249,7 +250,9 @@ class PatchReader:
         origin = np.zeros((len(source), 2), np.int64)
         first_axis = t
         if slot is not None:
-            first_axis = np.where(self._stored[source], slot, t)
+            gone = self._stored[source] & (slot < 0)
+            self._tell_gone(gone, source, t, damaged)
+            first_axis = np.where(self._stored[source], np.maximum(slot, 0), t)
             origin = self._crop_origins(source, y, x)
             start_z = np.where(self._whole_stack[source], start_z, 0)
         array = self._array[source]
@@ -259,11 +262,29 @@ class PatchReader:
             message = self._message(fault, source[sample], t[sample])
             if damaged is None:
                 raise UserError(message)
-            log.warning(message)
+            if is_news(self.chunks.paths[fault.array], fault.index):
+                log.warning(message)
             damaged[boxes.target[fault.boxes, 0]] = True
             out[boxes.target[fault.boxes, 0]] = 0
         _mirror(out, first, inside, self._image[source])
+        if slot is not None:
+            out[gone] = 0
         return out
+
+    def _tell_gone(
+        self, gone: NDArray[np.bool_], source: NDArray, t: NDArray, damaged: NDArray | None
+    ) -> None:
+        """Flag patches that a store has no place for, or end with the first of them."""
+        if damaged is not None:
+            damaged[gone] = True
+            return
+        for number in np.flatnonzero(gone)[:1]:
+            *plate, row, column, fov, _ = Path(self.chunks.paths[source[number]]).parts
+            raise UserError(
+                f"{Path(*plate)}: frame {t[number]} of field of view {row}/{column}/{fov} could "
+                "not be read when its patches were stored. Copy the plate again and store them "
+                "again, or say `unreadable: skip` under `data` in the training configuration."
+            )
 
     def _first_pixels(self, source: NDArray, y: NDArray, x: NDArray) -> NDArray[np.int64]:
         """First pixel (y, x) of each patch and its margin, outside the image where negative."""

@@ -1,10 +1,10 @@
 """Intensity statistics of a plate: per field of view and frame, per field of view, per experiment.
 
-All come from one pass over the pixels, chunk by chunk. Pixels of 8 or 16 bits are counted into
-histograms, from which every statistic follows exactly and which add up over chunks and frames. Of
-other dtypes a frame is exact up to `_EXACT_PER_FRAME` pixels; beyond that, and pooled over frames,
-percentiles come from an evenly spaced sample of the pixels (mean, std, minimum and maximum stay
-exact).
+All come from one pass over the pixels, chunk by chunk. Whole numbers of 8 or 16 bits, signed or
+not, are counted into histograms, from which every statistic follows exactly and which add up over
+chunks and frames. Of other dtypes the pixels of a frame are sorted, up to `_EXACT_PER_FRAME` of
+them; beyond that, and pooled over frames, percentiles come from an evenly spaced sample of the
+pixels (mean, std, minimum and maximum stay exact).
 
 The same pass finds the plane in focus of every stack: the one of largest normalised variance, the
 variance of its pixels over their mean, which Groen, Young and Ligthart ("A comparison of different
@@ -18,7 +18,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,17 +28,23 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dynaclr.data.chunks import ChunkReader, map_ahead
-from dynaclr.data.faults import UNREADABLE, message_of, reason_of
+from dynaclr.data.faults import UNREADABLE, UnreadableChunk, message_of, reason_of
 from dynaclr.data.layout import ArrayLayout, position_layout
 from dynaclr.data.tallies import (
     PERCENTILES,
     STATISTICS,
+    Pool,
     Tally,
     count_into,
+    histogram_of,
     is_counted,
+    kept_as,
+    lowest_of,
     new_lanes,
+    sums_of,
+    take_finite,
 )
-from dynaclr.experiments import ExperimentConfig, Plate, Position, UserError
+from dynaclr.experiments import ChannelConfig, ExperimentConfig, Plate, Position
 from dynaclr.experiments.figures import color_of, figure_style, save_figure
 from dynaclr.experiments.files import atomic_path, seal
 
@@ -48,6 +54,8 @@ __all__ = ["PERCENTILES", "STATISTICS", "Tally", "compute_statistics", "statisti
 
 LEVELS = ("frame", "fov", "experiment")
 NO_FOCUS = -1
+# What the table tells of a frame and channel, and its pixels or a sample of them.
+Counted = tuple[dict[str, float], Tally]
 _EXACT_PER_FRAME = 1 << 24
 
 
@@ -57,6 +65,13 @@ class FrameTally:
 
     pixels: Tally
     focus: int
+
+    def row(self) -> dict[str, float]:
+        """What the table tells of the frame."""
+        return self.pixels.statistics() | {"focus": self.focus}
+
+
+_LOST = FrameTally(Tally.of_nothing(), NO_FOCUS)
 
 
 def compute_statistics(entry: ExperimentConfig, out_dir: str | Path, threads: int = 2) -> None:
@@ -70,15 +85,17 @@ def compute_statistics(entry: ExperimentConfig, out_dir: str | Path, threads: in
         Folder for ``statistics.parquet`` (one row per level, field of view, frame and channel;
         intensities in the plate's own units; ``t`` is -1 where a row pools over frames, ``fov``
         is empty where it pools over fields of view; ``focus`` is the plane in focus of a stack's
-        frame, else -1) and ``intensity.svg``.
+        frame, else -1) and ``intensity.svg``. A frame and channel that is skipped because a chunk
+        cannot be read has ``n`` 0 and no statistics, and counts in none that are pooled.
     threads : int
-        Frames (or groups of frames that share their chunks) counted at the same time. Each thread
-        holds one chunk, never a whole stack or movie.
+        Frames (or groups of frames that share their chunks) counted at the same time. A thread
+        holds one decoded chunk and a histogram of each plane in it, or, of pixels that are sorted,
+        all pixels of the frames that share the chunk; never a whole movie.
 
     Raises
     ------
     UserError
-        When a field of view cannot be read.
+        When a chunk cannot be read and the entry does not say ``unreadable: skip``.
     """
     table = statistics_table(entry, threads)
     out_dir = Path(out_dir)
@@ -104,32 +121,37 @@ def statistics_table(entry: ExperimentConfig, threads: int = 2) -> pd.DataFrame:
         for first in range(0, layout.shape[0], layout.chunk[0])
     ]
 
-    def count(job: tuple[int, int]) -> list[list[FrameTally]]:
+    def count(job: tuple[int, int]) -> list[list[Counted]]:
         number, first = job
         channels = [
             positions[number].channels.index(channel.name)
             for channel in _present(entry, positions[number])
         ]
-        return count_frames(reader, number, first, channels)
+        frames = count_frames(reader, number, first, channels, entry.unreadable == "skip")
+        return [[(tally.row(), tally.pixels.thinned()) for tally in frame] for frame in frames]
 
     rows: list[dict[str, object]] = []
-    pooled: dict[str, list[Tally]] = {channel.marker: [] for channel in entry.channels}
+    pooled = {channel.marker: Pool() for channel in entry.channels}
     with ThreadPoolExecutor(threads) as pool:
         counted = zip(jobs, map_ahead(pool, count, jobs, 2 * threads), strict=True)
         for number, groups in itertools.groupby(counted, key=lambda item: item[0][0]):
-            frames = [frame for _, group in groups for frame in group]
-            for marker, tally, row in _position_rows(entry, positions[number], frames):
-                rows.append(row)
-                if row["level"] == "fov":
-                    # Of continuous pixels a sample goes on: memory grows with fields, not frames.
-                    pooled[marker].append(tally.thinned())
+            frames = (frame for _, group in groups for frame in group)
+            rows += _position_rows(entry, positions[number], frames, pooled)
             log.info("%s: field of view %d of %d counted", entry.name, number + 1, len(positions))
     for channel in entry.channels:
-        if pooled[channel.marker]:
+        if any(row["marker"] == channel.marker for row in rows):
             place = {"well": "", "fov": "", "t": -1, "level": "experiment"}
-            tally = Tally.sum(pooled[channel.marker])
-            rows.append(_row(entry, channel.name, channel.marker, place, tally))
-    return _as_table(rows)
+            tally = pooled[channel.marker].sum()
+            rows.append(_head(entry, channel) | place | tally.statistics())
+    table = _as_table(rows)
+    if lost := _n_lost(table):
+        log.warning("%s: %d frames of a channel cannot be read; left out", entry.name, lost)
+    return table
+
+
+def _n_lost(table: pd.DataFrame) -> int:
+    """Frames of a channel that were skipped."""
+    return int(((table["level"] == "frame") & (table["n"] + table["n_nan"] == 0)).sum())
 
 
 def _reader(
@@ -145,29 +167,36 @@ def _reader(
     )
 
 
-def _present(entry: ExperimentConfig, position: Position) -> list:
+def _present(entry: ExperimentConfig, position: Position) -> list[ChannelConfig]:
     return [
         channel for channel in entry.channels if entry.has_marker(channel.marker, position.well)
     ]
 
 
 def _position_rows(
-    entry: ExperimentConfig, position: Position, frames: list[list[FrameTally]]
-) -> Iterator[tuple[str, Tally, dict[str, object]]]:
-    """Rows of each frame and of all frames; of each also the marker and the pixels."""
+    entry: ExperimentConfig,
+    position: Position,
+    frames: Iterable[list[Counted]],
+    pooled: dict[str, Pool],
+) -> list[dict[str, object]]:
+    """Rows of each frame and of all frames; these are added to the pool of each marker."""
     place = {"well": position.well, "fov": position.name}
-    for number, channel in enumerate(_present(entry, position)):
-        for t, frame in enumerate(frames):
-            tally, where = frame[number].pixels, place | {"t": t, "level": "frame"}
-            where["focus"] = frame[number].focus
-            yield channel.marker, tally, _row(entry, channel.name, channel.marker, where, tally)
-        tally = Tally.sum(frame[number].pixels.thinned() for frame in frames)
-        where = place | {"t": -1, "level": "fov"}
-        yield channel.marker, tally, _row(entry, channel.name, channel.marker, where, tally)
+    channels, rows = _present(entry, position), []
+    pools = [Pool() for _ in channels]
+    for t, frame in enumerate(frames):
+        for channel, pool, (told, pixels) in zip(channels, pools, frame, strict=True):
+            rows.append(_head(entry, channel) | place | {"t": t, "level": "frame"} | told)
+            pool.add(pixels)
+    for channel, pool in zip(channels, pools, strict=True):
+        tally, where = pool.sum(), place | {"t": -1, "level": "fov"}
+        rows.append(_head(entry, channel) | where | tally.statistics())
+        # Of continuous pixels a sample goes on: memory grows with fields, not frames.
+        pooled[channel.marker].add(tally)
+    return rows
 
 
 def count_frames(
-    reader: ChunkReader, array: int, first: int, channels: list[int]
+    reader: ChunkReader, array: int, first: int, channels: list[int], skip: bool = False
 ) -> list[list[FrameTally]]:
     """Count the frames that share their chunks with frame `first`.
 
@@ -180,6 +209,8 @@ def count_frames(
         First frame of a chunk.
     channels : list of int
         Channels to count.
+    skip : bool
+        Whether frames and channels of a chunk that cannot be read are left empty, with a warning.
 
     Returns
     -------
@@ -188,18 +219,24 @@ def count_frames(
 
     Raises
     ------
-    UserError
+    UnreadableChunk
         When a chunk is missing or damaged.
     """
     layout = reader.layouts[int(reader.layout_of[array])]
+    n_frames = min(layout.chunk[0], layout.shape[0] - first)
     count = _count_integers if is_counted(np.dtype(layout.dtype)) else _count_continuous
     found: dict[int, list[FrameTally]] = {}
     depth = layout.chunk[1]
     for outer in sorted({channel // depth for channel in channels}):
         inside = [channel - outer * depth for channel in channels if channel // depth == outer]
-        by_channel = count(reader, array, (first // layout.chunk[0], outer), inside)
+        try:
+            by_channel = count(reader, array, (first // layout.chunk[0], outer), inside)
+        except UnreadableChunk as error:
+            if not skip:
+                raise
+            log.warning("left out of the statistics: %s", error)
+            by_channel = [[_LOST] * n_frames for _ in inside]
         found |= {outer * depth + c: by_channel[i] for i, c in enumerate(inside)}
-    n_frames = min(layout.chunk[0], layout.shape[0] - first)
     return [[found[channel][t] for channel in channels] for t in range(n_frames)]
 
 
@@ -209,25 +246,26 @@ def _count_integers(
     """Count the frames of chunks by histograms; by channel and frame."""
     layout = reader.layouts[int(reader.layout_of[array])]
     n_t = min(layout.chunk[0], layout.shape[0] - outer[0] * layout.chunk[0])
-    dtype, planes = np.dtype(layout.dtype), []
+    dtype = np.dtype(layout.dtype)
+    sums = np.zeros((len(channels), n_t, layout.shape[2], 3))
+    frames = np.zeros((len(channels), n_t, 1 << (8 * dtype.itemsize)), np.int64)
     for z in range(layout.grid[2]):
         n_z = min(layout.chunk[2], layout.shape[2] - z * layout.chunk[2])
         lanes = new_lanes(dtype, len(channels), n_t, n_z)
         for pixels in _chunks_of(reader, array, outer, z):
             for (i, c), t, k in itertools.product(enumerate(channels), range(n_t), range(n_z)):
                 count_into(lanes[i, t, k], pixels[t, c, k])
-        planes.append(lanes.sum(axis=3, dtype=np.int64))
-    histogram_CTZV = np.concatenate(planes, axis=2)
-    tallies = [[Tally.of_histogram(frame.sum(axis=0)) for frame in c] for c in histogram_CTZV]
-    if layout.shape[2] == 1:
-        return [[FrameTally(tally, NO_FOCUS) for tally in c] for c in tallies]
-    value = np.arange(histogram_CTZV.shape[-1], dtype=np.float64)
-    mean = histogram_CTZV @ value / histogram_CTZV.sum(axis=-1)
-    variance = histogram_CTZV @ (value * value) / histogram_CTZV.sum(axis=-1) - mean * mean
-    contrast = variance / np.maximum(mean, np.finfo(float).tiny)
+        for i, t, k in np.ndindex(lanes.shape[:3]):
+            plane = histogram_of(lanes[i, t, k], dtype)
+            frames[i, t] += plane
+            if layout.shape[2] > 1:
+                sums[i, t, z * layout.chunk[2] + k] = sums_of(plane, lowest_of(dtype))
     return [
-        [FrameTally(tally, sharpest(contrast[i, t])) for t, tally in enumerate(c)]
-        for i, c in enumerate(tallies)
+        [
+            _frame(Tally.of_histogram(histogram, lowest_of(dtype)), planes)
+            for histogram, planes in zip(*movie, strict=True)
+        ]
+        for movie in zip(frames, sums, strict=True)
     ]
 
 
@@ -237,30 +275,61 @@ def _count_continuous(
     """Count the frames of chunks by sorting their pixels; by channel and frame."""
     layout = reader.layouts[int(reader.layout_of[array])]
     n_t = min(layout.chunk[0], layout.shape[0] - outer[0] * layout.chunk[0])
-    large = math.prod(layout.shape[2:]) > _EXACT_PER_FRAME
-    planes: list[list[list[list[Tally]]]] = [
-        [[[] for _ in range(layout.shape[2])] for _ in range(n_t)] for _ in channels
-    ]
+    frames = [[_Continuous(layout) for _ in range(n_t)] for _ in channels]
     for z in range(layout.grid[2]):
         for pixels in _chunks_of(reader, array, outer, z):
             for (i, c), t, k in itertools.product(
                 enumerate(channels), range(n_t), range(pixels.shape[2])
             ):
-                tally = Tally.of(pixels[t, c, k])
-                plane = planes[i][t][z * layout.chunk[2] + k]
-                plane.append(tally.thinned() if large else tally)
-    return [[_frame_of_planes(frame) for frame in channel] for channel in planes]
+                frames[i][t].add(pixels[t, c, k], z * layout.chunk[2] + k)
+    return [[frame.tally() for frame in movie] for movie in frames]
 
 
-def _frame_of_planes(planes: list[list[Tally]]) -> FrameTally:
-    frame = Tally.sum(itertools.chain.from_iterable(planes))
-    if len(planes) == 1 or not frame.n:
-        return FrameTally(frame, NO_FOCUS)
-    whole = [Tally.sum(plane) for plane in planes]
-    variance, mean = (np.array([getattr(p, name) for p in whole]) for name in ("variance", "mean"))
-    if frame.values[0] < 0:
-        return FrameTally(frame, sharpest(variance))
-    return FrameTally(frame, sharpest(variance / np.maximum(mean, np.finfo(float).tiny)))
+class _Continuous:
+    """The pixels of a frame that cannot be counted, gathered to be sorted.
+
+    Parameters
+    ----------
+    layout : ArrayLayout
+        Of the array that it is in.
+    """
+
+    def __init__(self, layout: ArrayLayout) -> None:
+        self._n_pixels = math.prod(layout.shape[2:])
+        self._large = self._n_pixels > _EXACT_PER_FRAME
+        self._finite = np.empty(0 if self._large else self._n_pixels, kept_as(layout.dtype))
+        self._parts: list[Tally] = []
+        self._sums = np.zeros((layout.shape[2], 3))
+
+    def add(self, pixels: NDArray, plane: int) -> None:
+        """Gather some pixels of a plane; of a frame too large to be sorted whole, a sample."""
+        first = int(self._sums[:, 0].sum())
+        out = np.empty(pixels.size, self._finite.dtype) if self._large else self._finite[first:]
+        sums = take_finite(pixels, out)
+        self._sums[plane] += sums
+        if self._large:
+            tally = Tally.of_finite(out[: sums[0]], pixels.size - sums[0], *sums[1:])
+            self._parts.append(tally.thinned())
+
+    def tally(self) -> FrameTally:
+        """Tally of the whole frame."""
+        if self._large:
+            return _frame(Tally.sum(self._parts), self._sums)
+        n, *totals = self._sums.sum(axis=0).tolist()
+        tally = Tally.of_finite(self._finite[: int(n)], self._n_pixels - int(n), *totals)
+        return _frame(tally, self._sums)
+
+
+def _frame(pixels: Tally, sums_ZS: NDArray[np.float64]) -> FrameTally:
+    """Tally of a frame; of its planes, number of pixels, their sum and that of their squares."""
+    if len(sums_ZS) == 1 or not pixels.n:
+        return FrameTally(pixels, NO_FOCUS)
+    n, total, squares = sums_ZS.T
+    mean = total / np.where(n > 0, n, np.nan)
+    variance = squares / np.where(n > 0, n, np.nan) - mean * mean
+    if pixels.values[0] < 0:
+        return FrameTally(pixels, sharpest(variance))
+    return FrameTally(pixels, sharpest(variance / np.maximum(mean, np.finfo(float).tiny)))
 
 
 def sharpest(contrast: NDArray[np.float64]) -> int:
@@ -279,16 +348,14 @@ def _chunks_of(
             pixels = reader.whole(array, index)
         except UNREADABLE as error:
             place = [i * n for i, n in zip(index, layout.chunk, strict=True)]
-            raise UserError(message_of(reader.paths[array], place, reason_of(error))) from None
+            message = message_of(reader.paths[array], place, reason_of(error))
+            raise UnreadableChunk(message) from None
         left = [n - i * c for n, i, c in zip(layout.shape, index, layout.chunk, strict=True)]
         yield pixels[tuple(map(slice, left))]
 
 
-def _row(
-    entry: ExperimentConfig, channel: str, marker: str, place: dict[str, object], tally: Tally
-) -> dict[str, object]:
-    head = {"experiment": entry.name, "channel": channel, "marker": marker}
-    return head | place | tally.statistics()
+def _head(entry: ExperimentConfig, channel: ChannelConfig) -> dict[str, object]:
+    return {"experiment": entry.name, "channel": channel.name, "marker": channel.marker}
 
 
 def _as_table(rows: list[dict[str, object]]) -> pd.DataFrame:
@@ -329,11 +396,15 @@ def save_intensity_figure(table: pd.DataFrame, entry: ExperimentConfig, path: Pa
                     hours, rows["p25"], rows["p75"], color=colors[condition], alpha=0.12, lw=0
                 )
                 axis.plot(hours, rows["median"], color=colors[condition], label=condition)
-                axis.annotate(fov, (hours[-1], rows["median"].iloc[-1]), fontsize=6, color="0.4")
+                seen = np.flatnonzero(rows["median"].notna())
+                if seen.size:
+                    end = hours[seen[-1]], rows["median"].iloc[seen[-1]]
+                    axis.annotate(fov, end, fontsize=6, color="0.4")
             axis.set(
                 xlabel="hours post infection",
                 ylabel="pixel intensity (median, IQR)",
-                title=f"{channel.marker} ({channel.name}), n = {chosen['fov'].nunique()} fields",
+                title=f"{channel.marker} ({channel.name}), n = {chosen['fov'].nunique()} fields"
+                + (f"\n{_n_lost(chosen)} frames cannot be read" if _n_lost(chosen) else ""),
             )
         handles, labels = axes[0][0].get_legend_handles_labels()
         unique = dict(zip(labels, handles, strict=True))

@@ -288,13 +288,25 @@ class _Job:
         began = time.perf_counter()
         with ThreadPoolExecutor(threads) as pool:
             stored = map_ahead(pool, lambda n: self._store(n, slots), missing, 2 * threads)
-            for count, (number, lost) in enumerate(zip(missing, stored, strict=True), 1):
-                write_json(self.done / str(number), lost)
+            for count, (number, told) in enumerate(zip(missing, stored, strict=True), 1):
+                write_json(self.done / str(number), told)
                 left = (time.perf_counter() - began) / count * (len(missing) - count)
                 fov = self.places[number][1]
                 log.info("%s: %s stored; about %.1f minutes left", self.entry.name, fov, left / 60)
             list(map_ahead(pool, self.writer.seal, range(self.writer.n_shards), threads))
-        self._losses = [read_json(self.done / str(n)) for n in range(len(self.sources))]
+        told = [read_json(self.done / str(n)) for n in range(len(self.sources))]
+        self._losses = [of_fov["rounding"] for of_fov in told]
+        self._leave_out([row for of_fov in told for row in of_fov["unreadable"]], slots)
+
+    def _leave_out(self, rows: list[int], slots: NDArray[np.int32]) -> None:
+        """Give no place to rows whose pixels are lost."""
+        if not rows:
+            return
+        log.warning(
+            "%s: %d observations cannot be read and are left out", self.entry.name, len(rows)
+        )
+        slots[rows] = -1
+        np.save(self.store / SLOTS, slots)
 
     def _prepare_folder(self, slots: NDArray[np.int32]) -> None:
         """Make the folder of a new store, or take up the one that a killed run left."""
@@ -317,17 +329,19 @@ class _Job:
         slots[order] = np.arange(len(order))
         return slots
 
-    def _store(self, number: int, slots: NDArray) -> dict[str, float]:
-        """Store a field of view, frame by frame; tell what was lost by rounding."""
-        reader, lost = self._reader(number), _Loss()
-        for rows in self._blocks(np.arange(self.bounds[number], self.bounds[number + 1])):
-            crops = self._read(reader, number, rows)
+    def _store(self, number: int, slots: NDArray) -> dict[str, Any]:
+        """Store a field of view, frame by frame; tell what rounding lost, and unreadable rows."""
+        reader, lost, unreadable = self._reader(number), _Loss(), []
+        for asked in self._blocks(np.arange(self.bounds[number], self.bounds[number + 1])):
+            crops, damaged = self._read(reader, number, asked)
+            unreadable += asked[damaged].tolist()
+            rows, crops = asked[~damaged], crops[~damaged] if damaged.any() else crops
             if self.facts.normalization is not None:
                 crops = self._encoded(number, rows, crops, lost)
             whole = np.zeros((len(rows), *self.writer.shape[1:]), self.dtype)
             whole[:, :, :, : crops.shape[3], : crops.shape[4]] = crops
             self.writer.write(slots[rows].astype(np.int64), whole)
-        return asdict(lost)
+        return {"rounding": asdict(lost), "unreadable": unreadable}
 
     def _blocks(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         """Rows in parts whose crops, in all forms that they take, fit into `_BLOCK_BYTES`."""
@@ -348,7 +362,10 @@ class _Job:
         reader.chunks.keep(2 * reader.chunks.frame_bytes)
         return reader
 
-    def _read(self, reader: PatchReader, number: int, rows: NDArray[np.int64]) -> NDArray[Any]:
+    def _read(
+        self, reader: PatchReader, number: int, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Crops of some rows, and which of them cannot be read where the entry lets that pass."""
         source = np.zeros(len(rows), np.int64)
         t, y, x = (self.index.column(name)[rows] for name in ("t", "y", "x"))
         shrink = self.sources[number].position.levels
@@ -356,7 +373,9 @@ class _Job:
         if factor != 1:
             y, x = ((c.astype(np.float64) + 0.5) / factor - 0.5 for c in (y, x))
         z = None if self.first_plane is None else self.first_plane[number, t]
-        return reader.read(source, t, y, x, z=z)
+        damaged = np.zeros(len(rows), bool)
+        skip = {"damaged": damaged} if self.entry.unreadable == "skip" else {}
+        return reader.read(source, t, y, x, z=z, **skip), damaged
 
     def _encoded(
         self, number: int, rows: NDArray[np.int64], crops: NDArray, lost: _Loss

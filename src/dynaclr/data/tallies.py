@@ -2,41 +2,59 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 STATISTICS = ("mean", "std", "median", "iqr", *(f"p{q}" for q in PERCENTILES), "min", "max")
 # Neighbouring pixels are often equal. Counted into histograms of their own, they need not wait for
-# each other.
-LANES = 4
+# each other. Of many planes at a time that would take too much memory.
+LANES, _MOST_WITH_LANES = 4, 32
 _SAMPLE_PER_FRAME = 16_384
+# Tallies that wait in a pool to be added up together.
+_WAITING = 64
 
 
 def is_counted(dtype: np.dtype) -> bool:
     """Whether pixels of a type are few enough values to be counted into histograms."""
-    return dtype.kind == "u" and dtype.itemsize <= 2
+    return dtype.kind in "iu" and dtype.itemsize <= 2
+
+
+def lowest_of(dtype: np.dtype) -> int:
+    """Smallest value of a type that is counted: the one at the start of its histograms."""
+    return int(np.iinfo(dtype).min)
 
 
 def new_lanes(dtype: np.dtype, *shape: int) -> NDArray[np.uint32]:
-    """Empty histograms for pixels of a type, `LANES` of them for each entry of `shape`."""
-    return np.zeros((*shape, LANES, 1 << (8 * dtype.itemsize)), np.uint32)
+    """Empty histograms for pixels of a type, some of them for each entry of `shape`."""
+    lanes = LANES if math.prod(shape) <= _MOST_WITH_LANES else 1
+    return np.zeros((*shape, lanes, 1 << (8 * dtype.itemsize)), np.uint32)
 
 
 def count_into(lanes: NDArray[np.uint32], pixels: NDArray) -> None:
     """Add the pixels of an array of any shape to a row of `new_lanes`."""
-    native = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-    _count(np.ascontiguousarray(native).reshape(-1), lanes)
+    native = pixels.astype(pixels.dtype.newbyteorder("="), copy=False).ravel(order="K")
+    # Negative numbers are counted where the unsigned ones of the same bits are.
+    _count(native.view(f"u{native.itemsize}"), lanes)
+
+
+def histogram_of(lanes: NDArray[np.uint32], dtype: np.dtype) -> NDArray[np.int64]:
+    """How often each value was counted, from the smallest value of the type on."""
+    histogram = np.zeros(lanes.shape[1], np.int64)
+    _add_up(lanes, histogram)
+    return np.roll(histogram, -lowest_of(dtype))
 
 
 @numba.njit(nogil=True, cache=True)
 def _count(pixels, lanes):
-    first, second, third, fourth = lanes[0], lanes[1], lanes[2], lanes[3]
+    n = lanes.shape[0]
+    first, second, third, fourth = lanes[0], lanes[1 % n], lanes[2 % n], lanes[3 % n]
     end = pixels.size - pixels.size % 4
     for i in range(0, end, 4):
         first[pixels[i]] += 1
@@ -47,14 +65,119 @@ def _count(pixels, lanes):
         first[pixels[i]] += 1
 
 
+@numba.njit(nogil=True, cache=True)
+def _add_up(lanes, histogram):
+    for lane in range(lanes.shape[0]):
+        for value in range(lanes.shape[1]):
+            histogram[value] += lanes[lane, value]
+
+
+@numba.njit(nogil=True, cache=True)
+def sums_of(histogram, lowest):
+    """Number of pixels in a histogram, their sum and the sum of their squares."""
+    n, total, squares = 0, 0.0, 0.0
+    for place in range(histogram.size):
+        count = histogram[place]
+        if count:
+            value = float(place + lowest)
+            n += count
+            total += count * value
+            squares += count * value * value
+    return n, total, squares
+
+
+@numba.njit(nogil=True, cache=True)
+def _places_of(histogram):
+    places, n = np.empty(histogram.size, np.int64), 0
+    for place in range(histogram.size):
+        if histogram[place]:
+            places[n] = place
+            n += 1
+    return places[:n].copy()
+
+
+def kept_as(dtype: DTypeLike) -> np.dtype:
+    """Type in which pixels that are not counted are kept: one that holds their values."""
+    dtype = np.dtype(dtype)
+    return np.dtype(np.float32 if dtype.kind == "f" and dtype.itemsize <= 4 else np.float64)
+
+
+def take_finite(pixels: NDArray, out: NDArray) -> tuple[int, float, float]:
+    """Copy the finite pixels of an array of any shape to the start of another one.
+
+    Parameters
+    ----------
+    pixels : NDArray
+    out : NDArray, of type `kept_as`
+        At least as many.
+
+    Returns
+    -------
+    n : int
+        Pixels copied.
+    total, total_of_squares : float
+        Their sums.
+    """
+    return _take_finite(pixels.astype(out.dtype, copy=False).ravel(order="K"), out)
+
+
+@numba.njit(nogil=True, cache=True)
+def _take_finite(pixels, out):
+    n, total, squares = 0, 0.0, 0.0
+    for i in range(pixels.size):
+        pixel = pixels[i]
+        if np.isfinite(pixel):
+            out[n] = pixel
+            n += 1
+            value = np.float64(pixel)
+            total += value
+            squares += value * value
+    return n, total, squares
+
+
+def _ascending(pixels: NDArray) -> NDArray:
+    """Sorted pixels; the array itself is used meanwhile."""
+    if pixels.dtype != np.float32:
+        return np.sort(pixels)
+    return _radix_sorted(pixels.view(np.uint32), np.empty(pixels.size, np.uint32)).view(np.float32)
+
+
+@numba.njit(nogil=True, cache=True)
+def _radix_sorted(bits, spare):
+    # Bits of numbers order as the numbers do once those of negative ones are inverted and the sign
+    # of the others is set. Three passes over 11 bits each, the lowest first.
+    places = np.zeros((3, 2048), np.int64)
+    for i in range(bits.size):
+        key = bits[i] ^ (np.uint32(0xFFFFFFFF) if bits[i] >> 31 else np.uint32(0x80000000))
+        bits[i] = key
+        places[0, key & 2047] += 1
+        places[1, (key >> 11) & 2047] += 1
+        places[2, key >> 22] += 1
+    for digit in range(3):
+        place = places[digit]
+        first = 0
+        for value in range(2048):
+            first, place[value] = first + place[value], first
+        for i in range(bits.size):
+            value = (bits[i] >> (11 * digit)) & 2047
+            spare[place[value]] = bits[i]
+            place[value] += 1
+        bits, spare = spare, bits
+    for i in range(bits.size):
+        bits[i] ^= np.uint32(0x80000000) if bits[i] >> 31 else np.uint32(0xFFFFFFFF)
+    return bits
+
+
 @dataclass
 class Tally:
     """What is kept of a set of pixels: enough to add sets up and to tell their statistics.
 
     Attributes
     ----------
-    values, counts : NDArray
-        Pixel values in ascending order and how often each was seen.
+    values : NDArray
+        Pixel values in ascending order.
+    counts : NDArray, optional
+        How many pixels each stands for; without it, one each.
     n, n_nan : int
         Pixels counted, and pixels left out because they are NaN or infinite.
     total, total_of_squares : float
@@ -62,7 +185,7 @@ class Tally:
     """
 
     values: NDArray
-    counts: NDArray[np.int64]
+    counts: NDArray[np.int64] | None
     n: int
     n_nan: int
     total: float
@@ -74,52 +197,54 @@ class Tally:
         if is_counted(pixels.dtype):
             lanes = new_lanes(pixels.dtype)
             count_into(lanes, pixels)
-            return cls.of_histogram(lanes.sum(axis=0, dtype=np.int64))
-        finite = pixels[np.isfinite(pixels)].astype(np.float64)
-        values, counts = np.unique(finite, return_counts=True)
-        return cls.of_values(values, counts, pixels.size - finite.size)
+            return cls.of_histogram(histogram_of(lanes, pixels.dtype), lowest_of(pixels.dtype))
+        finite = np.empty(pixels.size, kept_as(pixels.dtype))
+        sums = take_finite(pixels, finite)
+        return cls.of_finite(finite[: sums[0]], pixels.size - sums[0], *sums[1:])
 
     @classmethod
-    def of_histogram(cls, histogram: NDArray[np.int64]) -> Tally:
-        """Tally of pixels of which `histogram[v]` have the value `v`."""
-        values = np.flatnonzero(histogram)
-        return cls.of_values(values, histogram[values], 0)
+    def of_histogram(cls, histogram: NDArray[np.int64], lowest: int = 0) -> Tally:
+        """Tally of pixels of which `histogram[i]` have the value ``lowest + i``."""
+        places = _places_of(histogram)
+        n, total, total_of_squares = sums_of(histogram, lowest)
+        return cls(places + lowest, histogram[places], n, 0, total, total_of_squares)
 
     @classmethod
-    def of_values(cls, values: NDArray, counts: NDArray[np.int64], n_nan: int) -> Tally:
-        """Tally of distinct ascending values and how often each was seen."""
-        exact = values.astype(np.float64)
-        n, total = int(counts.sum()), float(exact @ counts)
-        return cls(values, counts, n, n_nan, total, float((exact * exact) @ counts))
+    def of_finite(cls, pixels: NDArray, n_nan: int, total: float, total_of_squares: float) -> Tally:
+        """Tally of pixels that are not counted, with their sums; their order is lost."""
+        return cls(_ascending(pixels), None, pixels.size, n_nan, total, total_of_squares)
+
+    @classmethod
+    def of_nothing(cls) -> Tally:
+        """Tally without a pixel."""
+        return cls(np.empty(0, np.int64), np.empty(0, np.int64), 0, 0, 0.0, 0.0)
 
     def thinned(self) -> Tally:
         """Same sums, but at most some thousand values of a continuous distribution."""
-        if self.values.size <= np.iinfo(np.uint16).max + 1 and self.values.dtype.kind in "iu":
+        if self.values.dtype.kind == "i" or self.values.size <= _SAMPLE_PER_FRAME:
             return self
-        if self.values.size <= _SAMPLE_PER_FRAME:
-            return self
-        # Evenly spaced ranks, each standing for the same number of pixels; the ends are kept.
+        # Evenly spaced ranks, each standing for as many pixels but one; the ends are kept.
         ranks = np.linspace(0, self.n - 1, _SAMPLE_PER_FRAME).round().astype(np.int64)
-        values = self.values[np.searchsorted(self._cumulative, ranks, side="right")]
-        counts = np.full(values.size, self.n // values.size, dtype=np.int64)
-        counts[: self.n % values.size] += 1
+        counts = np.diff(np.linspace(0, self.n, ranks.size + 1).round().astype(np.int64))
+        values = self._values_at(ranks)
         return Tally(values, counts, self.n, self.n_nan, self.total, self.total_of_squares)
 
     @classmethod
     def sum(cls, tallies: Iterable[Tally]) -> Tally:
         """Pool several sets of pixels."""
         parts = list(tallies)
-        values, counts = (
-            np.concatenate([getattr(part, name) for part in parts]) for name in ("values", "counts")
-        )
-        if values.dtype.kind in "iu":
+        seen = [part for part in parts if part.n] or [cls.of_nothing()]
+        values = np.concatenate([part.values for part in seen])
+        counts = np.concatenate([part._weights for part in seen])
+        if values.dtype.kind == "i":
             # Counts are whole numbers below 2**53, so floating point adds them exactly.
-            histogram = np.bincount(values, weights=counts).astype(np.int64)
+            lowest = int(values.min(initial=0))
+            histogram = np.bincount(values - lowest, weights=counts).astype(np.int64)
             values = np.flatnonzero(histogram)
-            counts = histogram[values]
+            counts, values = histogram[values], values + lowest
         else:
-            values, inverse = np.unique(values, return_inverse=True)
-            counts = np.bincount(inverse, weights=counts, minlength=values.size).astype(np.int64)
+            order = np.argsort(values)
+            values, counts = values[order], counts[order]
         return cls(
             values,
             counts,
@@ -129,9 +254,19 @@ class Tally:
             float(np.sum([part.total_of_squares for part in parts])),
         )
 
+    @property
+    def _weights(self) -> NDArray[np.int64]:
+        return np.ones(self.n, np.int64) if self.counts is None else self.counts
+
     @cached_property
     def _cumulative(self) -> NDArray[np.int64]:
         return np.cumsum(self.counts)
+
+    def _values_at(self, ranks: NDArray[np.int64]) -> NDArray:
+        """Values of pixels by their rank, the smallest 0."""
+        if self.counts is None:
+            return self.values[ranks]
+        return self.values[np.searchsorted(self._cumulative, ranks, side="right")]
 
     @property
     def mean(self) -> float:
@@ -145,23 +280,23 @@ class Tally:
             return float("nan")
         return max(self.total_of_squares / self.n - self.mean * self.mean, 0.0)
 
-    def quantile(self, fraction: float) -> float:
-        """Quantile with linear interpolation between order statistics, as in `numpy.quantile`."""
-        rank = fraction * (self.n - 1)
+    def quantiles(self, fractions: Iterable[float]) -> list[float]:
+        """Quantiles with linear interpolation between order statistics, as in `numpy.quantile`."""
+        rank = np.fromiter(fractions, np.float64) * (self.n - 1)
+        lower = np.floor(rank).astype(np.int64)
         low, high = (
-            float(self.values[np.searchsorted(self._cumulative, np.floor(rank) + step, "right")])
-            if np.floor(rank) + step < self.n
-            else float(self.values[-1])
-            for step in (0, 1)
+            self._values_at(ranks).astype(np.float64)
+            for ranks in (lower, np.minimum(lower + 1, self.n - 1))
         )
-        return low + (rank - np.floor(rank)) * (high - low)
+        return (low + (rank - lower) * (high - low)).tolist()
 
     def statistics(self) -> dict[str, float]:
         """All of `STATISTICS`, and the numbers of pixels they come from."""
         row: dict[str, float] = {"n": self.n, "n_nan": self.n_nan}
         if self.n == 0:
             return row | dict.fromkeys(STATISTICS, float("nan"))
-        row |= {f"p{q}": self.quantile(q / 100) for q in PERCENTILES}
+        quantiles = self.quantiles(q / 100 for q in PERCENTILES)
+        row |= {f"p{q}": value for q, value in zip(PERCENTILES, quantiles, strict=True)}
         row |= {
             "mean": self.mean,
             "std": self.variance**0.5,
@@ -171,3 +306,20 @@ class Tally:
             "max": float(self.values[-1]),
         }
         return row
+
+
+class Pool:
+    """The sum of tallies that come one after the other, of which few are held at a time."""
+
+    def __init__(self) -> None:
+        self._parts: list[Tally] = []
+
+    def add(self, tally: Tally) -> None:
+        """Add a tally; of continuous pixels, a sample of them."""
+        self._parts.append(tally.thinned())
+        if len(self._parts) > _WAITING:
+            self._parts = [self.sum().thinned()]
+
+    def sum(self) -> Tally:
+        """Tally of all pixels so far."""
+        return Tally.sum(self._parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from dynaclr.experiments.files import digest_file_of, digest_path, read_seal
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+log = logging.getLogger(__name__)
 
 KEY = ["experiment", "fov", "track_id", "t"]
 # A bag of channels has one row for each marker of an observation.
@@ -86,7 +89,8 @@ def read_store(path: str | Path) -> AnnData:
     Returns
     -------
     anndata.AnnData
-        ``obs`` holds plain strings where the store holds categories.
+        ``obs`` holds plain strings where the store holds categories. Observations whose pixels
+        could not be read are left out.
 
     Raises
     ------
@@ -106,8 +110,19 @@ def read_store(path: str | Path) -> AnnData:
     for column in store.obs.columns:
         if isinstance(store.obs[column].dtype, pd.CategoricalDtype):
             store.obs[column] = store.obs[column].astype(object)
+    store = _without_unreadable(store, path)
     _check_rows(store, path)
     return store
+
+
+def _without_unreadable(store: AnnData, path: Path) -> AnnData:
+    """Leave out the rows without features that the store says there are."""
+    told = provenance_of(store).get("unreadable", 0)
+    if not told:
+        return store
+    lost = np.isnan(np.asarray(store.X)).all(axis=1)
+    log.warning("%s: %d of %d rows left out; pixels cannot be read", path, told, len(lost))
+    return store[~lost].copy() if lost.sum() == told else store
 
 
 def provenance_of(store: AnnData) -> dict[str, Any]:

@@ -122,6 +122,11 @@ class ExperimentConfig(ConfigModel):
         description="The plate's writer left out chunks that hold no signal: one that is not "
         "there counts as empty instead of as lost.",
     )
+    unreadable: Literal["error", "skip"] = Field(
+        "error",
+        description="Whether pixels that are missing or damaged end a stage, or what needs them is "
+        "left out, named and counted.",
+    )
     patches: bool | PatchStoreConfig = Field(
         False,
         description="Whether the patches of its cells are stored for training, and how.",

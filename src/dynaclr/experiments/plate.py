@@ -133,7 +133,7 @@ class Plate:
                     "Copy the plate again."
                 )
             names += [f"{well['path']}/{image['path']}" for image in attributes["well"]["images"]]
-        return {name: _read_position(self.path / name, name) for name in sorted(names)}
+        return {name: read_position(self.path, name) for name in sorted(names)}
 
     @property
     def wells(self) -> list[str]:
@@ -280,7 +280,15 @@ def read_array_metadata(path: Path) -> dict[str, Any]:
     return document
 
 
-def _read_position(path: Path, name: str) -> Position:
+def read_position(plate: Path, name: str) -> Position:
+    """One field of view (``row/column/fov``) of a plate, without a look at the others.
+
+    Raises
+    ------
+    UserError
+        When it is broken.
+    """
+    path = plate / name
     attributes = _ngff_attributes(path)
     try:
         image = attributes["multiscales"][0]

@@ -165,7 +165,8 @@ def fit_pixels(
         cells = Cells(directory, patches, normalization, 256 << 20)
         chosen = rng.permutation(len(cells))[: max(1, max_patches // len(experiment_dirs))]
         batch = cells.read(np.sort(chosen))
-        parts.append(normalize(at_common_size(batch), batch["center"], batch["spread"]))
+        x_BCZYX = normalize(at_common_size(batch), batch["center"], batch["spread"])
+        parts.append(x_BCZYX[~batch["lost"]])
     fitted = PixelComponents.fit(torch.cat(parts), n_components, seed)
     with atomic_path(out) as temporary:
         np.savez(temporary, mean=fitted.mean.numpy(), components=fitted.components.numpy())
@@ -250,9 +251,19 @@ class Cells:
         return len(self.rows)
 
     def read(self, places: slice | NDArray[np.int64]) -> dict[str, Tensor]:
-        """Patches at some places among all of them."""
+        """Patches at some places among all of them; ``lost`` (B,) tells which cannot be read.
+
+        Raises
+        ------
+        UserError
+            When one cannot be read and the experiment's entry does not say ``unreadable: skip``.
+        """
         markers = None if self.markers is None else self.markers[places]
-        return self.reader.read(self.rows[places], markers)
+        rows = self.rows[places]
+        lost = np.zeros(len(rows), bool)
+        skip = self.entry.unreadable == "skip"
+        batch = self.reader.read(rows, markers, lost if skip else None)
+        return batch | {"lost": torch.from_numpy(lost)}
 
     def batches(self, size: int) -> Iterator[dict[str, Tensor]]:
         """All patches, field of view by field of view and frame by frame, as the index has them.
@@ -315,16 +326,35 @@ class _Store:
         self._path, self._cells, self._facts = path, cells, facts
         self._arrays: list[zarr.Array] = []
         self._held: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
-        self._n_written = 0
+        self._n_written, self._n_lost = 0, 0
 
-    def add(self, features: Tensor, projections: Tensor) -> None:
-        """Append features (B, D) and projections (B, P) of the next rows."""
-        rows = (features.float().cpu().numpy(), projections.float().cpu().numpy())
+    def add(self, features: Tensor, projections: Tensor, lost: Tensor) -> None:
+        """Append features (B, D) and projections (B, P) of the next rows; NaN where `lost`."""
+        unknown = lost[:, None].to(features.device)
+        rows = tuple(
+            matrix.float().masked_fill(unknown, torch.nan).cpu().numpy()
+            for matrix in (features, projections)
+        )
+        self._n_lost += int(lost.sum())
         if not self._arrays:
             self._create(*(matrix.shape[1] for matrix in rows))
         self._held.append(rows)
         if sum(len(features) for features, _ in self._held) >= _BLOCK:
             self.flush()
+
+    def finish(self) -> None:
+        """Write what is held, and how many rows are unknown because pixels cannot be read."""
+        self.flush()
+        if self._n_lost:
+            told = zarr.open_group(self._path, mode="r+")["uns/dynaclr"]
+            told[()] = self._provenance(unreadable=self._n_lost)
+            counts = self._n_lost, len(self._cells)
+            log.warning("%s: %d of %d observations cannot be read", self._cells.name, *counts)
+
+    def _provenance(self, **more: Any) -> str:
+        # What ran where and when stands with the model: a store made again has the same bytes.
+        facts = self._facts | self._cells.digests | {"dynaclr": version("dynaclr")} | more
+        return json.dumps(facts, sort_keys=True)
 
     def flush(self) -> None:
         """Write the rows that are held."""
@@ -341,9 +371,7 @@ class _Store:
         zeros = [np.broadcast_to(np.float32(0), (len(self._cells), width)) for width in widths]
         store = ad.AnnData(X=zeros[0], obs=self._cells.observations())
         store.obsm["X_projections"] = zeros[1]
-        # What ran where and when stands with the model: a store made again has the same bytes.
-        provenance = self._facts | self._cells.digests | {"dynaclr": version("dynaclr")}
-        store.uns["dynaclr"] = json.dumps(provenance, sort_keys=True)
+        store.uns["dynaclr"] = self._provenance()
         store.write_zarr(self._path)
         group = zarr.open_group(self._path, mode="r+")
         self._arrays = [group["X"], group["obsm/X_projections"]]
@@ -371,12 +399,12 @@ def _embed_into(
             moved = {name: value.to(device) for name, value in batch.items()}
             x_BCZYX = normalize(at_common_size(moved), moved["center"], moved["spread"])
             for path, encoder in encoders.items():
-                stores[path].add(*encoder(x_BCZYX))
+                stores[path].add(*encoder(x_BCZYX), batch["lost"])
             done += len(x_BCZYX)
             if number % 20 == 0:
                 log.info("%s: %d of %d observations", cells.name, done, len(cells))
         for store in stores.values():
-            store.flush()
+            store.finish()
     for path in encoders:
         seal(path)
         log.info("%s: all %d observations written to %s", cells.name, len(cells), path)

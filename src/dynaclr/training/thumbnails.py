@@ -98,10 +98,10 @@ def _read(cells: Cells, rows: NDArray[np.int64]) -> tuple[NDArray, NDArray[np.bo
     """Normalized middle planes at the size of a picture, and which markers were imaged."""
     normalize, pixels, present = Normalize(), [], []
     for part in np.array_split(rows, -(-len(rows) // _BATCH)):
-        batch = cells.reader.read(part)
+        batch = cells.read(part)
         x_BCZYX = normalize(at_common_size(batch), batch["center"], batch["spread"])
         pixels.append(_small(x_BCZYX[:, :, x_BCZYX.shape[2] // 2]).numpy())
-        present.append(batch["present"].numpy())
+        present.append((batch["present"] & ~batch["lost"][:, None]).numpy())
     return np.concatenate(pixels), np.concatenate(present)
 
 

@@ -140,6 +140,10 @@ def test_check_reads_the_file_that_is_named(project, tmp_path):
                 "group_weights: train experiment one has no weight",
             ],
         ),
+        (
+            {"patches": {"markers": ["phase", "Reporter"], "size": [24, 24]}},
+            ["marker 'Reporter': no experiment of one, two has it. Known markers: phase, reporter"],
+        ),
         ({"positives": ["condition"], "tau_range": [0.1, 0.2]}, []),
         ({"sampling": {"batch_group_by": "well", "group_weights": {"A/1": 1.0}}}, []),
     ],

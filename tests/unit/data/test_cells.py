@@ -1,8 +1,11 @@
 """Patches by index row: planes, levels, channels, and what cannot be read."""
 
+import itertools
 import json
+import logging
 import pickle
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -22,8 +25,9 @@ from dynaclr.data import (
 from dynaclr.data.files import ChunkFiles
 from dynaclr.data.loading import EpochBatches
 from dynaclr.experiments import ExperimentConfig, ExperimentRegistry, UserError
+from dynaclr.experiments import plate as plate_of
 from dynaclr.experiments.plate_writing import PlateLayout, new_plate
-from dynaclr.index import MultiExperimentIndex
+from dynaclr.index import MultiExperimentIndex, build_index, merge_indexes
 
 FOVS, FRAMES, PLANES, EDGE = ("A/1/0", "B/1/0"), 4, 5, 64
 
@@ -193,6 +197,43 @@ def test_coarser_level_is_read_where_it_is_fine_enough(entry, pixel, level, nati
     torch.testing.assert_close(common[:, 0], resampled, rtol=0, atol=0)
 
 
+def test_a_gpu_need_not_index_unsigned_numbers_of_16_bits(entry, monkeypatch):
+    patches = PatchConfig(("phase",), (16, 16), depth=5, reference_pixel_size_um=0.3)
+    read = reader_of(entry, patches).read(np.arange(4))
+    wanted, original = at_common_size(read), torch.Tensor.__getitem__
+
+    def as_on_a_gpu(self, key):
+        if self.dtype == torch.uint16:
+            raise NotImplementedError('"index_cuda" not implemented for UInt16')
+        return original(self, key)
+
+    monkeypatch.setattr(torch.Tensor, "__getitem__", as_on_a_gpu)
+    assert read["patch"].dtype == torch.uint16
+    torch.testing.assert_close(at_common_size(read), wanted, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "kept"),
+    [((">u2",), "uint16"), (("|u1",), "uint8"), (("<f4",), "float32"), ((">u2", "|u1"), "float32")],
+)
+def test_patches_of_other_types_equal_slices(dtypes, kept, entry, tmp_path):
+    arrays = {}
+    shutil.copytree(entry.data_path, tmp_path / "plate.zarr")
+    for number, fov in enumerate(FOVS):
+        path, dtype = tmp_path / "plate.zarr" / fov / "0", dtypes[number % len(dtypes)]
+        arrays[fov] = (zarr.open(path, mode="r")[...] % 251).astype(dtype)
+        shutil.rmtree(path)
+        zarr.create_array(path, data=arrays[fov], chunks=(1, 1, 2, 32, 32), zarr_format=2)
+    other = entry.model_copy(update={"data_path": tmp_path / "plate.zarr"})
+    reader = reader_of(other, PatchConfig(("phase",), (16, 16), depth=5))
+    found = reader.read(np.arange(len(reader.index)))["patch"].numpy()
+    assert found.dtype == np.dtype(kept)
+    cells, first = reader.index.tracks, origins(reader, 16, EDGE)
+    for number, (cell, (y, x)) in enumerate(zip(cells.itertuples(), first, strict=True)):
+        wanted = arrays[cell.fov][cell.t, :1, :, y : y + 16, x : x + 16]
+        np.testing.assert_array_equal(found[number], wanted)
+
+
 def test_experiments_of_several_pixel_sizes_share_a_batch(entry):
     patches = PatchConfig(("phase",), (16, 16), depth=5, reference_pixel_size_um=0.3)
     other = entry.model_copy(update={"name": "f", "pixel_size_um": 0.2})
@@ -260,6 +301,42 @@ def test_what_cannot_be_read_names_plate_field_frame_and_channel(damaged):
             reader.read(cells.index[cells["t"] == frame].to_numpy())
 
 
+def test_a_lost_chunk_is_told_once_from_the_metadata_of_its_field(damaged, monkeypatch, caplog):
+    reader = reader_of(damaged, PatchConfig(("phase", "reporter"), (40, 40), depth=5))
+    asked, original = [], plate_of.read_position
+
+    def counting(plate, name):
+        asked.append(name)
+        return original(plate, name)
+
+    monkeypatch.setattr("dynaclr.data.faults.read_position", counting)
+    monkeypatch.setattr(plate_of.Plate, "positions", None)
+    rows = np.arange(len(reader.index))
+    for _ in range(3):
+        flags = np.zeros(len(rows), bool)
+        reader.read(rows, damaged=flags)
+        assert flags.any()
+    assert asked == ["A/1/0", "A/1/0"], "two chunks"
+    assert len([line for line in caplog.messages if "cannot read frame" in line]) == 2
+
+
+def test_what_is_absent_or_uneven_is_told(entry, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    reader_of(entry, PatchConfig(("phase", "reporter"), (16, 16), depth=5))
+    assert "experiment e: no reporter in wells B/1" in caplog.text
+    assert "um wide" not in caplog.text
+    shutil.copytree(entry.data_path, tmp_path / "plate.zarr")
+    for fov in FOVS:
+        path = tmp_path / "plate.zarr" / fov / ".zattrs"
+        attributes = json.loads(path.read_text())
+        for dataset in attributes["multiscales"][0]["datasets"]:
+            dataset["coordinateTransformations"][0]["scale"][4] *= 2
+        path.write_text(json.dumps(attributes))
+    uneven = entry.model_copy(update={"data_path": tmp_path / "plate.zarr"})
+    reader_of(uneven, PatchConfig(("phase",), (16, 16), depth=5))
+    assert "pixels are 0.25 um high but 0.5 um wide; the height is taken" in caplog.text
+
+
 def test_skipped_pairs_are_replaced_by_the_next_that_can_be_read(damaged, caplog):
     reader = reader_of(damaged, PatchConfig(("phase", "reporter"), (40, 40), depth=5))
     rows = np.arange(len(reader.index))
@@ -306,7 +383,20 @@ def test_workers_of_any_kind_read_the_same_batches(module, method):
         num_workers=2,
         multiprocessing_context=method,
     )
-    for found, wanted in zip(loader, alone, strict=False):
+    assert_same(list(itertools.islice(loader, 4)), alone)
+
+
+def test_threads_read_the_same_batches(module):
+    dataset = module._datasets["train"]
+    drawn = list(EpochBatches(module.batches("train"), dataset))[:6]
+    alone = [dataset.__getitems__(rows) for rows in drawn]
+    with ThreadPoolExecutor(3) as pool:
+        assert_same(list(pool.map(dataset.__getitems__, drawn)), alone)
+
+
+def assert_same(batches, others) -> None:
+    assert len(others) > 0
+    for found, wanted in zip(batches, others, strict=True):
         for view in ("anchor", "positive"):
             for name, values in wanted[view].items():
                 assert torch.equal(found[view][name], values), name
@@ -325,6 +415,63 @@ def test_pickled_dataset_is_small_and_reads_what_was_drawn(module):
     assert torch.equal(found["positive"]["patch"], wanted["positive"]["patch"])
     with pytest.raises(RuntimeError, match="EpochBatches"):
         pickle.loads(packed).__getitems__([0, 1])
+
+
+def test_pickled_dataset_grows_by_little_with_every_field_of_view(tmp_path):
+    sizes = {}
+    for n in (50, 250):
+        root = tmp_path / str(n)
+        bare_experiment(root, n)
+        entry = ExperimentConfig(
+            name="e",
+            data_path=root / "plate.zarr",
+            tracks_path=root / "tracks",
+            channels=[{"name": "GFP", "marker": "reporter"}],
+            condition_wells={"mock": ["A/1"]},
+            interval_minutes=30,
+            start_hpi=0,
+        )
+        build_index(entry, root / "results/e")
+        merge_indexes([root / "results/e"], root / "merged", ["e"], validation_fov_fraction=0.2)
+        index = MultiExperimentIndex.from_merged(root / "merged/index.arrow")
+        fovs = index.codes("fov")[1]
+        table = pd.DataFrame({"level": "fov", "experiment": "e", "fov": fovs, "t": -1})
+        table = table.assign(marker="reporter", median=0.0, std=1.0, focus=-1)
+        patches, options = PatchConfig(("reporter",), (8, 8)), NormalizationConfig()
+        reader = CellReader(index, index.registry, table, patches, options)
+        sizes[n] = len(pickle.dumps(MultiExperimentTripletDataset(reader, np.arange(n))))
+    # 10,000 fields of view are 4 MB for a spawned worker; the path of each is some of it.
+    assert (sizes[250] - sizes[50]) / 200 < 300 + len(str(tmp_path))
+
+
+def bare_experiment(root, n) -> None:
+    """A plate without pixels, and one cell in each of its fields of view."""
+    names = [str(number) for number in range(n)]
+    write(root / "plate.zarr/.zattrs", {"plate": {"wells": [{"path": "A/1"}]}})
+    images = [{"path": name} for name in names]
+    write(root / "plate.zarr/A/1/.zattrs", {"well": {"images": images}})
+    scale = [{"type": "scale", "scale": [1.0] * 5}]
+    image = {
+        "axes": [{"name": name} for name in "tczyx"],
+        "datasets": [{"path": "0", "coordinateTransformations": scale}],
+    }
+    array = {"zarr_format": 2, "shape": [2, 1, 1, 16, 16], "chunks": [1, 1, 1, 16, 16]}
+    array |= {"dtype": "<u2", "order": "C", "compressor": None, "fill_value": 0}
+    for name in names:
+        position = root / "plate.zarr/A/1" / name
+        write(position / "0/.zarray", array)
+        write(
+            position / ".zattrs",
+            {"multiscales": [image], "omero": {"channels": [{"label": "GFP"}]}},
+        )
+        folder = root / "tracks/A/1" / name
+        folder.mkdir(parents=True)
+        (folder / "tracks.csv").write_text("track_id,t,y,x,parent_track_id\n1,0,8,8,-1\n")
+
+
+def write(path, content) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
 
 
 def test_bag_of_channels_trains_on_pairs_of_one_marker(collection):

@@ -1,9 +1,13 @@
 """Boxes of any Zarr array equal its slices; chunks are decoded once, and no further than needed."""
 
+import errno
 import itertools
 import os
 import pickle
+import resource
+import shutil
 import struct
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numcodecs
@@ -24,6 +28,7 @@ from dynaclr.data.blosc import BloscBlocks
 from dynaclr.data.chunks import Boxes, ChunkReader
 from dynaclr.data.files import ChunkFiles
 from dynaclr.data.layout import layout_of
+from dynaclr.experiments import UserError
 from dynaclr.experiments.plate import read_array_metadata
 
 SHAPE, CHUNKS = (3, 2, 3, 70, 61), (2, 2, 1, 32, 50)
@@ -54,6 +59,9 @@ ARRAYS = {
     "v2-blosc-plain": v2("<u2", numcodecs.Blosc("lz4", 5, numcodecs.Blosc.NOSHUFFLE)),
     "v2-big-endian": v2(">u2", numcodecs.Blosc()),
     "v2-zstd": v2("<u2", numcodecs.Zstd()),
+    "v2-gzip": v2("<u2", numcodecs.GZip()),
+    "v2-zlib": v2("<u2", numcodecs.Zlib()),
+    "v2-lzma": v2("<u2", numcodecs.LZMA()),
     "v2-raw": v2("|u1", None),
     "v2-gzip-fortran": v2(">f4", numcodecs.GZip(), order="F"),
     "v2-blosc-fortran": v2("<u2", numcodecs.Blosc(), order="F"),
@@ -62,6 +70,7 @@ ARRAYS = {
     "v3-big-endian-zstd-crc": v3("uint16", ZstdCodec(), Crc32cCodec(), endian="big"),
     "v3-raw": v3("float32"),
     "v3-sharded-blosc": sharded("uint16", BloscCodec(typesize=2)),
+    "v3-sharded-gzip": sharded("uint16", GzipCodec()),
     "v3-sharded-raw-index-first": sharded("uint16", index_location="start"),
     "v3-sharded-no-index-crc": sharded("float32", GzipCodec(), index_codecs=[BytesCodec()]),
 }
@@ -217,30 +226,54 @@ def test_blocks_of_a_buffer_in_any_order_and_stored_as_they_are():
             np.testing.assert_array_equal(out[keep], whole[keep])
 
 
-@pytest.mark.parametrize("name", ["v2-blosc-zstd-bits", "v2-raw", "v3-sharded-blosc", "v2-zstd"])
-def test_missing_and_damaged_chunks_are_told(name, tmp_path):
+def chunk_files(path) -> list:
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return [file for file in files if file.name[0] not in ".z"]
+
+
+def cut_off(file) -> None:
+    file.write_bytes(file.read_bytes()[:-30])
+
+
+def garble(file) -> None:
+    data = bytearray(file.read_bytes())
+    data[12:-200:7] = bytes(len(data[12:-200:7]))
+    file.write_bytes(data)
+
+
+DAMAGED = [
+    *("v2-blosc-zstd-bits", "v2-raw", "v2-zstd", "v2-gzip", "v2-zlib", "v2-lzma"),
+    *("v3-sharded-blosc", "v3-sharded-gzip", "v3-big-endian-zstd-crc"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "reason"),
+    [
+        (name, damage, reason)
+        for name in DAMAGED
+        for damage, reason in ((cut_off, "damaged"), (garble, "damaged"), (os.unlink, "missing"))
+        # Bytes that are stored as they are do not tell.
+        if (name, damage) != ("v2-raw", garble)
+    ],
+)
+def test_missing_and_damaged_chunks_are_told(name, damage, reason, tmp_path):
     array = make(tmp_path / "a", ARRAYS[name])
-    files = sorted(f for f in (tmp_path / "a").rglob("*") if f.is_file() and "zar" not in f.name)
-    files = [file for file in files if file.name[0] not in ".z"]
     boxes = some_boxes()
     wanted = slices(boxes, array)
-    for damage, reason in (
-        (lambda f: f.write_bytes(f.read_bytes()[:40]), "damaged"),
-        (os.unlink, "missing"),
-    ):
-        damage(files[0])
-        out = np.zeros(wanted.shape, np.uint16)
-        faults = reader_of(tmp_path / "a").read(boxes, out)
-        assert faults
-        assert all(reason in fault.reason for fault in faults)
-        spoilt = np.unique(np.concatenate([fault.boxes for fault in faults]))
-        assert 0 < len(spoilt) < len(boxes)
-        good = np.setdiff1d(np.arange(len(boxes)), spoilt)
-        np.testing.assert_array_equal(out[good], wanted[good])
-        for fault in faults:
-            start, stop = boxes.start[fault.boxes[0]], boxes.stop[fault.boxes[0]]
-            assert (start <= fault.place).all()
-            assert (fault.place < stop).all()
+    damage(chunk_files(tmp_path / "a")[0])
+    out = np.zeros(wanted.shape, np.uint16)
+    faults = reader_of(tmp_path / "a").read(boxes, out)
+    assert faults
+    assert all(reason in fault.reason for fault in faults)
+    spoilt = np.unique(np.concatenate([fault.boxes for fault in faults]))
+    assert 0 < len(spoilt) < len(boxes)
+    good = np.setdiff1d(np.arange(len(boxes)), spoilt)
+    np.testing.assert_array_equal(out[good], wanted[good])
+    for fault in faults:
+        start, stop = boxes.start[fault.boxes[0]], boxes.stop[fault.boxes[0]]
+        assert (start <= fault.place).all()
+        assert (fault.place < stop).all()
 
 
 def test_missing_chunks_count_as_empty_where_the_plate_says_so(tmp_path):
@@ -255,6 +288,96 @@ def test_missing_chunks_count_as_empty_where_the_plate_says_so(tmp_path):
     assert reader_of(tmp_path / "a").read(boxes, out), "a fault by default"
     assert reader_of(tmp_path / "a", may_lack=np.array([True])).read(boxes, out) == []
     np.testing.assert_array_equal(out, wanted)
+
+
+@pytest.mark.parametrize("name", ["v3-sharded-blosc", "v3-sharded-raw-index-first"])
+def test_what_a_shard_was_written_without_is_empty_and_not_lost(name, tmp_path):
+    # A writer leaves out inner chunks of nothing but the fill value; a lost shard stays a fault.
+    pixels = np.zeros(SHAPE, np.uint16)
+    pixels[..., :20], pixels[..., 50:] = 5, 6
+    array = make(tmp_path / "a", ARRAYS[name], pixels)
+    boxes = some_boxes()
+    wanted = slices(boxes, array)
+    assert (wanted == 0).any()
+    out = np.full(wanted.shape, 9, np.uint16)
+    reader = reader_of(tmp_path / "a")
+    assert reader.read(boxes, out) == []
+    np.testing.assert_array_equal(out, wanted)
+    assert (reader.whole(0, (0, 0, 0, 0, 1)) == 0).all()
+    chunk_files(tmp_path / "a")[0].unlink()
+    assert reader_of(tmp_path / "a").read(boxes, out)
+
+
+@pytest.mark.parametrize(
+    ("code", "name"), [(errno.EMFILE, "Too many"), (errno.EACCES, "Permission")]
+)
+def test_a_machine_at_its_end_is_not_taken_for_a_damaged_chunk(code, name, tmp_path, monkeypatch):
+    make(tmp_path / "a", ARRAYS["v2-zstd"])
+
+    def refuse(path, flags):
+        raise OSError(code, os.strerror(code), path)
+
+    monkeypatch.setattr("dynaclr.data.files.os.open", refuse)
+    with pytest.raises(UserError, match=f"{name}.*may be whole"):
+        reader_of(tmp_path / "a").read(some_boxes(), np.zeros((60, 2, 2, 20, 18), np.uint16))
+
+
+@pytest.mark.parametrize("name", ["v2-raw", "v2-zstd", "v3-sharded-raw-index-first"])
+def test_many_arrays_leave_descriptors_over(name, tmp_path):
+    make(tmp_path / "0", ARRAYS[name])
+    for number in range(1, 400):
+        shutil.copytree(tmp_path / "0", tmp_path / str(number))
+    paths = [tmp_path / str(number) for number in range(400)]
+    layout = layout_of(read_array_metadata(paths[0]))
+    readers = [
+        ChunkReader(list(map(str, paths)), [layout], np.zeros(400, int), 1 << 20) for _ in range(2)
+    ]
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    boxes = some_boxes(400)
+    boxes = Boxes(np.arange(400), boxes.start, boxes.stop, boxes.target)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+    try:
+        # As in a process that trains and validates, both are there at once.
+        for reader in [pickle.loads(pickle.dumps(reader)) for reader in readers]:
+            assert reader.read(boxes, np.zeros((400, 2, 2, 20, 18), np.uint16)) == []
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_chunks_are_decoded_at_the_same_time(tmp_path, monkeypatch):
+    make(tmp_path / "a", ARRAYS["v2-zstd"])
+    together, original = threading.Barrier(2, timeout=20), ChunkFiles.open
+
+    def meeting(self, array, layout, index):
+        # Passed only by two threads that are here at once.
+        together.wait()
+        return original(self, array, layout, index)
+
+    monkeypatch.setattr(ChunkFiles, "open", meeting)
+    start = np.array([[0, 0, 0, 0, 0], [2, 0, 0, 0, 0]])
+    boxes = Boxes(np.zeros(2, int), start, start + 1, np.array([[0] * 5, [1, 0, 0, 0, 0]]))
+    assert reader_of(tmp_path / "a").read(boxes, np.zeros((2, 1, 1, 1, 1), np.uint16)) == []
+
+
+def test_cache_lets_go_of_what_was_used_longest_ago(tmp_path, monkeypatch):
+    array = make(tmp_path / "a", ARRAYS["v2-zstd"])
+    opened, original = [], ChunkFiles.open
+
+    def counting(self, array, layout, index):
+        opened.append(index)
+        return original(self, array, layout, index)
+
+    monkeypatch.setattr(ChunkFiles, "open", counting)
+    chunk_bytes = layout_of(read_array_metadata(tmp_path / "a")).chunk_bytes
+    reader = reader_of(tmp_path / "a", cache_bytes=2 * chunk_bytes, threads=1)
+    for plane in (0, 1, 0, 2, 0, 1):
+        start, side = np.array([[0, 0, plane, 0, 0]]), np.array([1, 1, 1, 4, 4])
+        out = np.zeros((1, 1, 1, 4, 4), np.uint16)
+        reader.read(Boxes(np.zeros(1, int), start, start + side, 0 * start), out)
+        np.testing.assert_array_equal(out[0, 0, 0], array[0, 0, plane, :4, :4])
+        assert reader._cache.held <= 2 * chunk_bytes
+    # Of plane 0, used in between, nothing is read again; plane 1 had to leave for plane 2.
+    assert [index[2] for index in opened] == [0, 1, 2, 1]
 
 
 def read_all(reader: ChunkReader) -> np.ndarray:
@@ -278,7 +401,40 @@ def test_forked_process_and_threads_and_copies_read_the_same(tmp_path):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_what_cannot_be_read_is_told():
+def test_keys_of_zarr_2_in_an_array_of_zarr_3(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 200, SHAPE, dtype=np.uint16)
+    for separator in (".", "/"):
+        path = tmp_path / f"a{ord(separator)}"
+        key = {"name": "v2", "separator": separator}
+        array = zarr.create_array(path, data=pixels, chunks=CHUNKS, chunk_key_encoding=key)
+        boxes = some_boxes()
+        out = np.zeros((60, 2, 2, 20, 18), np.uint16)
+        assert reader_of(path).read(boxes, out) == []
+        np.testing.assert_array_equal(out, slices(boxes, array))
+
+
+SHARDING = {
+    "name": "sharding_indexed",
+    "configuration": {
+        "chunk_shape": [1] * 5,
+        "codecs": [{"name": "bytes"}],
+        "index_codecs": [{"name": "bytes"}],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("codecs", "message"),
+    [
+        ([{"name": "bytes"}, {"name": "jpeg"}], "codec 'jpeg' is not known"),
+        ([SHARDING, {"name": "gzip"}], r"codecs \['gzip'\] of whole shards are not known"),
+        (
+            [{"name": "transpose", "configuration": {"order": [4, 3, 2, 1, 0]}}, SHARDING],
+            "sharding",
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_told(codecs, message):
     metadata = {
         "zarr_format": 3,
         "shape": [1] * 5,
@@ -286,9 +442,9 @@ def test_what_cannot_be_read_is_told():
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [1] * 5}},
         "chunk_key_encoding": {"name": "default"},
         "fill_value": 0,
-        "codecs": [{"name": "bytes"}, {"name": "jpeg"}],
+        "codecs": codecs,
     }
-    with pytest.raises(ValueError, match="codec 'jpeg' is not known"):
+    with pytest.raises(ValueError, match=message):
         layout_of(metadata)
 
 

@@ -1,5 +1,7 @@
 """Batches of a collection: composition, pixels, normalization, reproducibility."""
 
+import errno
+
 import numpy as np
 import pytest
 import torch
@@ -8,12 +10,14 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.trainer.states import RunningStage
 
 from dynaclr.data import (
+    CellReader,
     MultiExperimentDataModule,
     NormalizationConfig,
     PatchConfig,
     SamplingConfig,
     read_statistics,
 )
+from dynaclr.data.files import ChunkFiles
 from dynaclr.experiments import UserError
 from dynaclr.transforms import CentreCrop, ChannelDropout, RandomGaussianNoise
 
@@ -403,6 +407,59 @@ def test_dropped_channels_leave_no_patch_empty_where_the_other_was_not_imaged(co
         kept = anchor["patch"].abs().amax((2, 3, 4)) > 0
         assert kept.any(1).all()
         assert not (kept & ~anchor["present"]).any()
+
+
+def test_pairs_that_cannot_be_read_are_counted_and_told_at_the_end(collection, monkeypatch, caplog):
+    module, original = make(collection, unreadable="skip"), ChunkFiles.open
+
+    def lossy(self, array, layout, index):
+        if index[0] == 2:
+            raise FileNotFoundError(errno.ENOENT, "No such file", str(index))
+        return original(self, array, layout, index)
+
+    monkeypatch.setattr(ChunkFiles, "open", lossy)
+    t, replaced = module.index.column("t"), 0
+    for batch in module.train_dataloader():
+        batch = module.on_before_batch_transfer(batch, 0)
+        replaced += int(batch["replaced"].sum())
+        for view in ("anchor", "positive"):
+            assert (t[batch[view]["row"].numpy()] != 2).all()
+    assert module.replaced == replaced > 0
+    caplog.clear()
+    module.teardown("fit")
+    assert f"{replaced} pairs could not be read and were replaced" in caplog.text
+
+
+@pytest.mark.parametrize(("workers", "share"), [(0, 2), (2, 1)])
+def test_decoded_chunks_of_a_process_stay_within_the_limit(collection, workers, share):
+    module = make(collection, cache_mb=64, num_workers=workers)
+    limits = [
+        module._datasets[split].reader._reader.chunks.cache_bytes
+        for split in ("train", "validation")
+    ]
+    assert limits == [(64 << 20) // share] * 2
+
+
+def test_frames_without_statistics_are_normalized_as_their_field_of_view(collection, caplog):
+    module = make(collection)
+    table = read_statistics(collection.experiments, ["one", "two", "three"])
+    numbers = table.columns.intersection(["mean", "std", "median"])
+    lost = (table["level"] == "frame") & (table["t"] == 3)
+    gone = (table["fov"] == "A/1/0") & (table["marker"] == "reporter")
+    table.loc[lost | gone, numbers] = np.nan
+    reader = CellReader(
+        module.index, module.index.registry, table, module.patches, NormalizationConfig("frame")
+    )
+    fovs = table[(table["level"] == "fov") & (table["marker"] == "phase")]
+    fovs = fovs.set_index(["experiment", "fov"])["median"]
+    cells = module.index.tracks
+    rows = np.flatnonzero(cells["t"] == 3)
+    batch = reader.read(rows)
+    wanted = [fovs[cell.experiment, cell.fov] for cell in cells.iloc[rows].itertuples()]
+    np.testing.assert_allclose(batch["center"][:, 0], wanted, rtol=1e-6)
+    whole = reader.read(np.arange(len(cells)))
+    assert all(np.isfinite(whole[name]).all() for name in ("center", "spread"))
+    assert "A/1/0: no pixel of reporter can be read" in caplog.text
 
 
 def test_batches_tell_which_channels_were_imaged(collection):

@@ -60,6 +60,22 @@ def test_patches_equal_iohub_slices_to_the_bit(plate_path):
             assert patch.dtype == np.float32
 
 
+def test_what_was_never_written_into_a_shard_is_what_iohub_reads(tmp_path):
+    with open_ome_zarr(
+        tmp_path / "p", layout="hcs", mode="w-", channel_names=["a"], version="0.5"
+    ) as plate:
+        position = plate.create_position("A", "1", "0")
+        shape, chunks, ratio = (2, 1, 1, 32, 32), (1, 1, 1, 8, 8), (1, 1, 1, 4, 4)
+        array = position.create_zeros("0", shape, np.uint16, chunks=chunks, shards_ratio=ratio)
+        array[:, :, :, :8, 8:24] = 7
+    places = np.zeros(2, int), np.arange(2), np.full(2, 12.0), np.full(2, 12.0)
+    found = reader_of(tmp_path / "p", (0,), (20, 22), depth=1, z_start=0).read(*places)
+    with open_ome_zarr(tmp_path / "p", mode="r") as plate:
+        pixels = np.asarray(plate["A/1/0"]["0"][:, :, :, 2:22, 1:23])
+    assert set(np.unique(pixels)) == {0, 7}
+    np.testing.assert_array_equal(found, pixels)
+
+
 def test_a_margin_moves_no_patch_and_mirrors_what_lies_outside(plate_path):
     rng = np.random.default_rng(2)
     places = [rng.integers(0, 2, 40), rng.integers(0, 4, 40), *rng.uniform(-2, 48, (2, 40))]

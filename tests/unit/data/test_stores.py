@@ -265,3 +265,30 @@ def test_training_batches_are_the_same_with_a_store(collection, tmp_path):
         for view in ("anchor", "positive"):
             for name, values in plain[view].items():
                 assert torch.equal(values, stored[view][name]), name
+
+
+@pytest.mark.parametrize("store", [{}, {"compressor": "zstd", "dtype": "uint8"}])
+def test_observations_that_cannot_be_read_have_no_place_in_a_store(folder, tmp_path, store):
+    summary = json.loads((folder / "summary.json").read_text())
+    plate = shutil.copytree(summary["entry"]["data_path"], tmp_path / "plate.zarr")
+    summary["entry"] |= {"data_path": str(plate), "unreadable": "skip"}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    cells = reader_of(folder, stores=False).index.tracks
+    fov, frame = cells["fov"][0], int(cells["t"][0])
+    array = zarr.open_group(plate / fov, mode="r")["0"]
+    key = array.metadata.encode_chunk_key((frame // array.chunks[0], 0, 0, 0, 0))
+    (plate / fov / "0" / key).unlink()
+    build_patches(entry_of(folder, **store), folder, [CUT])
+    reader = reader_of(folder, extraction_size=(32, 33))
+    assert reader._stores
+    damaged = np.zeros(len(cells), bool)
+    with_store = reader.read(np.arange(len(cells)), damaged=damaged)["patch"]
+    lost = np.zeros(len(cells), bool)
+    plain = reader_of(folder, extraction_size=(32, 33), stores=False)
+    from_plate = plain.read(np.arange(len(cells)), damaged=lost)["patch"]
+    assert 0 < lost.sum() < len(lost)
+    np.testing.assert_array_equal(damaged, lost)
+    if "dtype" not in store:
+        np.testing.assert_array_equal(with_store, from_plate)
+    with pytest.raises(UserError, match=f"frame {frame} of field of view {fov} could not be read"):
+        reader.read(np.arange(len(cells)))

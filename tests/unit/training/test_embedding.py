@@ -1,0 +1,79 @@
+"""Embedding reads each chunk once, and goes on where pixels cannot be read."""
+
+import shutil
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+
+from dynaclr.data import NormalizationConfig, PatchConfig, compute_statistics
+from dynaclr.data.files import ChunkFiles
+from dynaclr.evaluation.stores import provenance_of, read_store
+from dynaclr.experiments import ExperimentConfig, UserError
+from dynaclr.experiments.files import read_json
+from dynaclr.index import build_index
+from dynaclr.training.embedding import Cells, embed_baselines, fit_pixels
+from dynaclr.training.thumbnails import write_thumbnails
+
+PATCHES = PatchConfig(("phase", "reporter"), (24, 24))
+
+
+def test_an_experiment_is_read_in_one_pass(collection, monkeypatch):
+    opened, original = [], ChunkFiles.open
+
+    def counting(self, array, layout, index):
+        opened.append((array, index))
+        return original(self, array, layout, index)
+
+    monkeypatch.setattr(ChunkFiles, "open", counting)
+    cells = Cells(collection.experiments / "one", PATCHES, NormalizationConfig(), 0)
+    # Frames hold eight cells and more: every batch begins in the middle of one.
+    n = sum(len(batch["patch"]) for batch in cells.batches(5))
+    assert n == len(cells) > 0
+    assert len(opened) == len(set(opened)) > 0
+
+
+@pytest.fixture
+def damaged(collection, tmp_path):
+    """An experiment's results and how many cells are in the frame whose pixels are lost."""
+    entry = ExperimentConfig.model_validate(
+        read_json(collection.experiments / "one/summary.json")["entry"]
+    )
+    shutil.copytree(entry.data_path, tmp_path / "plate.zarr")
+    entry = entry.model_copy(update={"data_path": tmp_path / "plate.zarr", "simulation": None})
+    shutil.rmtree(tmp_path / "plate.zarr/A/1/0/0/2")
+
+    def make(policy):
+        chosen = entry.model_copy(update={"unreadable": policy})
+        build_index(chosen, tmp_path / "results/one")
+        compute_statistics(chosen, tmp_path / "results/one")
+        table = pd.read_parquet(tmp_path / "results/one/cells.parquet")
+        return tmp_path / "results/one", int(((table["t"] == 2) & (table["fov"] == "A/1/0")).sum())
+
+    return make
+
+
+def test_observations_that_cannot_be_read_are_left_out_of_evaluation(damaged, tmp_path, caplog):
+    folder, lost = damaged("skip")
+    normalization = NormalizationConfig()
+    fit_pixels(PATCHES, normalization, [folder], tmp_path / "pixels.npz", n_components=2)
+    out = tmp_path / "intensity.zarr", tmp_path / "pixels.zarr"
+    embed_baselines(PATCHES, normalization, folder, out[0], tmp_path / "pixels.npz", out[1])
+    for path in out:
+        store = ad.read_zarr(path)
+        unknown = np.isnan(store.X).all(axis=1)
+        assert unknown.sum() == lost > 0
+        assert (store.obs["t"][unknown] == 2).all()
+        assert provenance_of(store)["unreadable"] == lost
+        read = read_store(path)
+        assert read.n_obs == store.n_obs - lost
+        assert np.isfinite(read.X).all()
+    assert f"{lost} of {store.n_obs} observations cannot be read" in caplog.text
+    write_thumbnails(PATCHES, normalization, folder, tmp_path / "pictures.parquet")
+    assert len(pd.read_parquet(tmp_path / "pictures.parquet")) == store.n_obs
+
+
+def test_by_default_what_cannot_be_read_ends_the_stage(damaged):
+    with pytest.raises(UserError, match=r"cannot read frame 2 .*unreadable: skip"):
+        damaged("error")
