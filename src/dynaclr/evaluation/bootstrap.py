@@ -94,14 +94,14 @@ def percentile_interval(values: np.ndarray, n_clusters: int, level: float = LEVE
         reason = f"fewer than {MIN_CLUSTERS} lineages ({n_clusters}): no interval"
         return Interval(np.nan, np.nan, reason)
     if len(finite) < 0.5 * len(values) or len(finite) == 0:
-        return Interval(np.nan, np.nan, "most resamples lack a class: no interval")
+        return Interval(np.nan, np.nan, "most resamples have no value: no interval")
     low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
     lost = len(values) - len(finite)
     notes = []
     if n_clusters < FEW_CLUSTERS:
         notes.append(f"{n_clusters} lineages: the interval is too narrow")
     if lost:
-        notes.append(f"{lost} of {len(values)} resamples lack a class and are left out")
+        notes.append(f"{lost} of {len(values)} resamples have no value and are left out")
     return Interval(float(low), float(high), "; ".join(notes))
 
 

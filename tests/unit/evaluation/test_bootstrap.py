@@ -112,7 +112,7 @@ def test_resamples_without_a_class_are_left_out_and_told():
     values = np.append(np.linspace(0, 1, 90), np.full(10, np.nan))
     interval = percentile_interval(values, 12)
     assert interval.low == pytest.approx(0.025)
-    assert interval.note == "10 of 100 resamples lack a class and are left out"
+    assert interval.note == "10 of 100 resamples have no value and are left out"
     mostly = percentile_interval(np.append(np.ones(40), np.full(60, np.nan)), 12)
     assert np.isnan(mostly.low)
     assert "most resamples" in mostly.note
