@@ -26,6 +26,7 @@ from dynaclr.evaluation.score_tables import METRICS
 from dynaclr.evaluation.scores import classification_scores
 from dynaclr.evaluation.stores import key_of
 from dynaclr.evaluation.uncertainty import (
+    NOT_RESAMPLED,
     Estimate,
     Values,
     adjust,
@@ -338,10 +339,9 @@ def _difference(
 ) -> dict[str, object]:
     """First minus second, paired by the seeds that both have where their cells are the same."""
     both = [seed for seed in mine.per_seed if seed in theirs.per_seed]
-    paired, reason = "seeds", ""
     if mine.cells == theirs.cells and both:
         told, paired = _paired(mine.values(both), theirs.values(both))
-        n_seeds = len(both)
+        n_seeds, reason = len(both), ""
     else:
         seeds = [list(sample.per_seed) for sample in (mine, theirs)]
         told = estimate_difference(mine.values(seeds[0]), theirs.values(seeds[1]))
@@ -367,7 +367,7 @@ def _paired(mine: Values, theirs: Values) -> tuple[Estimate, str]:
     if not resampled or mine.n_lineages != theirs.n_lineages:
         return estimate_mean(values), "seeds"
     told = estimate_mean(values, mine.resampled - theirs.resampled, mine.n_lineages)
-    return told, "seeds and lineages"
+    return told, "seeds" if NOT_RESAMPLED in told.note else "seeds and lineages"
 
 
 def verdict(row: Mapping[str, object]) -> str:

@@ -11,6 +11,7 @@ from scipy.stats import t as student
 from dynaclr.evaluation.bootstrap import MIN_CLUSTERS
 
 LEVEL = 0.95
+NOT_RESAMPLED = "lineages not resampled"
 
 
 class Estimate(NamedTuple):
@@ -103,7 +104,7 @@ def _sources(values: Values) -> tuple[list[tuple[float, int]], list[str]]:
     if values.n_lineages >= MIN_CLUSTERS and len(finite) > 0.5 * len(resampled):
         parts.append((finite.var(ddof=1), values.n_lineages - 1))
     else:
-        notes.append("lineages not resampled")
+        notes.append(NOT_RESAMPLED)
     return parts, notes
 
 

@@ -259,6 +259,15 @@ def test_what_the_evaluation_resampled_is_paired_by_lineage(tmp_path):
     assert row["high"] - row["low"] < 0.1 * (value["high"] - value["low"])
 
 
+def test_few_lineages_pair_over_seeds_alone(tmp_path):
+    evaluations = {
+        name: add_model(tmp_path, name, 1.0, seed=n, n_lineages=4) for n, name in enumerate("ab")
+    }
+    row = differences_of(evaluations, tmp_path / "out").loc["auroc"]
+    assert row["paired"] == "seeds"
+    assert row["note"] == "lineages not resampled"
+
+
 def test_an_experiment_with_one_class_is_left_out_of_the_lineages(tmp_path):
     """It has no score, and would make the mean over experiments unknown."""
     evaluations = {name: add_model(tmp_path, name, 1.0, seed=n) for n, name in enumerate("ab")}
