@@ -6,18 +6,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from dynaclr.evaluation.bootstrap import cluster_bootstrap
+from dynaclr.evaluation.bootstrap import cluster_bootstrap, seed_of
 from dynaclr.evaluation.comparison_figures import draw_comparison
-from dynaclr.evaluation.evaluate import write_csv
-from dynaclr.evaluation.measures import HELD_OUT, POOLED, fact_of
+from dynaclr.evaluation.evaluate import digest_of_rows, write_csv
+from dynaclr.evaluation.measures import (
+    ALL,
+    HELD_OUT,
+    INCLUDES_TRAINING,
+    POOLED,
+    fact_of,
+    join_notes,
+)
 from dynaclr.evaluation.score_tables import METRICS
 from dynaclr.evaluation.scores import classification_scores
 from dynaclr.evaluation.stores import key_of
-from dynaclr.evaluation.uncertainty import Estimate, adjust, estimate_mean
+from dynaclr.evaluation.uncertainty import (
+    NOT_RESAMPLED,
+    Estimate,
+    Values,
+    adjust,
+    estimate_difference,
+    estimate_mean,
+)
 from dynaclr.experiments import UserError
 from dynaclr.experiments.files import atomic_path
 from dynaclr.experiments.project import ComparisonConfig
@@ -47,7 +62,8 @@ class _Sample:
     """One metric of one kind of variant of one model.
 
     ``per_seed`` maps seeds (None for baselines without one) to the mean over experiments,
-    ``resampled`` likewise to values on resampled lineages.
+    ``resampled`` likewise to values on resampled lineages. ``cells`` maps experiments to what
+    tells their rows; ``note`` says what was left out.
     """
 
     per_seed: dict[int | None, float]
@@ -55,12 +71,33 @@ class _Sample:
     n_experiments: int
     n_lineages: int
     expected: float
+    cells: dict[str, str]
+    note: str
 
-    def mean_resampled(self, seeds: Sequence[int | None]) -> np.ndarray | None:
-        """Mean over seeds on each resample, None where lineages were not resampled."""
+    def values(self, seeds: Sequence[int | None]) -> Values:
+        """What is known of the mean over some seeds."""
+        per_seed = [self.per_seed[seed] for seed in seeds]
         if not self.resampled:
-            return None
-        return np.mean([self.resampled[seed] for seed in seeds], axis=0)
+            return Values(per_seed)
+        resampled = np.mean([self.resampled[seed] for seed in seeds], axis=0)
+        return Values(per_seed, resampled, self.n_lineages)
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """Tables of one model's evaluation."""
+
+    metrics: pd.DataFrame
+    predictions: pd.DataFrame
+    resampled: pd.DataFrame
+    cells: pd.DataFrame
+
+
+class _Resampled(NamedTuple):
+    """Values on resampled lineages of one experiment, and how many lineages there are."""
+
+    values: np.ndarray
+    n_lineages: int
 
 
 def compare_models(
@@ -69,9 +106,11 @@ def compare_models(
     """Compare evaluated models; write tables and figures.
 
     Values are means over held-out experiments, then over seeds. Intervals are over seeds and, for
-    scores of classifiers, lineages (`uncertainty.estimate_mean`). Differences are paired by seed
-    and by lineage where the two models were scored on the same cells; p values are corrected over
-    all contrasts and compared metrics (`uncertainty.adjust`).
+    scores of classifiers, resolution, progression and onsets, lineages
+    (`uncertainty.estimate_mean`). Differences are paired by seed, and by lineage, where the two
+    models were scored on the very same cells; else the variances of both add up, and column
+    ``paired`` says "no". p values are corrected over all contrasts and compared metrics
+    (`uncertainty.adjust`).
 
     Parameters
     ----------
@@ -94,8 +133,8 @@ def compare_models(
     """
     tables = {model: _read(Path(folder), model) for model, folder in evaluations.items()}
     samples: dict[tuple[str, ...], _Sample] = {}
-    for model, (metrics, predictions) in tables.items():
-        samples |= _samples(model, metrics, predictions)
+    for model, evaluation in tables.items():
+        samples |= _samples(model, evaluation)
     compared = _compared_metrics(config, samples)
     metrics = pd.DataFrame([_metric_row(key, sample) for key, sample in samples.items()])
     differences = _differences(samples, contrasts_of(config, list(evaluations)), compared)
@@ -115,12 +154,16 @@ def contrasts_of(config: ComparisonConfig, models: list[str]) -> list[tuple[str,
     return list(config.contrasts) or [(model, models[0]) for model in models[1:]]
 
 
-def _read(folder: Path, model: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    for name in ("metrics.csv", "predictions.parquet"):
+def _read(folder: Path, model: str) -> _Evaluation:
+    for name in ("metrics.csv", "cells.csv", "predictions.parquet", "resampled.parquet"):
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: no such file. Evaluate model {model!r} first.")
-    metrics = pd.read_csv(folder / "metrics.csv", keep_default_na=False, na_values=[""])
-    return metrics, pd.read_parquet(folder / "predictions.parquet")
+    return _Evaluation(
+        metrics=pd.read_csv(folder / "metrics.csv", keep_default_na=False, na_values=[""]),
+        predictions=pd.read_parquet(folder / "predictions.parquet"),
+        resampled=pd.read_parquet(folder / "resampled.parquet"),
+        cells=pd.read_csv(folder / "cells.csv"),
+    )
 
 
 def _compared_metrics(
@@ -136,13 +179,12 @@ def _compared_metrics(
     return list(config.metrics) or [metric for metric in MAIN_METRICS if metric in known]
 
 
-def _samples(
-    model: str, metrics: pd.DataFrame, predictions: pd.DataFrame
-) -> dict[tuple[str, ...], _Sample]:
+def _samples(model: str, evaluation: _Evaluation) -> dict[tuple[str, ...], _Sample]:
     """Every metric on held-out experiments or on all of them, by kind of variant."""
-    metrics = metrics[metrics["estimate"].isin([HELD_OUT, POOLED])]
+    metrics = evaluation.metrics[evaluation.metrics["estimate"].isin([HELD_OUT, POOLED])]
     metrics = metrics.assign(task=metrics["task"].fillna(""))
-    resampled, n_lineages = _resample(predictions)
+    resampled = _resample(evaluation.predictions) | _stored(evaluation.resampled)
+    labelled = _labelled(evaluation.predictions)
     samples = {}
     for (kind, task, estimate, metric), rows in metrics.groupby(
         ["kind", "task", "estimate", "metric"], sort=True
@@ -150,59 +192,120 @@ def _samples(
         variants = rows.drop_duplicates("variant").set_index("variant")["seed"]
         seeds = {name: None if pd.isna(seed) else int(seed) for name, seed in variants.items()}
         per_variant = rows.groupby("variant", sort=True)["value"].mean()
-        known = {
-            seeds[name]: resampled[name, task, metric]
-            for name in seeds
-            if estimate == HELD_OUT and (name, task, metric) in resampled
-        }
+        of_seeds, n_lineages = _of_seeds(resampled, seeds, (task, estimate, metric))
         samples[model, kind, task, estimate, metric] = _Sample(
             per_seed={seeds[name]: float(value) for name, value in per_variant.items()},
-            resampled=known if len(known) == len(seeds) else {},
+            resampled=of_seeds,
             n_experiments=rows["experiment"].nunique(),
-            n_lineages=n_lineages.get(task, 0) if known else 0,
+            n_lineages=n_lineages,
             expected=float(rows["expected"].mean()),
+            cells=_cells(evaluation.cells, labelled, rows, (task, estimate)),
+            note=_left_out(rows),
         )
     return samples
 
 
-def _resample(
-    predictions: pd.DataFrame,
-) -> tuple[dict[tuple[str, str, str], np.ndarray], dict[str, int]]:
-    """Scores on resampled lineages by (variant, task, metric), averaged over experiments.
+def _of_seeds(
+    resampled: Mapping[tuple[str, ...], Sequence[_Resampled]],
+    seeds: Mapping[str, int | None],
+    place: tuple[str, ...],
+) -> tuple[dict[int | None, np.ndarray], int]:
+    """Means over experiments on resampled lineages by seed, and how many lineages there are.
 
-    The same cells are resampled alike in every variant and model, so that differences are paired.
+    An experiment without values (it has a single class) is left out; empty where a seed has none.
+    """
+    parts = {
+        seed: [part for part in resampled.get((name, *place), ()) if np.isfinite(part.values).any()]
+        for name, seed in seeds.items()
+    }
+    if not all(parts.values()):
+        return {}, 0
+    means = {seed: np.mean([part.values for part in of], axis=0) for seed, of in parts.items()}
+    return means, sum(part.n_lineages for part in next(iter(parts.values())))
+
+
+def _left_out(rows: pd.DataFrame) -> str:
+    """Which experiments have no value, where others do."""
+    without = rows.loc[rows["value"].isna(), "experiment"].unique()
+    some = len(without) and rows["value"].notna().any()
+    return f"no value of {', '.join(without)}: left out" if some else ""
+
+
+def _cells(
+    cells: pd.DataFrame,
+    labelled: Mapping[tuple[str, str], str],
+    rows: pd.DataFrame,
+    place: Sequence[str],
+) -> dict[str, str]:
+    """What tells the cells that a metric was computed on, by experiment.
+
+    All cells of the experiment and, of a task, those that are labelled and how.
+    """
+    task, estimate = place
+    named = set(rows["experiment"])
+    chosen = cells[cells["held_out"]] if estimate == HELD_OUT else cells
+    return {
+        name: digest + labelled.get((task, name), "")
+        for name, digest in zip(chosen["experiment"], chosen["digest"], strict=True)
+        if {name, ALL} & named
+    }
+
+
+def _labelled(predictions: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Digest of the labelled held-out rows of each task and experiment, and of their labels."""
+    key = [*key_of(predictions), "label"]
+    known = predictions[predictions["label"].notna()].drop_duplicates(["task", *key])
+    return {
+        place: digest_of_rows(part[key].sort_values(key))
+        for place, part in known.groupby(["task", "experiment"], sort=True)
+    }
+
+
+def _stored(table: pd.DataFrame) -> dict[tuple[str, ...], list[_Resampled]]:
+    """Values that the evaluation resampled, by (variant, task, estimate, metric)."""
+    found: dict[tuple[str, ...], list[_Resampled]] = {}
+    for row in table.assign(task=table["task"].fillna("")).to_dict("records"):
+        place = tuple(row[name] for name in ("variant", "task", "estimate", "metric"))
+        part = _Resampled(np.asarray(row["values"]), row["n_lineages"])
+        found.setdefault(place, []).append(part)
+    return found
+
+
+def _resample(predictions: pd.DataFrame) -> dict[tuple[str, ...], list[_Resampled]]:
+    """Scores on resampled lineages of each experiment, by (variant, task, estimate, metric).
+
+    The same cells are resampled alike in every variant and model, so that differences are paired,
+    and those of another experiment otherwise (`bootstrap.seed_of`).
     """
     corrected = predictions["variant"].str.contains("+", regex=False)
     known = predictions[predictions["label"].notna() & ~corrected]
-    values: dict[tuple[str, str, str], list[np.ndarray]] = {}
-    n_lineages: dict[str, int] = {}
-    for (task, _), part in known.groupby(["task", "experiment"], sort=True):
+    found: dict[tuple[str, ...], list[_Resampled]] = {}
+    for (task, experiment), part in known.groupby(["task", "experiment"], sort=True):
         classes = tuple(sorted(part["class"].unique()))
         part = part[part["label"].isin(classes)]
         key = [name for name in key_of(part) if name != "experiment"]
         rows = part.drop_duplicates(key).sort_values(key)
         clusters = rows.groupby(["fov", "lineage_id"], sort=True).ngroup().to_numpy()
         true = np.searchsorted(np.array(classes), rows["label"].to_numpy(str))
-        n_lineages[task] = n_lineages.get(task, 0) + len(np.unique(clusters))
         for variant, of_variant in part.groupby("variant", sort=True):
             wide = of_variant.pivot(index=key, columns="class", values="probability").sort_index()
             probability = wide[list(classes)].to_numpy()
             statistics = partial(classification_scores, true, probability, classes)
-            resampled = cluster_bootstrap(statistics, clusters, N_RESAMPLES, seed=0)
+            resampled = cluster_bootstrap(statistics, clusters, N_RESAMPLES, seed_of(experiment))
             for metric in METRICS:
-                values.setdefault((variant, task, metric), []).append(resampled[metric])
-    return {place: np.mean(parts, axis=0) for place, parts in values.items()}, n_lineages
+                told = _Resampled(resampled[metric], len(np.unique(clusters)))
+                found.setdefault((variant, task, HELD_OUT, metric), []).append(told)
+    return found
 
 
 def _metric_row(key: tuple[str, ...], sample: _Sample) -> dict[str, object]:
     seeds = list(sample.per_seed)
-    told = estimate_mean(
-        list(sample.per_seed.values()), sample.mean_resampled(seeds), sample.n_lineages
-    )
+    told = estimate_mean(*sample.values(seeds))
     fact = fact_of(key[-1])
     return {
         **dict(zip(KEY, key, strict=True)),
-        **{"value": told.value, "low": told.low, "high": told.high, "note": told.note},
+        **{"value": told.value, "low": told.low, "high": told.high},
+        "note": join_notes(told.note, sample.note, INCLUDES_TRAINING if key[3] == POOLED else ""),
         "per_seed": " ".join(f"{value:.6g}" for value in sample.per_seed.values()),
         "n_seeds": len(seeds),
         "n_experiments": sample.n_experiments,
@@ -234,24 +337,37 @@ def _differences(
 def _difference(
     first: str, second: str, key: tuple[str, ...], mine: _Sample, theirs: _Sample
 ) -> dict[str, object]:
-    """First minus second, paired by the seeds that both have."""
+    """First minus second, paired by the seeds that both have where their cells are the same."""
     both = [seed for seed in mine.per_seed if seed in theirs.per_seed]
-    resampled = None
-    if mine.resampled and theirs.resampled and both:
-        resampled = mine.mean_resampled(both) - theirs.mean_resampled(both)
-    n_lineages = min(mine.n_lineages, theirs.n_lineages)
-    values = [mine.per_seed[seed] - theirs.per_seed[seed] for seed in both]
-    told: Estimate = estimate_mean(values, resampled, n_lineages)
-    fact = fact_of(key[-1])
+    if mine.cells == theirs.cells and both:
+        told, paired = _paired(mine.values(both), theirs.values(both))
+        n_seeds, reason = len(both), ""
+    else:
+        seeds = [list(sample.per_seed) for sample in (mine, theirs)]
+        told = estimate_difference(mine.values(seeds[0]), theirs.values(seeds[1]))
+        paired, n_seeds = "no", min(map(len, seeds))
+        reason = "scored on different cells: not paired" if both else "no seed in common"
+    fact, scope = fact_of(key[-1]), INCLUDES_TRAINING if key[3] == POOLED else ""
     return {
         **{"first": first, "second": second},
         **dict(zip(KEY[2:], key[2:], strict=True)),
         **told._asdict(),
-        "n_seeds": len(both),
-        "paired": "seeds and lineages" if resampled is not None else "seeds",
+        "note": join_notes(told.note, reason, mine.note, theirs.note, scope),
+        "n_seeds": n_seeds,
+        "paired": paired,
         "family": fact.family,
         "better": fact.better,
     }
+
+
+def _paired(mine: Values, theirs: Values) -> tuple[Estimate, str]:
+    """Difference seed by seed and, where both were resampled alike, resample by resample."""
+    values = [a - b for a, b in zip(mine.per_seed, theirs.per_seed, strict=True)]
+    resampled = mine.resampled is not None and theirs.resampled is not None
+    if not resampled or mine.n_lineages != theirs.n_lineages:
+        return estimate_mean(values), "seeds"
+    told = estimate_mean(values, mine.resampled - theirs.resampled, mine.n_lineages)
+    return told, "seeds" if NOT_RESAMPLED in told.note else "seeds and lineages"
 
 
 def verdict(row: Mapping[str, object]) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pandas as pd
+from scipy.special import gammaln
 
 from dynaclr.evaluation.classification import TaskScores
 from dynaclr.evaluation.linear_classifier import cross_validate, fit_probabilities
@@ -16,6 +19,8 @@ from dynaclr.evaluation.variants import Variant
 
 N_DRAWS = 5
 SMALLEST = 4
+# Fewer ways to give labels to lineages cannot tell a score from chance at p = 0.05.
+MIN_WAYS = 20
 
 
 def shuffle_by_lineage(
@@ -63,6 +68,28 @@ def shuffle_by_lineage(
     return shuffled
 
 
+def n_ways_to_shuffle(
+    labels: np.ndarray, lineages: np.ndarray, experiments: np.ndarray, hours: np.ndarray
+) -> float:
+    """In how many ways lineages of the same experiment can exchange their labels.
+
+    Permutations of each experiment's lineages; lineages whose labels are the same are one.
+    Parameters as for `shuffle_by_lineage`.
+    """
+    order = np.lexsort((hours, lineages))
+    starts = np.flatnonzero(np.diff(lineages[order], prepend=-1))
+    told: dict[str, Counter[tuple[str, ...]]] = {}
+    for rows in np.split(order, starts[1:]):
+        names = tuple(labels[rows])
+        of_experiment = told.setdefault(str(experiments[rows[0]]), Counter())
+        of_experiment[names[:1] if len(set(names)) == 1 else names] += 1
+    logarithm = sum(
+        gammaln(counts.total() + 1) - sum(gammaln(count + 1) for count in counts.values())
+        for counts in told.values()
+    )
+    return float(np.exp(min(logarithm, 700.0)))
+
+
 def null_rows(
     cohort: Cohort,
     rows: TaskRows,
@@ -94,25 +121,33 @@ def null_rows(
     -------
     list of dict
         ``auroc_null`` (mean and central 95 % of the shuffles) and ``auroc_p``, the share of
-        shuffles, and the true labels, that do as well: at least ``1 / (n_shuffles + 1)``.
+        shuffles, and the true labels, that do as well: at least ``1 / (n_shuffles + 1)``. NaN
+        where lineages can exchange their labels in fewer than `MIN_WAYS` ways.
     """
+    if not scores.classes or n_shuffles == 0:
+        return []
     hours = cohort.obs["hours"].to_numpy()[rows.rows[train]]
+    given = (rows.labels[train], rows.lineages[train], rows.experiments[train], hours)
+    ways, n_lineages = n_ways_to_shuffle(*given), len(np.unique(rows.lineages[train]))
+    if ways < MIN_WAYS:
+        note = f"labels of {n_lineages} lineages can be shuffled in {ways:.0f} ways only: no null"
+        return [
+            row
+            for variant in variants
+            for scored in scores.shown_sets
+            for row in _tabulate_null(scored, variant, *[_no_null(scored, note)] * 2)
+        ]
     rng = np.random.default_rng(seed)
-    shuffles = [
-        shuffle_by_lineage(
-            rows.labels[train], rows.lineages[train], rows.experiments[train], hours, rng
-        )
-        for _ in range(n_shuffles)
-    ]
+    shuffles = [shuffle_by_lineage(*given, rng) for _ in range(n_shuffles)]
     told = []
-    for variant in variants if scores.classes and shuffles else []:
+    for variant in variants:
         features = cohort.features[variant.name]
         null = [
             _scores_of_shuffle(features, rows, scores, train, labels, variant, seed)
             for labels in shuffles
         ]
         for scored, values in zip(scores.shown_sets, np.transpose(null), strict=True):
-            told += _told_null(scores, scored, variant, values)
+            told += _told_null(scores, scored, variant, values, n_lineages)
     return told
 
 
@@ -136,13 +171,17 @@ def _scores_of_shuffle(
         )
         codes = np.searchsorted(np.array(scores.classes, dtype=object), labels)
         return [_auroc(codes, validated.probability, scores.classes)]
-    outside = [features[rows.rows[scored.rows]] for scored in scores.shown_sets]
-    _, probability = fit_probabilities(inside, labels, np.concatenate(outside), strength)
-    parts = np.split(probability, np.cumsum([len(part) for part in outside])[:-1])
-    return [
-        _auroc(scored.true, part, scores.classes)
-        for scored, part in zip(scores.shown_sets, parts, strict=True)
-    ]
+    outside = rows.rows[np.concatenate([scored.rows for scored in scores.shown_sets])]
+    _, probability = fit_probabilities(inside, labels, features[outside], strength)
+    return _aurocs(scores.shown_sets, probability, scores.classes)
+
+
+def _aurocs(
+    sets: list[ScoredSet], probability: np.ndarray, classes: tuple[str, ...]
+) -> list[float]:
+    """AUROC of each set, whose rows follow each other in `probability`."""
+    parts = np.split(probability, np.cumsum([len(scored.true) for scored in sets])[:-1])
+    return [_auroc(of.true, part, classes) for of, part in zip(sets, parts, strict=True)]
 
 
 def _auroc(true: np.ndarray, probability: np.ndarray, classes: tuple[str, ...]) -> float:
@@ -152,22 +191,33 @@ def _auroc(true: np.ndarray, probability: np.ndarray, classes: tuple[str, ...]) 
 
 
 def _told_null(
-    scores: TaskScores, scored: ScoredSet, variant: Variant, values: np.ndarray
+    scores: TaskScores, scored: ScoredSet, variant: Variant, values: np.ndarray, n_lineages: int
 ) -> list[dict[str, object]]:
     values = values[np.isfinite(values)]
     table = scores.tables.metrics
     here = (table["estimate"] == scored.estimate) & (table["experiment"] == scored.experiment)
     here &= (table["variant"] == variant.name) & (table["metric"] == "auroc")
     observed = float(table.loc[here, "value"].iloc[0])
-    counts = {"n_rows": len(scored.true), "n_lineages": scored.n_lineages, "expected": 0.5}
-    note = f"{len(values)} shuffles of lineages within experiments; interval: 95 % of them"
     if len(values) == 0 or not np.isfinite(observed):
-        null = p = Measure(np.nan, note="no AUROC: no null", **counts)
-    else:
-        low, high = np.quantile(values, [0.025, 0.975])
-        null = Measure(float(values.mean()), note=note, low=low, high=high, **counts)
-        share = (1 + int((values >= observed).sum())) / (1 + len(values))
-        p = Measure(share, note=note.partition(";")[0], **counts)
+        nothing = _no_null(scored, "no AUROC: no null")
+        return _tabulate_null(scored, variant, nothing, nothing)
+    low, high = np.quantile(values, [0.025, 0.975])
+    share = (1 + int((values >= observed).sum())) / (1 + len(values))
+    note = f"{len(values)} shuffles of {n_lineages} training lineages within experiments"
+    empty = _no_null(scored, note)
+    null = empty._replace(
+        value=float(values.mean()), low=low, high=high, note=f"{note}; interval: 95 % of them"
+    )
+    return _tabulate_null(scored, variant, null, empty._replace(value=share))
+
+
+def _no_null(scored: ScoredSet, note: str) -> Measure:
+    return Measure(np.nan, 0.5, len(scored.true), note, n_lineages=scored.n_lineages)
+
+
+def _tabulate_null(
+    scored: ScoredSet, variant: Variant, null: Measure, p: Measure
+) -> list[dict[str, object]]:
     place = {"estimate": scored.estimate, "experiment": scored.experiment}
     return tabulate({"auroc_null": null, "auroc_p": p}, **variant.place, **place)
 
@@ -180,7 +230,7 @@ def learning_curve(
     variants: list[Variant],
     seed: int,
 ) -> pd.DataFrame:
-    """AUROC on all held-out rows when only some lineages are annotated.
+    """AUROC on held-out experiments, averaged over them, when only some lineages are annotated.
 
     For 4, 8, 16, ... lineages, `N_DRAWS` draws of lineages each, the same for all variants, every
     class among them; fitted with the strength that all lineages chose.
@@ -196,7 +246,6 @@ def learning_curve(
     held_out = [s for s in scores.sets if s.estimate == HELD_OUT and len(s.true)]
     if not held_out or not scores.classes:
         return pd.DataFrame()
-    true = np.concatenate([scored.true for scored in held_out])
     outside = rows.rows[np.concatenate([scored.rows for scored in held_out])]
     labels, lineages = rows.labels[train], rows.lineages[train]
     table = []
@@ -212,11 +261,18 @@ def learning_curve(
                 _, probability = fit_probabilities(
                     inside, labels[drawn], features[outside], strength
                 )
-                values.append(_auroc(true, probability, scores.classes))
+                of_sets = np.array(_aurocs(held_out, probability, scores.classes))
+                values.append(_mean_of_finite(of_sets))
             told = {"value": np.mean(values), "low": np.min(values), "high": np.max(values)}
-            counts = {"n_lineages": n_lineages, "n_draws": len(draws), "n_rows": len(true)}
+            counts = {"n_lineages": n_lineages, "n_draws": len(draws), "n_rows": len(outside)}
             table.append({**variant.place, "metric": "auroc", **told, **counts})
     return pd.DataFrame(table)
+
+
+def _mean_of_finite(values: np.ndarray) -> float:
+    """Mean over the experiments that have both classes, NaN where none has."""
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else np.nan
 
 
 def draw_lineages(

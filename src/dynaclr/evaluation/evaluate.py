@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from dynaclr.evaluation.families import Rows, health_rows, resolution_rows, temp
 from dynaclr.evaluation.headline import summarize
 from dynaclr.evaluation.maps import lay_out, write_maps
 from dynaclr.evaluation.matched import mixing_rows
-from dynaclr.evaluation.measures import fact_of, join_notes
+from dynaclr.evaluation.measures import INCLUDES_TRAINING, POOLED, fact_of, join_notes
 from dynaclr.evaluation.perturbation import mmd_rows, onset_rows
 from dynaclr.evaluation.stores import KEY, MARKER, key_of, read_cohort
 from dynaclr.evaluation.study import Study, make_study
@@ -56,6 +57,10 @@ ONSET_COLUMNS = [
 ]
 PREDICTION_COLUMNS = [
     *("model", "variant", "task", *KEY, "lineage_id", "hours", "label", "class", "probability"),
+]
+CELL_COLUMNS = ["model", "experiment", "held_out", "n_rows", "n_lineages", "digest"]
+RESAMPLED_COLUMNS = [
+    *("model", "variant", "task", "estimate", "experiment", "metric", "n_lineages", "values"),
 ]
 _WHOLE = ("seed", "n_positive", "n_lineages", "n_rows")
 
@@ -101,8 +106,9 @@ def evaluate_model(
     out_dir : str or Path
         Gets ``metrics.csv`` with every metric, ``curves.csv`` with those that run over hours,
         further tables (``differences.csv``, ``confusion.csv``, ``reliability.csv``,
-        ``learning.csv``, ``onsets.csv``, ``predictions.parquet``), ``maps.h5ad``, a figure beside
-        each, and last ``headline.json``.
+        ``learning.csv``, ``onsets.csv``, ``predictions.parquet``), ``cells.csv`` and
+        ``resampled.parquet`` by which models are paired, ``maps.h5ad``, a figure beside each, and
+        last ``headline.json``.
     seed : int
         Decides folds, resamples, subsamples and UMAP.
     max_cells : int
@@ -133,6 +139,7 @@ def evaluate_model(
     headline = {"model": model, **summarize(scores)}
     out_dir = Path(out_dir)
     _write_tables(out_dir, model, scores, results)
+    write_csv(out_dir / "cells.csv", _cells(study).assign(model=model), CELL_COLUMNS)
     logger.info("figures")
     _draw(out_dir, scores, results)
     classes = _classes(study, scores)
@@ -174,9 +181,14 @@ def _measure(study: Study, scores: list[TaskScores]) -> _Results:
     ]
     notes = {variant.name: study.note_on(variant.correction) for variant in study.variants}
     metrics = pd.DataFrame([*classified, *rows.metrics])
-    told = zip(metrics["note"], metrics["variant"], strict=True)
+    told = zip(metrics["note"], metrics["variant"], metrics["estimate"], strict=True)
+    scopes = {POOLED: INCLUDES_TRAINING}
     return _Results(
-        metrics=metrics.assign(note=[join_notes(note, notes[name]) for note, name in told]),
+        metrics=metrics.assign(
+            note=[
+                join_notes(note, notes[name], scopes.get(scope, "")) for note, name, scope in told
+            ]
+        ),
         curves=pd.DataFrame(rows.curves),
         learning=_joined(learning),
         onsets=_joined(onsets),
@@ -211,6 +223,42 @@ def _write_tables(out_dir: Path, model: str, scores: list[TaskScores], results: 
     predictions = pd.concat(filled) if filled else pd.DataFrame(columns=PREDICTION_COLUMNS)
     with atomic_path(out_dir / "predictions.parquet") as temporary:
         _typed(predictions.assign(model=model)).to_parquet(temporary, index=False)
+    with atomic_path(out_dir / "resampled.parquet") as temporary:
+        _resampled(results.metrics).assign(model=model).to_parquet(temporary, index=False)
+
+
+def _resampled(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Values on resampled lineages of what is compared between models."""
+    plain = ~metrics["kind"].str.contains("+", regex=False)
+    known = metrics[plain & metrics["resampled"].notna()]
+    return (
+        known.rename(columns={"resampled": "values"})
+        .reindex(columns=RESAMPLED_COLUMNS)
+        .astype({"n_lineages": "int64", **dict.fromkeys(RESAMPLED_COLUMNS[:-2], "string")})
+    )
+
+
+def _cells(study: Study) -> pd.DataFrame:
+    """What was judged: cells of each experiment, and a digest of which they are."""
+    key = [*key_of(study.obs), "lineage_id"]
+    rows = []
+    for name, part in study.obs.groupby("experiment", sort=True):
+        rows.append(
+            {
+                "experiment": name,
+                "held_out": name in study.held_out,
+                "n_rows": len(part),
+                "n_lineages": part[["fov", "lineage_id"]].drop_duplicates().shape[0],
+                "digest": digest_of_rows(part[key]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def digest_of_rows(table: pd.DataFrame) -> str:
+    """Digest of the content of a table, rows in the order given."""
+    hashes = pd.util.hash_pandas_object(table.astype(str), index=False)
+    return hashlib.sha256(hashes.to_numpy().tobytes()).hexdigest()
 
 
 def _columns_of(columns: list[str], table: pd.DataFrame) -> list[str]:

@@ -7,12 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from dynaclr.evaluation import health
-from dynaclr.evaluation.bootstrap import cluster_bootstrap, percentile_interval
+from dynaclr.evaluation.bootstrap import cluster_bootstrap, percentile_interval, seed_of
 from dynaclr.evaluation.classification import TaskScores
 from dynaclr.evaluation.correction import zscore_by_experiment
-from dynaclr.evaluation.measures import ALL, HELD_OUT, POOLED, Measure, tabulate
+from dynaclr.evaluation.measures import ALL, Measure, join_notes, tabulate
 from dynaclr.evaluation.projection import balanced_subsample, standardize
-from dynaclr.evaluation.responses import separation, sister_pairs, visible_from
+from dynaclr.evaluation.responses import Separation, separation, sister_pairs, visible_from
 from dynaclr.evaluation.score_tables import ScoredSet
 from dynaclr.evaluation.study import Study
 from dynaclr.evaluation.tasks import TaskRows
@@ -41,38 +41,56 @@ class Rows(NamedTuple):
 
 
 def resolution_rows(study: Study, variant: Variant, task: TaskRows, scores: TaskScores) -> Rows:
-    """How well a task's classes are told apart within condition and hour, and between sisters."""
+    """How well a task's classes are told apart within condition and hour, and between sisters.
+
+    With more than two classes each is held against the rest: ``window_auroc:<class>``.
+    """
     rows = Rows([], [])
-    if len(scores.classes) != 2:
-        return rows
     for scored in scores.shown_sets:
-        if variant.name not in scored.probability or len(scored.true) == 0:
-            continue
         place = {**variant.place, "experiment": scored.experiment, "task": scores.task.name}
-        measures, curve = _windows(study, task.rows[scored.rows], scored, variant)
+        measures, curve = _separated(study, variant, task, scores.classes, scored)
         rows.metrics.extend(tabulate(measures, **place, estimate=scored.estimate))
-        rows.curves.extend({**place, "metric": "window_auroc", **point} for point in curve)
-    place = {**variant.place, "estimate": POOLED, "experiment": ALL, "task": scores.task.name}
+        rows.curves.extend({**place, **point} for point in curve)
+    place = {**variant.place, "estimate": study.scope, "experiment": ALL, "task": scores.task.name}
     rows.metrics.extend(tabulate({"sister_auroc": _sisters(study, variant, task)}, **place))
     return rows
 
 
+def _separated(
+    study: Study, variant: Variant, task: TaskRows, classes: tuple[str, ...], scored: ScoredSet
+) -> tuple[dict[str, Measure], list[dict[str, object]]]:
+    """Measures and curves of the second of two classes, or of each against the rest."""
+    if variant.name not in scored.probability or len(scored.true) == 0:
+        note = scored.note or "no labelled observations"
+        return {
+            "window_auroc": Measure(np.nan, 0.5, note=note),
+            "visible_from_hours": Measure(np.nan, note=note),
+        }, []
+    ends = {1: ""} if len(classes) == 2 else {k: f":{name}" for k, name in enumerate(classes)}
+    measures, curves = {}, []
+    for k, end in ends.items():
+        told, curve = _windows(study, task.rows[scored.rows], scored, variant, k)
+        measures |= {f"{name}{end}": measure for name, measure in told.items()}
+        curves += [{"metric": f"window_auroc{end}", **point} for point in curve]
+    return measures, curves
+
+
 def _windows(
-    study: Study, rows: np.ndarray, scored: ScoredSet, variant: Variant
+    study: Study, rows: np.ndarray, scored: ScoredSet, variant: Variant, k: int
 ) -> tuple[dict[str, Measure], list[dict[str, float]]]:
-    """Measures over all windows, and the curve over those that hold both classes."""
-    positive, score = scored.true == 1, scored.probability[variant.name][:, 1]
+    """Measures of class `k` over all windows, and the curve over those that hold both classes."""
+    positive, score = scored.true == k, scored.probability[variant.name][:, k]
     windows, n_bootstrap = study.windows[rows], min(MAX_BOOTSTRAP, study.config.bootstrap)
     groups = _codes(study.experiments[rows], study.conditions[rows])
-    strata = _codes(groups, windows)
-    whole = separation(positive, score, strata, scored.lineages, n_bootstrap, study.seed)
-    curve = []
+    strata, seed = _codes(groups, windows), seed_of(scored.experiment, study.seed)
+    whole = separation(positive, score, strata, scored.lineages, n_bootstrap, seed)
+    curve, shown = [], []
     for window in np.unique(windows):
         here = windows == window
         told = separation(
             *(array[here] for array in (positive, score, groups, scored.lineages)),
             n_bootstrap,
-            study.seed,
+            seed,
         )
         if told.n_rows == 0:
             continue
@@ -81,46 +99,56 @@ def _windows(
         curve.append(
             {"hours": middle, "value": told.value, "low": low, "high": high, "n_rows": told.n_rows}
         )
-    starts = np.array([point["hours"] for point in curve]) - 0.5 * study.config.window_hours
-    seen = visible_from(np.array([point["low"] for point in curve]), starts)
+        shown.append(window)
+    seen = study.window_start(visible_from(np.array([p["low"] for p in curve]), np.array(shown)))
     note = "" if np.isfinite(seen) else "no two windows in a row with an interval above 0.5"
     counts = {"n_rows": whole.n_rows, "n_lineages": whole.n_lineages}
-    low, high, reason = whole.interval
     return {
-        "window_auroc": Measure(whole.value, 0.5, note=reason, low=low, high=high, **counts),
+        "window_auroc": _measure_of(whole),
         "visible_from_hours": Measure(seen, note=note, **counts),
     }, curve
 
 
-def _sisters(study: Study, variant: Variant, task: TaskRows) -> Measure:
-    if study.parents is None:
-        return Measure(np.nan, 0.5, note="the stores have no parent_track_id")
-    labels = np.full(len(study.obs), None, dtype=object)
-    labels[task.rows] = task.labels
-    features = np.nan_to_num(
-        zscore_by_experiment(study.cohort.features[variant.name], study.experiments)
-    )
-    pairs = sister_pairs(features, study.tracks, study.parents, study.obs["t"].to_numpy(), labels)
-    told = separation(
-        pairs.different,
-        pairs.distance,
-        _codes(study.experiments[pairs.row]),
-        study.lineages[pairs.row],
-        min(MAX_BOOTSTRAP, study.config.bootstrap),
-        study.seed,
-    )
-    n_different = int(pairs.different.sum())
-    note = f"{len(pairs.row)} pairs of sisters in all experiments, {n_different} of different fates"
-    reason = told.interval.note if told.n_rows else "no experiment with both kinds of pairs"
+def _measure_of(told: Separation, note: str = "") -> Measure:
+    low, high, reason = told.interval
     return Measure(
         told.value,
         0.5,
         told.n_rows,
-        "; ".join(filter(None, [note, reason])),
-        told.interval.low,
-        told.interval.high,
+        join_notes(note, reason),
+        low,
+        high,
         told.n_lineages,
+        told.resampled,
     )
+
+
+def _sisters(study: Study, variant: Variant, task: TaskRows) -> Measure:
+    """Whether sisters of different fates lie further apart, in the scored experiments."""
+    if study.parents is None:
+        return Measure(np.nan, 0.5, note="the stores have no parent_track_id")
+    labels = np.full(len(study.obs), None, dtype=object)
+    labels[task.rows] = task.labels
+    here = study.rows_of(study.scored)
+    experiments, lineages = study.experiments[here], study.lineages[here]
+    pairs = sister_pairs(
+        np.nan_to_num(zscore_by_experiment(study.cohort.features[variant.name][here], experiments)),
+        study.tracks[here],
+        study.parents[here],
+        study.obs["t"].to_numpy()[here],
+        labels[here],
+    )
+    told = separation(
+        pairs.different,
+        pairs.distance,
+        _codes(experiments[pairs.row]),
+        lineages[pairs.row],
+        min(MAX_BOOTSTRAP, study.config.bootstrap),
+        seed_of(ALL, study.seed),
+    )
+    n_different = int(pairs.different.sum())
+    note = f"{len(pairs.row)} pairs of sisters, {n_different} of different fates"
+    return _measure_of(told, note)
 
 
 def temporal_rows(study: Study, variant: Variant) -> Rows:
@@ -129,7 +157,7 @@ def temporal_rows(study: Study, variant: Variant) -> Rows:
     features, t = study.cohort.features[variant.name], study.obs["t"].to_numpy()
     for name in study.scored:
         here = _whole_tracks(study, np.flatnonzero(study.experiments == name))
-        place = {**variant.place, "experiment": name, "estimate": _estimate(study)}
+        place = {**variant.place, "experiment": name, "estimate": study.scope}
         scaled, tracks, frames = standardize(features[here]), study.tracks[here], t[here]
         smooth = smoothness(scaled, tracks, frames, study.seed)
         hours = _hours_of_a_frame(study, here)
@@ -151,23 +179,24 @@ def temporal_rows(study: Study, variant: Variant) -> Rows:
             for lag, value, n in zip(lags, msd, n_pairs, strict=True)
         )
         if "progression" in study.truth:
-            told = _progression(study, features, np.flatnonzero(study.experiments == name))
+            told = _progression(study, features, name)
             rows.metrics.extend(tabulate({"progression_r2": told}, **place))
     pooled = {"smoothness_pooled": _pooled_smoothness(study, features, t)}
-    rows.metrics.extend(tabulate(pooled, **variant.place, experiment=ALL, estimate=POOLED))
+    place = {**variant.place, "experiment": ALL, "estimate": study.mixed_scope}
+    rows.metrics.extend(tabulate(pooled, **place))
     return rows
 
 
 def _pooled_smoothness(study: Study, features: np.ndarray, t: np.ndarray) -> Measure:
-    here = _whole_tracks(study, np.arange(len(t)))
+    here = _whole_tracks(study, study.rows_of(study.mixed))
     told = smoothness(standardize(features[here]), study.tracks[here], t[here], study.seed)
     note = "random pairs span experiments: the further those lie apart, the smoother it looks"
     return Measure(told.ratio, 1.0, told.n_pairs, note)
 
 
-def _progression(study: Study, features: np.ndarray, rows: np.ndarray) -> Measure:
+def _progression(study: Study, features: np.ndarray, experiment: str) -> Measure:
     progression = study.truth["progression"]
-    known = np.isfinite(progression)
+    known, rows = np.isfinite(progression), study.rows_of([experiment])
     train = np.flatnonzero(known & np.isin(study.experiments, study.train))
     train = train[balanced_subsample(study.experiments[train], MAX_ROWS, study.seed)]
     rows = rows[known[rows]]
@@ -182,54 +211,63 @@ def _progression(study: Study, features: np.ndarray, rows: np.ndarray) -> Measur
         lambda weight: {"r2": r_squared(true, predicted, weight)},
         lineages,
         min(MAX_BOOTSTRAP, study.config.bootstrap),
-        study.seed,
+        seed_of(experiment, study.seed),
     )["r2"]
     n_lineages = len(np.unique(lineages))
     low, high, note = percentile_interval(resampled, n_lineages)
     value = float(r_squared(true, predicted))
-    return Measure(value, 0.0, len(rows), note, low, high, n_lineages)
+    return Measure(value, 0.0, len(rows), note, low, high, n_lineages, resampled)
 
 
 def health_rows(study: Study, variant: Variant) -> Rows:
-    """Health of the embedding of all experiments, as many observations of each."""
-    chosen = balanced_subsample(study.experiments, MAX_HEALTH_ROWS, study.seed)
+    """Health of the embedding of the scored experiments, as many observations of each.
+
+    Neighbours of the same experiment are looked for among the mixed experiments.
+    """
     whole = np.nan_to_num(study.cohort.features[variant.name].astype(np.float64))
-    earlier, later = adjacent_pairs(study.tracks, study.obs["t"].to_numpy())
-    pairs = np.random.default_rng(study.seed).permutation(len(earlier))[:MAX_HEALTH_ROWS]
+    chosen = _health_sample(study, study.scored)
+    scaled, n = standardize(whole[chosen]), len(chosen)
     norm, variation = health.norm_distribution(whole[chosen])
-    scaled = standardize(whole[chosen])
-    n = len(chosen)
-    purities = {
-        "purity_lineage": health.neighbour_purity(scaled, study.lineages[chosen]),
-        "purity_experiment": health.neighbour_purity(scaled, _codes(study.experiments[chosen])),
-        "purity_hour": health.neighbour_purity(scaled, study.hours[chosen], tolerance=1.0),
-    }
+    here = study.rows_of(study.scored)
+    earlier, later = adjacent_pairs(study.tracks[here], study.obs["t"].to_numpy()[here])
+    pairs = np.random.default_rng(study.seed).permutation(len(earlier))[:MAX_HEALTH_ROWS]
+    earlier, later = here[earlier[pairs]], here[later[pairs]]
     measures = {
         "effective_rank": Measure(health.effective_rank(whole[chosen]), n_rows=n),
         "alignment": Measure(
-            health.alignment(whole[earlier[pairs]], whole[later[pairs]]),
+            health.alignment(whole[earlier], whole[later]),
             n_rows=len(pairs),
             note="between adjacent frames of a track",
         ),
         "uniformity": Measure(health.uniformity(whole[chosen]), n_rows=n),
         "norm_mean": Measure(norm, n_rows=n),
         "norm_variation": Measure(variation, n_rows=n),
-        **{
-            name: Measure(value, expected, n, "of 15 nearest neighbours, features standardized")
-            for name, (value, expected) in purities.items()
-        },
+        "purity_lineage": _purity(scaled, study.lineages[chosen]),
+        "purity_hour": _purity(scaled, study.hours[chosen], tolerance=1.0),
     }
-    return Rows(tabulate(measures, **variant.place, estimate=POOLED, experiment=ALL), [])
+    mixed = _health_sample(study, study.mixed)
+    purity = _purity(standardize(whole[mixed]), _codes(study.experiments[mixed]))
+    place = {**variant.place, "experiment": ALL}
+    rows = tabulate(measures, **place, estimate=study.scope)
+    rows += tabulate({"purity_experiment": purity}, **place, estimate=study.mixed_scope)
+    return Rows(rows, [])
+
+
+def _health_sample(study: Study, experiments: list[str]) -> np.ndarray:
+    rows = study.rows_of(experiments)
+    return rows[balanced_subsample(study.experiments[rows], MAX_HEALTH_ROWS, study.seed)]
+
+
+def _purity(scaled: np.ndarray, values: np.ndarray, tolerance: float = 0.0) -> Measure:
+    purity, expected = health.neighbour_purity(scaled, values, tolerance)
+    note = "of 15 nearest neighbours, features standardized"
+    return Measure(purity, expected, len(values), note)
 
 
 def _codes(*keys: np.ndarray) -> np.ndarray:
     """One code for each distinct combination."""
     columns = [np.unique(key.astype(str), return_inverse=True)[1] for key in keys]
     return np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)[1].ravel()
-
-
-def _estimate(study: Study) -> str:
-    return HELD_OUT if study.held_out else POOLED
 
 
 def _whole_tracks(study: Study, rows: np.ndarray) -> np.ndarray:

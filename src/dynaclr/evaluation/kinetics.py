@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,22 +13,27 @@ QUANTILE = 0.95
 CONSECUTIVE = 2
 
 
-class Discrepancy(NamedTuple):
-    """Squared maximum mean discrepancy of two samples.
+class Discrepancies(NamedTuple):
+    """Squared maximum mean discrepancy of two groups in one or several windows.
 
     Attributes
     ----------
-    value : float
-        Unbiased estimate; may be negative.
-    z : float
-        Its distance from the mean of the permuted samples, in their standard deviations.
-    p : float
-        Share of the permutations, and the samples themselves, that are as far apart.
+    value : numpy.ndarray
+        Unbiased estimate of each window, shape (w,); may be negative.
+    z : numpy.ndarray
+        Its distance from the mean over permutations, in their standard deviations, shape (w,).
+    p : numpy.ndarray
+        Share of the permutations, and the groups themselves, whose largest z over all windows is
+        as large: corrected for the number of windows, shape (w,).
+    largest_z : float
+        The largest z over windows, as its distance from the mean of the permutations' largest, in
+        their standard deviations: about 0 without a difference, however many windows there are.
     """
 
-    value: float
-    z: float
-    p: float
+    value: np.ndarray
+    z: np.ndarray
+    p: np.ndarray
+    largest_z: float
 
 
 class Onset(NamedTuple):
@@ -56,56 +62,88 @@ def median_bandwidth(features: np.ndarray) -> float:
     return float(np.median(distances))
 
 
-def mmd_test(
-    first: np.ndarray,
-    second: np.ndarray,
-    n_permutations: int,
-    rng: np.random.Generator,
-    strata: np.ndarray | None = None,
-) -> Discrepancy:
-    """Unbiased squared MMD with a Gaussian kernel, and its permutation null.
-
-    Gretton et al. (2012), Journal of Machine Learning Research 13, 723, equation 3; the kernel is
-    ``exp(-|x - y|^2 / (2 s^2))``, s the median distance of all pairs (`median_bandwidth`).
+def permuted_members(
+    member: np.ndarray, strata: np.ndarray, n_permutations: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Membership of a group as it is, and permuted within strata.
 
     Parameters
     ----------
-    first, second : numpy.ndarray
-        Independent rows, shapes (m, d) and (n, d), at least two each.
+    member : numpy.ndarray
+        Whether each unit (lineage) is of the first group, bool, shape (u,).
+    strata : numpy.ndarray
+        What permutations stay within (experiments), shape (u,).
     n_permutations : int
     rng : numpy.random.Generator
-    strata : numpy.ndarray, optional
-        Shape (m + n,), of the rows of both: permutations stay within strata (experiments).
+
+    Returns
+    -------
+    numpy.ndarray
+        bool, shape (n_permutations + 1, u), as it is first.
     """
-    pooled = np.concatenate([first, second])
-    strata = np.zeros(len(pooled)) if strata is None else strata
-    squares = cdist(pooled, pooled, "sqeuclidean")
-    width = np.sqrt(np.median(squares[np.triu_indices(len(pooled), 1)]))
-    if width == 0:
-        return Discrepancy(0.0, 0.0, 1.0)
-    kernel = np.exp(-squares / (2.0 * width**2))
-    np.fill_diagonal(kernel, 0.0)
-    member = (np.arange(len(pooled)) < len(first)).astype(float)
-    members = np.tile(member, (n_permutations + 1, 1))
-    of_strata = member[np.argsort(strata, kind="stable")]
+    members = np.tile(member.astype(bool), (n_permutations + 1, 1))
+    of_strata = members[0][np.argsort(strata, kind="stable")]
     for row in members[1:]:
-        row[np.lexsort((rng.random(len(pooled)), strata))] = of_strata
-    values = _mmd2(kernel, members)
-    null = values[1:]
-    spread = null.std()
-    z = (values[0] - null.mean()) / spread if spread > 0 else 0.0
-    p = (1 + (null >= values[0]).sum()) / (1 + n_permutations)
-    return Discrepancy(float(values[0]), float(z), float(p))
+        row[np.lexsort((rng.random(len(row)), strata))] = of_strata
+    return members
+
+
+def mmd_test(samples: Sequence[np.ndarray], members: Sequence[np.ndarray]) -> Discrepancies:
+    """Unbiased squared MMD with a Gaussian kernel in each window, and its permutation null.
+
+    Gretton et al. (2012), Journal of Machine Learning Research 13, 723, equation 3; the kernel is
+    ``exp(-|x - y|^2 / (2 s^2))``, s the median distance of all pairs (`median_bandwidth`). The
+    permutations are the same in all windows, so that the largest of all windows has its own null:
+    Westfall and Young (1993), *Resampling-Based Multiple Testing*, single-step maxT.
+
+    Parameters
+    ----------
+    samples : sequence of numpy.ndarray
+        Independent rows of each window, shapes (n, d), at least two of each group.
+    members : sequence of numpy.ndarray
+        Which rows are of the first group: as it is, and in the same permutations of lineages in
+        every window; bool, shapes (1 + n_permutations, n). See `permuted_members`.
+    """
+    values = np.stack([_mmd2(_kernel(x), of) for x, of in zip(samples, members, strict=True)])
+    # Exact only if the groups as they are get no other scale than their permutations.
+    alike = _standard(values, values)
+    p = (alike.max(axis=0) >= alike[:, :1]).mean(axis=1)
+    z = _standard(values, values[:, 1:])
+    largest = z.max(axis=0)[None]
+    return Discrepancies(values[:, 0], z[:, 0], p, float(_standard(largest, largest[:, 1:])[0, 0]))
+
+
+def _standard(values: np.ndarray, null: np.ndarray) -> np.ndarray:
+    """Values of each row as standard deviations from the mean of its null; 0 where unknown."""
+    spread = np.nanstd(null, axis=1, keepdims=True)
+    # Rounding is no spread.
+    scale = np.where(spread > 1e-12, spread, np.inf)
+    return np.nan_to_num((values - np.nanmean(null, axis=1, keepdims=True)) / scale)
+
+
+def _kernel(rows: np.ndarray) -> np.ndarray:
+    """Gaussian kernel of all pairs, zero of each row with itself."""
+    squares = cdist(rows, rows, "sqeuclidean")
+    width = np.sqrt(np.median(squares[np.triu_indices(len(rows), 1)]))
+    kernel = np.exp(-squares / (2.0 * width**2)) if width > 0 else np.ones_like(squares)
+    np.fill_diagonal(kernel, 0.0)
+    return kernel
 
 
 def _mmd2(kernel: np.ndarray, members: np.ndarray) -> np.ndarray:
-    """Unbiased squared MMD for each row of `members` (1: first sample), kernel diagonal zero."""
-    others = 1.0 - members
-    m, n = members[0].sum(), others[0].sum()
-    within_first = np.einsum("pi,pi->p", members @ kernel, members) / (m * (m - 1))
-    within_second = np.einsum("pi,pi->p", others @ kernel, others) / (n * (n - 1))
-    between = np.einsum("pi,pi->p", members @ kernel, others) / (m * n)
-    return within_first + within_second - 2.0 * between
+    """Unbiased squared MMD for each row of `members`; NaN with fewer than two of a group."""
+    first, second = members.astype(float), (~members).astype(float)
+    m, n = first.sum(axis=1), second.sum(axis=1)
+    of_first = first @ kernel
+    within_first = np.einsum("pi,pi->p", of_first, first)
+    between = np.einsum("pi,pi->p", of_first, second)
+    within_second = kernel.sum() - within_first - 2.0 * between
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(
+            np.minimum(m, n) > 1,
+            within_first / (m * (m - 1)) + within_second / (n * (n - 1)) - 2 * between / (m * n),
+            np.nan,
+        )
 
 
 def response_axis(treated: np.ndarray, control: np.ndarray) -> np.ndarray:

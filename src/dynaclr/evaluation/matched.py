@@ -8,20 +8,19 @@ neighbours in any embedding and would pass for a batch effect. What does not dep
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
 import numpy as np
 
 from dynaclr.evaluation import integration
 from dynaclr.evaluation.correction import CORRECTIONS
-from dynaclr.evaluation.measures import ALL, POOLED, Measure, tabulate
+from dynaclr.evaluation.measures import ALL, Measure, tabulate
 from dynaclr.evaluation.mixing import (
+    PERPLEXITY,
+    by_chance,
     experiment_classifier,
-    inverse_simpson,
+    lisi,
     mixing_scores,
-    neighbour_weights,
     scaled_ilisi,
+    with_shuffles,
 )
 from dynaclr.evaluation.projection import balanced_subsample, standardize
 from dynaclr.evaluation.study import Study
@@ -29,26 +28,36 @@ from dynaclr.evaluation.tasks import TaskRows
 from dynaclr.evaluation.variants import Variant
 
 MAX_LABELLED = 600
+TOO_FEW = "fewer than two classes with five independent observations"
+INDEPENDENT = "one observation a lineage and window"
 MATCHED = (
     *("matched_ilisi", "matched_kbet", "matched_connectivity", "matched_silhouette"),
     "matched_experiment_auroc",
 )
-OF_CLASSES = ("clisi", "nmi", "ari", "silhouette", "retrieval_map")
+OF_CLASSES = ("clisi", "nmi", "ari", "silhouette")
 AGGREGATES = ("scib_batch", "scib_bio", "scib_total", "jump_total")
 
 
 def mixing_rows(study: Study, variant: Variant) -> list[dict[str, object]]:
-    """Rows of the metrics table: mixing of all cells, of matched cells, and classes kept."""
+    """Rows of the metrics table: mixing of all cells, of matched cells, and classes kept.
+
+    Classes are those of the scored experiments; what needs several experiments is of the mixed.
+    """
     features = study.cohort.features[variant.name]
-    place = {**variant.place, "estimate": POOLED, "experiment": ALL}
-    pooled = mixing_scores(features, study.experiments, study.lineages, seed=study.seed)
+    here = study.rows_of(study.mixed)
+    all_cells = mixing_scores(
+        features[here], study.experiments[here], study.lineages[here], seed=study.seed
+    )
     matched = matched_mixing(features, study.experiments, study.strata, study.seed)
-    rows = tabulate({**pooled, **matched}, **place)
+    place = {**variant.place, "experiment": ALL}
+    rows = tabulate({**all_cells, **matched}, **place, estimate=study.mixed_scope)
     for task, chosen in study.tasks:
         kept = classes_kept(study, variant, chosen)
-        kept |= aggregates(matched, kept)
-        kept["isolated_state_auroc"] = isolated_state(study, variant, chosen)
-        rows += tabulate(kept, **place, task=task.name)
+        across = {"retrieval_map": retrieval(study, variant, chosen)}
+        across |= aggregates(matched, {**kept, **across})
+        across["isolated_state_auroc"] = isolated_state(study, variant, chosen)
+        rows += tabulate(kept, **place, task=task.name, estimate=study.scope)
+        rows += tabulate(across, **place, task=task.name, estimate=study.mixed_scope)
     return rows
 
 
@@ -93,68 +102,80 @@ def _of_stratum(
     features: np.ndarray, experiments: np.ndarray, rng: np.random.Generator, seed: int
 ) -> dict[str, tuple[float, float]]:
     """Value and expected value of each of `MATCHED` in one stratum."""
-    scaled, batches = standardize(features), experiments.astype(str)
-    shuffled = rng.permutation(batches)
-    n_batches = len(np.unique(batches))
+    scaled, labelings = standardize(features), with_shuffles(experiments.astype(str), rng)
+    n_batches = len(np.unique(labelings))
     # Independent rows: every one is a lineage of its own.
     told = experiment_classifier(features, experiments, np.arange(len(features)), seed=seed)
-    neighbours = neighbour_weights(scaled)
-
-    def ilisi(names: np.ndarray) -> float:
-        codes = np.unique(names, return_inverse=True)[1]
-        return scaled_ilisi(inverse_simpson(*neighbours, codes), n_batches)
-
-    def by_chance(measure: Callable[[np.ndarray], float]) -> tuple[float, float]:
-        return measure(batches), measure(shuffled)
-
+    values = lisi(scaled, labelings, perplexity_within(len(scaled) / n_batches))
+    connectivity = integration.graph_connectivity(scaled, np.zeros(len(scaled)))
     return {
-        "matched_ilisi": by_chance(ilisi),
-        "matched_kbet": by_chance(partial(integration.kbet_acceptance, scaled)),
-        "matched_connectivity": (
-            integration.graph_connectivity(scaled, np.zeros(len(scaled))),
-            np.nan,
-        ),
-        "matched_silhouette": by_chance(partial(integration.batch_silhouette, scaled)),
+        "matched_ilisi": by_chance(scaled_ilisi(values, n_batches)),
+        "matched_kbet": by_chance(integration.kbet_acceptance(scaled, labelings)),
+        "matched_connectivity": (connectivity, np.nan),
+        "matched_silhouette": by_chance(integration.batch_silhouette(scaled, labelings)),
         "matched_experiment_auroc": (told["experiment_auroc"].value, 0.5),
     }
 
 
+def perplexity_within(n_cells: float) -> float:
+    """Perplexity at which a neighbourhood fits in a batch, at most that of large samples.
+
+    LISI weighs the ``3 * perplexity`` nearest cells (Korsunsky et al. 2019, compute_lisi). Where a
+    batch has fewer, neighbourhoods reach into other batches however far those lie, and a batch
+    effect looks like mixing. kBET's neighbourhoods shrink with the batch for the same reason.
+
+    Parameters
+    ----------
+    n_cells : float
+        Cells of one batch.
+    """
+    return min(PERPLEXITY, n_cells / 3)
+
+
 def classes_kept(study: Study, variant: Variant, task: TaskRows) -> dict[str, Measure]:
-    """How far the classes of a task lie apart over all experiments: those of `OF_CLASSES`."""
-    rows, labels = labelled_sample(study, task)
-    names, counts = np.unique(labels.astype(str), return_counts=True)
-    if len(names) < 2 or counts.min() < 5:
-        note = "fewer than two classes with five independent observations"
-        return dict.fromkeys(OF_CLASSES, Measure(np.nan, n_rows=len(rows), note=note))
+    """How far the classes of a task lie apart in the scored experiments: those of `OF_CLASSES`."""
+    rows, labels = labelled_sample(study, task, study.scored)
+    if _too_few(labels):
+        return dict.fromkeys(OF_CLASSES, Measure(np.nan, n_rows=len(rows), note=TOO_FEW))
     features = standardize(study.cohort.features[variant.name][rows])
-    shuffled = np.random.default_rng(study.seed).permutation(labels)
-    true, expected = (
-        _class_scores(features, given, study.experiments[rows], study.seed)
-        for given in (labels, shuffled)
+    labelings = with_shuffles(labels.astype(str), np.random.default_rng(study.seed))
+    values = (
+        integration.clisi(features, labelings),
+        *integration.cluster_agreement(features, labelings, study.seed).T,
+        integration.label_silhouette(features, labelings),
     )
-    note = "one observation a lineage and window"
     return {
-        name: Measure(value, chance, len(rows), note)
-        for name, value, chance in zip(OF_CLASSES, true, expected, strict=True)
+        name: Measure(*by_chance(value), len(rows), INDEPENDENT)
+        for name, value in zip(OF_CLASSES, values, strict=True)
     }
 
 
-def _class_scores(
-    features: np.ndarray, labels: np.ndarray, batches: np.ndarray, seed: int
-) -> tuple[float, ...]:
-    return (
-        integration.clisi(features, labels),
-        *integration.cluster_agreement(features, labels, seed),
-        integration.label_silhouette(features, labels),
-        integration.retrieval_map(features, labels, batches),
+def retrieval(study: Study, variant: Variant, task: TaskRows) -> Measure:
+    """Whether cells find those of their class in the other mixed experiments."""
+    rows, labels = labelled_sample(study, task, study.mixed)
+    experiments = study.experiments[rows]
+    if _too_few(labels) or len(set(experiments)) < 2:
+        return Measure(np.nan, n_rows=len(rows), note=f"{TOO_FEW}, or one experiment only")
+    values = integration.retrieval_map(
+        standardize(study.cohort.features[variant.name][rows]),
+        with_shuffles(labels.astype(str), np.random.default_rng(study.seed)),
+        experiments,
     )
+    return Measure(*by_chance(values), len(rows), INDEPENDENT)
 
 
-def labelled_sample(study: Study, task: TaskRows) -> tuple[np.ndarray, np.ndarray]:
-    """Independent labelled rows of a task, balanced over experiments, and their class names."""
-    known = np.array([label is not None for label in task.labels], dtype=bool)
-    kept = np.isin(task.rows, study.independent) & known
-    rows, labels = task.rows[kept], task.labels[kept]
+def _too_few(labels: np.ndarray) -> bool:
+    names, counts = np.unique(labels.astype(str), return_counts=True)
+    return len(names) < 2 or counts.min() < 5
+
+
+def labelled_sample(
+    study: Study, task: TaskRows, experiments: list[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Independent labelled rows of some experiments, as many of each, and their class names."""
+    here = task.labelled(experiments)
+    here = here[np.isin(task.rows[here], study.independent)]
+    rows, labels = task.rows[here], task.labels[here]
     if len(rows) == 0:
         return rows, labels
     chosen = balanced_subsample(study.experiments[rows], MAX_LABELLED, study.seed)
@@ -170,22 +191,26 @@ def aggregates(matched: dict[str, Measure], kept: dict[str, Measure]) -> dict[st
     """
     batch = [matched[name].value for name in MATCHED[:-1]]
     biology = [kept[name].value for name in OF_CLASSES]
-    scib = integration.integration_score(batch, biology[:-1])
-    jump = integration.integration_score(batch, biology)
-    notes = [next(iter(of.values())).note for of in (matched, kept)]
-    note = "" if np.isfinite(jump[-1]) else notes[not np.isfinite(np.sum(biology))]
+    with_retrieval = [*biology, kept["retrieval_map"].value]
+    scib = integration.integration_score(batch, biology)
+    jump = integration.integration_score(batch, with_retrieval)
+    lacking = [of.note for of in (*matched.values(), *kept.values()) if not np.isfinite(of.value)]
     n_rows = next(iter(kept.values())).n_rows
-    values = zip(AGGREGATES, (*scib, jump[-1]), strict=True)
-    return {name: Measure(value, n_rows=n_rows, note=note) for name, value in values}
+    return {
+        name: Measure(value, n_rows=n_rows, note="" if np.isfinite(value) else lacking[0])
+        for name, value in zip(AGGREGATES, (*scib, jump[-1]), strict=True)
+    }
 
 
 def isolated_state(study: Study, variant: Variant, task: TaskRows) -> Measure:
     """Over-correction check: the last class of a task, left in one experiment alone.
 
     The state's cells are taken out of all other experiments, a correction is fitted again on what
-    stays, and the state must still be found; see `integration.isolated_state_auroc`.
+    stays, and the state must still be found; see `integration.isolated_state_auroc`. The encoder
+    is as it was, trained with the state in all experiments: this tests what corrections do, and
+    does not tell whether training itself would have dissolved a state of one experiment.
     """
-    rows, labels = labelled_sample(study, task)
+    rows, labels = labelled_sample(study, task, study.mixed)
     names = sorted(set(labels))
     if len(names) < 2:
         return Measure(np.nan, n_rows=len(rows), note="fewer than two classes")
@@ -201,7 +226,7 @@ def isolated_state(study: Study, variant: Variant, task: TaskRows) -> Measure:
     value = integration.isolated_state_auroc(
         standardize(features), state[kept], experiments[kept] == alone, study.lineages[rows[kept]]
     )
-    note = f"{names[-1]!r} left in {alone} alone"
+    note = f"{names[-1]!r} left in {alone} alone, after training: tests corrections"
     return Measure(value, 0.5, int(kept.sum()), note)
 
 

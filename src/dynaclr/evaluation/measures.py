@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Estimates: where the rows behind a value come from.
+# Estimates: where the rows behind a value come from. Pooled ones are not all held out.
 CROSS_VALIDATED = "cross_validated"
 LEFT_OUT = "leave_one_experiment_out"
 HELD_OUT = "held_out"
 POOLED = "pooled"
+INCLUDES_TRAINING = "includes training cells"
 # No experiment can have these names: names start with a letter or a digit.
 ALL_TRAINING = "(all training)"
 ALL = "(all)"
@@ -35,6 +36,8 @@ class Measure(NamedTuple):
         95 % interval, NaN where there is none.
     n_lineages : int or None
         Independent units behind it, where they were counted.
+    resampled : numpy.ndarray or None
+        Its values on resampled lineages, by which models can be paired.
     """
 
     value: float
@@ -44,6 +47,7 @@ class Measure(NamedTuple):
     low: float = np.nan
     high: float = np.nan
     n_lineages: int | None = None
+    resampled: np.ndarray | None = None
 
 
 class Fact(NamedTuple):
@@ -88,7 +92,7 @@ _CATALOG = {
         "scib_bio": ("higher", "scIB, biology kept"),
         "scib_total": ("higher", "scIB, total"),
         "jump_total": ("higher", "JUMP-CP protocol, total"),
-        "isolated_state_auroc": ("higher", "State of one experiment kept apart, AUROC"),
+        "isolated_state_auroc": ("higher", "State left in one experiment after training, AUROC"),
     },
     "temporal": {
         "smoothness": ("lower", "Smoothness (adjacent / random distance)"),
@@ -100,7 +104,7 @@ _CATALOG = {
     },
     "kinetics": {
         "mmd2": ("none", "Squared MMD to control"),
-        "mmd_z": ("higher", "MMD to control, z (largest over windows)"),
+        "mmd_z": ("higher", "MMD to control, z of the largest over windows"),
         "mmd_from_hours": ("none", "MMD to control seen from (hours)"),
         "onset_error_hours": ("lower", "Error of onset time (hours)"),
         "onset_coverage": ("higher", "Responders whose onset is seen"),

@@ -7,6 +7,8 @@ the expense of the classifiers' scores.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
@@ -16,6 +18,8 @@ from dynaclr.evaluation.projection import balanced_subsample, standardize
 from dynaclr.evaluation.scores import classification_scores
 
 PERPLEXITY = 30.0
+# One shuffle is no null; the mean of several hardly moves.
+N_SHUFFLES = 5
 
 
 def mixing_scores(
@@ -46,7 +50,7 @@ def mixing_scores(
     Returns
     -------
     dict of str to Measure
-        ``ilisi`` (0 separate, 1 mixed; expected: the value with experiments shuffled),
+        ``ilisi`` (0 separate, 1 mixed; expected: the mean with experiments shuffled),
         ``experiment_accuracy`` (mean recall; expected 1 / number of experiments) and
         ``experiment_auroc`` (mean of one against the rest; expected 0.5).
     """
@@ -56,17 +60,22 @@ def mixing_scores(
         reason = "one experiment only" if len(names) < 2 else "fewer than ten observations"
         missing = Measure(np.nan, np.nan, len(rows), reason)
         return dict.fromkeys(("ilisi", "experiment_accuracy", "experiment_auroc"), missing)
-    neighbours, weights = neighbour_weights(standardize(features[rows]))
-    shuffled = np.random.default_rng(seed).permutation(codes)
+    labelings = with_shuffles(codes, np.random.default_rng(seed))
+    ilisi = scaled_ilisi(lisi(standardize(features[rows]), labelings), len(names))
     return {
-        "ilisi": Measure(
-            scaled_ilisi(inverse_simpson(neighbours, weights, codes), len(names)),
-            scaled_ilisi(inverse_simpson(neighbours, weights, shuffled), len(names)),
-            len(rows),
-            "",
-        ),
+        "ilisi": Measure(*by_chance(ilisi), len(rows)),
         **experiment_classifier(features[rows], experiments[rows], groups[rows], seed=seed),
     }
+
+
+def with_shuffles(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Labels as they are, and `N_SHUFFLES` times shuffled, shape (1 + N_SHUFFLES, n)."""
+    return np.stack([labels, *(rng.permutation(labels) for _ in range(N_SHUFFLES))])
+
+
+def by_chance(values: np.ndarray) -> tuple[float, float]:
+    """Value of the labels, and the mean of their shuffles; see `with_shuffles`."""
+    return float(values[0]), float(values[1:].mean())
 
 
 def lisi(features: np.ndarray, labels: np.ndarray, perplexity: float = PERPLEXITY) -> np.ndarray:
@@ -81,20 +90,21 @@ def lisi(features: np.ndarray, labels: np.ndarray, perplexity: float = PERPLEXIT
     features : numpy.ndarray
         Shape (n, d).
     labels : numpy.ndarray
-        Shape (n,).
+        Shape (..., n).
     perplexity : float
         Effective number of neighbours.
 
     Returns
     -------
     numpy.ndarray
-        float64, shape (n,).
+        float64, shape (..., n).
     """
-    _, codes = np.unique(labels, return_inverse=True)
-    return inverse_simpson(*neighbour_weights(features, perplexity), codes)
+    codes = np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
+    neighbours, weights = neighbour_weights(features, perplexity)
+    return np.apply_along_axis(partial(inverse_simpson, neighbours, weights), -1, codes)
 
 
-def scaled_ilisi(values: np.ndarray, n_batches: int) -> float:
+def scaled_ilisi(values: np.ndarray, n_batches: int) -> np.ndarray:
     """Median LISI of batches, scaled to 0 (no mixing) .. 1 (all batches equally, everywhere).
 
     ``(median - 1) / (n_batches - 1)``: Luecken et al. (2022), Nature Methods 19, 41, doi
@@ -103,11 +113,11 @@ def scaled_ilisi(values: np.ndarray, n_batches: int) -> float:
     Parameters
     ----------
     values : numpy.ndarray
-        LISI of each observation, shape (n,).
+        LISI of each observation, shape (..., n).
     n_batches : int
         At least 2.
     """
-    return float((np.median(values) - 1.0) / (n_batches - 1.0))
+    return (np.median(values, axis=-1) - 1.0) / (n_batches - 1.0)
 
 
 def neighbour_weights(

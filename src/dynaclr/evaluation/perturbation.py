@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from dynaclr.evaluation.families import Rows
+from dynaclr.evaluation.bootstrap import cluster_bootstrap, percentile_interval, seed_of
+from dynaclr.evaluation.families import MAX_BOOTSTRAP, Rows
 from dynaclr.evaluation.kinetics import (
-    Discrepancy,
+    Discrepancies,
     Onset,
     control_threshold,
     mmd_test,
     onset_of_track,
+    permuted_members,
     response_axis,
 )
-from dynaclr.evaluation.measures import ALL, HELD_OUT, POOLED, Measure, tabulate
+from dynaclr.evaluation.measures import ALL, POOLED, Measure, join_notes, tabulate
 from dynaclr.evaluation.projection import standardize
 from dynaclr.evaluation.samples import MIN_LINEAGES
 from dynaclr.evaluation.stores import key_of
@@ -29,15 +31,27 @@ MIN_OBSERVATIONS = 3
 NO_CONTROL = "no condition is named the control"
 
 
-def mmd_rows(study: Study, variant: Variant) -> Rows:
-    """Distance of every condition to the control over hours: each scored experiment, and all.
+class Window(NamedTuple):
+    """Rows of one window: those of treated cells, and those of control cells."""
 
-    Over all experiments, features are centred on each experiment's control cells first, and
-    permutations stay within experiments. Where the observations have several markers, each marker
-    once more alone.
+    number: int
+    treated: np.ndarray
+    control: np.ndarray
+
+    @property
+    def rows(self) -> np.ndarray:
+        """All of them, the treated first."""
+        return np.concatenate([self.treated, self.control])
+
+
+def mmd_rows(study: Study, variant: Variant) -> Rows:
+    """Distance of every condition to the control over hours: each scored experiment, and several.
+
+    Over several experiments (`Study.mixed`) features are centred on each experiment's control
+    cells first, and permutations stay within experiments. Where the observations have several
+    markers, each marker once more alone.
     """
     rows = Rows([], [])
-    estimate = HELD_OUT if study.held_out else POOLED
     if study.control is None:
         nothing = {"mmd_z": Measure(np.nan, 0.0, note=NO_CONTROL)}
         rows.metrics.extend(tabulate(nothing, **variant.place, estimate=POOLED, experiment=ALL))
@@ -47,11 +61,15 @@ def mmd_rows(study: Study, variant: Variant) -> Rows:
         here = study.experiments == name
         scaled = np.zeros(features.shape)
         scaled[here] = standardize(features[here])
-        place = {**variant.place, "experiment": name}
-        _add_conditions(rows, study, scaled, here, place, estimate)
-    centred = centred_on_controls(standardize(features), study.experiments, study.control)
-    place = {**variant.place, "experiment": ALL}
-    _add_conditions(rows, study, centred, np.ones(len(features), bool), place, POOLED)
+        place = {**variant.place, "experiment": name, "estimate": study.scope}
+        _add_conditions(rows, study, scaled, here, place)
+    mixed = study.rows_of(study.mixed)
+    centred = np.full(features.shape, np.nan)
+    centred[mixed] = centred_on_controls(
+        standardize(features[mixed]), study.experiments[mixed], study.control[mixed]
+    )
+    place = {**variant.place, "experiment": ALL, "estimate": study.mixed_scope}
+    _add_conditions(rows, study, centred, np.ones(len(features), bool), place)
     return rows
 
 
@@ -78,31 +96,27 @@ def centred_on_controls(
 
 
 def _add_conditions(
-    rows: Rows,
-    study: Study,
-    features: np.ndarray,
-    here: np.ndarray,
-    place: dict[str, object],
-    estimate: str,
+    rows: Rows, study: Study, features: np.ndarray, here: np.ndarray, place: dict[str, object]
 ) -> None:
     usable = here & np.isfinite(features).all(axis=1)
     kept = study.independent[usable[study.independent]]
+    of_curves = {name: value for name, value in place.items() if name != "estimate"}
     for suffix, of_marker in {"": np.ones(len(here), bool), **study.markers}.items():
         chosen = kept[of_marker[kept]]
         for condition in sorted(set(study.conditions[chosen]) - {study.config.control}):
             name = f"{condition}@{suffix}" if suffix else condition
-            tests = list(_tests_of_windows(study, features, chosen, condition))
-            rows.curves.extend(_curve(study, tests, place, name))
-            measures = _summary(study, tests, name)
-            rows.metrics.extend(tabulate(measures, **place, estimate=estimate))
+            windows = _windows(study, chosen, condition)
+            tests = _test(study, features, windows) if windows else None
+            if tests is not None:
+                rows.curves.extend(_curve(study, windows, tests, of_curves, name))
+            rows.metrics.extend(tabulate(_summary(study, windows, tests, name), **place))
 
 
-def _tests_of_windows(
-    study: Study, features: np.ndarray, rows: np.ndarray, condition: str
-) -> Iterator[tuple[int, Discrepancy, int]]:
-    rng = np.random.default_rng(study.seed)
-    for window in np.unique(study.windows[rows]):
-        here = rows[study.windows[rows] == window]
+def _windows(study: Study, rows: np.ndarray, condition: str) -> list[Window]:
+    """Windows with enough lineages of a condition and of the control, by hour."""
+    found = []
+    for number in np.unique(study.windows[rows]):
+        here = rows[study.windows[rows] == number]
         control = here[study.conditions[here] == study.config.control]
         treated = here[study.conditions[here] == condition]
         # An experiment that has one of the two only would add its batch effect.
@@ -110,45 +124,61 @@ def _tests_of_windows(
         control, treated = (
             part[np.isin(study.experiments[part], both)] for part in (control, treated)
         )
-        if min(len(control), len(treated)) < MIN_LINEAGES:
-            continue
-        strata = study.experiments[np.concatenate([treated, control])].astype(str)
-        test = mmd_test(features[treated], features[control], N_PERMUTATIONS, rng, strata)
-        yield int(window), test, len(treated) + len(control)
+        if min(len(control), len(treated)) >= MIN_LINEAGES:
+            found.append(Window(int(number), treated, control))
+    return found
+
+
+def _test(study: Study, features: np.ndarray, windows: list[Window]) -> Discrepancies:
+    """MMD of all windows; whole lineages are permuted, within experiments."""
+    rows = np.concatenate([window.rows for window in windows])
+    lineages, first = np.unique(study.lineages[rows], return_index=True)
+    rows = rows[first]
+    members = permuted_members(
+        ~study.control[rows],
+        study.experiments[rows].astype(str),
+        N_PERMUTATIONS,
+        np.random.default_rng(study.seed),
+    )
+    return mmd_test(
+        [features[window.rows] for window in windows],
+        [members[:, np.searchsorted(lineages, study.lineages[w.rows])] for w in windows],
+    )
 
 
 def _curve(
     study: Study,
-    tests: list[tuple[int, Discrepancy, int]],
+    windows: list[Window],
+    tests: Discrepancies,
     place: dict[str, object],
     condition: str,
 ) -> list[dict[str, object]]:
     half = 0.5 * study.config.window_hours
     return [
-        {**place, "metric": f"{metric}:{condition}", "hours": study.window_start(window) + half}
-        | {"value": value, "n_rows": n_rows}
-        for window, test, n_rows in tests
-        for metric, value in (("mmd2", test.value), ("mmd_z", test.z))
+        {**place, "metric": f"{metric}:{condition}", "value": float(value)}
+        | {"hours": study.window_start(window.number) + half, "n_rows": len(window.rows)}
+        for window, *values in zip(windows, tests.value, tests.z, strict=True)
+        for metric, value in zip(("mmd2", "mmd_z"), values, strict=True)
     ]
 
 
 def _summary(
-    study: Study, tests: list[tuple[int, Discrepancy, int]], condition: str
+    study: Study, windows: list[Window], tests: Discrepancies | None, condition: str
 ) -> dict[str, Measure]:
-    if not tests:
+    if tests is None:
         note = f"no window with {MIN_LINEAGES} lineages of both conditions"
         told = {
             "mmd_z": Measure(np.nan, 0.0, note=note),
             "mmd_from_hours": Measure(np.nan, note=note),
         }
     else:
-        n_rows = sum(n for _, _, n in tests)
-        note = f"{len(tests)} windows, one observation a lineage and window"
-        seen = [window for window, test, _ in tests if test.p <= LEVEL / len(tests)]
-        first = study.window_start(seen[0]) if seen else np.nan
-        why = note if seen else f"p above {LEVEL} / {len(tests)} in every window"
+        n_rows = sum(len(window.rows) for window in windows)
+        note = f"{len(windows)} windows, one observation a lineage and window"
+        seen = tests.p <= LEVEL
+        first = study.window_start(windows[seen.argmax()].number) if seen.any() else np.nan
+        why = note if seen.any() else f"corrected p above {LEVEL} in every window"
         told = {
-            "mmd_z": Measure(max(test.z for _, test, _ in tests), 0.0, n_rows, note),
+            "mmd_z": Measure(tests.largest_z, 0.0, n_rows, note),
             "mmd_from_hours": Measure(first, n_rows=n_rows, note=why),
         }
     return {f"{metric}:{condition}": measure for metric, measure in told.items()}
@@ -187,8 +217,8 @@ def onset_rows(study: Study, variant: Variant) -> tuple[Rows, pd.DataFrame]:
             continue
         table = _onsets(study, signal, here)
         place = {**variant.place, "experiment": name}
-        estimate = HELD_OUT if study.held_out else POOLED
-        rows.metrics.extend(tabulate(_onset_measures(study, table), **place, estimate=estimate))
+        measures = _onset_measures(study, name, table)
+        rows.metrics.extend(tabulate(measures, **place, estimate=study.scope))
         tables.append(table.assign(**variant.place))
     return rows, pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
@@ -228,12 +258,13 @@ def _onsets(study: Study, signal: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
         inside = study.hours[track[0]] < true <= study.hours[track[-1]]
         told.append(
             {name: first[name] for name in (*key_of(study.obs), "condition") if name != "t"}
+            | {"lineage": study.lineages[track[0]]}
             | {**onset._asdict(), "true_hours": true if inside else np.nan}
         )
     return pd.DataFrame(told)
 
 
-def _onset_measures(study: Study, table: pd.DataFrame) -> dict[str, Measure]:
+def _onset_measures(study: Study, experiment: str, table: pd.DataFrame) -> dict[str, Measure]:
     if table.empty:
         note = f"no track with {MIN_OBSERVATIONS} observations"
         return {"onset_control_rate": Measure(np.nan, note=note)}
@@ -246,20 +277,67 @@ def _onset_measures(study: Study, table: pd.DataFrame) -> dict[str, Measure]:
     }
     if "onset" in study.truth:
         known = table[~control & table["true_hours"].notna()]
-        measures |= _against_truth(known)
+        n_resamples = min(MAX_BOOTSTRAP, study.config.bootstrap)
+        measures |= _against_truth(known, n_resamples, seed_of(experiment, study.seed))
     return measures
 
 
-def _against_truth(known: pd.DataFrame) -> dict[str, Measure]:
-    n = len(known)
-    if n == 0:
+def _against_truth(known: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, Measure]:
+    if known.empty:
         nothing = Measure(np.nan, note="no track with a true onset while it was seen")
         return {"onset_error_hours": nothing, "onset_coverage": nothing}
-    true, found = known["true_hours"], known["hours"]
-    guess = float((true - true.median()).abs().median())
-    error = float((found - true).abs().median()) if found.notna().any() else np.nan
-    note = f"median over {int(found.notna().sum())} of {n} tracks; expected: of one hour for all"
-    return {
-        "onset_error_hours": Measure(error, guess, n, note),
-        "onset_coverage": Measure(float(found.notna().mean()), n_rows=n),
-    }
+    true, found = known["true_hours"].to_numpy(), known["hours"].to_numpy()
+    errors, seen = np.abs(found - true), np.isfinite(found)
+    lineages = known["lineage"].to_numpy()
+
+    def statistics(weight: np.ndarray) -> dict[str, np.ndarray]:
+        return {
+            "onset_error_hours": weighted_median(errors[seen], weight[:, seen]),
+            "onset_coverage": weight @ seen / weight.sum(axis=1),
+        }
+
+    values = statistics(np.ones((1, len(known))))
+    resampled = cluster_bootstrap(statistics, lineages, n_resamples, seed)
+    note = f"median over {seen.sum()} of {len(known)} tracks; expected: of one hour for all"
+    expected = {"onset_error_hours": (float(np.median(np.abs(true - np.median(true)))), note)}
+    n_lineages = len(np.unique(lineages))
+    measures = {}
+    for name, value in values.items():
+        by_chance, told = expected.get(name, (np.nan, ""))
+        low, high, reason = percentile_interval(resampled[name], n_lineages)
+        measures[name] = Measure(
+            float(value[0]),
+            by_chance,
+            len(known),
+            join_notes(told, reason),
+            low,
+            high,
+            n_lineages,
+            resampled[name],
+        )
+    return measures
+
+
+def weighted_median(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Median of values that count `weight` times, NaN where none counts.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        Shape (n,).
+    weight : numpy.ndarray
+        Whole numbers, shape (..., n).
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (...).
+    """
+    order = np.argsort(values, kind="stable")
+    values, reached = values[order], np.cumsum(weight[..., order], axis=-1)
+    if len(values) == 0:
+        return np.full(weight.shape[:-1], np.nan)
+    total = reached[..., -1:]
+    # The two middle places are one where the count is odd.
+    middle = [(reached >= half).argmax(axis=-1) for half in ((total + 1) // 2, total // 2 + 1)]
+    return np.where(total[..., 0] > 0, 0.5 * (values[middle[0]] + values[middle[1]]), np.nan)

@@ -20,12 +20,15 @@ class Separation(NamedTuple):
     interval : Interval
     n_rows, n_lineages : int
         Of the strata that hold both classes.
+    resampled : numpy.ndarray or None
+        Its values on resampled clusters.
     """
 
     value: float
     interval: Interval
     n_rows: int
     n_lineages: int
+    resampled: np.ndarray | None = None
 
 
 def stratified_auroc(
@@ -93,7 +96,7 @@ def separation(
     positive, score, strata, clusters = (a[both] for a in (positive, score, strata, clusters))
     n_clusters = len(np.unique(clusters))
     if n_clusters == 0:
-        reason = "no condition and window with both classes"
+        reason = "both classes are nowhere together"
         return Separation(np.nan, Interval(np.nan, np.nan, reason), 0, 0)
     value = float(stratified_auroc(positive, score, strata))
     resampled = cluster_bootstrap(
@@ -103,27 +106,28 @@ def separation(
         seed,
     )["auroc"]
     interval = percentile_interval(resampled, n_clusters)
-    return Separation(value, interval, len(score), n_clusters)
+    return Separation(value, interval, len(score), n_clusters, resampled)
 
 
-def visible_from(lows: np.ndarray, starts: np.ndarray) -> float:
-    """Start of the first window whose interval, and the next one's, lie above chance.
+def visible_from(lows: np.ndarray, windows: np.ndarray) -> float:
+    """Number of the first window whose interval, and that of the window after, lie above chance.
 
     Parameters
     ----------
     lows : numpy.ndarray
-        Lower ends of the intervals of consecutive windows, NaN where there is none.
-    starts : numpy.ndarray
-        Hours at which the windows begin.
+        Lower ends of the intervals, NaN where there is none, shape (n,).
+    windows : numpy.ndarray
+        Numbers of the windows, ascending, shape (n,). Where one is missing (it does not hold both
+        classes), those around it do not follow each other.
 
     Returns
     -------
     float
-        NaN when there is no such window; the last window stands for its own next one.
+        NaN when there is no such window.
     """
     above = np.nan_to_num(lows) > 0.5
-    lasting = above & np.append(above[1:], True)
-    return float(starts[lasting.argmax()]) if lasting.any() else np.nan
+    lasting = above[:-1] & above[1:] & (np.diff(windows) == 1)
+    return float(windows[lasting.argmax()]) if lasting.any() else np.nan
 
 
 class SisterPairs(NamedTuple):

@@ -10,6 +10,7 @@ import pandas as pd
 
 from dynaclr.evaluation.correction import left_as_they_are, with_corrections
 from dynaclr.evaluation.labels import join_numbers
+from dynaclr.evaluation.measures import HELD_OUT, POOLED
 from dynaclr.evaluation.samples import independent_rows, matched_strata
 from dynaclr.evaluation.stores import MARKER, Cohort, key_of
 from dynaclr.evaluation.tasks import LabelPaths, TaskRows, group_codes, select_task
@@ -55,6 +56,30 @@ class Study:
     def scored(self) -> list[str]:
         """Experiments that metrics without fitting are given for: held out, else the training's."""
         return self.held_out or self.train
+
+    @property
+    def scope(self) -> str:
+        """Estimate of what is computed on the scored experiments."""
+        return HELD_OUT if self.held_out else POOLED
+
+    @cached_property
+    def mixed(self) -> list[str]:
+        """Experiments whose cells are held against each other: held-out ones where there are two.
+
+        With fewer, all of them, those trained on among them: mixing needs two.
+        """
+        if len(self.held_out) > 1:
+            return self.held_out
+        return sorted(set(self.experiments))
+
+    @property
+    def mixed_scope(self) -> str:
+        """Estimate of what is computed on the mixed experiments."""
+        return HELD_OUT if self.mixed is self.held_out else POOLED
+
+    def rows_of(self, experiments: list[str]) -> np.ndarray:
+        """Positions of the rows of some experiments, ascending."""
+        return np.flatnonzero(np.isin(self.experiments, experiments))
 
     @cached_property
     def variants(self) -> list[Variant]:
@@ -127,11 +152,10 @@ class Study:
 
     @cached_property
     def strata(self) -> list[np.ndarray]:
-        """Independent rows of matched biology; see `matched_strata`."""
+        """Independent rows of matched biology in the mixed experiments; see `matched_strata`."""
         rng = np.random.default_rng(self.seed)
-        return matched_strata(
-            self.independent, self.experiments, self.conditions, self.windows, rng
-        )
+        rows = np.intersect1d(self.independent, self.rows_of(self.mixed))
+        return matched_strata(rows, self.experiments, self.conditions, self.windows, rng)
 
     def note_on(self, correction: str) -> str:
         """What should be known about a corrected variant; empty for nothing."""

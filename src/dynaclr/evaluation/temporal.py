@@ -83,9 +83,9 @@ def smoothness(
     if len(earlier) < 3 or len(features) < 3:
         return Smoothness(np.nan, np.nan, len(earlier))
     rng = np.random.default_rng(seed)
-    if len(earlier) > _MAX_PAIRS:
-        chosen = rng.permutation(len(earlier))[:_MAX_PAIRS]
-        earlier, later = earlier[chosen], later[chosen]
+    # In random order, because the mode is that of the first ones.
+    chosen = rng.permutation(len(earlier))[:_MAX_PAIRS]
+    earlier, later = earlier[chosen], later[chosen]
     adjacent = np.linalg.norm(features[earlier] - features[later], axis=1)
     first = rng.integers(len(features), size=_MAX_PAIRS)
     second = (first + rng.integers(1, len(features), size=_MAX_PAIRS)) % len(features)
@@ -204,7 +204,7 @@ def r_squared(
 
 
 def _mode(values: np.ndarray) -> float:
-    """Highest point of a kernel density estimate."""
+    """Highest point of a kernel density estimate of values in random order."""
     if np.ptp(values) == 0:
         return float(values[0])
     grid = np.linspace(values.min(), values.max(), 200)

@@ -8,7 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import t as student
 
+from dynaclr.evaluation.bootstrap import MIN_CLUSTERS
+
 LEVEL = 0.95
+NOT_RESAMPLED = "lineages not resampled"
 
 
 class Estimate(NamedTuple):
@@ -31,6 +34,30 @@ class Estimate(NamedTuple):
     note: str
 
 
+class Values(NamedTuple):
+    """What is known of one mean over seeds.
+
+    Attributes
+    ----------
+    per_seed : sequence of float
+        Value of each seed; those that are NaN are left out.
+    resampled : numpy.ndarray or None
+        Mean over seeds on each resample of lineages, shape (r,).
+    n_lineages : int
+        Lineages that were resampled.
+    """
+
+    per_seed: Sequence[float]
+    resampled: np.ndarray | None = None
+    n_lineages: int = 0
+
+    @property
+    def mean(self) -> float:
+        """Mean over seeds, NaN where there is no value."""
+        values = _finite(self.per_seed)
+        return float(values.mean()) if len(values) else np.nan
+
+
 def estimate_mean(
     per_seed: Sequence[float], resampled: np.ndarray | None = None, n_lineages: int = 0
 ) -> Estimate:
@@ -38,39 +65,61 @@ def estimate_mean(
 
     Two sources add up: the variance between seeds over their number, and the variance of the mean
     over resampled lineages (which all seeds share). Degrees of freedom are Satterthwaite's (1946,
-    Biometrics Bulletin 2, 110): few seeds give wide intervals, as they should.
+    Biometrics Bulletin 2, 110): few seeds give wide intervals, as they should. Where nothing
+    varies, as with values that come in steps, the uncertainty is not known.
 
     Parameters
     ----------
-    per_seed : sequence of float
-        Value of each seed; those that are NaN are left out. Differences between two models, seed
-        by seed, give a paired comparison.
-    resampled : numpy.ndarray, optional
-        Mean over seeds on each resample of lineages, shape (r,).
-    n_lineages : int
-        Lineages that were resampled.
+    per_seed, resampled, n_lineages
+        As in `Values`. Differences between two models, seed by seed and resample by resample,
+        give a paired comparison.
     """
-    values = np.array([value for value in per_seed if np.isfinite(value)])
-    if not len(values):
-        return Estimate(np.nan, np.nan, np.nan, np.nan, "no value")
-    parts, notes = [], []
-    if len(values) > 1:
-        parts.append((values.var(ddof=1) / len(values), len(values) - 1))
+    values = Values(per_seed, resampled, n_lineages)
+    return _estimate(values.mean, *_sources(values))
+
+
+def estimate_difference(first: Values, second: Values) -> Estimate:
+    """First minus second where nothing pairs them: the variances of both add up.
+
+    Over seeds alone it is Welch's (1947, Biometrika 34, 28) test.
+    """
+    (mine, notes), (theirs, others) = _sources(first), _sources(second)
+    parts = mine + theirs if mine and theirs else []
+    return _estimate(first.mean - second.mean, parts, list(dict.fromkeys(notes + others)))
+
+
+def _finite(values: Sequence[float]) -> np.ndarray:
+    return np.array([value for value in values if np.isfinite(value)])
+
+
+def _sources(values: Values) -> tuple[list[tuple[float, int]], list[str]]:
+    """Variance and degrees of freedom of each source, and what is left out."""
+    seeds, parts, notes = _finite(values.per_seed), [], []
+    if len(seeds) > 1:
+        parts.append((seeds.var(ddof=1) / len(seeds), len(seeds) - 1))
     else:
         notes.append("one seed")
-    finite = np.empty(0) if resampled is None else resampled[np.isfinite(resampled)]
-    if len(finite) > 1 and n_lineages > 1:
-        parts.append((finite.var(ddof=1), n_lineages - 1))
+    resampled = np.empty(0) if values.resampled is None else values.resampled
+    finite = resampled[np.isfinite(resampled)]
+    if values.n_lineages >= MIN_CLUSTERS and len(finite) > 0.5 * len(resampled):
+        parts.append((finite.var(ddof=1), values.n_lineages - 1))
     else:
-        notes.append("lineages not resampled")
-    value, note = float(values.mean()), "; ".join(notes)
+        notes.append(NOT_RESAMPLED)
+    return parts, notes
+
+
+def _estimate(value: float, parts: list[tuple[float, int]], notes: list[str]) -> Estimate:
+    if not np.isfinite(value):
+        return Estimate(np.nan, np.nan, np.nan, np.nan, "no value")
+    variance, note = sum(part for part, _ in parts), "; ".join(notes)
     if not parts:
         return Estimate(value, np.nan, np.nan, np.nan, f"{note}: no interval")
-    variance = sum(part for part, _ in parts)
-    if variance == 0:
-        return Estimate(value, value, value, float(value == 0), note)
-    freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
     error = np.sqrt(variance)
+    # Equal differences of rounded numbers differ in their last digits.
+    if error <= 1e-9 * abs(value) or error == 0:
+        note = "; ".join([*notes, "all seeds alike: uncertainty not known"])
+        return Estimate(value, np.nan, np.nan, np.nan, note)
+    freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
     reach = student.ppf(0.5 + LEVEL / 2, freedom) * error
     p = 2 * student.sf(abs(value) / error, freedom)
     return Estimate(value, float(value - reach), float(value + reach), float(p), note)

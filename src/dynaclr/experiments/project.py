@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from dynaclr.experiments.config import ConfigModel, ConfigPath, ExperimentConfig, Name
 from dynaclr.experiments.errors import Problems, UserError
@@ -36,6 +36,8 @@ def _check_distinct(values: list[Value]) -> list[Value]:
 Distinct = Annotated[list[Value], AfterValidator(_check_distinct)]
 # Lightning takes no larger one.
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+# Fewer shuffles tell nothing of the tails of their distribution.
+MIN_SHUFFLES = 30
 
 
 class CollectionConfig(ConfigModel):
@@ -120,7 +122,10 @@ class EvaluationConfig(ConfigModel):
     tasks: list[TaskConfig] = Field(default_factory=list, description="Classifiers to score.")
     bootstrap: int = Field(1000, ge=10, description="Resamples of lineages behind each interval.")
     shuffles: int = Field(
-        30, ge=0, description="Shuffles of the labels behind the null of each classifier; 0: none."
+        30,
+        ge=0,
+        description="Shuffles of the labels behind the null of each classifier: 30 or more; 0: "
+        "none.",
     )
     control: str | None = Field(
         None,
@@ -137,6 +142,16 @@ class EvaluationConfig(ConfigModel):
     onset: str | None = Field(
         None, description="Column of `truth` with the true onset of a cell's response, in hours."
     )
+
+    @field_validator("shuffles")
+    @classmethod
+    def _shuffles_are_enough(cls, shuffles: int) -> int:
+        if 0 < shuffles < MIN_SHUFFLES:
+            raise ValueError(
+                f"{shuffles} shuffles make no null distribution. Take {MIN_SHUFFLES} or more, or 0 "
+                "for none"
+            )
+        return shuffles
 
     @model_validator(mode="after")
     def _task_names_are_distinct(self) -> EvaluationConfig:

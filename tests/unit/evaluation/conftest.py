@@ -117,7 +117,7 @@ def evaluate(made: Synthetic, out: Path, **options: Any) -> dict[str, Any]:
     config = EvaluationConfig(
         tasks=options.pop("tasks", TASKS),
         bootstrap=100,
-        shuffles=5,
+        shuffles=30,
         control="mock",
         progression="response",
     )

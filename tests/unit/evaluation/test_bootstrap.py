@@ -7,6 +7,7 @@ from dynaclr.evaluation.bootstrap import (
     cluster_bootstrap,
     paired_difference,
     percentile_interval,
+    seed_of,
 )
 
 
@@ -75,15 +76,43 @@ def test_a_paired_difference_is_narrower_than_the_two_intervals_say():
     assert alone.high - alone.low > 0.2
 
 
-def test_one_lineage_has_no_interval():
-    assert percentile_interval(np.full(50, 0.7), 1).note == "one lineage only: no interval"
+def test_few_lineages_have_no_interval_and_some_a_warning():
+    """Of three lineages the ends of the interval would be single ones'."""
+    for n in (1, 2, 4):
+        told = percentile_interval(np.linspace(0, 1, 50), n)
+        assert np.isnan([told.low, told.high]).all()
+        assert told.note == f"fewer than 5 lineages ({n}): no interval"
+    assert percentile_interval(np.linspace(0, 1, 50), 5).note.startswith("5 lineages: the interval")
+    assert percentile_interval(np.linspace(0, 1, 50), 10).note == ""
+
+
+def test_five_lineages_cover_the_truth_nearly_as_often_as_promised():
+    covered = 0
+    for seed in range(200):
+        clusters, values = clustered_sample(seed, n_clusters=5)
+        resampled = cluster_bootstrap(mean_of(values), clusters, 200, seed)["mean"]
+        interval = percentile_interval(resampled, 5)
+        covered += interval.low <= 0.0 <= interval.high
+    assert covered / 200 > 0.78
+
+
+def test_experiments_have_resamples_of_their_own_and_models_the_same():
+    assert seed_of("a") == seed_of("a") != seed_of("b")
+    clusters, values = clustered_sample(0)
+    first, second = (
+        cluster_bootstrap(mean_of(values), clusters, 400, seed_of(name))["mean"] for name in "ab"
+    )
+    together = np.mean([first, second], axis=0)
+    assert together.var() == pytest.approx(first.var() / 2, rel=0.2), (
+        "as of independent experiments"
+    )
 
 
 def test_resamples_without_a_class_are_left_out_and_told():
     values = np.append(np.linspace(0, 1, 90), np.full(10, np.nan))
     interval = percentile_interval(values, 12)
     assert interval.low == pytest.approx(0.025)
-    assert interval.note == "10 of 100 resamples lack a class and are left out"
+    assert interval.note == "10 of 100 resamples have no value and are left out"
     mostly = percentile_interval(np.append(np.ones(40), np.full(60, np.nan)), 12)
     assert np.isnan(mostly.low)
     assert "most resamples" in mostly.note

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import false_discovery_control, ttest_1samp
+from scipy.stats import false_discovery_control, ttest_1samp, ttest_ind
 
 from dynaclr.evaluation import compare_models
 from dynaclr.evaluation.comparison import DIFFERENCE_COLUMNS, METRIC_COLUMNS, verdict
-from dynaclr.evaluation.uncertainty import adjust, estimate_mean
+from dynaclr.evaluation.uncertainty import Values, adjust, estimate_difference, estimate_mean
 from dynaclr.experiments import UserError
 from dynaclr.experiments.project import ComparisonConfig
 
@@ -63,6 +63,35 @@ def test_what_is_not_known_has_no_interval():
     assert estimate_mean([np.nan, 0.4, 0.6]).value == pytest.approx(0.5)
 
 
+def test_values_that_all_seeds_share_do_not_make_it_sure():
+    """Hours in steps of a window: -2, -2, -2 is no p of 0."""
+    for values in ([-2.0, -2.0, -2.0], [-2.0, -2.0], [0.0, 0.0], [0.3 - 0.1, 0.2]):
+        told = estimate_mean(values)
+        assert told.value == pytest.approx(values[0])
+        assert np.isnan([told.low, told.high, told.p]).all()
+        assert told.note.endswith("uncertainty not known")
+    row = {"first": "a", "better": "lower", **told._asdict(), "p_corrected": told.p}
+    assert verdict(row).endswith("uncertainty not known")
+
+
+def test_few_lineages_or_resamples_do_not_count():
+    resampled = np.random.default_rng(0).normal(size=100)
+    assert "lineages not resampled" in estimate_mean([0.1, 0.2], resampled, n_lineages=4).note
+    mostly = np.where(np.arange(100) < 60, np.nan, resampled)
+    assert "lineages not resampled" in estimate_mean([0.1, 0.2], mostly, n_lineages=40).note
+
+
+def test_without_pairs_it_is_welchs_test():
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(1, 1, size=5), rng.normal(0, 3, size=4)
+    told = estimate_difference(Values(first), Values(second))
+    expected = ttest_ind(first, second, equal_var=False)
+    interval = expected.confidence_interval(0.95)
+    assert (told.low, told.high) == pytest.approx((interval.low, interval.high))
+    assert told.p == pytest.approx(expected.pvalue)
+    assert np.isnan(estimate_difference(Values(first), Values([0.1])).p)
+
+
 @given(p=st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_correction_is_scipys(p):
     p = np.array(p)
@@ -84,12 +113,16 @@ def test_verdicts_say_when_nothing_is_seen():
     assert verdict(row | {"value": np.nan, "p_corrected": np.nan}) == "no value to compare"
 
 
-def add_model(folder, name, auroc_shift, n_seeds=4, n_lineages=60, seed=0):
-    """A model's evaluation with the two tables that are compared; cells are the same for all."""
-    cells = np.random.default_rng(0)
+def add_model(folder, name, auroc_shift, n_seeds=4, n_lineages=60, seed=0, cells=0, sisters=None):
+    """A model's evaluation with the tables that are compared; cells are the same for all.
+
+    Unless `cells` differs. `sisters` shifts a score that the evaluation resampled itself.
+    """
+    digest, cells = f"digest{cells}", np.random.default_rng(cells)
     lineage = np.repeat(np.arange(n_lineages), 4)
     true = (cells.random(n_lineages) < 0.4)[lineage]
-    metrics, predictions = [], []
+    metrics, predictions, resampled = [], [], []
+    shared = np.random.default_rng(7).normal(0.7, 0.05, size=200)
     for number in range(n_seeds):
         rng = np.random.default_rng([seed, number])
         score = 1 / (1 + np.exp(-(auroc_shift * true + rng.normal(size=len(lineage)))))
@@ -105,7 +138,18 @@ def add_model(folder, name, auroc_shift, n_seeds=4, n_lineages=60, seed=0):
         ):
             told = {**place, "kind": "trained", "seed": number, "estimate": estimate}
             metrics.append({**told, "metric": metric, "value": value, "expected": 0.5})
+        if sisters is not None:
+            told = {"variant": f"seed{number}", "task": "state", "estimate": "held_out"}
+            told |= {"experiment": "(all)", "metric": "sister_auroc"}
+            values = shared + sisters + 0.001 * rng.normal(size=200)
+            resampled.append({**told, "n_lineages": n_lineages, "values": values})
+            told |= {"kind": "trained", "seed": number, "expected": 0.5}
+            metrics.append({**told, "value": values.mean()})
     (folder / name).mkdir(parents=True)
+    columns = [*("variant", "task", "estimate", "experiment", "metric", "n_lineages", "values")]
+    pd.DataFrame(resampled, columns=columns).to_parquet(folder / name / "resampled.parquet")
+    table = pd.DataFrame({"experiment": ["a", "c"], "held_out": [False, True], "digest": digest})
+    table.to_csv(folder / name / "cells.csv", index=False)
     pd.DataFrame(metrics).to_csv(folder / name / "metrics.csv", index=False)
     pd.concat(predictions).to_parquet(folder / name / "predictions.parquet")
     return folder / name
@@ -168,6 +212,77 @@ def test_pairing_by_lineage_narrows_the_interval(tmp_path):
     value = metrics.loc[("first", "auroc")]
     difference = pd.read_csv(tmp_path / "out" / "differences.csv").set_index("metric").loc["auroc"]
     assert difference["high"] - difference["low"] < 0.3 * (value["high"] - value["low"])
+
+
+def differences_of(evaluations, out):
+    compare_models(evaluations, ComparisonConfig(), out)
+    return pd.read_csv(out / "differences.csv").set_index("metric")
+
+
+def test_models_that_were_scored_on_different_cells_are_not_paired(tmp_path):
+    evaluations = {
+        "first": add_model(tmp_path, "first", 1.0, sisters=0.0),
+        "other": add_model(tmp_path, "other", 1.0, seed=1, cells=1, sisters=0.0),
+    }
+    table = differences_of(evaluations, tmp_path / "out")
+    assert set(table["paired"]) == {"no"}
+    assert table["note"].str.contains("scored on different cells: not paired").all()
+    seeds = [
+        pd.read_csv(folder / "metrics.csv").query("metric == 'matched_ilisi'")["value"]
+        for folder in evaluations.values()
+    ]
+    expected = ttest_ind(seeds[1], seeds[0], equal_var=False)
+    assert table.loc["matched_ilisi", "p"] == pytest.approx(expected.pvalue, rel=1e-4)
+
+
+def test_other_labels_of_the_same_cells_are_not_paired_either(tmp_path):
+    evaluations = {name: add_model(tmp_path, name, 1.0, seed=n) for n, name in enumerate("ab")}
+    path = evaluations["b"] / "predictions.parquet"
+    predictions = pd.read_parquet(path)
+    first = predictions["track_id"] == 0
+    predictions.loc[first, "label"] = np.where(predictions.loc[first, "label"] == "1", "0", "1")
+    predictions.to_parquet(path)
+    assert differences_of(evaluations, tmp_path / "out").loc["auroc", "paired"] == "no"
+
+
+def test_what_the_evaluation_resampled_is_paired_by_lineage(tmp_path):
+    evaluations = {
+        name: add_model(tmp_path, name, 1.0, seed=n, sisters=0.02 * n)
+        for n, name in enumerate("ab")
+    }
+    row = differences_of(evaluations, tmp_path / "out").loc["sister_auroc"]
+    assert row["paired"] == "seeds and lineages"
+    metrics = pd.read_csv(tmp_path / "out" / "metrics.csv").set_index(["model", "metric"])
+    value = metrics.loc[("a", "sister_auroc")]
+    assert value["n_lineages"] == 60
+    assert value["high"] - value["low"] > 0.15, "over lineages"
+    assert row["high"] - row["low"] < 0.1 * (value["high"] - value["low"])
+
+
+def test_few_lineages_pair_over_seeds_alone(tmp_path):
+    evaluations = {
+        name: add_model(tmp_path, name, 1.0, seed=n, n_lineages=4) for n, name in enumerate("ab")
+    }
+    row = differences_of(evaluations, tmp_path / "out").loc["auroc"]
+    assert row["paired"] == "seeds"
+    assert row["note"] == "lineages not resampled"
+
+
+def test_an_experiment_with_one_class_is_left_out_of_the_lineages(tmp_path):
+    """It has no score, and would make the mean over experiments unknown."""
+    evaluations = {name: add_model(tmp_path, name, 1.0, seed=n) for n, name in enumerate("ab")}
+    before = differences_of(evaluations, tmp_path / "before").loc["auroc"]
+    for folder in evaluations.values():
+        predictions = pd.read_parquet(folder / "predictions.parquet")
+        silent = predictions.assign(experiment="d", label="0")
+        pd.concat([predictions, silent]).to_parquet(folder / "predictions.parquet")
+        metrics = pd.read_csv(folder / "metrics.csv")
+        lacking = metrics[metrics["metric"] == "auroc"].assign(experiment="d", value=np.nan)
+        pd.concat([metrics, lacking]).to_csv(folder / "metrics.csv", index=False)
+    after = differences_of(evaluations, tmp_path / "after").loc["auroc"]
+    assert after["paired"] == "seeds and lineages"
+    assert after["note"] == "no value of d: left out"
+    assert after[["value", "low", "high"]].tolist() == before[["value", "low", "high"]].tolist()
 
 
 def test_contrasts_and_metrics_are_chosen_and_faults_told(evaluations, tmp_path):

@@ -10,6 +10,7 @@ from dynaclr.evaluation.classification import score_task
 from dynaclr.evaluation.controls import (
     draw_lineages,
     learning_curve,
+    n_ways_to_shuffle,
     null_rows,
     shuffle_by_lineage,
 )
@@ -75,23 +76,30 @@ def test_an_experiment_is_left_out_whole():
     assert np.isnan(alone.probability).all()
 
 
-@pytest.fixture(scope="module")
-def scored(make, tmp_path_factory):
-    """Scores of a variant with signal and one without."""
-    folder = tmp_path_factory.mktemp("controls")
+def scores_of(make, folder, train, held_out, batch=0.0):
+    """Scores of a variant with signal, and held-out experiments apart, and one without."""
     tables = {name: make.observations(name, 48, 4, seed=n) for n, name in enumerate("abc")}
     labels = {name: make.labels(folder, name, table) for name, table in tables.items()}
     obs = pd.concat(tables.values(), ignore_index=True)
     variants = {
-        "seed0": make.features(obs, 4.0, 0.0, 4, 0),
+        "seed0": make.features(obs, 4.0, 0.0, 4, 0)
+        + batch * (obs["experiment"] == "c").to_numpy()[:, None],
         "noise": make.features(obs, 0, 0, 4, 1),
     }
     cohort = Cohort(obs, variants, {name: list("wxyz") for name in variants})
     task = make.tasks[0]
     rows = select_task(obs, task, labels)
-    scores = score_task(cohort, task, rows, ["a", "b"], ["c"], 20, 0)
-    train = rows.labelled(["a", "b"])
-    return cohort, rows, scores, train, [parse_variant(name) for name in variants]
+    scores = score_task(cohort, task, rows, train, held_out, 20, 0)
+    return (
+        *(cohort, rows, scores, rows.labelled(train)),
+        [parse_variant(name) for name in variants],
+    )
+
+
+@pytest.fixture(scope="module")
+def scored(make, tmp_path_factory):
+    """Two training experiments and a held-out one."""
+    return scores_of(make, tmp_path_factory.mktemp("controls"), ["a", "b"], ["c"])
 
 
 def test_only_the_variant_with_signal_beats_its_null(scored):
@@ -102,6 +110,39 @@ def test_only_the_variant_with_signal_beats_its_null(scored):
     null = told[told["metric"] == "auroc_null"].set_index("variant")
     assert (null["low"] < null["value"]).all()
     assert (null["value"] < null["high"]).all()
+
+
+def few_lineages(scored, n):
+    """As `scored`, trained on the first lineages of both classes alone."""
+    cohort, rows, scores, train, variants = scored
+    labels, lineages = rows.labels[train], rows.lineages[train]
+    kept = [np.unique(lineages[labels == name])[:n] for name in ("0", "1")]
+    return cohort, rows, scores, train[np.isin(lineages, np.concatenate(kept))], variants
+
+
+def test_a_null_of_few_lineages_is_none(scored):
+    """Two lineages have their own labels in half of all shuffles."""
+    told = pd.DataFrame(null_rows(*few_lineages(scored, 2), n_shuffles=30, seed=0))
+    assert told["value"].isna().all()
+    assert (
+        told["note"]
+        .str.fullmatch(r"labels of [2-4] lineages can be shuffled in \d ways only: no null")
+        .all()
+    )
+    known = pd.DataFrame(null_rows(*scored, n_shuffles=30, seed=0))
+    assert known["note"].str.startswith("30 shuffles of 16 training lineages").all()
+
+
+def test_ways_to_shuffle_count_what_differs():
+    lineages, hours = np.repeat(np.arange(6), 2), np.tile([0.0, 1.0], 6)
+    labels = np.array([*"xxxxyy", *"xxxyyx"], dtype=object)
+    one = np.full(12, "a", dtype=object)
+    assert n_ways_to_shuffle(labels, lineages, one, hours) == pytest.approx(6 * 5 * 4)
+    two = np.where(lineages < 3, "a", "b").astype(object)
+    assert n_ways_to_shuffle(labels, lineages, two, hours) == pytest.approx(3 * 6)
+    assert n_ways_to_shuffle(one, lineages, one, hours) == pytest.approx(1)
+    many = np.arange(2000)
+    assert np.isfinite(n_ways_to_shuffle(many, many, np.ones(2000), np.zeros(2000)))
 
 
 def test_no_shuffles_give_no_null(scored):
@@ -118,3 +159,14 @@ def test_the_learning_curve_ends_at_the_score_of_all_lineages(scored):
         last = part.iloc[-1]
         assert last["value"] == last["low"] == last["high"]
         assert last["value"] == pytest.approx(whole[name], abs=1e-6)
+
+
+def test_the_learning_curve_is_a_mean_over_experiments_that_lie_apart(make, tmp_path):
+    given = scores_of(make, tmp_path, ["a"], ["b", "c"], batch=20.0)
+    metrics = given[2].tables.metrics
+    auroc = metrics[(metrics["metric"] == "auroc") & (metrics["estimate"] == "held_out")]
+    whole = auroc.groupby("variant")["value"].mean()
+    last = learning_curve(*given, seed=0).groupby("variant").last()
+    for name in whole.index:
+        assert last.loc[name, "value"] == pytest.approx(whole[name], abs=1e-6)
+    assert set(last["n_rows"]) == {auroc[auroc["variant"] == "seed0"]["n_rows"].sum()}

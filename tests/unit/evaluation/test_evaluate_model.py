@@ -14,6 +14,7 @@ from dynaclr.evaluation.annotate import append_columns
 from dynaclr.evaluation.classification import score_task
 from dynaclr.evaluation.classifier_figures import draw_reliability
 from dynaclr.evaluation.evaluate import CURVE_COLUMNS, METRIC_COLUMNS
+from dynaclr.evaluation.families import resolution_rows
 from dynaclr.evaluation.figures import draw_classifiers, draw_confusion, draw_roc
 from dynaclr.evaluation.headline import summarize
 from dynaclr.evaluation.measures import (
@@ -22,18 +23,21 @@ from dynaclr.evaluation.measures import (
     FACTS,
     HELD_OUT,
     LEFT_OUT,
+    POOLED,
 )
 from dynaclr.evaluation.stores import KEY, Cohort, read_cohort, read_store
+from dynaclr.evaluation.study import make_study
 from dynaclr.evaluation.tasks import select_task
 from dynaclr.evaluation.variants import ordered_variants, parse_variant
 from dynaclr.experiments import UserError
-from dynaclr.experiments.project import ComparisonConfig, TaskConfig
+from dynaclr.experiments.project import ComparisonConfig, EvaluationConfig, TaskConfig
 
 UNCORRECTED = ["seed0", "seed1", "seed0-untrained", "intensity"]
 VARIANTS = [f"{name}{end}" for end in ("", "+zscore", "+transport") for name in UNCORRECTED]
 TABLES = [
     *("metrics.csv", "curves.csv", "differences.csv", "confusion.csv", "reliability.csv"),
-    *("learning.csv", "onsets.csv", "predictions.parquet", "headline.json"),
+    *("learning.csv", "onsets.csv", "cells.csv", "predictions.parquet", "resampled.parquet"),
+    "headline.json",
 ]
 FIGURES = [
     *("classifiers.svg", "roc.svg", "confusion.svg", "reliability.svg", "learning.svg"),
@@ -96,6 +100,40 @@ def test_every_variant_has_every_metric(metrics):
     assert metrics.loc[metrics["value"].isna(), "note"].notna().all(), "no value without a reason"
 
 
+def test_of_several_classes_each_is_held_against_the_rest(evaluated, metrics):
+    state = chosen(metrics, variant="seed0", task="state", experiment="c").set_index("metric")
+    for name in ("infected", "late", "mock"):
+        assert f"window_auroc:{name}" in state.index
+        assert f"visible_from_hours:{name}" in state.index
+    assert state.loc["window_auroc:late", "value"] > 0.9
+    curves = chosen(pd.read_csv(evaluated / "curves.csv"), variant="seed0", task="state")
+    assert "window_auroc:late" in set(curves["metric"])
+
+
+def test_what_was_not_computed_on_held_out_cells_alone_says_so(metrics):
+    told = metrics["note"].fillna("").str.contains("includes training cells")
+    assert (told == (metrics["estimate"] == POOLED)).all()
+    held_out = set(chosen(metrics, estimate=HELD_OUT)["metric"].str.partition(":")[0])
+    assert {"sister_auroc", "clisi", "nmi", "effective_rank", "smoothness"} <= held_out
+    pooled = set(chosen(metrics, estimate=POOLED)["metric"].str.partition(":")[0])
+    assert {"ilisi", "matched_ilisi", "scib_total", "retrieval_map"} <= pooled, "one is held out"
+
+
+def test_what_models_are_paired_by_is_written(evaluated, metrics):
+    cells = pd.read_csv(evaluated / "cells.csv").set_index("experiment")
+    assert cells["held_out"].to_dict() == {"a": False, "b": False, "c": True}
+    assert cells["n_rows"].tolist() == [36 * 6] * 3
+    assert cells["n_lineages"].tolist() == [12] * 3
+    assert cells["digest"].nunique() == 3
+    resampled = pd.read_parquet(evaluated / "resampled.parquet")
+    assert set(resampled["variant"]) == set(UNCORRECTED)
+    assert {"window_auroc", "progression_r2"} <= set(resampled["metric"])
+    row = chosen(resampled, metric="window_auroc", variant="seed0").iloc[0]
+    value = chosen(metrics, metric="window_auroc", variant="seed0", experiment="c").iloc[0]
+    assert np.nanquantile(row["values"], 0.025) == pytest.approx(value["low"], abs=1e-5)
+    assert row["n_lineages"] == value["n_lineages"]
+
+
 def test_what_has_no_relation_is_expected_where_chance_is_known(metrics):
     one = chosen(metrics, variant="seed0", task="responder", estimate=HELD_OUT, experiment="c")
     one = one.set_index("metric")
@@ -111,7 +149,7 @@ def test_shuffled_labels_are_told_apart_from_true_ones(metrics):
     assert sorted(null.index) == sorted(UNCORRECTED)
     assert null.loc["seed0", "high"] < auroc.set_index("variant").loc["seed0", "value"]
     p = chosen(metrics, task="responder", metric="auroc_p", variant="seed0")["value"]
-    assert p.item() == pytest.approx(1 / 6, abs=1e-5)
+    assert 1 / 31 - 1e-5 < p.item() < 0.1
 
 
 def test_curves_run_over_hours(evaluated):
@@ -256,6 +294,23 @@ def test_training_labels_of_one_class_train_nothing_and_say_so(make, tmp_path):
     draw_classifiers([scores], scores.tables.metrics.assign(task="x"), tmp_path / "figure.svg")
     for draw in (draw_roc, draw_confusion, draw_reliability):
         draw([scores], tmp_path / "figure.svg")
+
+
+def test_what_was_not_trained_has_resolution_rows_with_the_reason(make, tmp_path):
+    def all_respond(tables):
+        tables["a"]["response"] = tables["b"]["response"] = 1
+
+    scores = score(make, tmp_path, make.tasks[0], all_respond)
+    obs = pd.concat([make.observations(name, 12, 2, seed=n) for n, name in enumerate("abc")])
+    obs = obs.reset_index(drop=True)
+    cohort = Cohort(obs, {"seed0": np.zeros((len(obs), 3))}, {"seed0": list("xyz")})
+    study = make_study(cohort, {}, EvaluationConfig(), ["a", "b"], ["c"], seed=0)
+    rows = select_task(obs, make.tasks[0], {})
+    told = pd.DataFrame(resolution_rows(study, parse_variant("seed0"), rows, scores).metrics)
+    assert set(told["metric"]) == {"window_auroc", "visible_from_hours", "sister_auroc"}
+    assert told["value"].isna().all()
+    windows = told[told["metric"] == "window_auroc"]
+    assert windows["note"].str.contains("nothing was trained").all()
 
 
 def test_a_class_not_seen_in_training_is_left_out_and_counted(make, tmp_path):

@@ -1,5 +1,7 @@
 """MMD against its definition, its null and the closed form; onsets of known signals."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from dynaclr.evaluation.kinetics import (
     median_bandwidth,
     mmd_test,
     onset_of_track,
+    permuted_members,
     response_axis,
 )
 from dynaclr.evaluation.perturbation import centred_on_controls, in_units_of_controls
@@ -29,16 +32,25 @@ def slow_mmd2(first, second):
     return within_first / (m * (m - 1)) + within_second / (n * (n - 1)) - 2 * between / (m * n)
 
 
+def one_window(first, second, n_permutations, rng, strata=None):
+    """Value, z and p of two samples."""
+    member = np.arange(len(first) + len(second)) < len(first)
+    strata = np.zeros(len(member)) if strata is None else strata
+    members = permuted_members(member, strata, n_permutations, rng)
+    told = mmd_test([np.concatenate([first, second])], [members])
+    return SimpleNamespace(value=told.value[0], z=told.z[0], p=told.p[0], largest=told.largest_z)
+
+
 def test_the_value_is_the_unbiased_estimate():
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=(15, 3)), rng.normal(size=(22, 3)) + 0.5
-    test = mmd_test(first, second, 10, rng)
+    test = one_window(first, second, 10, rng)
     assert test.value == pytest.approx(slow_mmd2(first, second))
 
 
 def test_without_a_difference_it_averages_to_zero_and_p_is_uniform():
     rng = np.random.default_rng(0)
-    tests = [mmd_test(*rng.normal(size=(2, 20, 2)), 99, rng) for _ in range(200)]
+    tests = [one_window(*rng.normal(size=(2, 20, 2)), 99, rng) for _ in range(200)]
     values, p = np.array([t.value for t in tests]), np.array([t.p for t in tests])
     assert abs(values.mean()) < 3 * values.std() / np.sqrt(200)
     assert abs(np.mean([t.z for t in tests])) < 0.25
@@ -52,7 +64,7 @@ def test_it_tends_to_the_closed_form_of_normal_samples():
     width = median_bandwidth(np.concatenate([first, second]))
     factor = width / np.sqrt(width**2 + 2)
     expected = 2 * factor * (1 - np.exp(-0.5 / (width**2 + 2)))
-    test = mmd_test(first, second, 20, rng)
+    test = one_window(first, second, 20, rng)
     assert test.value == pytest.approx(expected, rel=0.15)
     assert test.p == pytest.approx(1 / 21)
     assert test.z > 20
@@ -63,8 +75,8 @@ def test_permutations_within_experiments_do_not_see_their_batch_effect():
     rng = np.random.default_rng(0)
     strata = np.array(["a"] * 30 + ["b"] * 10 + ["a"] * 10 + ["b"] * 30)
     cells = rng.normal(size=(80, 2)) + 5.0 * (strata == "b")[:, None]
-    pooled = mmd_test(cells[:40], cells[40:], 200, np.random.default_rng(1))
-    within = mmd_test(cells[:40], cells[40:], 200, np.random.default_rng(1), strata)
+    pooled = one_window(cells[:40], cells[40:], 200, np.random.default_rng(1))
+    within = one_window(cells[:40], cells[40:], 200, np.random.default_rng(1), strata)
     assert pooled.p == pytest.approx(1 / 201)
     assert within.p > 0.05
     assert within.value == pooled.value
@@ -72,7 +84,45 @@ def test_permutations_within_experiments_do_not_see_their_batch_effect():
 
 def test_identical_rows_are_no_difference():
     same = np.ones((10, 2))
-    assert mmd_test(same, same, 10, np.random.default_rng(0)) == (0.0, 0.0, 1.0)
+    told = one_window(same, same, 10, np.random.default_rng(0))
+    assert (told.value, told.z, told.p, told.largest) == (0.0, 0.0, 1.0, 0.0)
+
+
+def windows_of(effect, n_windows, n_lineages=24, n_permutations=200, seed=0):
+    """Test of lineages that are seen in every window, half of them treated."""
+    rng = np.random.default_rng(seed)
+    member = np.arange(n_lineages) < n_lineages // 2
+    members = permuted_members(member, np.zeros(n_lineages), n_permutations, rng)
+    own = rng.normal(size=(n_lineages, 3))
+    samples = [
+        own + rng.normal(size=own.shape) + effect * member[:, None] for _ in range(n_windows)
+    ]
+    return mmd_test(samples, [members] * n_windows)
+
+
+def test_a_huge_effect_is_seen_in_every_one_of_many_windows():
+    """200 permutations give p of 1 / 201 at least, more than 0.05 / 12."""
+    told = windows_of(20.0, n_windows=12)
+    np.testing.assert_allclose(told.p, 1 / 201)
+    assert told.largest_z > 10
+
+
+def test_the_largest_of_many_windows_is_held_against_the_largest_by_chance():
+    for n_windows in (1, 12):
+        tests = [windows_of(0.0, n_windows, n_permutations=99, seed=seed) for seed in range(150)]
+        z = np.array([told.largest_z for told in tests])
+        assert abs(z.mean()) < 0.3, n_windows
+        assert z.std() == pytest.approx(1.0, abs=0.3)
+        by_chance = np.mean([(told.p <= 0.05).any() for told in tests])
+        assert by_chance == pytest.approx(0.05, abs=0.045), "over all windows together"
+    assert np.mean([told.z.max() for told in tests]) > 0.8, "what is not held against it is not 0"
+
+
+def test_a_group_of_one_has_no_distance():
+    members = np.array([[True, True, False, False], [True, False, False, False]])
+    told = mmd_test([np.random.default_rng(0).normal(size=(4, 2))], [members])
+    assert np.isfinite(told.value).all()
+    assert (told.z, told.p) == (0.0, 1.0)
 
 
 def test_the_axis_weighs_features_by_their_spread():

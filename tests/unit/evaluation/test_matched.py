@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from dynaclr.evaluation.matched import MATCHED, matched_mixing
+from dynaclr.evaluation.matched import MATCHED, matched_mixing, perplexity_within
+from dynaclr.evaluation.mixing import N_SHUFFLES, by_chance, with_shuffles
 from dynaclr.evaluation.samples import MIN_LINEAGES, independent_rows, matched_strata
 
 
@@ -64,13 +65,53 @@ def test_experiments_of_unlike_composition_are_mixed_where_biology_is_matched():
     assert mixed["matched_connectivity"].value > 0.95
 
 
-def test_a_batch_effect_is_seen_by_every_measure():
+def test_a_batch_effect_of_the_size_of_cells_variation_is_seen():
+    apart = mixing_of(1.0)
+    for name, least in (
+        ("matched_ilisi", 0.15),
+        ("matched_kbet", 0.3),
+        ("matched_silhouette", 0.05),
+    ):
+        assert apart[name].value < apart[name].expected - least, name
+    assert apart["matched_experiment_auroc"].value > 0.8
+
+
+def test_experiments_that_lie_apart_are_at_the_end_of_every_scale():
     apart = mixing_of(30.0)
     assert apart["matched_ilisi"].value < 0.05
     assert apart["matched_kbet"].value == 0.0
     assert apart["matched_silhouette"].value < 0.3
     assert apart["matched_connectivity"].value < 0.8
     assert apart["matched_experiment_auroc"].value == 1.0
+
+
+def mixing_of_two(shift, n=50):
+    """Two experiments of 50 cells, one of eight features shifted, as in the largest strata."""
+    rng = np.random.default_rng(0)
+    experiments = np.repeat(np.array(["a", "b"], dtype=object), n)
+    cells = rng.normal(size=(2 * n, 8))
+    cells[:, 0] += shift * (experiments == "b")
+    return matched_mixing(cells, experiments, [np.arange(2 * n)], seed=0)["matched_ilisi"]
+
+
+def test_neighbourhoods_fit_in_a_batch_so_that_a_weak_effect_is_seen():
+    """At perplexity 30 they hold 90 of 99 cells, and twice the standard deviation gives 0.8."""
+    mixed, apart = mixing_of_two(0.0), mixing_of_two(2.0)
+    assert mixed.value == pytest.approx(mixed.expected, abs=0.08)
+    assert apart.value < 0.75
+    assert apart.value < apart.expected - 0.1
+    assert mixing_of_two(30.0).value < 0.35
+    assert perplexity_within(50) == pytest.approx(50 / 3)
+    assert perplexity_within(1000) == 30
+
+
+def test_chance_is_the_mean_of_several_shuffles():
+    labels = np.arange(40)
+    given = with_shuffles(labels, np.random.default_rng(0))
+    assert (given[0] == labels).all()
+    assert (np.sort(given, axis=1) == labels).all()
+    assert len(np.unique(given, axis=0)) == 1 + N_SHUFFLES > 5
+    assert by_chance(np.array([7.0, 1.0, 3.0])) == (7.0, 2.0)
 
 
 def test_nothing_to_match_says_so():

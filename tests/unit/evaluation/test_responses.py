@@ -56,14 +56,21 @@ def test_a_score_that_knows_only_the_hour_separates_nothing_within_windows():
 def test_no_stratum_with_both_classes_says_so():
     told = separation(np.arange(4) < 2, np.ones(4), np.arange(4), np.arange(4), 10, 0)
     assert np.isnan(told.value)
-    assert told.interval.note == "no condition and window with both classes"
+    assert told.interval.note == "both classes are nowhere together"
 
 
 def test_visible_from_the_first_of_two_windows_above_chance():
-    starts = np.array([2.0, 4.0, 6.0, 8.0])
-    assert visible_from(np.array([0.6, 0.4, 0.55, 0.7]), starts) == 6.0
-    assert visible_from(np.array([0.4, 0.4, 0.4, 0.7]), starts) == 8.0
-    assert np.isnan(visible_from(np.array([0.6, np.nan, 0.6, 0.5]), starts))
+    windows = np.array([1, 2, 3, 4])
+    assert visible_from(np.array([0.6, 0.4, 0.55, 0.7]), windows) == 3
+    assert np.isnan(visible_from(np.array([0.4, 0.4, 0.4, 0.7]), windows)), "the last one alone"
+    assert np.isnan(visible_from(np.array([0.6, np.nan, 0.6, 0.5]), windows))
+    assert np.isnan(visible_from(np.array([0.6]), windows[:1]))
+    assert np.isnan(visible_from(np.empty(0), np.empty(0)))
+
+
+def test_windows_around_one_that_is_missing_do_not_follow_each_other():
+    assert np.isnan(visible_from(np.array([0.6, 0.6]), np.array([1, 3])))
+    assert visible_from(np.array([0.6, 0.6, 0.6]), np.array([1, 3, 4])) == 3
 
 
 def test_sisters_and_their_fates():

@@ -56,6 +56,16 @@ def test_independent_frames_have_ratio_1_and_standing_cells_0():
     assert still.dynamic_range > 0.7
 
 
+def test_the_range_does_not_hang_on_which_wells_come_first():
+    """Cells of the first wells stand still, those of the others, more of them, jump."""
+    rng = np.random.default_rng(0)
+    tracks, t = np.repeat(np.arange(150), 20), np.tile(np.arange(20), 150)
+    still = rng.normal(size=(150, 8))[tracks] + 0.01 * rng.normal(size=(3000, 8))
+    features = np.where((tracks < 55)[:, None], still, rng.normal(size=(3000, 8)))
+    last = smoothness(features[::-1], tracks[::-1], t[::-1]).dynamic_range
+    assert smoothness(features, tracks, t).dynamic_range == pytest.approx(last, abs=0.15)
+
+
 def test_the_ratio_of_correlated_frames_is_its_closed_form():
     """With correlation r of neighbouring frames the ratio of distances is sqrt(1 - r)."""
     rng = np.random.default_rng(0)

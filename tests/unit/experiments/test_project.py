@@ -29,6 +29,12 @@ def test_a_collection_may_hold_out_experiments_of_its_own(project, save):
     assert loaded.experiments_of("small") == ["one", "two"]
 
 
+@pytest.mark.parametrize("shuffles", [0, 30])
+def test_shuffles_are_none_or_enough(shuffles, project, save):
+    project["evaluation"]["shuffles"] = shuffles
+    assert load_project(save(project)).evaluation.shuffles == shuffles
+
+
 def test_comparison_gives_its_models_their_seeds(project, save):
     loaded = load_project(save(project | {"comparison": {"seeds": [4, 5]}}))
     assert loaded.comparison.models == ["small"]
@@ -191,6 +197,10 @@ def task_twice(content, folder):
     content["evaluation"]["tasks"] *= 2
 
 
+def few_shuffles(content, folder):
+    content["evaluation"]["shuffles"] = 29
+
+
 def nothing_held_out(content, folder):
     content["evaluation"]["experiments"] = []
     content["collections"]["both"] = {"train": ["one"], "validation_fov_fraction": 0.5}
@@ -227,6 +237,7 @@ BROKEN = {
     validated_twice: ("collections.both.validation", "two stands twice", "Name each one once"),
     held_out_twice: ("evaluation.experiments", "three stands twice", "Name each one once"),
     task_twice: ("evaluation: tasks", "task stands twice", "Name each one once"),
+    few_shuffles: ("evaluation.shuffles", "29 shuffles make no null", "30 or more, or 0 for none"),
     nothing_held_out: ("evaluation.experiments", "nothing is held out", "'both'", "Name held-out"),
     missing_plate: ("one", "data_path", "no such plate", "Correct `data_path`"),
     unknown_channel: ("one", "channels", "no channel 'GPF'", "Did you mean 'GFP'?"),

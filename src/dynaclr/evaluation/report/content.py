@@ -295,8 +295,15 @@ def _filters(table: pd.DataFrame) -> dict[str, str]:
         values = set(table[name].dropna().astype(str)) if name in table else set()
         if 1 < len(values) <= 40:
             first = _FIRST_SHOWN.get(name, "")
-            found[name] = first if first in values else ""
+            found[name] = first if first in values and not _hides(table, name, first) else ""
     return found
+
+
+def _hides(table: pd.DataFrame, name: str, value: str) -> bool:
+    """Whether an estimate would hide metrics that have none of it, as mixing of few experiments."""
+    if name != "estimate" or "metric" not in table:
+        return False
+    return bool(set(table["metric"]) - set(table.loc[table[name] == value, "metric"]))
 
 
 def read_curves(plan: ReportPlan, results: Path) -> list[dict[str, Any]]:

@@ -86,7 +86,7 @@ def _evaluate(results: Path) -> None:
         EvaluationConfig(
             tasks=[TaskConfig(name="response", label="responding", source="truth")],
             bootstrap=20,
-            shuffles=5,
+            shuffles=30,
         ),
         ["one", "two"],
         ["three"],

@@ -1,0 +1,234 @@
+"""From arrays to the metrics table: values that a wrong column, sign or row would not give.
+
+In four experiments of twelve windows, drugged lineages divide at 12 h; both daughters respond, or
+one of them, at 15 or 17 h, by a step of the first feature. Mock cells never do.
+"""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dynaclr.evaluation.classification import score_task
+from dynaclr.evaluation.correction import zscore_by_experiment
+from dynaclr.evaluation.families import health_rows, resolution_rows, temporal_rows
+from dynaclr.evaluation.matched import _refitted, mixing_rows
+from dynaclr.evaluation.measures import ALL, HELD_OUT, POOLED
+from dynaclr.evaluation.perturbation import mmd_rows, onset_rows, weighted_median
+from dynaclr.evaluation.projection import standardize
+from dynaclr.evaluation.stores import Cohort
+from dynaclr.evaluation.study import make_study
+from dynaclr.evaluation.temporal import smoothness
+from dynaclr.evaluation.variants import parse_variant
+from dynaclr.experiments.project import EvaluationConfig, TaskConfig
+
+CONFIG = EvaluationConfig(
+    tasks=[
+        TaskConfig(name="responds", label="responds", source="truth", where="condition == 'drug'")
+    ],
+    bootstrap=100,
+    control="mock",
+    progression="progress",
+    onset="onset",
+)
+
+
+def observations():
+    rows = []
+    for experiment in "abcd":
+        for lineage in range(64):
+            condition = "drug" if lineage % 2 else "mock"
+            onset = 15.0 if lineage % 8 < 4 else 17.0
+            for daughter in range(3):
+                responds = condition == "drug" and daughter > (0 if lineage % 4 == 1 else 1)
+                track, parent = 3 * lineage + daughter, 3 * lineage if daughter else -1
+                for t in range(6, 12) if daughter else range(6):
+                    truth = (onset if responds else np.nan, int(responds and 2 * t >= onset))
+                    rows.append((experiment, condition, track, parent, lineage, t, *truth))
+    names = ["experiment", "condition", "track_id", "parent_track_id", "lineage_id", "t"]
+    table = pd.DataFrame(rows, columns=[*names, "onset", "responds"])
+    well = table["condition"].map({"mock": "A/1/0", "drug": "B/1/0"})
+    table = table.assign(fov=well, hours=2.0 * table["t"], progress=table["responds"].astype(float))
+    return table.sort_values(["experiment", "fov", "track_id", "t"], ignore_index=True)
+
+
+def features_of(obs, variant):
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(len(obs), 4)).astype(np.float32)
+    features[:, 0] += 8.0 * obs["responds"]
+    if variant == "batch":
+        features[:, 1] += 30.0 * obs["experiment"].map("abcd".index)
+    return features
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory):
+    """A study of variants ``seed0`` (the signal) and ``batch`` (and that experiments lie apart)."""
+    folder = tmp_path_factory.mktemp("wiring")
+
+    def made(held_out="cd", change=lambda features, obs: None):
+        obs, labels = observations(), {}
+        for name, part in obs.groupby("experiment"):
+            labels[name] = {"truth": folder / f"{name}.csv"}
+            part.drop(columns=["experiment", "hours"]).to_csv(labels[name]["truth"], index=False)
+        features = {variant: features_of(obs, variant) for variant in ("seed0", "batch")}
+        for values in features.values():
+            change(values, obs)
+        cohort = Cohort(
+            obs.drop(columns=["onset", "responds", "progress"]),
+            features,
+            {variant: list("wxyz") for variant in features},
+        )
+        return make_study(cohort, labels, CONFIG, list("ab"), list(held_out), seed=0)
+
+    return made
+
+
+@pytest.fixture(scope="module")
+def study(make):
+    return make()
+
+
+def scores_of(study):
+    task, rows = study.tasks[0]
+    return rows, score_task(study.cohort, task, rows, study.train, study.held_out, 20, 0)
+
+
+def table_of(rows):
+    return pd.DataFrame(rows).set_index(["metric", "experiment"])
+
+
+SEED0, BATCH = parse_variant("seed0"), parse_variant("batch")
+
+
+def test_distance_to_control_is_seen_from_the_window_of_the_first_onsets(study):
+    rows = mmd_rows(study, SEED0)
+    table = table_of(rows.metrics)
+    for name in ("c", "d", ALL):
+        assert table.loc[("mmd_from_hours:drug", name), "value"] == 16.0
+        assert table.loc[("mmd_z:drug", name), "value"] > 5
+        assert table.loc[("mmd_z:drug", name), "expected"] == 0.0
+        assert table.loc[("mmd_z:drug", name), "note"].startswith("12 windows")
+    assert set(table["estimate"]) == {HELD_OUT}
+    curve = pd.DataFrame(rows.curves).query("experiment == 'c' and metric == 'mmd2:drug'")
+    assert curve["hours"].tolist() == [2.0 * window + 1.0 for window in range(12)]
+    assert curve.loc[curve["hours"] > 18, "value"].min() > 10 * curve["value"].iloc[:8].max()
+
+
+def test_without_an_effect_no_distance_is_seen(make):
+    def silence(features, obs):
+        features[:] = np.random.default_rng(5).normal(size=features.shape)
+
+    table = table_of(mmd_rows(make(change=silence), SEED0).metrics)["value"]
+    assert abs(table["mmd_z:drug"]).max() < 2, "about 0, though it is the largest of 12 windows"
+    assert table["mmd_from_hours:drug"].isna().all()
+
+
+def test_onsets_are_those_of_the_truth(study):
+    rows, onsets = onset_rows(study, SEED0)
+    table = table_of(rows.metrics)
+    for name in "cd":
+        error = table.loc[("onset_error_hours", name)]
+        assert error["value"] == 0.0
+        assert error["expected"] == 1.0, "of 16 h for all, which lie at 15 and 17 h"
+        assert (error["n_rows"], error["n_lineages"]) == (48, 32)
+        assert table.loc[("onset_coverage", name), "value"] > 0.9
+        assert table.loc[("onset_control_rate", name), "value"] < 0.2
+        assert len(error["resampled"]) == 100
+    seen = onsets[onsets["true_hours"].notna() & onsets["hours"].notna()]
+    assert set(onsets["experiment"]) == {"c", "d"}
+    assert set(seen["condition"]) == {"drug"}
+    assert (seen["hours"] == seen["true_hours"]).mean() > 0.85
+
+
+def test_resolution_and_sisters(study):
+    rows, scores = scores_of(study)
+    told = resolution_rows(study, SEED0, rows, scores)
+    table = table_of(told.metrics)
+    assert table.loc[("visible_from_hours", "c"), "value"] == 16.0
+    assert table.loc[("window_auroc", "c"), "value"] > 0.99
+    sisters = table.loc[("sister_auroc", ALL)]
+    assert sisters["value"] > 0.8
+    assert sisters["note"] == "64 pairs of sisters, 32 of different fates"
+    assert sisters["estimate"] == HELD_OUT
+    hours = pd.DataFrame(told.curves).query("experiment == 'c'")["hours"]
+    assert hours.tolist() == [17.0, 19.0, 21.0, 23.0]
+
+
+def test_time_within_and_over_experiments(study):
+    table = table_of(temporal_rows(study, BATCH).metrics)
+    here = study.rows_of(["c", "d"])
+    features, t = study.cohort.features["batch"][here], study.obs["t"].to_numpy()[here]
+    expected = smoothness(standardize(features), study.tracks[here], t, study.seed)
+    pooled = table.loc[("smoothness_pooled", ALL)]
+    assert pooled["value"] == expected.ratio
+    assert pooled["value"] < 0.9 * table.loc[("smoothness", "c"), "value"], "rewards batch effects"
+    assert table.loc[("progression_r2", "c"), "value"] > 0.85
+
+
+def test_aggregates_are_means_of_their_parts(study):
+    table = pd.DataFrame(mixing_rows(study, SEED0)).set_index("metric")
+    value = table["value"]
+    batch = value[["matched_ilisi", "matched_kbet", "matched_connectivity", "matched_silhouette"]]
+    biology = value[["clisi", "nmi", "ari", "silhouette"]]
+    assert value["scib_batch"] == pytest.approx(batch.mean())
+    assert value["scib_bio"] == pytest.approx(biology.mean())
+    assert value["scib_total"] == pytest.approx(0.4 * batch.mean() + 0.6 * biology.mean())
+    with_retrieval = np.mean([*biology, value["retrieval_map"]])
+    assert value["jump_total"] == pytest.approx(0.4 * batch.mean() + 0.6 * with_retrieval)
+    assert value["isolated_state_auroc"] > 0.9
+    assert set(table["estimate"]) == {HELD_OUT}
+
+
+def test_a_correction_is_fitted_again_to_what_is_left(study):
+    rows = study.rows_of(["c", "d"])[::3]
+    expected = zscore_by_experiment(study.cohort.features["seed0"][rows], study.experiments[rows])
+    np.testing.assert_allclose(_refitted(study, parse_variant("seed0+zscore"), rows), expected)
+    for name in ("seed0", "seed0+transport"):
+        found = _refitted(study, parse_variant(name), rows)
+        np.testing.assert_array_equal(found, study.cohort.features[name][rows])
+
+
+def test_health_sees_experiments_that_lie_apart(study):
+    apart, together = (table_of(health_rows(study, of).metrics) for of in (BATCH, SEED0))
+    assert apart.loc[("purity_experiment", ALL), "value"] > 0.99
+    assert together.loc[("purity_experiment", ALL), "value"] < 0.6
+    assert apart.loc[("purity_experiment", ALL), "expected"] == pytest.approx(0.5, abs=0.01)
+
+
+def families(study):
+    rows, scores = scores_of(study)
+    return [
+        *resolution_rows(study, SEED0, rows, scores).metrics,
+        *mixing_rows(study, SEED0),
+        *temporal_rows(study, SEED0).metrics,
+        *mmd_rows(study, SEED0).metrics,
+        *health_rows(study, SEED0).metrics,
+    ]
+
+
+def test_held_out_scores_do_not_look_at_cells_that_were_trained_on(make, study):
+    def scramble(features, obs):
+        trained = obs["experiment"].isin(["a", "b"]).to_numpy()
+        features[trained] = np.random.default_rng(1).normal(size=(trained.sum(), 4))
+
+    fitted = ("window_auroc", "visible_from_hours", "progression_r2")
+    first, second = (table_of(families(of))["value"] for of in (study, make(change=scramble)))
+    kept = [place for place in first.index if place[0] not in fitted]
+    pd.testing.assert_series_equal(first[kept], second[kept])
+
+
+def test_what_needs_two_experiments_says_that_it_includes_others(make):
+    table = pd.DataFrame(families(make(held_out="c"))).set_index("metric")
+    pooled = set(table.index[table["estimate"] == POOLED])
+    assert {"ilisi", "matched_ilisi", "retrieval_map", "scib_total", "purity_experiment"} <= pooled
+    held_out = set(table.index[table["estimate"] == HELD_OUT])
+    assert {"clisi", "sister_auroc", "effective_rank", "smoothness", "nmi"} <= held_out - pooled
+
+
+def test_a_weighted_median_is_that_of_repeated_values():
+    rng = np.random.default_rng(0)
+    values, weight = rng.normal(size=9), rng.integers(0, 4, size=(20, 9))
+    expected = [np.median(np.repeat(values, of)) for of in weight]
+    np.testing.assert_allclose(weighted_median(values, weight), expected)
+    assert np.isnan(weighted_median(values[:0], weight[:, :0])).all()
+    assert np.isnan(weighted_median(values, 0 * weight)).all()
