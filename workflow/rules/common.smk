@@ -408,7 +408,7 @@ EVALUATION_FIGURES = (
     "temporal.svg",
     "mixing.svg",
     "kept.svg",
-    "cells.svg",
+    "behaviour.svg",
     "health.svg",
 )
 

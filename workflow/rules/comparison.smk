@@ -6,7 +6,12 @@ rule compare:
         lambda wildcards: [
             f"results/evaluation/{model}/{file}"
             for model in project.comparison.models
-            for file in ("metrics.csv", "predictions.parquet")
+            for file in (
+                "metrics.csv",
+                "predictions.parquet",
+                "cells.csv",
+                "resampled.parquet",
+            )
         ],
     output:
         metrics="results/comparison/metrics.csv",

@@ -297,7 +297,7 @@ def _draw(out_dir: Path, scores: list[TaskScores], results: _Results) -> None:
     classifier_figures.draw_learning(results.learning, out_dir / "learning.svg")
     panel_figures.draw_mixing(results.metrics, out_dir / "mixing.svg")
     panel_figures.draw_kept(results.metrics, out_dir / "kept.svg")
-    panel_figures.draw_cells(results.metrics, out_dir / "cells.svg")
+    panel_figures.draw_behaviour(results.metrics, out_dir / "behaviour.svg")
     curve_figures.draw_resolution(results.curves, out_dir / "resolution.svg")
     curve_figures.draw_temporal(results.curves, out_dir / "temporal.svg")
     curve_figures.draw_kinetics(results.curves, out_dir / "kinetics.svg")

@@ -25,7 +25,7 @@ _KEPT = (
     *("matched_connectivity", "matched_silhouette"),
     *("scib_batch", "scib_bio", "scib_total", "jump_total"),
 )
-_CELLS = (
+_BEHAVIOUR = (
     *("sister_auroc", "visible_from_hours", "progression_r2", "smoothness"),
     *("smoothness_pooled", "dynamic_range", "msd_exponent", "mmd_from_hours"),
     *("onset_error_hours", "onset_coverage", "onset_control_rate", "norm_mean"),
@@ -56,9 +56,9 @@ def draw_kept(metrics: pd.DataFrame, path: str | Path) -> None:
     _draw_panels(metrics, _KEPT, 4, "by chance", path)
 
 
-def draw_cells(metrics: pd.DataFrame, path: str | Path) -> None:
+def draw_behaviour(metrics: pd.DataFrame, path: str | Path) -> None:
     """Responses, movement and onset of cells by variant; parameters as for `draw_mixing`."""
-    _draw_panels(metrics, _CELLS, 4, "by chance", path)
+    _draw_panels(metrics, _BEHAVIOUR, 4, "by chance", path)
 
 
 def draw_health(metrics: pd.DataFrame, path: str | Path) -> None:

@@ -42,7 +42,7 @@ TABLES = [
 FIGURES = [
     *("classifiers.svg", "roc.svg", "confusion.svg", "reliability.svg", "learning.svg"),
     *("resolution.svg", "temporal.svg", "kinetics.svg", "mixing.svg", "health.svg"),
-    *("kept.svg", "cells.svg", "embedding.png"),
+    *("kept.svg", "behaviour.svg", "embedding.png"),
 ]
 
 
