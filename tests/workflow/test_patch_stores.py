@@ -95,7 +95,7 @@ def test_store_is_rebuilt_for_other_tracks_and_plate_but_not_for_what_it_does_no
 
 def test_training_reads_from_the_store(project):
     jobs = project.jobs(*TRAIN)
-    assert {"patches experiment=one", "no_patches experiment=two"} <= set(jobs)
+    assert {"patches experiment=one", "stores model=m"} <= set(jobs)
     assert jobs[-1] == "train model=m seed=0"
     assert project.jobs(*TRAIN) == []
 
@@ -104,13 +104,13 @@ def test_training_reads_from_the_store(project):
 def test_training_is_not_repeated_for_a_store_of_native_pixels(project):
     project.jobs(*TRAIN)
     change(project, store=False)
-    assert project.jobs(*TRAIN) == ["no_patches experiment=one"]
+    assert project.jobs(*TRAIN) == ["stores model=m"]
     assert not (project.folder / "results/experiments/one/patches.zarr").exists()
     change(project, store=True)
-    assert project.jobs(*TRAIN) == ["patches experiment=one"]
+    assert project.jobs(*TRAIN) == ["patches experiment=one", "stores model=m"]
     assert project.jobs(*TRAIN) == []
     # What changes for both is noticed at once.
-    both = ["patches experiment=one", "train model=m seed=0"]
+    both = ["patches experiment=one", "stores model=m", "train model=m seed=0"]
     change(project, store={"dtype": "uint8"})
     assert planned(project, *TRAIN) == both
     change(project, store=True)

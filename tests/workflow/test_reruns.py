@@ -79,11 +79,11 @@ def finished(tmp_path_factory) -> Path:
     ran = project.jobs()
     assert ran == sorted(
         [
-            *(f"{rule} experiment={n}" for n in NAMES for rule in OF_NEW_EXPERIMENT),
+            *(f"{rule} experiment={n}" for n in NAMES for rule in OF_EXPERIMENT),
             *(f"merge collection={name}" for name in ("first", "second")),
             *of_model("a", OF_A),
             *of_model("b", OF_B),
-            *(f"inspect_batches model={model}" for model in ("a", "b")),
+            *(f"{rule} model={m}" for m in ("a", "b") for rule in ("inspect_batches", "stores")),
             *baselines_of("a", OF_A),
             *baselines_of("b", OF_B),
             "report",
@@ -107,7 +107,6 @@ def baselines_of(model: str, experiments: tuple[str, ...], fits: bool = True) ->
 
 
 OF_EXPERIMENT = ("index", "statistics", "thumbnails")
-OF_NEW_EXPERIMENT = (*OF_EXPERIMENT, "no_patches")
 OF_A = ("one", "two", "three", "alone")
 OF_B = ("two", "three", "four", "alone")
 REPORTED = ["report", "all"]
@@ -212,7 +211,8 @@ def test_new_evaluation_experiment_trains_nothing(project):
     project.config = config
     assert project.jobs() == sorted(
         [
-            *(f"{rule} experiment=new" for rule in OF_NEW_EXPERIMENT),
+            *(f"{rule} experiment=new" for rule in OF_EXPERIMENT),
+            *("stores model=a", "stores model=b"),
             *of_model("a", ("new",), trains=False),
             *of_model("b", ("new",), trains=False),
             *baselines_of("a", ("new",), fits=False),

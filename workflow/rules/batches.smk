@@ -9,7 +9,7 @@ rule inspect_batches:
             project.collection_of(wildcards.model).experiments,
             "statistics.parquet.digest",
         ),
-        lambda wildcards: stores_of(project.collection_of(wildcards.model).experiments),
+        lambda wildcards: stores_of(wildcards.model),
     output:
         table="results/models/{model}/batches.csv",
         batches="results/models/{model}/batches.png",

@@ -251,11 +251,6 @@ def is_stored(experiment):
     return bool(cuts_of(experiment))
 
 
-def one_of(names):
-    """Pattern of some experiments' names, which may be none."""
-    return "|".join(map(re.escape, names)) or "(?!)"
-
-
 def ask_whoever_waits():
     """Let Snakemake ask jobs that wait for a file of any age for reasons of their own to run.
 
@@ -282,13 +277,18 @@ def ask_whoever_waits():
 ask_whoever_waits()
 
 
-def stores_of(experiments):
-    """What tells that these experiments' patch stores are built, or that there are none.
+def stored_of(model, stored=True):
+    """Experiments of a model with a patch store, or those without."""
+    return [name for name in project.experiments_of(model) if is_stored(name) == stored]
+
+
+def stores_of(model):
+    """What tells that a model's patch stores are built, and those not asked for are gone.
 
     Its age does not matter: what pixels depend on makes rerun what reads them, and native pixels
     are the plate's.
     """
-    return [ancient(file) for file in experiment_files(experiments, "patches.json")]
+    return ancient(f"results/models/{model}/stores.json")
 
 
 def rounding_of(experiments):

@@ -9,7 +9,7 @@ rule embed:
             wildcards.model, wildcards.seed, "best.ckpt.digest", "config.yaml"
         ),
         lambda wildcards: patch_sources(wildcards.experiment),
-        lambda wildcards: stores_of([wildcards.experiment]),
+        lambda wildcards: stores_of(wildcards.model),
     output:
         trained=directory("results/embeddings/{model}/seed{seed}/{experiment}.zarr"),
         trained_digest="results/embeddings/{model}/seed{seed}/{experiment}.zarr.digest",
@@ -53,7 +53,7 @@ rule fit_pixels:
             for name in project.collection_of(wildcards.model).train
             for source in patch_sources(name)
         ],
-        lambda wildcards: stores_of(project.collection_of(wildcards.model).train),
+        lambda wildcards: stores_of(wildcards.model),
     output:
         components="results/models/{model}/pixels.npz",
         digest="results/models/{model}/pixels.npz.digest",
@@ -85,7 +85,7 @@ rule fit_pixels:
 rule embed_baselines:
     input:
         lambda wildcards: patch_sources(wildcards.experiment),
-        lambda wildcards: stores_of([wildcards.experiment]),
+        lambda wildcards: stores_of(wildcards.model),
         components="results/models/{model}/pixels.npz.digest",
     output:
         intensity=directory("results/embeddings/{model}/intensity/{experiment}.zarr"),

@@ -1,6 +1,6 @@
 # Patches of an experiment's cells laid out for training, where its entry asks for it.
 #
-# Every experiment has a patches.json that its readers wait for, whatever its age: a store that is
+# Readers wait for a file of their model that names its stores, whatever its age: a store that is
 # turned on or off is then no reason to run them again, as long as its pixels are those of the plate.
 
 
@@ -13,7 +13,7 @@ rule patches:
     log:
         "logs/patches/{experiment}.log",
     wildcard_constraints:
-        experiment=one_of(filter(is_stored, registry)),
+        experiment="|".join(map(re.escape, filter(is_stored, registry))) or "(?!)",
     # What a killed run has stored stays for the next try.
     retries: 1
     conda:
@@ -42,18 +42,20 @@ rule patches:
         " > {log} 2>&1"
 
 
-rule no_patches:
+rule stores:
+    input:
+        lambda wildcards: experiment_files(stored_of(wildcards.model), "patches.json"),
     output:
-        "results/experiments/{experiment}/patches.json",
+        "results/models/{model}/stores.json",
     log:
-        "logs/patches/{experiment}.none.log",
-    wildcard_constraints:
-        experiment=one_of(name for name in registry if not is_stored(name)),
+        "logs/stores/{model}.log",
     localrule: True
     conda:
         "../../envs/environment.yaml"
     params:
-        folder="results/experiments/{experiment}",
+        stored=lambda wildcards: json.dumps(stored_of(wildcards.model)),
+        without=lambda wildcards: stored_of(wildcards.model, stored=False),
     shell:
-        "(rm -rf {params.folder}/patches.zarr {params.folder}/.patches.zarr.*"
-        " && echo null > {output}) > {log} 2>&1"
+        "(for name in {params.without}; do rm -rf results/experiments/$name/patches.json"
+        " results/experiments/$name/patches.zarr results/experiments/$name/.patches.zarr.*; done;"
+        " echo {params.stored:q} > {output}) > {log} 2>&1"

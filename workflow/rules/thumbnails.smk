@@ -4,7 +4,7 @@
 rule thumbnails:
     input:
         lambda wildcards: patch_sources(wildcards.experiment),
-        lambda wildcards: stores_of([wildcards.experiment]),
+        lambda wildcards: stores_of(pictured_with()[wildcards.experiment]),
     output:
         table="results/experiments/{experiment}/thumbnails.parquet",
         digest="results/experiments/{experiment}/thumbnails.parquet.digest",

@@ -9,7 +9,7 @@ rule train:
             project.collection_of(wildcards.model).experiments,
             "statistics.parquet.digest",
         ),
-        lambda wildcards: stores_of(project.collection_of(wildcards.model).experiments),
+        lambda wildcards: stores_of(wildcards.model),
         # Models of this project that this one starts from are trained first.
         lambda wildcards: [f"{path}.digest" for path in teachers_of(wildcards.model)],
     output:
