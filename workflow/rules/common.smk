@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from dynaclr.cli.jobs import refuse_live_jobs
+from dynaclr.cli.run import shell_prefix
 from dynaclr.data.pairing import check_collection
 from dynaclr.experiments import UserError
 from dynaclr.experiments.files import digest_path, digest_text
@@ -29,12 +30,7 @@ from dynaclr.experiments.training_config import checkpoints_of, load_training
 
 if workflow.deployment_settings.deployment_method:
     # An environment that Snakemake provides holds what this package needs, but not the package.
-    source = Path(workflow.basedir) / "src"
-    # Snakemake formats the prefix once more, so its braces are doubled.
-    shell.prefix(
-        "set -euo pipefail; "
-        f'dynaclr() {{{{ PYTHONPATH={source} python -m dynaclr "$@"; }}}}; '
-    )
+    shell.prefix(shell_prefix(Path(workflow.basedir) / "src"))
 
 
 if workflow.is_main_process:
@@ -323,7 +319,7 @@ def comparison_plan():
 def refuse_twofold_work():
     """Stop before the first job where jobs of a killed run still live."""
     try:
-        refuse_live_jobs()
+        refuse_live_jobs(workflow.executor_plugin.name == "slurm")
     except UserError as error:
         stop(error)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
+from pathlib import Path
 
 from dynaclr.cli.jobs import stop_live_jobs
 
@@ -53,6 +55,24 @@ def unlock_workflow(arguments: list[str]) -> int:
     if stopped:
         print(f"stopped {stopped} job(s) that the killed run had left in the queue")
     return subprocess.run(["snakemake", *arguments, "--unlock"], check=False).returncode
+
+
+def shell_prefix(source: Path) -> str:
+    """What to put before every shell command in an environment that lacks this package alone.
+
+    Parameters
+    ----------
+    source : Path
+        Folder in which the package lies.
+
+    Returns
+    -------
+    str
+        Text with doubled braces, since Snakemake formats it once more.
+    """
+    python = f"PYTHONPATH={shlex.quote(str(source))} python"
+    prefix = f'set -euo pipefail; dynaclr() {{ {python} -m dynaclr "$@"; }}; '
+    return prefix.replace("{", "{{").replace("}", "}}")
 
 
 COMMANDS = {"run": run_workflow, "unlock": unlock_workflow}
