@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import subprocess
 from pathlib import Path
 
@@ -27,10 +28,19 @@ def run_workflow(arguments: list[str]) -> int:
         Exit code of the first invocation that failed, or 0.
     """
     for targets in (["--until", *FIRST], []):
-        code = subprocess.run(["snakemake", *arguments, *targets], check=False).returncode
+        code = _snakemake([*arguments, *targets])
         if code:
             return code
     return 0
+
+
+def _snakemake(arguments: list[str]) -> int:
+    """Run Snakemake and return its exit code; what signals do to its jobs is its own affair."""
+    with subprocess.Popen(["snakemake", *arguments]) as running:
+        # Ctrl-C reaches Snakemake too, which cancels its jobs; it must not be killed meanwhile.
+        signal.signal(signal.SIGINT, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda *_: running.terminate())
+        return running.wait()
 
 
 def unlock_workflow(arguments: list[str]) -> int:
