@@ -189,6 +189,8 @@ def nodes_of(model):
 def devices_of(model):
     """Devices that a model is trained on in each node; on a cluster, `auto` is one."""
     devices = trainer_of(model).get("devices", 1)
+    if isinstance(devices, str) and "," in devices:
+        devices = [number for number in devices.split(",") if number.strip()]
     if isinstance(devices, list):
         return len(devices)
     return int(devices) if str(devices).isdecimal() else 1
@@ -244,9 +246,14 @@ def workers_of(model):
 
 def training_mb(model):
     """Memory of a training on each node."""
+    return processes_mb(model, devices_of(model), workers_of(model))
+
+
+def processes_mb(model, processes, workers):
+    """Memory of processes that read a model's batches, each with its loaders."""
     cache_mb = settings_of(model)["data"].get("cache_mb", 256)
     index_mb = megabytes(f"{collection_of(model)}/index.arrow")
-    return training_megabytes(devices_of(model), workers_of(model), cache_mb, index_mb)
+    return training_megabytes(processes, workers, cache_mb, index_mb)
 
 
 def needs_for_training():
