@@ -28,9 +28,9 @@ def refuse_lost_gpus() -> None:
         raise UserError(
             f"SLURM job {number} on {host}: it was given GPU {given}, but torch "
             f"{torch.__version__} finds none, and would do the work on CPUs. If `nvidia-smi` fails "
-            "there too, the node is at fault: leave it out by `slurm_extra: "
-            f"--exclude={host}` in config/site.yaml. If not, this torch was built for CPUs or for a "
-            "newer driver: see `python -c 'import torch; print(torch.version.cuda)'`. To do "
-            "without GPUs, set trainer.accelerator: cpu in the training configuration, or "
+            f"there too, the node is at fault: leave it out by `slurm_extra: --exclude={host}` in "
+            "config/site.yaml. If not, this torch was built for CPUs or for a newer driver: see "
+            "`python -c 'import torch; print(torch.version.cuda)'`. To do without GPUs, set "
+            "trainer.accelerator: cpu in the training configuration, or "
             f"{WITHOUT_GPUS}=1 in the environment."
         )
