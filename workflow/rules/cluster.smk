@@ -105,6 +105,14 @@ if not workflow.is_main_process:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
+def retried(times):
+    """How often a rule's jobs are tried again: by the main process, with more memory and time.
+
+    Within a job of a cluster, each of the Snakemakes there would start it again once more.
+    """
+    return times if workflow.is_main_process else 0
+
+
 def needs(mb, minutes, doublings=2):
     """Resources of a rule: memory and time by its inputs, doubled with each attempt.
 

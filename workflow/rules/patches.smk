@@ -10,7 +10,7 @@ rule patches:
     log:
         "logs/patches/{experiment}.log",
     # What a killed run has stored stays for the next try.
-    retries: 1
+    retries: retried(1)
     conda:
         "../../envs/environment.yaml"
     threads: 2

@@ -23,7 +23,7 @@ rule train:
     log:
         "logs/train/{model}.seed{seed}.log",
     # A training that a scheduler stops saves itself first; started again, it goes on from there.
-    retries: 3
+    retries: retried(3)
     conda:
         "../../envs/environment.yaml"
     threads: lambda wildcards: cpus_of(wildcards.model)
