@@ -179,7 +179,7 @@ def stop_controller_when_a_job_has_ended(folder: Path) -> str:
     (folder / "bin").mkdir()
     script = folder / "bin/squeue"
     script.write_text(
-        f'#!/bin/sh\nshown=$({real} "$@") || exit\necho "$shown"\n'
+        f'#!/bin/sh\nshown=$({real} "$@") || exit\n[ -z "$shown" ] || echo "$shown"\n'
         f'case "$shown" in *COMPLETED*) [ -e {done} ] || '
         f"{{ touch {done}; kill $(cat {cluster.STATE}/slurmctld.pid); }} ;; esac\n"
     )
