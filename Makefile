@@ -19,8 +19,9 @@ test-all: $(READY)
 	$(ACTIVATE) && pytest --numprocesses 2 --dist loadfile --ignore tests/slurm
 
 # One SLURM for the machine, so one process.
+TESTS ?= tests/slurm
 test-slurm: $(READY)
-	$(ACTIVATE) && pytest tests/slurm
+	$(ACTIVATE) && pytest --durations=0 $(TESTS)
 
 # In a folder of their own and without what they depend on, they leave the environment as it is.
 conformance: $(READY)

@@ -23,6 +23,7 @@ container: str(Path(workflow.basedir) / "envs/dynaclr.sif")
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/cluster.smk"
+include: "workflow/rules/groups.smk"
 include: "workflow/rules/simulate.smk"
 include: "workflow/rules/index.smk"
 include: "workflow/rules/statistics.smk"
@@ -45,7 +46,7 @@ rule all:
 
 onstart:
     check_destination()
-    remember_job_age()
+    prepare_for_slurm()
     refuse_twofold_work()
 
 

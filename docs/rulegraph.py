@@ -18,6 +18,7 @@ PLACES = {
     "index": (1, 2, "experiment"),
     "statistics": (1, 0, "experiment"),
     "merge": (2, 2, "collection"),
+    "patches": (2, 0.4, "experiment"),
     "inspect_batches": (3.5, 3, "model"),
     "train": (3, 2, "model and seed"),
     "fit_pixels": (3, 0.4, "model"),
@@ -25,6 +26,7 @@ PLACES = {
     "embed_baselines": (4, 0.4, "model, experiment"),
     "thumbnails": (4, -0.6, "experiment"),
     "evaluate": (5, 1, "model"),
+    "compare": (5.5, 2, "project"),
     "report": (6, 1, "project"),
 }
 WIDTH, HEIGHT = 0.8, 0.56

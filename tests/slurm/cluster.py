@@ -64,7 +64,8 @@ MinJobAge=86400
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=2
 JobAcctGatherParams=OverMemoryKill,NoShared
-KillWait=5
+# A job that is told to end has as long to save itself.
+KillWait=10
 SlurmdTimeout=20
 # A node that was down is used again as soon as it answers.
 ReturnToService=2
@@ -281,13 +282,13 @@ def node_states() -> list[str]:
 
 
 def queue(*arguments: str) -> list[dict[str, str]]:
-    """Jobs that squeue shows: their id, state, partition, node, folder and comment."""
+    """Jobs that squeue shows: id, state, partition, GPUs of a node, node, folder and comment."""
     columns = {
-        **{"id": "%i", "state": "%T", "partition": "%P"},
+        **{"id": "%i", "state": "%T", "partition": "%P", "gpus": "%b"},
         **{"node": "%N", "folder": "%Z", "comment": "%k"},
     }
     shown = command("squeue", "--noheader", f"--format={'|'.join(columns.values())}", *arguments)
-    return [dict(zip(columns, line.split("|", 5), strict=True)) for line in shown.splitlines()]
+    return [dict(zip(columns, line.split("|", 6), strict=True)) for line in shown.splitlines()]
 
 
 def wait_for(holds: Callable[[], object], seconds: float, what: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from dynaclr.experiments.files import digest_path
+from dynaclr.training.hardware import WITHOUT_GPUS
 from tests.lacking import lacks
 from tests.slurm import cluster
 from tests.workflow.conftest import REPOSITORY, Workflow, entry_of
@@ -38,6 +39,8 @@ class SlurmWorkflow(LocalWorkflow):
     """A project folder whose jobs go to SLURM, by the profile that users have."""
 
     site = "{partition: cpu, gpu_partition: gpu, group_above: 0, cpus_per_gpu: 2}"
+    # Folder of programs that take the place of others.
+    programs = ""
 
     def command(self, *arguments: str) -> list[str]:
         """`snakemake --profile slurm`, quicker to notice the end of a job."""
@@ -45,8 +48,10 @@ class SlurmWorkflow(LocalWorkflow):
         return ["snakemake", "--profile", "slurm", *fixed, *QUICK, *arguments]
 
     def environment(self) -> dict[str, str]:
-        """Environment with the settings of this site."""
-        return super().environment() | {"DYNACLR_SITE": self.site}
+        """Environment with the settings of this site, whose GPUs are pretend ones."""
+        inherited = super().environment()
+        path = os.pathsep.join(filter(None, [self.programs, inherited["PATH"]]))
+        return inherited | {"PATH": path, "DYNACLR_SITE": self.site, WITHOUT_GPUS: "1"}
 
     def start(self, *arguments: str) -> subprocess.Popen:
         """Start Snakemake and return at once; what it says is in ``snakemake.log``."""

@@ -1,6 +1,7 @@
 """A callback of trainings that something shall happen to."""
 
 import time
+from typing import Any
 
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -24,9 +25,15 @@ class SlowEpochs(Callback):
         self.megabytes = megabytes
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Wait, with or without memory; SLURM looks at memory every other second."""
+        """Take memory, if it is time; SLURM looks at memory every other second."""
         if trainer.current_epoch == self.hungry_epoch:
             held = np.ones(self.megabytes << 17)
             time.sleep(4)
             del held
-        time.sleep(self.seconds)
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Wait within the epoch: what is heard meanwhile is heard after its first batch."""
+        if batch_idx == 0:
+            time.sleep(self.seconds)

@@ -1,14 +1,25 @@
 """What SLURM, its nodes and Snakemake may suffer: a training arrives at the same weights anyway."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
+import pandas as pd
 import pytest
+import torch
 
+from dynaclr.experiments.files import digest_path
 from tests.slurm import cluster
-from tests.slurm.conftest import SlurmWorkflow, products_of, slow, write_training
+from tests.slurm.conftest import (
+    LocalWorkflow,
+    SlurmWorkflow,
+    products_of,
+    slow,
+    write_training,
+)
 
 pytestmark = pytest.mark.slow
 TRAIN = ("--until", "train")
@@ -16,10 +27,26 @@ TRAIN = ("--until", "train")
 
 def check(project: SlurmWorkflow, undisturbed: dict[str, str]) -> None:
     """The training went on from where it was, and arrived where it would have."""
-    log = (project.folder / "logs/train/m.seed0.log").read_text()
-    assert "resuming from" in log, log
+    assert "resuming from" in log_of(project), log_of(project)
     assert products_of(project.folder) == undisturbed
     assert project.jobs(*TRAIN) == []
+
+
+def log_of(project: SlurmWorkflow) -> str:
+    return (project.folder / "logs/train/m.seed0.log").read_text()
+
+
+def step_of(project: SlurmWorkflow) -> int:
+    """Optimiser steps that a stopped training has saved."""
+    (point,) = project.folder.glob("results/models/m/seed0/.work/*/last.ckpt")
+    return torch.load(point, weights_only=True)["global_step"]
+
+
+def check_within_epoch(project: SlurmWorkflow, step: int) -> None:
+    """A training was saved after the first batch of an epoch, during which it was stopped."""
+    epoch = pd.read_csv(project.folder / "results/models/m/seed0/metrics.csv")["step"][0]
+    assert epoch > 1
+    assert step % epoch == 1
 
 
 def state_of(job: dict[str, str]) -> str:
@@ -50,6 +77,19 @@ def test_preempted_job_goes_on(project, undisturbed):
     check(project, undisturbed)
 
 
+def test_warned_job_saves_itself_and_goes_on(project, undisturbed):
+    running = project.start(*TRAIN)
+    job = project.wait_until_training()
+    # As `slurm_extra: --signal=USR1@120` does, to every process of the job.
+    cluster.command("scancel", "--signal=USR1", job["id"])
+    project.wait_for(lambda: "stopped by SIGUSR1; started again" in log_of(project), "a save")
+    step = step_of(project)
+    assert project.finish(running) == 0, project.said + project.logs()
+    assert len(project.jobs_of("train")) == 2
+    check(project, undisturbed)
+    check_within_epoch(project, step)
+
+
 def test_failed_node_is_survived(project, undisturbed):
     running = project.start(*TRAIN)
     job = project.wait_until_training()
@@ -72,10 +112,11 @@ def test_time_limit_is_survived(project, undisturbed):
 
 
 def test_more_memory_is_given_after_too_little(project, undisturbed):
-    write_training(project.folder, slow(0.5, hungry_epoch=4, megabytes=1500))
-    running = project.start(*TRAIN, "--set-resources", "train:mem_mb=1500 * attempt ** 2")
+    # More than the 3.5 GB that are asked for first, and less than twice as much.
+    write_training(project.folder, slow(0.5, hungry_epoch=4, megabytes=3600))
+    running = project.start(*TRAIN)
     assert project.finish(running) == 0, project.said + project.logs()
-    assert "Trying to restart" in project.said
+    assert len(project.jobs_of("train")) == 2
     check(project, undisturbed)
 
 
@@ -113,8 +154,11 @@ def test_killed_snakemake_does_nothing_twice(project, undisturbed):
     assert "1 job(s) of another run are in the queue" in project.run(*TRAIN, fails=True)
     assert "stopped 1 job(s)" in unlock(project)
     assert project.jobs_of("train", "--states=running,pending,completing") == []
+    assert "stopped by SIGTERM; started again" in log_of(project)
+    step = step_of(project)
     project.run(*TRAIN)
     check(project, undisturbed)
+    check_within_epoch(project, step)
 
 
 def test_training_that_outlived_its_snakemake_is_not_done_again(project, undisturbed):
@@ -126,17 +170,35 @@ def test_training_that_outlived_its_snakemake_is_not_done_again(project, undistu
     # Nobody has recorded what its results were made with, so they count as unfinished.
     project.run(*TRAIN)
     check(project, undisturbed)
-    assert "epoch 1 of" not in (project.folder / "logs/train/m.seed0.log").read_text()
+    assert "epoch 1 of" not in log_of(project)
+
+
+def stop_controller_when_a_job_has_ended(folder: Path) -> str:
+    """Folder of a `squeue` that stops the controller once, after it has told of a job's end."""
+    real, done = shutil.which("squeue"), folder / "down"
+    (folder / "bin").mkdir()
+    script = folder / "bin/squeue"
+    script.write_text(
+        f'#!/bin/sh\nshown=$({real} "$@") || exit\n[ -z "$shown" ] || echo "$shown"\n'
+        f'case "$shown" in *COMPLETED*) [ -e {done} ] || '
+        f"{{ touch {done}; kill $(cat {cluster.STATE}/slurmctld.pid); }} ;; esac\n"
+    )
+    script.chmod(0o755)
+    return str(script.parent)
 
 
 def test_controller_that_is_down_for_a_minute_is_waited_for(project, undisturbed):
-    running = project.start(*TRAIN)
-    project.wait_until_training()
-    cluster.stop("slurmctld.pid")
+    write_training(project.folder, slow(2))
+    project.programs = stop_controller_when_a_job_has_ended(project.folder)
+    # Two of three jobs at a time: when one ends, one runs and one is to be submitted.
+    three = ("--until", "train", "inspect_batches", "fit_pixels")
+    running = project.start(*three, "--jobs", "2", "--retries", "0")
+    project.wait_for((project.folder / "down").exists, "end of a job")
     time.sleep(60)
+    assert "SLURM's controller does not answer; waiting for it" in project.said
     cluster.start_controller()
     assert project.finish(running) == 0, project.said + project.logs()
-    assert len(project.jobs_of("train")) == 1
+    assert len(project.jobs_of("")) == 3
     assert products_of(project.folder) == undisturbed
 
 
@@ -145,17 +207,59 @@ def test_run_without_a_destination_is_refused(project):
     assert "config/site.yaml: no such file, so it is not known where" in project.run(fails=True)
 
 
-def test_failed_job_is_told_and_the_others_finish(project):
-    project.site = "{partition: cpu}"
+def break_one_index(project: SlurmWorkflow) -> Path:
+    """Make one experiment's index and another's statistics be made again, and the first fail."""
     broken = project.folder / "results/experiments/one/cells.parquet"
-    kept = project.folder / "results/experiments/two/statistics.parquet"
-    for product in (broken, kept):
+    sound = project.folder / "results/experiments/two/statistics.parquet"
+    for product in (broken, sound):
         product.with_name(f"{product.name}.digest").unlink()
+    # Whose log is there but whose product is not has failed before, and would run alone.
+    for log in ("index/one.log", "statistics/two.log"):
+        (project.folder / "logs" / log).unlink()
     table = project.folder / "data/one/tracks/A/1/0/tracks.csv"
     table.write_text(table.read_text().replace("track_id", "tract_id", 1))
-    said = project.run("--until", "merge", "statistics", "--retries", "0", fails=True)
-    assert "Error in rule index" in said
-    assert "logs/index/one.log" in said
-    assert "track_id" in said, "the last lines of its log"
-    assert kept.with_name("statistics.parquet.digest").exists()
+    return broken
+
+
+def test_failed_job_is_told_and_the_others_finish(project):
+    project.site = "{partition: cpu}"
+    sound = project.folder / "results/experiments/two/statistics.parquet"
+    before = digest_path(sound)
+    broken = break_one_index(project)
+    running = project.start(
+        *("--until", "merge", "statistics", "--retries", "0"),
+        # One at a time, the one that fails first.
+        *("--jobs", "1", "--prioritize", str(broken.relative_to(project.folder))),
+    )
+    # The other is disturbed, and starts again.
+    started = lambda: project.jobs_of("statistics", "--states=running")  # noqa: E731
+    project.wait_for(started, "a job after the one that failed")
+    cluster.command("scontrol", "requeue", started()[0]["id"])
+    assert project.finish(running) == 1
+    assert "Error in rule index" in project.said
+    assert "logs/index/one.log" in project.said
+    assert "track_id" in project.said, "the last lines of its log"
     assert not broken.exists()
+    assert len(project.jobs_of("statistics")) == 1
+    assert digest_path(sound) == before
+    assert sound.with_name("statistics.parquet.digest").exists()
+
+
+def test_failure_in_a_group_costs_the_others_nothing(project):
+    break_one_index(project)
+    config = project.config
+    config["experiments"][1]["patches"] = True
+    project.config = config
+    wanted = ("--until", "merge", "statistics", "patches")
+    said = project.run(*wanted, "--retries", "1", fails=True)
+    assert "Error in rule index" in said
+    assert "track_id" in said, "the last lines of its log"
+    assert "Error in rule statistics" not in said
+    first, again = sorted(project.jobs_of("experiments"), key=lambda job: int(job["id"]))
+    assert "statistics" in first["comment"]
+    assert "statistics" not in again["comment"], "what was made is not made again"
+    assert len(project.jobs_of("patches")) == 1, "and what waits for it is made"
+    table = project.folder / "data/one/tracks/A/1/0/tracks.csv"
+    table.write_text(table.read_text().replace("tract_id", "track_id", 1))
+    left = LocalWorkflow(project.folder).jobs(*wanted, "--dry-run")
+    assert left == ["index experiment=one", "merge collection=all"]

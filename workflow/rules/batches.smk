@@ -22,7 +22,7 @@ rule inspect_batches:
         "../../envs/environment.yaml"
     resources:
         **needs(
-            lambda wildcards: training_mb(wildcards.model),
+            lambda wildcards: processes_mb(wildcards.model, 1, 0),
             lambda wildcards: 20,
         ),
     params:

@@ -1,13 +1,31 @@
 # What jobs ask of a cluster, and where they go. Without a cluster, none of this has an effect.
 
+import signal
+
+from dynaclr.cli.controller import (
+    job_age,
+    partitions,
+    refuse_cancelling,
+    refuse_forgetful,
+    settings,
+    wait_for_controller,
+)
 from dynaclr.experiments.fingerprint import tracks_megabytes
 from dynaclr.experiments.plate import plate_facts
-from dynaclr.experiments.site import SiteConfig, load_site, missing_site
+from dynaclr.experiments.resources import (
+    BASE_MB,
+    grown,
+    loader_workers,
+    training_cpus,
+    training_megabytes,
+)
+from dynaclr.experiments.site import (
+    SiteConfig,
+    load_site,
+    missing_gpu_partition,
+    missing_site,
+)
 from snakemake.settings.types import SharedFSUsage
-
-# Megabytes that the interpreter, its libraries and Snakemake around it need.
-_BASE_MB = 2000
-
 
 _SITE_FILE = Path(workflow.basedir) / "config/site.yaml"
 
@@ -26,44 +44,89 @@ site = _given_site or SiteConfig()
 
 def check_destination():
     """Stop before the first job if jobs go to a cluster and nobody said where to there."""
-    own_profile = str(workflow.resource_settings.default_resources)
-    if (
-        workflow.non_local_exec
-        and _given_site is None
-        and "slurm_partition" not in own_profile
-    ):
+    if not workflow.non_local_exec or own_partition():
+        return
+    if _given_site is None:
         stop(missing_site(_SITE_FILE))
+    homeless = [model for model in models if on_gpus(model) and not site.gpu_partition]
+    if homeless:
+        stop(missing_gpu_partition(_SITE_FILE, homeless))
 
 
-def remember_job_age():
-    """Ask once for how long SLURM remembers jobs, as long as its controller answers.
+def prepare_for_slurm():
+    """Refuse a SLURM on which a run would hang, and live with one whose controller is down at times."""
+    if workflow.executor_plugin.name != "slurm":
+        return
+    wait_for_controller()
+    configuration, executor = settings(), workflow.executor_settings
+    try:
+        refuse_forgetful(
+            configuration,
+            executor.status_command,
+            executor.init_seconds_before_status_checks,
+            shutil.which("sacct") is not None,
+        )
+        used = {site.partition or own_partition()} | set(map(partition_of, models))
+        if configuration.get("PreemptType") != "preempt/none":
+            refuse_cancelling(partitions(), used)
+    except UserError as error:
+        stop(error)
+    remember_job_age(job_age(configuration))
+    submit_when_controller_answers(workflow.executor_plugin.executor)
 
-    The plugin asks before each look at the queue. Without an answer it turns to sacct, which without
+
+def remember_job_age(age):
+    """Tell the plugin once for how long SLURM remembers jobs.
+
+    It asks before each look at the queue. Without an answer it turns to sacct, which without
     accounting never tells of an end: a controller that is down for a minute would hang the run.
     """
-    plugin = sys.modules.get("snakemake_executor_plugin_slurm")
-    age = plugin and plugin.get_min_job_age()
     if age is not None:
-        plugin.get_min_job_age = lambda: age
+        sys.modules["snakemake_executor_plugin_slurm"].get_min_job_age = lambda: age
+
+
+def submit_when_controller_answers(executor_class):
+    """Let the plugin wait for the controller before it submits a job, which would fail otherwise."""
+    run_job = executor_class.run_job
+
+    def run_job_later(executor, job):
+        wait_for_controller(lambda: executor._job_submission_executor._shutdown)
+        run_job(executor, job)
+
+    executor_class.run_job = run_job_later
 
 
 if not workflow.is_main_process:
     # A job keeps its records to itself: what the main process did not see finish was not finished,
     # whoever else says so. So nothing that outlived a killed Snakemake is taken for a result.
     workflow.storage_settings.shared_fs_usage -= {SharedFSUsage.PERSISTENCE}
+    # A training saves itself on SIGUSR1, which SLURM sends to every process of a job: this one is
+    # not to die of it. (Of SIGTERM, Snakemake waits for its jobs.)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
-def needs(mb, minutes):
+def retried(times):
+    """How often a rule's jobs are tried again: by the main process, with more memory and time.
+
+    Within a job of a cluster, each of the Snakemakes there would start it again once more.
+    """
+    return times if workflow.is_main_process else 0
+
+
+def needs(mb, minutes, doublings=2):
     """Resources of a rule: memory and time by its inputs, doubled with each attempt.
 
-    mb and minutes are functions of the wildcards. mb comes on top of the interpreter's own.
+    mb and minutes are functions of the wildcards. mb comes on top of the interpreter's own, and is
+    doubled at most this often.
     """
     return given(
         slurm_account=site.account,
         slurm_partition=site.partition,
         slurm_extra=site.slurm_extra,
     ) | {
-        "mem_mb": lambda wildcards, attempt: grown(_BASE_MB + mb(wildcards), attempt),
+        "mem_mb": lambda wildcards, attempt: grown(
+            BASE_MB + mb(wildcards), min(attempt, 1 + doublings), site.max_mb
+        ),
         "runtime": lambda wildcards, attempt: grown(10 + minutes(wildcards), attempt),
     }
 
@@ -71,11 +134,6 @@ def needs(mb, minutes):
 def given(**settings):
     """Settings that have a value."""
     return {name: value for name, value in settings.items() if value is not None}
-
-
-def grown(amount, attempt):
-    """What an attempt asks for: twice as much as the one before."""
-    return int(amount * 2 ** (attempt - 1))
 
 
 def in_group(name, log, product):
@@ -148,6 +206,8 @@ def nodes_of(model):
 def devices_of(model):
     """Devices that a model is trained on in each node; on a cluster, `auto` is one."""
     devices = trainer_of(model).get("devices", 1)
+    if isinstance(devices, str) and "," in devices:
+        devices = [number for number in devices.split(",") if number.strip()]
     if isinstance(devices, list):
         return len(devices)
     return int(devices) if str(devices).isdecimal() else 1
@@ -168,29 +228,49 @@ def gpus(model, count):
     return ":".join(["gpu", *filter(None, [site.gpu_model]), str(count)])
 
 
+def partitions_of_encoders():
+    """Partition of jobs with a model's encoder, if the site says anything of partitions."""
+    if site.partition is None and site.gpu_partition is None:
+        return {}
+    return {"slurm_partition": lambda wildcards: partition_of(wildcards.model)}
+
+
 def partition_of(model):
-    """Partition of jobs with a model's encoder."""
-    return site.gpu_partition if on_gpus(model) else site.partition
+    """Partition of jobs with a model's encoder; what the site leaves open, its profile may say."""
+    chosen = site.gpu_partition if on_gpus(model) else site.partition
+    return chosen or own_partition()
 
 
-def workers_of(model):
-    """Loader processes of a model's training, for each device."""
-    return settings_of(model)["data"].get("num_workers", 0)
+def own_partition():
+    """Partition of default-resources, from a site's own profile or the command line."""
+    defaults = workflow.resource_settings.default_resources or {}
+    chosen = defaults.get("slurm_partition")
+    return chosen and chosen.raw
 
 
 def cpus_of(model):
-    """CPUs of a training on each node: of its processes, and of those that load for them."""
-    chosen = models[model].threads + workers_of(model)
-    each = max(chosen, site.cpus_per_gpu) if on_gpus(model) else chosen
-    return devices_of(model) * each
+    """CPUs of a training on each node."""
+    least = site.cpus_per_gpu if on_gpus(model) else 0
+    wanted = settings_of(model)["data"].get("num_workers", 0)
+    return training_cpus(devices_of(model), models[model].threads, wanted, least)
+
+
+def workers_of(model):
+    """Loader processes of a model's training, for each device: what `dynaclr train` starts."""
+    free = loader_workers(cpus_of(model), devices_of(model), models[model].threads)
+    return settings_of(model)["data"].get("num_workers", free)
 
 
 def training_mb(model):
-    """Memory of a training on each node: the index, and each process with its cache of chunks."""
+    """Memory of a training on each node."""
+    return processes_mb(model, devices_of(model), workers_of(model))
+
+
+def processes_mb(model, processes, workers):
+    """Memory of processes that read a model's batches, each with its loaders."""
     cache_mb = settings_of(model)["data"].get("cache_mb", 256)
-    processes = devices_of(model) * (1 + workers_of(model))
     index_mb = megabytes(f"{collection_of(model)}/index.arrow")
-    return 2 * index_mb + processes * (2 * cache_mb + 1000)
+    return training_megabytes(processes, workers, cache_mb, index_mb)
 
 
 def needs_for_training():
@@ -201,25 +281,33 @@ def needs_for_training():
     several = lambda wildcards: (
         nodes_of(wildcards.model) if nodes_of(wildcards.model) > 1 else None
     )
-    return needs(
-        lambda wildcards: training_mb(wildcards.model), lambda wildcards: 0
-    ) | {
-        "runtime": site.training_minutes,
-        "slurm_partition": lambda wildcards: partition_of(wildcards.model),
-        "gres": lambda wildcards: gpus(wildcards.model, devices_of(wildcards.model)),
-        "nodes": several,
-        "tasks": several,
-        "tasks_per_gpu": lambda wildcards: 0 if several(wildcards) else None,
-        "mpi": lambda wildcards: "srun" if several(wildcards) else None,
-    }
+    mb = lambda wildcards: training_mb(wildcards.model)
+    # Most trainings that are started again are merely continued, and need no more than before.
+    return (
+        needs(mb, lambda wildcards: 0, doublings=1)
+        | partitions_of_encoders()
+        | {
+            "runtime": site.training_minutes,
+            "gres": lambda wildcards: gpus(
+                wildcards.model, devices_of(wildcards.model)
+            ),
+            "nodes": several,
+            "tasks": several,
+            "tasks_per_gpu": lambda wildcards: 0 if several(wildcards) else None,
+            "mpi": lambda wildcards: "srun" if several(wildcards) else None,
+        }
+    )
 
 
 def needs_for_embedding():
     """Resources of embedding one experiment with one model."""
     mb = lambda wildcards: 1500 + 100 * cells_mb(wildcards.experiment)
     minutes = lambda wildcards: cells_mb(wildcards.experiment)
-    return needs(mb, minutes) | {
-        "slurm_partition": lambda wildcards: partition_of(wildcards.model),
-        "gres": lambda wildcards: gpus(wildcards.model, 1),
-        "together": 1,
-    }
+    return (
+        needs(mb, minutes)
+        | partitions_of_encoders()
+        | {
+            "gres": lambda wildcards: gpus(wildcards.model, 1),
+            "together": 1,
+        }
+    )

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from dynaclr.cli.jobs import refuse_live_jobs
+from dynaclr.cli.run import shell_prefix
 from dynaclr.data import cuts as data_cuts
 from dynaclr.data.pairing import check_collection
 from dynaclr.experiments import UserError
@@ -31,12 +32,7 @@ from snakemake.dag import DAG
 
 if workflow.deployment_settings.deployment_method:
     # An environment that Snakemake provides holds what this package needs, but not the package.
-    source = Path(workflow.basedir) / "src"
-    # Snakemake formats the prefix once more, so its braces are doubled.
-    shell.prefix(
-        "set -euo pipefail; "
-        f'dynaclr() {{{{ PYTHONPATH={source} python -m dynaclr "$@"; }}}}; '
-    )
+    shell.prefix(shell_prefix(Path(workflow.basedir) / "src"))
 
 
 if workflow.is_main_process:
@@ -352,7 +348,7 @@ def comparison_plan():
 def refuse_twofold_work():
     """Stop before the first job where jobs of a killed run still live."""
     try:
-        refuse_live_jobs()
+        refuse_live_jobs(workflow.executor_plugin.name == "slurm")
     except UserError as error:
         stop(error)
 

@@ -15,7 +15,7 @@ rule patches:
     wildcard_constraints:
         experiment="|".join(map(re.escape, filter(is_stored, registry))) or "(?!)",
     # What a killed run has stored stays for the next try.
-    retries: 1
+    retries: retried(1)
     conda:
         "../../envs/environment.yaml"
     threads: 2

@@ -23,7 +23,7 @@ rule train:
     log:
         "logs/train/{model}.seed{seed}.log",
     # A training that a scheduler stops saves itself first; started again, it goes on from there.
-    retries: 3
+    retries: retried(3)
     conda:
         "../../envs/environment.yaml"
     threads: lambda wildcards: cpus_of(wildcards.model)
@@ -44,9 +44,10 @@ rule train:
         code=training_code,
     shell:
         # What a resume needs is kept until the whole run has succeeded: Snakemake forgets a training
-        # that finished while it was dead. The signals that stop a job reach tee too, which must
-        # live to write down what the training says of them.
-        "dynaclr train --training {params.training:q} --collection {params.collection}"
+        # that finished while it was dead. The signals that stop a job reach every process of it: this
+        # shell must live until the training has saved itself, or SLURM takes the job for ended, and
+        # tee to write down what the training says.
+        "trap : TERM USR1; dynaclr train --training {params.training:q} --collection {params.collection}"
         " --experiments results/experiments --seed {wildcards.seed} --threads {params.threads}"
         " --keep_work true --out results/models/{wildcards.model}/seed{wildcards.seed}"
         " 2>&1 | (trap '' TERM USR1; exec tee {log})"

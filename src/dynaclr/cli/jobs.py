@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
 
 from dynaclr.experiments import UserError
 
-# Where Snakemake's SLURM plugin keeps its logs: without it, no job was ever submitted from here.
+# Where Snakemake's SLURM plugin keeps its logs, unless a profile says otherwise.
 _SUBMITTED = Path(".snakemake/slurm_logs")
 _PATIENCE_S = 300
 
 
-def live_jobs() -> list[str]:
+def live_jobs(on_slurm: bool) -> list[str]:
     """Numbers of the workflow's jobs that were submitted from this folder and are in the queue.
+
+    Parameters
+    ----------
+    on_slurm : bool
+        Whether jobs may have been submitted though nothing in this folder tells of them.
 
     Raises
     ------
     UserError
         When SLURM does not answer, so that it is not known.
     """
-    if not _SUBMITTED.is_dir():
+    if not (on_slurm or _SUBMITTED.is_dir()):
         return []
     # Number, working folder and comment; the plugin's comments say which rule it is.
     asked = ["squeue", "--me", "--noheader", "--format=%A|%Z|%k"]
@@ -31,7 +37,7 @@ def live_jobs() -> list[str]:
     except (OSError, subprocess.CalledProcessError) as error:
         told = getattr(error, "stderr", None) or error
         raise UserError(
-            f"{Path.cwd()}: jobs were submitted from here, and SLURM does not tell whether some "
+            f"{Path.cwd()}: SLURM does not tell whether jobs that were submitted from here "
             f"still run ({str(told).strip()}). Try again when it does."
         ) from None
     found = (line.split("|", 2) for line in shown.splitlines())
@@ -47,15 +53,20 @@ def live_jobs() -> list[str]:
     )
 
 
-def refuse_live_jobs() -> None:
+def refuse_live_jobs(on_slurm: bool) -> None:
     """Stop a run that would do what jobs of an earlier one are still doing.
+
+    Parameters
+    ----------
+    on_slurm : bool
+        Whether the run itself submits jobs to SLURM.
 
     Raises
     ------
     UserError
         When there are such jobs.
     """
-    jobs = live_jobs()
+    jobs = live_jobs(on_slurm)
     if jobs:
         raise UserError(
             f"{Path.cwd()}: {len(jobs)} job(s) of another run are in the queue: "
@@ -73,12 +84,13 @@ def stop_live_jobs() -> int:
     UserError
         When some do not end.
     """
-    jobs = live_jobs()
+    on_slurm = shutil.which("squeue") is not None
+    jobs = live_jobs(on_slurm)
     if not jobs:
         return 0
     subprocess.run(["scancel", *jobs], check=True)
     deadline = time.monotonic() + _PATIENCE_S
-    while left := live_jobs():
+    while left := live_jobs(on_slurm):
         if time.monotonic() > deadline:
             raise UserError(
                 f"jobs {', '.join(left)} were told to stop {_PATIENCE_S} s ago and have not. Ask "

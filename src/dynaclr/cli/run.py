@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import signal
 import subprocess
+from pathlib import Path
 
 from dynaclr.cli.jobs import stop_live_jobs
 
@@ -25,10 +28,19 @@ def run_workflow(arguments: list[str]) -> int:
         Exit code of the first invocation that failed, or 0.
     """
     for targets in (["--until", *FIRST], []):
-        code = subprocess.run(["snakemake", *arguments, *targets], check=False).returncode
+        code = _snakemake([*arguments, *targets])
         if code:
             return code
     return 0
+
+
+def _snakemake(arguments: list[str]) -> int:
+    """Run Snakemake and return its exit code; what signals do to its jobs is its own affair."""
+    with subprocess.Popen(["snakemake", *arguments]) as running:
+        # Ctrl-C reaches Snakemake too, which cancels its jobs; it must not be killed meanwhile.
+        signal.signal(signal.SIGINT, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda *_: running.terminate())
+        return running.wait()
 
 
 def unlock_workflow(arguments: list[str]) -> int:
@@ -53,6 +65,24 @@ def unlock_workflow(arguments: list[str]) -> int:
     if stopped:
         print(f"stopped {stopped} job(s) that the killed run had left in the queue")
     return subprocess.run(["snakemake", *arguments, "--unlock"], check=False).returncode
+
+
+def shell_prefix(source: Path) -> str:
+    """What to put before every shell command in an environment that lacks this package alone.
+
+    Parameters
+    ----------
+    source : Path
+        Folder in which the package lies.
+
+    Returns
+    -------
+    str
+        Text with doubled braces, since Snakemake formats it once more.
+    """
+    python = f"PYTHONPATH={shlex.quote(str(source))} python"
+    prefix = f'set -euo pipefail; dynaclr() {{ {python} -m dynaclr "$@"; }}; '
+    return prefix.replace("{", "{{").replace("}", "}}")
 
 
 COMMANDS = {"run": run_workflow, "unlock": unlock_workflow}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import Field
@@ -31,6 +31,12 @@ class SiteConfig(ConfigModel):
     cpus_per_gpu: int = Field(8, ge=1, description="CPUs beside each GPU; its loaders use them.")
     training_minutes: int = Field(
         720, ge=1, description="Time limit of one training job; a longer training is continued."
+    )
+    max_mb: int | None = Field(
+        None,
+        ge=1000,
+        description="Memory of a node in megabytes: no job asks for more, however often it is "
+        "tried again.",
     )
     group_above: int = Field(
         20,
@@ -77,4 +83,14 @@ def missing_site(file: Path) -> UserError:
         f"into it (or set {VARIABLE}='{{partition: NAME, account: NAME}}'), or use a profile of "
         "your site that sets slurm_partition in default-resources. See config/README.md, "
         "'On a cluster'."
+    )
+
+
+def missing_gpu_partition(file: Path, models: Sequence[str]) -> UserError:
+    """What to tell somebody whose models want GPUs on a cluster that nobody said has any."""
+    return UserError(
+        f"models.{', models.'.join(models)}: the training asks for GPUs (trainer.accelerator), but "
+        f"neither {file} nor {VARIABLE} says where they are. Add\n"
+        "    gpu_partition: NAME\n"
+        "there, or set trainer.accelerator: cpu."
     )

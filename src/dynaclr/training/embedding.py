@@ -35,6 +35,7 @@ from dynaclr.experiments.files import atomic_path, read_json, read_seal, seal
 from dynaclr.experiments.fingerprint import verified_digest
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.models import IntensityFeatures, PixelComponents
+from dynaclr.training.hardware import refuse_lost_gpus
 from dynaclr.transforms import Normalize
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ def embed(
     Raises
     ------
     UserError
-        When checkpoint, index or statistics are missing, or are not those that were written.
+        When checkpoint, index or statistics are missing, or are not those that were written, or
+        when torch cannot use the GPU that this job was given.
     """
     torch.set_num_threads(threads)
     cli = _build_from(model_dir)
@@ -95,6 +97,7 @@ def embed(
     }
     config = {"config": yaml.safe_load(cli.resolved())}
     if device == "auto":
+        refuse_lost_gpus()
         device = "cuda" if torch.cuda.is_available() else "cpu"
     facts = {path: own | config for path, own in facts.items()}
     write_embeddings(encoders, facts, data, experiment_dir, batch_size, torch.device(device))

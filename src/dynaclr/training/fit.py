@@ -28,6 +28,7 @@ from dynaclr.experiments.training_config import checkpoints_of
 from dynaclr.training.callbacks import EpochLine, MetricsHistory, ResumePoints, StepSeed
 from dynaclr.training.cli import build, with_data
 from dynaclr.training.figures import save_curves
+from dynaclr.training.hardware import refuse_lost_gpus
 from dynaclr.training.launch import (
     WorldSize,
     count_processes,
@@ -88,14 +89,18 @@ def train(
     Raises
     ------
     UserError
-        When the configuration or the data do not fit.
+        When the configuration or the data do not fit, or when torch cannot use the GPUs that this
+        job was given.
     SystemExit
         With `os.EX_TEMPFAIL`, after SIGTERM or SIGUSR1.
     """
     torch.set_num_threads(threads)
+    trainer = training.get("trainer") or {}
+    if trainer.get("accelerator") != "cpu":
+        refuse_lost_gpus()
     inputs = _inputs(training, collection, experiments)
     work = _work_folder(out_dir, digest_json([training, inputs, seed, threads, _code()]))
-    devices, nodes = count_processes(training.get("trainer") or {})
+    devices, nodes = count_processes(trainer)
     history = MetricsHistory()
     checkpoint = ModelCheckpoint(
         work, "best", monitor=_MONITOR, mode="min", enable_version_counter=False

@@ -25,6 +25,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import distributed
 
 from dynaclr.experiments import UserError
+from dynaclr.experiments.resources import loader_workers
 from dynaclr.training.cli import lacking_hardware
 
 log = logging.getLogger(__name__)
@@ -263,11 +264,6 @@ def settle(datamodule: Any, processes: int, threads: int, configured: bool) -> N
         datamodule.num_workers,
         tempfile.gettempdir(),
     )
-
-
-def loader_workers(cpus: int, processes: int, threads: int) -> int:
-    """Loader processes for each training process: its CPUs that torch's threads do not use."""
-    return max(0, cpus // processes - threads)
 
 
 def share_of(cpus: Sequence[int], rank: int, processes: int) -> list[int]:

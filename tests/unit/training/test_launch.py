@@ -1,6 +1,8 @@
 """Which processes a trainer configuration starts, and how."""
 
+import os
 import sys
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -13,9 +15,9 @@ from dynaclr.training.launch import (
     count_processes,
     interface_towards,
     launch,
-    loader_workers,
     network,
     refuse_processes,
+    settle,
     share_of,
     slurm_job,
     torchrun_command,
@@ -87,16 +89,26 @@ def test_interface_is_the_one_that_leads_there(monkeypatch):
         interface_towards("no-such-host.invalid")
 
 
-@pytest.mark.parametrize(
-    ("cpus", "processes", "threads", "workers"), [(16, 2, 1, 7), (8, 1, 2, 6), (1, 2, 1, 0)]
-)
-def test_loaders_use_the_cpus_that_torch_does_not(cpus, processes, threads, workers):
-    assert loader_workers(cpus, processes, threads) == workers
-
-
 def test_processes_share_out_their_cpus():
     assert [share_of([2, 3, 6, 7, 9], rank, 2) for rank in range(2)] == [[2, 3], [6, 7]]
     assert share_of([4], 1, 2) == [4]
+
+
+@pytest.mark.parametrize(("configured", "workers"), [(False, 2), (True, 5)])
+def test_process_settles_on_its_part_of_the_node(monkeypatch, caplog, configured, workers):
+    taken = []
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "8")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8, 16)))
+    monkeypatch.setattr(os, "sched_setaffinity", lambda pid, cpus: taken.extend(cpus))
+    data = SimpleNamespace(num_workers=5)
+    with caplog.at_level("INFO"):
+        settle(data, processes=2, threads=2, configured=configured)
+    assert data.num_workers == workers
+    assert taken == [12, 13, 14, 15]
+    assert "CUDA_VISIBLE_DEVICES=0,1, CPUs 12,13,14,15, 2 threads" in caplog.text
+    assert f"{workers} loader workers" in caplog.text
 
 
 def test_other_world_size_than_asked_for_fails():

@@ -1,0 +1,36 @@
+"""Whether the GPUs that a job was given can be used."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import torch
+
+from dynaclr.experiments import UserError
+
+# Set to anything, jobs may leave the GPUs idle that they were given: tests have pretend ones.
+WITHOUT_GPUS = "DYNACLR_WITHOUT_GPUS"
+
+
+def refuse_lost_gpus() -> None:
+    """Fail rather than work on CPUs for days, where SLURM gave this job GPUs that torch cannot use.
+
+    Raises
+    ------
+    UserError
+        When that is so, and `WITHOUT_GPUS` does not allow it.
+    """
+    number, given = (os.environ.get(name) for name in ("SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES"))
+    lost = number and given not in (None, "", "NoDevFiles") and not torch.cuda.is_available()
+    if lost and WITHOUT_GPUS not in os.environ:
+        host = socket.gethostname()
+        raise UserError(
+            f"SLURM job {number} on {host}: it was given GPU {given}, but torch "
+            f"{torch.__version__} finds none, and would do the work on CPUs. If `nvidia-smi` fails "
+            f"there too, the node is at fault: leave it out by `slurm_extra: --exclude={host}` in "
+            "config/site.yaml. If not, this torch was built for CPUs or for a newer driver: see "
+            "`python -c 'import torch; print(torch.version.cuda)'`. To do without GPUs, set "
+            "trainer.accelerator: cpu in the training configuration, or "
+            f"{WITHOUT_GPUS}=1 in the environment."
+        )

@@ -1,0 +1,103 @@
+"""What SLURM's controller is set to, and what of it would hang a run."""
+
+import os
+
+import pytest
+
+from dynaclr.cli import controller
+from dynaclr.cli.controller import (
+    job_age,
+    partitions,
+    refuse_cancelling,
+    refuse_forgetful,
+    settings,
+    wait_for_controller,
+)
+from dynaclr.experiments import UserError
+
+CONFIG = """Configuration data as of 2026-11-27T17:00:00
+AccountingStorageType   = accounting_storage/none
+MinJobAge               = 120 sec
+PreemptType             = preempt/partition_prio
+"""
+PARTITIONS = """PartitionName=short Default=YES PreemptMode=OFF PriorityTier=10 State=UP
+PartitionName=scavenge Default=NO PreemptMode=CANCEL PriorityTier=1 State=UP
+"""
+
+
+@pytest.fixture
+def scontrol(tmp_path, monkeypatch):
+    """A controller that says what lies in the files of its folder."""
+    program = tmp_path / "scontrol"
+    program.write_text(f'#!/bin/sh\ncat "{tmp_path}/$1${{2:+-$2}}" 2>/dev/null\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    (tmp_path / "show-config").write_text(CONFIG)
+    (tmp_path / "show-partition").write_text(PARTITIONS)
+    return tmp_path
+
+
+def test_settings_are_read(scontrol):
+    assert job_age(settings()) == 120
+    assert settings()["PreemptType"] == "preempt/partition_prio"
+    assert partitions()["scavenge"]["PreemptMode"] == "CANCEL"
+    (scontrol / "show-config").unlink()
+    assert job_age(settings()) is None
+
+
+def test_controller_is_waited_for(scontrol, monkeypatch, capsys):
+    asleep = []
+
+    def sleep(seconds):
+        asleep.append(seconds)
+        if len(asleep) == 3:
+            (scontrol / "ping").write_text("Slurmctld(primary) at login is UP\n")
+
+    monkeypatch.setattr(controller.time, "sleep", sleep)
+    wait_for_controller()
+    assert len(asleep) == 3
+    assert capsys.readouterr().err.count("does not answer") == 1
+    wait_for_controller()
+    assert len(asleep) == 3
+    (scontrol / "ping").write_text("Slurmctld(primary) at login is DOWN\n")
+    wait_for_controller(lambda: len(asleep) == 4)
+    assert len(asleep) == 4
+
+
+@pytest.mark.parametrize("age", [0, 200, 300, 86400])
+def test_controller_that_remembers_jobs_long_enough_is_asked_by_squeue(age):
+    refuse_forgetful({"MinJobAge": f"{age} sec"}, "squeue", 10, sacct=True)
+
+
+@pytest.mark.parametrize("age", [30, 60, 120, 199])
+def test_controller_that_forgets_jobs_too_soon_is_refused(age):
+    forgetful = {"MinJobAge": f"{age} sec", "AccountingStorageType": "accounting_storage/none"}
+    with pytest.raises(UserError, match=rf"forgets them after {age} s .* [Aa]sk .*MinJobAge=300"):
+        refuse_forgetful(forgetful, "squeue", 10, sacct=True)
+    accounted = forgetful | {"AccountingStorageType": "accounting_storage/slurmdbd"}
+    with pytest.raises(UserError, match=r"Add `--slurm-status-command sacct`"):
+        refuse_forgetful(accounted, "squeue", 10, sacct=True)
+    refuse_forgetful(accounted, "sacct", 10, sacct=True)
+
+
+def test_accounts_that_are_not_kept_are_not_asked():
+    config = {"MinJobAge": "300 sec", "AccountingStorageType": "accounting_storage/none"}
+    with pytest.raises(UserError, match=r"keeps no accounts.*--slurm-status-command squeue"):
+        refuse_forgetful(config, "sacct", 10, sacct=True)
+    # Without sacct, the plugin turns to squeue.
+    refuse_forgetful(config, "sacct", 10, sacct=False)
+    # With a late first look, it turns to sacct.
+    with pytest.raises(UserError, match=r"keeps no accounts"):
+        refuse_forgetful(config, "squeue", 120, sacct=True)
+
+
+@pytest.mark.parametrize("used", [["scavenge"], ["short", "long,scavenge"]])
+def test_partition_whose_preempted_jobs_are_cancelled_is_refused(scontrol, used):
+    with pytest.raises(UserError, match=r"partition scavenge has PreemptMode=CANCEL"):
+        refuse_cancelling(partitions(), used)
+
+
+def test_partition_whose_jobs_are_never_preempted_is_used(scontrol):
+    refuse_cancelling(partitions(), [None, "short"])
+    (scontrol / "show-partition").write_text(PARTITIONS.replace("Mode=OFF", "Mode=CANCEL"))
+    refuse_cancelling(partitions(), ["short"])

@@ -1,0 +1,52 @@
+"""What Snakemake is told of the package."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dynaclr.cli.run import shell_prefix
+
+
+def test_prefix_makes_the_command_of_a_folder_with_any_name(tmp_path):
+    source = tmp_path / 'it\'s a {clone} "of" $HOME'
+    (source / "dynaclr").mkdir(parents=True)
+    (source / "dynaclr/__init__.py").touch()
+    (source / "dynaclr/__main__.py").write_text("import sys; print(sys.argv[1:]); sys.exit(7)")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", shell_prefix(source).format() + "dynaclr index 'two words' | cat"],
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "['index', 'two words']\n", done.stderr
+    assert done.returncode == 7, "a command's failure is not lost in a pipe"
+
+
+@pytest.mark.parametrize(
+    ("number", "send"), [(signal.SIGTERM, os.kill), (signal.SIGINT, os.killpg)]
+)
+def test_snakemake_ends_its_jobs_before_the_run_ends(tmp_path, number, send):
+    stand_in = tmp_path / "snakemake"
+    stand_in.write_text(
+        "#!/bin/bash\n"
+        "trap 'sleep 1; touch ended; exit 5' TERM INT\n"
+        "touch started; sleep 60 & wait\n"
+    )
+    stand_in.chmod(0o755)
+    running = subprocess.Popen(
+        [Path(sys.executable).with_name("dynaclr"), "run"],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
+        start_new_session=True,
+    )
+    while not (tmp_path / "started").exists():
+        time.sleep(0.05)
+    send(running.pid, number)
+    assert running.wait(30) == 5
+    assert (tmp_path / "ended").exists()

@@ -1,0 +1,18 @@
+"""The figure of the rules knows them all."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+
+def test_every_rule_has_its_place(repository: Path):
+    spec = importlib.util.spec_from_file_location("rulegraph", repository / "docs/rulegraph.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    files = (repository / "workflow/rules").glob("*.smk")
+    rules = {
+        name
+        for file in files
+        for name in re.findall(r"^rule (\w+):", file.read_text(), re.MULTILINE)
+    }
+    assert set(module.PLACES) == rules
