@@ -29,6 +29,8 @@ PLACES = {
     "compare": (5.5, 2, "project"),
     "report": (6, 1, "project"),
 }
+# Orders what it stands between, and makes nothing that one would look at.
+PASSED_OVER = "stores"
 WIDTH, HEIGHT = 0.8, 0.56
 
 
@@ -37,10 +39,15 @@ def rule_graph() -> dict[str, set[str]]:
     command = ["snakemake", "--rulegraph", "mermaid-js"]
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     names = dict(re.findall(r"^\s*(id\d+)\[(\w+)\]", told, flags=re.MULTILINE))
-    before = defaultdict(set, {name: set() for name in names.values() if name in PLACES})
+    waits_for = defaultdict(set)
     for first, then in re.findall(r"(id\d+) --> (id\d+)", told):
-        if {names[first], names[then]} <= set(PLACES):
-            before[names[then]].add(names[first])
+        waits_for[names[then]].add(names[first])
+    before = {}
+    for rule in (rule for rule in PLACES if rule in names.values()):
+        waits = waits_for[rule]
+        if PASSED_OVER in waits:
+            waits = waits | waits_for[PASSED_OVER]
+        before[rule] = waits & PLACES.keys()
 
     @cache
     def ancestors(rule: str) -> frozenset[str]:

@@ -259,11 +259,10 @@ class PatchReader:
         boxes = _boxes(array, first_axis, chosen, start_z, self.depth, first, inside, origin)
         for fault in self.chunks.read(boxes, out):
             sample = boxes.target[fault.boxes[0], 0]
-            message = self._message(fault, source[sample], t[sample])
             if damaged is None:
-                raise UserError(message)
+                raise UserError(self._message(fault, source[sample], t[sample]))
             if is_news(self.chunks.paths[fault.array], fault.index):
-                log.warning(message)
+                log.warning(self._message(fault, source[sample], t[sample]))
             damaged[boxes.target[fault.boxes, 0]] = True
             out[boxes.target[fault.boxes, 0]] = 0
         _mirror(out, first, inside, self._image[source])

@@ -329,7 +329,7 @@ def test_memory_is_bounded_in_bytes(experiment, monkeypatch, dtype):
     job._read(reader, 0, blocks[0])
     tracemalloc.start()
     try:
-        crops = job._read(reader, 0, blocks[0])
+        crops, _ = job._read(reader, 0, blocks[0])
         job._encoded(0, blocks[0], crops, storing._Loss())
         peak = tracemalloc.get_traced_memory()[1]
     finally:
