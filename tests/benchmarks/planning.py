@@ -128,7 +128,8 @@ def write_project(folder: Path, n_experiments: int, n_models: int, n_tables: int
             product = folder / line.split("\t")[0]
             product.parent.mkdir(parents=True, exist_ok=True)
             product.mkdir() if product.suffix == ".zarr" else product.touch()
-    snakemake(folder, "--touch", "--forceall", "--no-hooks", "--cores", "1")
+    # One job at a time, the scheduler would look over all that are ready after each of them.
+    snakemake(folder, "--touch", "--forceall", "--no-hooks", "--cores", "1000")
 
 
 def snakemake(folder: Path, *arguments: str, start: tuple[str, ...] = ("-m", "snakemake")):
