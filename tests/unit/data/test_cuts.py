@@ -75,3 +75,19 @@ def test_windows_need_stacks_of_one_depth(tmp_path):
     with pytest.raises(UserError, match="different windows of stacks that differ in depth"):
         check_cuts(entry, cuts)
     check_cuts(entry, cuts[:1])
+
+
+@pytest.mark.parametrize(
+    "left_out", [{"exclude_fovs": ["B/1/0"]}, {"include_wells": ["A/1"]}, "no condition"]
+)
+def test_depth_of_fields_of_view_that_are_left_out_does_not_count(tmp_path, left_out):
+    deep = {"patches": PATCHES | {"depth": 3}}
+    project, trainings = project_of(tmp_path, True, {"a": deep, "b": {"patches": PATCHES}})
+    entry, cuts = project.registry["one"], cuts_of(project, "one", trainings.__getitem__)
+    path = entry.data_path / "B/1/0/0/.zarray"
+    metadata = json.loads(path.read_text())
+    metadata["shape"][2] = 5
+    path.write_text(json.dumps(metadata))
+    if left_out == "no condition":
+        left_out = {"condition_wells": {"mock": ["A/1"]}}
+    check_cuts(entry.model_copy(update=left_out), cuts)
