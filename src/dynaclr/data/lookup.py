@@ -17,6 +17,8 @@ from dynaclr.experiments import ExperimentConfig, UserError
 log = logging.getLogger(__name__)
 
 Place = tuple[str, str]
+# From the widest pool of pixels to the narrowest.
+_LEVELS = ("experiment", "fov", "frame")
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,10 @@ def normalizers(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Center and spread for each (field of view, frame or 0, marker); 0 and 1 where absent.
 
+    Pixels that could not be read have no statistics: those of the next wider pool serve, of the
+    field of view for a frame, of the experiment for a field of view. Where it has none either, the
+    center is NaN.
+
     Parameters
     ----------
     places : list of (experiment, fov)
@@ -81,21 +87,21 @@ def normalizers(
     UserError
         When there are no statistics of a marker that is there.
     """
-    by_frame = normalization.level == "frame"
+    by_frame, by_fov = normalization.level == "frame", normalization.level != "experiment"
     table = statistics[statistics["level"] == normalization.level]
     shape = (len(places), int(table["t"].max()) + 1 if by_frame else 1, len(markers))
-    center, spread = np.zeros(shape, np.float32), np.ones(shape, np.float32)
+    center, spread = np.full(shape, np.nan, np.float32), np.ones(shape, np.float32)
     known, read = np.zeros((2, len(places), len(markers)), bool)
     present = _present(places, registry, markers)
-    # A frame that could not be read has no statistics: those of its field of view serve.
-    for level in ("fov", "frame") if by_frame else (normalization.level,):
+    for level in _LEVELS[: _LEVELS.index(normalization.level) + 1]:
         table = statistics[statistics["level"] == level]
         rows = _rows_of(places, markers, table, pooled=level == "experiment")
         if level == normalization.level:
             known[rows["place"], rows["column"]] = True
         rows = rows.dropna(subset=[normalization.center])
         place, t, column = (rows[name].to_numpy() for name in ("place", "t", "column"))
-        read[place, column] = True
+        if level != "experiment" or not by_fov:
+            read[place, column] = True
         values = rows[normalization.center], normalization.spread_of(rows)
         for out, found in zip((center, spread), values, strict=True):
             if level == "frame":
@@ -111,7 +117,11 @@ def normalizers(
             "Run `dynaclr statistics` for it again."
         )
     for number, column in np.argwhere(present & ~read):
-        log.warning("%s %s: no pixel of %s can be read", *places[number], markers[column])
+        serves = "those of the experiment serve"
+        if np.isnan(center[number, :, column]).any():
+            serves = "its observations cannot be used"
+        told = *places[number], markers[column], serves
+        log.warning("%s %s: pixels of %s cannot be read, so it has no statistics; %s", *told)
     for number, column in np.argwhere(~(spread > 0).all(axis=1)):
         log.warning("%s %s: %s is constant; it is not scaled", *places[number], markers[column])
     return center, spread

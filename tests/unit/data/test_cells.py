@@ -115,11 +115,11 @@ def statistics(focus=None) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(median=100.0, std=10.0)
 
 
-def reader_of(entry, patches, table=None, **options) -> CellReader:
+def reader_of(entry, patches, table=None, level="fov", **options) -> CellReader:
     registry = ExperimentRegistry([entry])
     index = MultiExperimentIndex.from_registry(registry)
     table = statistics() if table is None else table
-    return CellReader(index, registry, table, patches, NormalizationConfig(), **options)
+    return CellReader(index, registry, table, patches, NormalizationConfig(level), **options)
 
 
 def pixels_of(entry, reader, level="0") -> np.ndarray:
@@ -492,3 +492,36 @@ def test_bag_of_channels_trains_on_pairs_of_one_marker(collection):
         assert (imaged | (anchor["marker"].numpy() == 0)).all()
         seen |= set(anchor["marker"].tolist())
     assert seen == {0, 1}
+
+
+def without_statistics(*levels) -> pd.DataFrame:
+    """Those of the experiment are others; these levels have none of phase in A/1."""
+    table = statistics()
+    pooled = table[(table["level"] == "fov") & (table["fov"] == "B/1/0")]
+    pooled = pooled.assign(level="experiment", fov="", median=70.0, std=7.0)
+    table = pd.concat([table, pooled], ignore_index=True)
+    own = table["fov"].isin(["A/1/0", ""]) & (table["marker"] == "phase")
+    table.loc[own & table["level"].isin(levels), ["median", "std"]] = np.nan
+    return table
+
+
+@pytest.mark.parametrize("level", ["frame", "fov"])
+def test_statistics_of_the_experiment_serve_where_a_field_of_view_has_none(entry, caplog, level):
+    table, patches = without_statistics("frame", "fov"), PatchConfig(("phase",), (16, 16), depth=5)
+    reader = reader_of(entry, patches, table, level)
+    read, own = reader.read(np.arange(48)), reader.index.tracks["fov"].to_numpy() == "A/1/0"
+    np.testing.assert_array_equal(read["center"][:, 0], np.where(own, 70, 100))
+    np.testing.assert_array_equal(read["spread"][:, 0], np.where(own, 7, 10))
+    assert "e A/1/0: pixels of phase cannot be read, so it has no statistics; those of the" in (
+        caplog.text
+    )
+
+
+def test_what_no_statistics_are_of_is_told_or_flagged(entry):
+    table = without_statistics("frame", "fov", "experiment")
+    reader = reader_of(entry, PatchConfig(("phase",), (16, 16), depth=5), table)
+    own, flags = reader.index.tracks["fov"].to_numpy() == "A/1/0", np.zeros(48, bool)
+    reader.read(np.arange(48), damaged=flags)
+    np.testing.assert_array_equal(flags, own)
+    with pytest.raises(UserError, match="frame 0 of field of view A/1/0 cannot be normalized"):
+        reader.read(np.flatnonzero(own)[:3])

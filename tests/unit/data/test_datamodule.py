@@ -459,7 +459,7 @@ def test_frames_without_statistics_are_normalized_as_their_field_of_view(collect
     np.testing.assert_allclose(batch["center"][:, 0], wanted, rtol=1e-6)
     whole = reader.read(np.arange(len(cells)))
     assert all(np.isfinite(whole[name]).all() for name in ("center", "spread"))
-    assert "A/1/0: no pixel of reporter can be read" in caplog.text
+    assert "A/1/0: pixels of reporter cannot be read, so it has no statistics" in caplog.text
 
 
 def test_batches_tell_which_channels_were_imaged(collection):
