@@ -330,14 +330,24 @@ class _Job:
         return slots
 
     def _store(self, number: int, slots: NDArray) -> dict[str, Any]:
-        """Store a field of view, frame by frame; tell what rounding lost, and unreadable rows."""
+        """Store a field of view, frame by frame; tell what rounding lost, and unreadable rows.
+
+        A row that lacks a pixel of any marker has no place. Of native pixels the plate is read
+        for it, so that a model can have the markers that are whole; of normalized ones it is lost.
+        """
         reader, lost, unreadable = self._reader(number), _Loss(), []
         for asked in self._blocks(np.arange(self.bounds[number], self.bounds[number + 1])):
             crops, damaged = self._read(reader, number, asked)
             unreadable += asked[damaged].tolist()
             rows, crops = asked[~damaged], crops[~damaged] if damaged.any() else crops
             if self.facts.normalization is not None:
-                crops = self._encoded(number, rows, crops, lost)
+                crops = self._normalized(number, rows, crops)
+                finite = np.isfinite(crops).all(axis=(1, 2, 3, 4))
+                if not finite.all():
+                    self._tell_not_finite(number, rows[~finite])
+                    unreadable += rows[~finite].tolist()
+                    rows, crops = rows[finite], crops[finite]
+                crops = self._encoded(number, crops, lost)
             whole = np.zeros((len(rows), *self.writer.shape[1:]), self.dtype)
             whole[:, :, :, : crops.shape[3], : crops.shape[4]] = crops
             self.writer.write(slots[rows].astype(np.int64), whole)
@@ -377,10 +387,24 @@ class _Job:
         skip = {"damaged": damaged} if self.entry.unreadable == "skip" else {}
         return reader.read(source, t, y, x, z=z, **skip), damaged
 
-    def _encoded(
-        self, number: int, rows: NDArray[np.int64], crops: NDArray, lost: _Loss
-    ) -> NDArray[Any]:
-        """Normalize and round; markers that are absent stay zero."""
+    def _tell_not_finite(self, number: int, rows: NDArray[np.int64]) -> None:
+        """Warn of rows whose pixels cannot be rounded, or end where the entry forbids that."""
+        t, fov = self.index.column("t")[rows[0]], self.places[number][1]
+        message = (
+            f"experiment {self.entry.name}: frame {t} of field of view {fov} has pixels that are "
+            f"not finite, which a store of {self.dtype} cannot hold"
+        )
+        if self.entry.unreadable != "skip":
+            raise UserError(
+                f"{message}. Store native pixels (`patches: true`), exclude this field of view, or "
+                "say `unreadable: skip` in the experiment's entry."
+            )
+        log.warning("%s; it is left out, and so are %d others", message, len(rows) - 1)
+
+    def _normalized(
+        self, number: int, rows: NDArray[np.int64], crops: NDArray
+    ) -> NDArray[np.float32]:
+        """Crops in spreads from the center."""
         t = self.index.column("t")[rows]
         frame = t if self.center.shape[1] > 1 else np.zeros_like(t)
         center, spread = (
@@ -389,6 +413,10 @@ class _Job:
         wanted = crops.astype(np.float32)
         wanted -= center
         wanted /= spread
+        return wanted
+
+    def _encoded(self, number: int, wanted: NDArray[np.float32], lost: _Loss) -> NDArray[Any]:
+        """Round normalized crops; markers that are absent stay zero."""
         step = np.float32((HIGHEST - LOWEST) / 255)
         if self.dtype == np.float16:
             limits = np.finfo(np.float16)

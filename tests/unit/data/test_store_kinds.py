@@ -330,8 +330,26 @@ def test_memory_is_bounded_in_bytes(experiment, monkeypatch, dtype):
     tracemalloc.start()
     try:
         crops, _ = job._read(reader, 0, blocks[0])
-        job._encoded(0, blocks[0], crops, storing._Loss())
+        crops = job._normalized(0, blocks[0], crops)
+        assert np.isfinite(crops).all()
+        job._encoded(0, crops, storing._Loss())
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert peak < limit + 300_000
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("dtype", ["uint8", "float16"])
+def test_pixels_that_are_not_finite_are_told_or_left_out(experiment, dtype, value):
+    entry, folder = experiment(dtypes=("f4", "f4"))
+    entry, patches = with_store(entry, dtype=dtype), PatchConfig(BOTH, (17, 16), depth=5)
+    zarr.open(entry.data_path / "A/1/0/0", mode="r+")[2, 1] = value
+    with pytest.raises(UserError, match="experiment e: frame 2 of field of view A/1/0 has pixels"):
+        build_patches(entry, folder, [cut_of(patches)])
+    entry = entry.model_copy(update={"unreadable": "skip"})
+    report = build_patches(entry, folder, [cut_of(patches)])
+    assert np.isfinite(list(report["loss"].values())).all()
+    cells = MultiExperimentIndex.from_parquet([folder]).tracks
+    lost = (cells["fov"] == "A/1/0") & (cells["t"] == 2)
+    np.testing.assert_array_equal(np.load(folder / "patches.zarr/slots.npy") < 0, lost)
