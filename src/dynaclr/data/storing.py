@@ -314,11 +314,23 @@ class _Job:
             # Without a store in it, what it says to be done is void.
             if other != self.work or not self.store.is_dir():
                 shutil.rmtree(other)
+        self._forget_unreadable()
         self.store.mkdir(parents=True, exist_ok=True)
         self.done.mkdir(exist_ok=True)
         zarr.open_group(self.store, mode="a").attrs["dynaclr"] = self.facts.as_json()
         self.writer.create()
         np.save(self.store / SLOTS, slots)
+
+    def _forget_unreadable(self) -> None:
+        """Let fields of view be read again of which something could not be read."""
+        files = [self.done / str(n) for n in range(len(self.sources))]
+        files = [path for path in files if path.is_file()]
+        lost = {path for path in files if read_json(path)["unreadable"]}
+        # A sealed shard takes no more crops, so that all are written again. Those that tell of it
+        # go last: a run that is killed meanwhile says the same to the next one.
+        sealed = (self.store / PIXELS / "c").is_dir()
+        for path in sorted(files, key=lost.__contains__) if lost and sealed else lost:
+            path.unlink()
 
     def slots(self) -> NDArray[np.int32]:
         """Place of each row: lineage by lineage, and by frame within a track."""
