@@ -36,6 +36,10 @@ class Crops:
         Extent (y, x) of the crops, in pixels of the resolution level.
     whole_stack : bool
         Whether crops hold all planes; else they hold those of the patch.
+    native : bool
+        Whether its pixels are the plate's. Then a patch that has no place in the store, because a
+        chunk of any of the store's markers is lost, is read from the plate, where its own pixels
+        may be whole. Normalized pixels could not be rounded alike: such a patch is lost.
     """
 
     path: str
@@ -43,6 +47,7 @@ class Crops:
     channels: tuple[int, ...]
     side: tuple[int, int]
     whole_stack: bool
+    native: bool
 
 
 @dataclass(frozen=True)
@@ -185,14 +190,17 @@ class PatchReader:
         self._stored = np.array([source.crops is not None for source in sources])
         self._array = np.arange(len(sources))
         self._channels = np.array([source.channels for source in sources], np.int64)
+        self._plate_channels = self._channels.copy()
         self._crop = np.zeros((len(sources), 2), np.int64)
         self._whole_stack = np.ones(len(sources), bool)
+        self._native = np.ones(len(sources), bool)
         for number in np.flatnonzero(self._stored):
             crops = sources[number].crops
             self._array[number] = len(sources) + stores.index(crops.path)
             self._channels[number] = crops.channels
             self._crop[number] = np.minimum(crops.side, self._image[number])
             self._whole_stack[number] = crops.whole_stack
+            self._native[number] = crops.native
 
     def read(
         self,
@@ -220,7 +228,8 @@ class PatchReader:
             Which of the source's channels; default: all.
         slot : NDArray of int, shape (B,), optional
             Place in the store of those patches whose source is read from one; -1 if it could not
-            be stored.
+            be stored. Of a store of native pixels the plate is read instead, else the patch is
+            lost.
         damaged : NDArray of bool, shape (B,), optional
             Where it is given, patches that cannot be read are flagged in it instead of ending the
             call.
@@ -237,7 +246,9 @@ class PatchReader:
             When a chunk is missing or damaged, naming plate, field of view, frame and channel.
         """
         source = np.asarray(source, np.int64)
-        chosen = self._channels[source]
+        gone = np.zeros(len(source), bool) if slot is None else self._stored[source] & (slot < 0)
+        from_plate = gone & self._native[source]
+        chosen = np.where(from_plate[:, None], self._plate_channels[source], self._channels[source])
         if channels is not None:
             chosen = np.take_along_axis(chosen, channels, axis=1)
         sides = self.sides[source[0]].tolist() if len(source) else [0, 0]
@@ -250,12 +261,12 @@ class PatchReader:
         origin = np.zeros((len(source), 2), np.int64)
         first_axis = t
         if slot is not None:
-            gone = self._stored[source] & (slot < 0)
+            stored, gone = self._stored[source] & ~from_plate, gone & ~from_plate
             self._tell_gone(gone, source, t, damaged)
-            first_axis = np.where(self._stored[source], np.maximum(slot, 0), t)
-            origin = self._crop_origins(source, y, x)
-            start_z = np.where(self._whole_stack[source], start_z, 0)
-        array = self._array[source]
+            first_axis = np.where(stored, np.maximum(slot, 0), t)
+            origin = np.where(from_plate[:, None], 0, self._crop_origins(source, y, x))
+            start_z = np.where(self._whole_stack[source] | from_plate, start_z, 0)
+        array = np.where(from_plate, source, self._array[source])
         boxes = _boxes(array, first_axis, chosen, start_z, self.depth, first, inside, origin)
         for fault in self.chunks.read(boxes, out):
             sample = boxes.target[fault.boxes[0], 0]
@@ -273,7 +284,7 @@ class PatchReader:
     def _tell_gone(
         self, gone: NDArray[np.bool_], source: NDArray, t: NDArray, damaged: NDArray | None
     ) -> None:
-        """Flag patches that a store has no place for, or end with the first of them."""
+        """Flag patches that a store of normalized pixels lacks, or end with the first of them."""
         if damaged is not None:
             damaged[gone] = True
             return

@@ -187,7 +187,8 @@ class PatchStore:
         )
         whole = self.facts.z_window == WHOLE_STACK
         markers = self.facts.markers
-        return Crops(str(self.path / PIXELS), markers, channels, self.facts.side, whole)
+        native = self.facts.normalization is None
+        return Crops(str(self.path / PIXELS), markers, channels, self.facts.side, whole, native)
 
 
 def find_store(experiment_dir: Path) -> PatchStore | None:

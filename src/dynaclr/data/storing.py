@@ -303,7 +303,7 @@ class _Job:
         if not rows:
             return
         log.warning(
-            "%s: %d observations cannot be read and are left out", self.entry.name, len(rows)
+            "%s: %d observations cannot be read whole; not stored", self.entry.name, len(rows)
         )
         slots[rows] = -1
         np.save(self.store / SLOTS, slots)

@@ -353,3 +353,20 @@ def test_pixels_that_are_not_finite_are_told_or_left_out(experiment, dtype, valu
     cells = MultiExperimentIndex.from_parquet([folder]).tracks
     lost = (cells["fov"] == "A/1/0") & (cells["t"] == 2)
     np.testing.assert_array_equal(np.load(folder / "patches.zarr/slots.npy") < 0, lost)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("options", [{}, {"reference_pixel_size_um": 0.5}])
+def test_what_has_no_place_in_a_native_store_is_the_plates(experiment, shared, options):
+    entry, folder = experiment(levels=True)
+    patches = replace(STACK, **options)
+    cuts = [cut_of(patches), cut_of(replace(patches, z_window="center"))][: 1 + shared]
+    level, skipping = "1" if options else "0", entry.model_copy(update={"unreadable": "skip"})
+    array = entry.data_path / "A/1/0" / level
+    (array / "2.1.0.0.0").rename(folder / "away")
+    build_patches(skipping, folder, cuts)
+    lost = np.load(folder / "patches.zarr/slots.npy") < 0
+    assert 0 < lost.sum() < len(lost)
+    (folder / "away").rename(array / "2.1.0.0.0")
+    for cut in cuts:
+        assert_equal_to_plate(entry, folder, cut.patches)

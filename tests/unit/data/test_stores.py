@@ -290,5 +290,55 @@ def test_observations_that_cannot_be_read_have_no_place_in_a_store(folder, tmp_p
     np.testing.assert_array_equal(damaged, lost)
     if "dtype" not in store:
         np.testing.assert_array_equal(with_store, from_plate)
-    with pytest.raises(UserError, match=f"frame {frame} of field of view {fov} could not be read"):
+    how = "could not be read" if "dtype" in store else ", channel"
+    with pytest.raises(UserError, match=f"frame {frame} of field of view {fov}.*{how}"):
         reader.read(np.arange(len(cells)))
+
+
+def with_lost_chunk(folder, plate, channel=0, **entry) -> tuple:
+    """Copy the plate and remove a channel of the first cell's frame: field of view and chunk."""
+    summary = json.loads((folder / "summary.json").read_text())
+    shutil.copytree(summary["entry"]["data_path"], plate)
+    summary["entry"] |= {"data_path": str(plate)} | entry
+    (folder / "summary.json").write_text(json.dumps(summary))
+    cell = MultiExperimentIndex.from_parquet([folder]).tracks.iloc[0]
+    array = zarr.open_group(plate / cell["fov"], mode="r")["0"]
+    index = cell["t"] // array.chunks[0], channel // array.chunks[1], 0, 0, 0
+    return plate / cell["fov"] / "0" / array.metadata.encode_chunk_key(index)
+
+
+def test_model_that_needs_a_whole_marker_reads_it_beside_a_lost_one(folder, tmp_path):
+    chunk = with_lost_chunk(folder, tmp_path / "plate.zarr", unreadable="skip")
+    chunk.unlink()
+    build_patches(entry_of(folder), folder, [CUT])
+    assert (np.load(folder / "patches.zarr/slots.npy") < 0).any()
+    for options in ({}, {"extraction_size": (32, 33)}):
+        patches = PatchConfig(("reporter",), (23, 20))
+        plate, store = (reader_of(folder, patches, stores=s, **options) for s in (False, True))
+        assert store._stores
+        assert torch.equal(read(store)["patch"], read(plate)["patch"])
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_what_could_not_be_read_is_asked_for_again_after_a_kill(
+    folder, tmp_path, monkeypatch, sealed
+):
+    monkeypatch.setattr("dynaclr.data.shards._SHARD_BYTES", 100_000)
+    chunk = with_lost_chunk(folder, tmp_path / "plate.zarr", unreadable="skip")
+    chunk.rename(tmp_path / "away")
+    seal = ShardWriter.seal
+
+    def failing(self, shard):
+        if sealed and shard == 0:
+            seal(self, shard)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ShardWriter, "seal", failing)
+    with pytest.raises(KeyboardInterrupt):
+        build_patches(entry_of(folder), folder, [CUT], threads=1)
+    (tmp_path / "away").rename(chunk)
+    monkeypatch.setattr(ShardWriter, "seal", seal)
+    build_patches(entry_of(folder), folder, [CUT])
+    assert (np.load(folder / "patches.zarr/slots.npy") >= 0).all()
+    plate, store = (reader_of(folder, stores=which) for which in (False, True))
+    assert torch.equal(read(store)["patch"], read(plate)["patch"])
