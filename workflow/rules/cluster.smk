@@ -1,6 +1,8 @@
 # What jobs ask of a cluster, and where they go. Without a cluster, none of this has an effect.
 
+import ast
 import signal
+import threading
 
 from dynaclr.cli.controller import (
     job_age,
@@ -57,7 +59,10 @@ def prepare_for_slurm():
     """Refuse a SLURM on which a run would hang, and live with one whose controller is down at times."""
     if workflow.executor_plugin.name != "slurm":
         return
-    wait_for_controller()
+    # Snakemake notes a SIGTERM and goes on.
+    wait_for_controller(
+        lambda: getattr(workflow.scheduler, "_user_kill", None) is not None
+    )
     configuration, executor = settings(), workflow.executor_settings
     try:
         refuse_forgetful(
@@ -67,7 +72,7 @@ def prepare_for_slurm():
             shutil.which("sacct") is not None,
         )
         used = {site.partition or own_partition()} | set(map(partition_of, models))
-        if configuration.get("PreemptType") != "preempt/none":
+        if configuration.get("PreemptType") == "preempt/partition_prio":
             refuse_cancelling(partitions(), used)
     except UserError as error:
         stop(error)
@@ -87,13 +92,20 @@ def remember_job_age(age):
 
 def submit_when_controller_answers(executor_class):
     """Let the plugin wait for the controller before it submits a job, which would fail otherwise."""
-    run_job = executor_class.run_job
+    run_job, cancel = executor_class.run_job, executor_class.cancel
+    stopped = threading.Event()
 
     def run_job_later(executor, job):
-        wait_for_controller(lambda: executor._job_submission_executor._shutdown)
-        run_job(executor, job)
+        wait_for_controller(stopped.is_set)
+        # What a stopped run submits after it has cancelled its jobs would be nobody's.
+        if not stopped.is_set():
+            run_job(executor, job)
 
-    executor_class.run_job = run_job_later
+    def cancel_all(executor):
+        stopped.set()
+        cancel(executor)
+
+    executor_class.run_job, executor_class.cancel = run_job_later, cancel_all
 
 
 if not workflow.is_main_process:
@@ -245,7 +257,13 @@ def own_partition():
     """Partition of default-resources, from a site's own profile or the command line."""
     defaults = workflow.resource_settings.default_resources or {}
     chosen = defaults.get("slurm_partition")
-    return chosen and chosen.raw
+    if chosen is None:
+        return None
+    try:
+        # Quoted, it is an expression to Snakemake.
+        return str(ast.literal_eval(chosen.raw))
+    except (SyntaxError, ValueError):
+        return chosen.raw
 
 
 def cpus_of(model):

@@ -3,6 +3,7 @@
 
 import time
 
+from snakemake.exceptions import RuleException, WorkflowError, print_exception
 from snakemake.jobs import GroupJob
 from snakemake.scheduling.job_scheduler import JobScheduler
 
@@ -57,9 +58,21 @@ def handle_error(scheduler, job, postprocess_job=True):
     left._scheduler_resources = job.scheduler_resources
     scheduler.running = (scheduler.running - {job}) | {left}
     _handle_any_error(scheduler, left)
-    scheduler.workflow.async_run(done.postprocess())
+    finish(scheduler, done)
+
+
+def finish(scheduler, done):
+    """Put jobs of a failed group that have succeeded on record; what fails of that is their fault."""
+    try:
+        scheduler.workflow.async_run(done.postprocess())
+    except (RuleException, WorkflowError) as error:
+        print_exception(error, scheduler.workflow.linemaps)
+        scheduler.workflow.async_run(done.postprocess(error=True))
+        scheduler._errors = True
+        scheduler.failed.add(done)
+        return
     scheduler.workflow.async_run(
-        dag.finish(done, scheduler.update_checkpoint_dependencies)
+        scheduler.workflow.dag.finish(done, scheduler.update_checkpoint_dependencies)
     )
     scheduler.finished_jobs += len(done)
 

@@ -89,7 +89,8 @@ def refuse_forgetful(
     age = job_age(configuration)
     if age is None:
         return
-    accounting = "none" not in configuration.get("AccountingStorageType", "none")
+    # Without accounts it says "(null)", or "accounting_storage/none" in older versions.
+    accounting = "slurmdbd" in configuration.get("AccountingStorageType", "")
     remembers = age >= _LONGEST_PAUSE_S
     # The plugin turns to sacct by itself where it thinks that squeue forgets too soon.
     asked = "sacct" if sacct and (command == "sacct" or age < 3 * first_look_s) else "squeue"
@@ -136,11 +137,11 @@ def refuse_cancelling(known: Mapping[str, Mapping[str, str]], used: Iterable[str
     """
     default = ",".join(name for name, own in known.items() if own.get("Default") == "YES")
     names = {name for several in used for name in (several or default).split(",")}
-    highest = max((_tier(own) for own in known.values()), default=0)
     lost = sorted(
         name
         for name in names & known.keys()
-        if "CANCEL" in known[name].get("PreemptMode", "") and _tier(known[name]) < highest
+        if "CANCEL" in known[name].get("PreemptMode", "")
+        and any(_makes_way(known[name], other) for other in known.values())
     )
     if lost:
         raise UserError(
@@ -149,6 +150,20 @@ def refuse_cancelling(known: Mapping[str, Mapping[str, str]], used: Iterable[str
             "PreemptMode=REQUEUE or OFF (`scontrol show partition` tells), or ask your cluster's "
             "administrators for REQUEUE. See config/README.md, 'Preemption, failures, time limits'."
         )
+
+
+def _makes_way(partition: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Whether jobs of a partition can be preempted by those of another one, on nodes of both."""
+    if _tier(partition) >= _tier(other):
+        return False
+    mine, theirs = _nodes(partition), _nodes(other)
+    return not mine or not theirs or bool(mine & theirs)
+
+
+def _nodes(partition: Mapping[str, str]) -> set[str]:
+    """Names of a partition's nodes; none if they are not told."""
+    told = partition.get("Nodes", "")
+    return set(_ask("show", "hostnames", told).split()) if told else set()
 
 
 def _tier(partition: Mapping[str, str]) -> int:

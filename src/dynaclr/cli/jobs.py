@@ -85,7 +85,13 @@ def stop_live_jobs() -> int:
         When some do not end.
     """
     on_slurm = shutil.which("squeue") is not None
-    jobs = live_jobs(on_slurm)
+    try:
+        jobs = live_jobs(on_slurm)
+    except UserError:
+        # A machine with SLURM's commands and without a SLURM, whose runs are all its own.
+        if _SUBMITTED.is_dir():
+            raise
+        jobs = []
     if not jobs:
         return 0
     subprocess.run(["scancel", *jobs], check=True)

@@ -36,11 +36,19 @@ def run_workflow(arguments: list[str]) -> int:
 
 def _snakemake(arguments: list[str]) -> int:
     """Run Snakemake and return its exit code; what signals do to its jobs is its own affair."""
+    told = []
     with subprocess.Popen(["snakemake", *arguments]) as running:
-        # Ctrl-C reaches Snakemake too, which cancels its jobs; it must not be killed meanwhile.
-        signal.signal(signal.SIGINT, lambda *_: None)
-        signal.signal(signal.SIGTERM, lambda *_: running.terminate())
-        return running.wait()
+
+        def stop(number: int, _: object) -> None:
+            told.append(number)
+            # Ctrl-C reaches Snakemake too, which cancels its jobs; it must not be killed meanwhile.
+            if number == signal.SIGTERM:
+                running.terminate()
+
+        signal.signal(signal.SIGINT, stop)
+        signal.signal(signal.SIGTERM, stop)
+        # A Snakemake that was done by then ends well: what comes after it is not to be begun.
+        return running.wait() or (128 + told[0] if told else 0)
 
 
 def unlock_workflow(arguments: list[str]) -> int:

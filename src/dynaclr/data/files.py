@@ -7,7 +7,8 @@ import os
 import resource
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 import numpy as np
@@ -27,6 +28,23 @@ _SMALL = 1 << 18
 
 class NeverWritten(LookupError):
     """A shard is there, and its index says that nobody has written the chunk."""
+
+
+@contextmanager
+def _closed_on_error(descriptor: int) -> Iterator[None]:
+    """Many lost chunks may be passed over: none may leave a file open."""
+    try:
+        yield
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _open(path: str) -> tuple[int, int]:
+    """Descriptor and length of a file."""
+    descriptor = os.open(path, os.O_RDONLY)
+    with _closed_on_error(descriptor):
+        return descriptor, os.fstat(descriptor).st_size
 
 
 class StoredChunk:
@@ -51,7 +69,8 @@ class StoredChunk:
         self._mapping = mapping
         self._data: bytes | None = None
         if descriptor is not None and length <= _SMALL:
-            self._data = self.whole()
+            with _closed_on_error(descriptor):
+                self._data = self.whole()
 
     def __enter__(self) -> StoredChunk:
         return self
@@ -128,14 +147,14 @@ class ChunkFiles:
             return StoredChunk(None, offset, data.size - offset, data)
         if layout.shard is not None:
             offset, length = self._place(path, layout, place)
-            descriptor = os.open(path, os.O_RDONLY)
-            missing = offset + length - os.fstat(descriptor).st_size
+            descriptor, size = _open(path)
+            missing = offset + length - size
             if missing > 0:
                 os.close(descriptor)
                 raise ValueError(f"{missing} bytes are missing at its end")
             return StoredChunk(descriptor, offset, length)
-        descriptor = os.open(path, os.O_RDONLY)
-        return StoredChunk(descriptor, 0, os.fstat(descriptor).st_size)
+        descriptor, size = _open(path)
+        return StoredChunk(descriptor, 0, size)
 
     def _place(self, path: str, layout: ArrayLayout, place: int) -> tuple[int, int]:
         index = self._remembered(self._indexes, path, _INDEXES, lambda: _read_index(path, layout))

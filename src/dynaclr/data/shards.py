@@ -6,6 +6,7 @@ order of the plate and leave in the order of training, and a killed run goes on 
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -87,7 +88,9 @@ class ShardWriter:
             try:
                 for number in np.flatnonzero(slots // self.per_shard == shard).tolist():
                     place = int(slots[number]) % self.per_shard * self.chunk_bytes
-                    os.pwrite(descriptor, crops[number].data, place)
+                    written = os.pwrite(descriptor, crops[number].data, place)
+                    if written != self.chunk_bytes:
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
             finally:
                 os.close(descriptor)
 

@@ -46,6 +46,8 @@ MAIN_METRICS = (
 )
 N_RESAMPLES = 500
 LEVEL = 0.05
+# Names may be all digits, a date for example, or read "NA".
+_NAMES = {"model": str, "experiment": str, "digest": str}
 KEY = ["model", "kind", "task", "estimate", "metric"]
 METRIC_COLUMNS = [
     *(*KEY, "value", "low", "high", "per_seed", "n_seeds", "n_experiments", "n_lineages"),
@@ -159,10 +161,12 @@ def _read(folder: Path, model: str) -> _Evaluation:
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: no such file. Evaluate model {model!r} first.")
     return _Evaluation(
-        metrics=pd.read_csv(folder / "metrics.csv", keep_default_na=False, na_values=[""]),
+        metrics=pd.read_csv(
+            folder / "metrics.csv", keep_default_na=False, na_values=[""], dtype=_NAMES
+        ),
         predictions=pd.read_parquet(folder / "predictions.parquet"),
         resampled=pd.read_parquet(folder / "resampled.parquet"),
-        cells=pd.read_csv(folder / "cells.csv"),
+        cells=pd.read_csv(folder / "cells.csv", keep_default_na=False, dtype=_NAMES),
     )
 
 

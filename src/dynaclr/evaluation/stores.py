@@ -116,13 +116,12 @@ def read_store(path: str | Path) -> AnnData:
 
 
 def _without_unreadable(store: AnnData, path: Path) -> AnnData:
-    """Leave out the rows without features that the store says there are."""
-    told = provenance_of(store).get("unreadable", 0)
-    if not told:
+    """Leave out the rows that the store says to have no features, since pixels are lost."""
+    lost = provenance_of(store).get("unreadable", [])
+    if not lost:
         return store
-    lost = np.isnan(np.asarray(store.X)).all(axis=1)
-    log.warning("%s: %d of %d rows left out; pixels cannot be read", path, told, len(lost))
-    return store[~lost].copy() if lost.sum() == told else store
+    log.warning("%s: %d of %d rows left out; pixels cannot be read", path, len(lost), store.n_obs)
+    return store[np.delete(np.arange(store.n_obs), lost)].copy()
 
 
 def provenance_of(store: AnnData) -> dict[str, Any]:

@@ -161,7 +161,7 @@ def fit_pixels(
     Raises
     ------
     UserError
-        As for `embed_baselines`.
+        As for `embed_baselines`, and when no patch can be read.
     """
     rng, parts, normalize = np.random.default_rng(seed), [], Normalize()
     for directory in experiment_dirs:
@@ -170,7 +170,11 @@ def fit_pixels(
         batch = cells.read(np.sort(chosen))
         x_BCZYX = normalize(at_common_size(batch), batch["center"], batch["spread"])
         parts.append(x_BCZYX[~batch["lost"]])
-    fitted = PixelComponents.fit(torch.cat(parts), n_components, seed)
+    known = torch.cat(parts)
+    if not len(known):
+        names = ", ".join(Path(directory).name for directory in experiment_dirs)
+        raise UserError(f"{names}: no chosen patch can be read. Copy the plates again.")
+    fitted = PixelComponents.fit(known, n_components, seed)
     with atomic_path(out) as temporary:
         np.savez(temporary, mean=fitted.mean.numpy(), components=fitted.components.numpy())
     seal(out)
@@ -329,7 +333,8 @@ class _Store:
         self._path, self._cells, self._facts = path, cells, facts
         self._arrays: list[zarr.Array] = []
         self._held: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
-        self._n_written, self._n_lost = 0, 0
+        self._n_written, self._n_added = 0, 0
+        self._lost: list[int] = []
 
     def add(self, features: Tensor, projections: Tensor, lost: Tensor) -> None:
         """Append features (B, D) and projections (B, P) of the next rows; NaN where `lost`."""
@@ -338,7 +343,8 @@ class _Store:
             matrix.float().masked_fill(unknown, torch.nan).cpu().numpy()
             for matrix in (features, projections)
         )
-        self._n_lost += int(lost.sum())
+        self._lost += (self._n_added + lost.nonzero()[:, 0]).tolist()
+        self._n_added += len(lost)
         if not self._arrays:
             self._create(*(matrix.shape[1] for matrix in rows))
         self._held.append(rows)
@@ -346,12 +352,12 @@ class _Store:
             self.flush()
 
     def finish(self) -> None:
-        """Write what is held, and how many rows are unknown because pixels cannot be read."""
+        """Write what is held, and which rows are unknown because pixels cannot be read."""
         self.flush()
-        if self._n_lost:
+        if self._lost:
             told = zarr.open_group(self._path, mode="r+")["uns/dynaclr"]
-            told[()] = self._provenance(unreadable=self._n_lost)
-            counts = self._n_lost, len(self._cells)
+            told[()] = self._provenance(unreadable=self._lost)
+            counts = len(self._lost), len(self._cells)
             log.warning("%s: %d of %d observations cannot be read", self._cells.name, *counts)
 
     def _provenance(self, **more: Any) -> str:

@@ -80,8 +80,9 @@ def test_controller_that_forgets_jobs_too_soon_is_refused(age):
     refuse_forgetful(accounted, "sacct", 10, sacct=True)
 
 
-def test_accounts_that_are_not_kept_are_not_asked():
-    config = {"MinJobAge": "300 sec", "AccountingStorageType": "accounting_storage/none"}
+@pytest.mark.parametrize("none", ["accounting_storage/none", "(null)"])
+def test_accounts_that_are_not_kept_are_not_asked(none):
+    config = {"MinJobAge": "300 sec", "AccountingStorageType": none}
     with pytest.raises(UserError, match=r"keeps no accounts.*--slurm-status-command squeue"):
         refuse_forgetful(config, "sacct", 10, sacct=True)
     # Without sacct, the plugin turns to squeue.
@@ -101,3 +102,19 @@ def test_partition_whose_jobs_are_never_preempted_is_used(scontrol):
     refuse_cancelling(partitions(), [None, "short"])
     (scontrol / "show-partition").write_text(PARTITIONS.replace("Mode=OFF", "Mode=CANCEL"))
     refuse_cancelling(partitions(), ["short"])
+
+
+def test_partitions_without_nodes_in_common_do_not_preempt_each_other(scontrol):
+    program = scontrol / "scontrol"
+    names = '[ "$2" = hostnames ] && echo "$3" | tr , "\\n" && exit\n'
+    program.write_text(program.read_text().replace("\n", "\n" + names, 1))
+    for nodes, refused in (("n3,n4", False), ("n2,n3", True)):
+        text = PARTITIONS.replace("State", "Nodes=n1,n2 State", 1)
+        first, second = text.splitlines()
+        text = f"{first}\n{second.replace('State', f'Nodes={nodes} State')}\n"
+        (scontrol / "show-partition").write_text(text)
+        if not refused:
+            refuse_cancelling(partitions(), ["scavenge"])
+            continue
+        with pytest.raises(UserError, match="PreemptMode=CANCEL"):
+            refuse_cancelling(partitions(), ["scavenge"])

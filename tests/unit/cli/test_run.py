@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from dynaclr.cli.jobs import stop_live_jobs
 from dynaclr.cli.run import shell_prefix
+from dynaclr.experiments import UserError
 
 
 def test_prefix_makes_the_command_of_a_folder_with_any_name(tmp_path):
@@ -50,3 +52,36 @@ def test_snakemake_ends_its_jobs_before_the_run_ends(tmp_path, number, send):
     send(running.pid, number)
     assert running.wait(30) == 5
     assert (tmp_path / "ended").exists()
+
+
+def test_nothing_is_begun_after_a_stop_that_the_first_snakemake_could_not_heed(tmp_path):
+    stand_in = tmp_path / "snakemake"
+    stand_in.write_text(
+        "#!/bin/bash\ntrap 'exit 0' TERM\necho run >> runs; touch started; sleep 60 & wait\n"
+    )
+    stand_in.chmod(0o755)
+    running = subprocess.Popen(
+        [Path(sys.executable).with_name("dynaclr"), "run"],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
+    )
+    while not (tmp_path / "started").exists():
+        time.sleep(0.05)
+    running.terminate()
+    assert running.wait(30) == 128 + signal.SIGTERM
+    assert (tmp_path / "runs").read_text() == "run\n"
+
+
+@pytest.mark.parametrize("submitted", [False, True])
+def test_a_machine_with_slurm_commands_alone_is_unlocked(tmp_path, monkeypatch, submitted):
+    squeue = tmp_path / "squeue"
+    squeue.write_text("#!/bin/sh\necho no controller >&2; exit 1\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.chdir(tmp_path)
+    if not submitted:
+        assert stop_live_jobs() == 0
+        return
+    (tmp_path / ".snakemake/slurm_logs").mkdir(parents=True)
+    with pytest.raises(UserError, match="SLURM does not tell"):
+        stop_live_jobs()

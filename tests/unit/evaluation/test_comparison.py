@@ -113,7 +113,17 @@ def test_verdicts_say_when_nothing_is_seen():
     assert verdict(row | {"value": np.nan, "p_corrected": np.nan}) == "no value to compare"
 
 
-def add_model(folder, name, auroc_shift, n_seeds=4, n_lineages=60, seed=0, cells=0, sisters=None):
+def add_model(
+    folder,
+    name,
+    auroc_shift,
+    n_seeds=4,
+    n_lineages=60,
+    seed=0,
+    cells=0,
+    sisters=None,
+    experiment="c",
+):
     """A model's evaluation with the tables that are compared; cells are the same for all.
 
     Unless `cells` differs. `sisters` shifts a score that the evaluation resampled itself.
@@ -126,7 +136,7 @@ def add_model(folder, name, auroc_shift, n_seeds=4, n_lineages=60, seed=0, cells
     for number in range(n_seeds):
         rng = np.random.default_rng([seed, number])
         score = 1 / (1 + np.exp(-(auroc_shift * true + rng.normal(size=len(lineage)))))
-        place = {"variant": f"seed{number}", "task": "state", "experiment": "c"}
+        place = {"variant": f"seed{number}", "task": "state", "experiment": experiment}
         keys = {"fov": "A/1/0", "track_id": lineage, "t": np.tile(range(4), n_lineages)}
         table = pd.DataFrame({**keys, "lineage_id": lineage, "label": true.astype(int).astype(str)})
         for k, probability in (("0", 1 - score), ("1", score)):
@@ -148,7 +158,7 @@ def add_model(folder, name, auroc_shift, n_seeds=4, n_lineages=60, seed=0, cells
     (folder / name).mkdir(parents=True)
     columns = [*("variant", "task", "estimate", "experiment", "metric", "n_lineages", "values")]
     pd.DataFrame(resampled, columns=columns).to_parquet(folder / name / "resampled.parquet")
-    table = pd.DataFrame({"experiment": ["a", "c"], "held_out": [False, True], "digest": digest})
+    table = pd.DataFrame({"experiment": [experiment], "held_out": [True], "digest": digest})
     table.to_csv(folder / name / "cells.csv", index=False)
     pd.DataFrame(metrics).to_csv(folder / name / "metrics.csv", index=False)
     pd.concat(predictions).to_parquet(folder / name / "predictions.parquet")
@@ -219,10 +229,12 @@ def differences_of(evaluations, out):
     return pd.read_csv(out / "differences.csv").set_index("metric")
 
 
-def test_models_that_were_scored_on_different_cells_are_not_paired(tmp_path):
+@pytest.mark.parametrize("experiment", ["c", "20240612", "NA"])
+def test_models_that_were_scored_on_different_cells_are_not_paired(tmp_path, experiment):
+    place = {"sisters": 0.0, "experiment": experiment}
     evaluations = {
-        "first": add_model(tmp_path, "first", 1.0, sisters=0.0),
-        "other": add_model(tmp_path, "other", 1.0, seed=1, cells=1, sisters=0.0),
+        "first": add_model(tmp_path, "first", 1.0, **place),
+        "other": add_model(tmp_path, "other", 1.0, seed=1, cells=1, **place),
     }
     table = differences_of(evaluations, tmp_path / "out")
     assert set(table["paired"]) == {"no"}

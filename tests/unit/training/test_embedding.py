@@ -6,6 +6,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+import zarr
 
 from dynaclr.data import NormalizationConfig, PatchConfig, compute_statistics
 from dynaclr.data.files import ChunkFiles
@@ -65,10 +66,15 @@ def test_observations_that_cannot_be_read_are_left_out_of_evaluation(damaged, tm
         unknown = np.isnan(store.X).all(axis=1)
         assert unknown.sum() == lost > 0
         assert (store.obs["t"][unknown] == 2).all()
-        assert provenance_of(store)["unreadable"] == lost
+        assert provenance_of(store)["unreadable"] == np.flatnonzero(unknown).tolist()
         read = read_store(path)
         assert read.n_obs == store.n_obs - lost
         assert np.isfinite(read.X).all()
+        # Another row without features is no lost one: it is told, and nothing else.
+        group = zarr.open_group(path, mode="r+")
+        group["X"][int(np.flatnonzero(~unknown)[0])] = np.nan
+        with pytest.raises(UserError, match=f"1 of {store.n_obs - lost} rows hold no usable"):
+            read_store(path)
     assert f"{lost} of {store.n_obs} observations cannot be read" in caplog.text
     write_thumbnails(PATCHES, normalization, folder, tmp_path / "pictures.parquet")
     assert len(pd.read_parquet(tmp_path / "pictures.parquet")) == store.n_obs

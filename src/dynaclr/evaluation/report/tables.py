@@ -78,10 +78,12 @@ def cell(value: Any) -> Cell:
 
 
 def number(value: float) -> str:
-    """Three significant digits, whole numbers whole."""
-    if value == round(value) and abs(value) < 1e9:
-        return f"{value:,.0f}"
-    return f"{value:.3g}" if abs(value) < 0.1 else f"{value:,.3f}"[:6].rstrip(".")
+    """Some significant digits, whole numbers whole."""
+    if not np.isfinite(value) or abs(value) < 0.1:
+        return f"{value:.3g}"
+    if value == round(value) or abs(value) >= 1000:
+        return f"{value:,.0f}" if abs(value) < 1e9 else f"{value:.3g}"
+    return f"{value:.{3 - len(str(int(abs(value)))) + 1}f}"
 
 
 def records_table(

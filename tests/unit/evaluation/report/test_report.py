@@ -9,7 +9,7 @@ import pytest
 
 from dynaclr.evaluation.report import content, write_report
 from dynaclr.evaluation.report.explorer import _fitting
-from dynaclr.evaluation.report.tables import MAX_ROWS, measures_table
+from dynaclr.evaluation.report.tables import MAX_ROWS, measures_table, number
 from dynaclr.experiments import UserError
 
 
@@ -148,3 +148,15 @@ def test_a_table_that_is_too_long_keeps_what_is_asked_for_first():
     }
     plain = shown[shown["metric"] == "auroc"]
     assert list(plain["kind"][: 14 * 2]) == ["trained", "intensity"] * 14
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        *[(0.0, "0"), (0.0512, "0.0512"), (0.5, "0.500"), (-0.5, "-0.500"), (12.3456, "12.35")],
+        *[(1234.5, "1,234"), (123456.7, "123,457"), (-12345.6, "-12,346"), (7.0, "7")],
+        *[(1e12, "1e+12"), (float("inf"), "inf")],
+    ],
+)
+def test_numbers_are_rounded_not_cut(value, told):
+    assert number(value) == told
