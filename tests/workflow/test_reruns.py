@@ -303,7 +303,9 @@ def trained_in_order(said: str) -> list[str]:
     trained = re.findall(
         r"^(?:local)?rule train:\n(?:    .*\n)*?    wildcards: model=(\w+)", said, re.MULTILINE
     )
-    assert jobs_in(said) == sorted(f"train model={name} seed=0" for name in trained)
+    # That a new model has no patch stores is noted, too.
+    ran = [job for job in jobs_in(said) if not job.startswith("stores ")]
+    assert ran == sorted(f"train model={name} seed=0" for name in trained)
     return trained
 
 
