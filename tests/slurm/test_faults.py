@@ -250,7 +250,8 @@ def test_failure_in_a_group_costs_the_others_nothing(project):
     config = project.config
     config["experiments"][1]["patches"] = True
     project.config = config
-    wanted = ("--until", "merge", "statistics", "patches")
+    # (Snakemake 9 starts nothing that waits for a job which is itself asked for by `--until`.)
+    wanted = ("--until", "merge", "patches")
     said = project.run(*wanted, "--retries", "1", fails=True)
     assert "Error in rule index" in said
     assert "track_id" in said, "the last lines of its log"
