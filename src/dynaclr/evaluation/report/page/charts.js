@@ -161,7 +161,8 @@ const readData = (name) => JSON.parse(document.getElementById(`data-${name}`).te
         );
       });
       const ofs = both.map((key) => ys.get(key).n_experiments);
-      const n = `n = ${both.length} sets of features, each the mean of ${[...new Set(ofs)].sort().join(" or ")} experiments`;
+      const number = [...new Set(ofs)].sort().join(" or ");
+      const n = `n = ${both.length} sets of features, each the mean of ${number} experiment${number === "1" ? "" : "s"}`;
       chart.append(draw("text", { x: MARGIN.left, y: 13 }, n));
       holder.append(chart);
     };
