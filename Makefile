@@ -1,5 +1,6 @@
 # make demo   the whole workflow on simulated experiments, to results/report.html
-# make test   the tests; VENV and PYTHON choose another environment folder and interpreter
+# make test   the tests, or those of TESTS; VENV and PYTHON choose another environment folder and
+#             interpreter
 # make test-slurm   the cluster profile on a SLURM of this machine; needs root and Debian
 # make conformance   encoders against the public VisCy models, which need Python 3.12 or later
 
@@ -13,15 +14,14 @@ demo: $(READY)
 	$(ACTIVATE) && snakemake --profile workflow/profiles/local
 
 test: $(READY)
-	$(ACTIVATE) && pytest -m "not slow" --numprocesses 2 --dist loadfile
+	$(ACTIVATE) && pytest -m "not slow" --numprocesses 2 --dist loadfile $(TESTS)
 
 test-all: $(READY)
 	$(ACTIVATE) && pytest --numprocesses 2 --dist loadfile --ignore tests/slurm
 
 # One SLURM for the machine, so one process.
-TESTS ?= tests/slurm
 test-slurm: $(READY)
-	$(ACTIVATE) && pytest --durations=0 $(TESTS)
+	$(ACTIVATE) && pytest --durations=0 $(or $(TESTS),tests/slurm)
 
 # In a folder of their own and without what they depend on, they leave the environment as it is.
 conformance: $(READY)
