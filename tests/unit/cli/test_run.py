@@ -30,43 +30,35 @@ def test_prefix_makes_the_command_of_a_folder_with_any_name(tmp_path):
     assert done.returncode == 7, "a command's failure is not lost in a pipe"
 
 
+def started(folder: Path, snakemake: str, **options) -> subprocess.Popen:
+    """`dynaclr run` with a script in place of Snakemake, which has touched `started`."""
+    stand_in = folder / "snakemake"
+    stand_in.write_text(f"#!/bin/bash\n{snakemake}; touch started; sleep 60 & wait\n")
+    stand_in.chmod(0o755)
+    running = subprocess.Popen(
+        [Path(sys.executable).with_name("dynaclr"), "run"],
+        cwd=folder,
+        env=os.environ | {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"},
+        **options,
+    )
+    while not (folder / "started").exists():
+        time.sleep(0.05)
+    return running
+
+
 @pytest.mark.parametrize(
     ("number", "send"), [(signal.SIGTERM, os.kill), (signal.SIGINT, os.killpg)]
 )
 def test_snakemake_ends_its_jobs_before_the_run_ends(tmp_path, number, send):
-    stand_in = tmp_path / "snakemake"
-    stand_in.write_text(
-        "#!/bin/bash\n"
-        "trap 'sleep 1; touch ended; exit 5' TERM INT\n"
-        "touch started; sleep 60 & wait\n"
-    )
-    stand_in.chmod(0o755)
-    running = subprocess.Popen(
-        [Path(sys.executable).with_name("dynaclr"), "run"],
-        cwd=tmp_path,
-        env=os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
-        start_new_session=True,
-    )
-    while not (tmp_path / "started").exists():
-        time.sleep(0.05)
+    ends = "trap 'sleep 1; touch ended; exit 5' TERM INT"
+    running = started(tmp_path, ends, start_new_session=True)
     send(running.pid, number)
     assert running.wait(30) == 5
     assert (tmp_path / "ended").exists()
 
 
 def test_nothing_is_begun_after_a_stop_that_the_first_snakemake_could_not_heed(tmp_path):
-    stand_in = tmp_path / "snakemake"
-    stand_in.write_text(
-        "#!/bin/bash\ntrap 'exit 0' TERM\necho run >> runs; touch started; sleep 60 & wait\n"
-    )
-    stand_in.chmod(0o755)
-    running = subprocess.Popen(
-        [Path(sys.executable).with_name("dynaclr"), "run"],
-        cwd=tmp_path,
-        env=os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
-    )
-    while not (tmp_path / "started").exists():
-        time.sleep(0.05)
+    running = started(tmp_path, "trap 'exit 0' TERM; echo run >> runs")
     running.terminate()
     assert running.wait(30) == 128 + signal.SIGTERM
     assert (tmp_path / "runs").read_text() == "run\n"

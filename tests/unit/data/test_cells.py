@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 import zarr
+from tests.counting import opened_by
 from torch.utils.data import DataLoader
 
 from dynaclr.data import (
@@ -22,7 +23,6 @@ from dynaclr.data import (
     PatchConfig,
     at_common_size,
 )
-from dynaclr.data.files import ChunkFiles
 from dynaclr.data.loading import EpochBatches
 from dynaclr.experiments import ExperimentConfig, ExperimentRegistry, UserError
 from dynaclr.experiments import plate as plate_of
@@ -249,13 +249,7 @@ def test_experiments_of_several_pixel_sizes_share_a_batch(entry):
 
 
 def test_pass_in_order_decodes_each_chunk_once(entry, monkeypatch):
-    opened, original = [], ChunkFiles.open
-
-    def counting(self, array, layout, index):
-        opened.append((array, index))
-        return original(self, array, layout, index)
-
-    monkeypatch.setattr(ChunkFiles, "open", counting)
+    opened = opened_by(monkeypatch)
     patches = PatchConfig(("phase", "reporter"), (40, 40), depth=5)
     reader = reader_of(entry, patches, cache_bytes=0)
     reader.keep_frames(2)

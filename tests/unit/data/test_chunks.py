@@ -14,6 +14,7 @@ import numcodecs
 import numpy as np
 import pytest
 import zarr
+from tests.counting import opened_by
 from zarr.codecs import (
     BloscCodec,
     BytesCodec,
@@ -148,13 +149,7 @@ def test_arrays_of_several_layouts_are_read_together(tmp_path):
 @pytest.mark.parametrize("name", ["v2-blosc-zstd-bits", "v2-zstd", "v3-sharded-blosc"])
 def test_a_chunk_is_opened_once_however_many_boxes_need_it(name, tmp_path, monkeypatch):
     make(tmp_path / "a", ARRAYS[name])
-    opened, original = [], ChunkFiles.open
-
-    def counting(self, array, layout, index):
-        opened.append(index)
-        return original(self, array, layout, index)
-
-    monkeypatch.setattr(ChunkFiles, "open", counting)
+    opened = opened_by(monkeypatch)
     boxes = some_boxes(200)
     reader = reader_of(tmp_path / "a", cache_bytes=1 << 24)
     reader.read(boxes, np.zeros((200, 2, 2, 20, 18), np.uint16))
@@ -361,13 +356,7 @@ def test_chunks_are_decoded_at_the_same_time(tmp_path, monkeypatch):
 
 def test_cache_lets_go_of_what_was_used_longest_ago(tmp_path, monkeypatch):
     array = make(tmp_path / "a", ARRAYS["v2-zstd"])
-    opened, original = [], ChunkFiles.open
-
-    def counting(self, array, layout, index):
-        opened.append(index)
-        return original(self, array, layout, index)
-
-    monkeypatch.setattr(ChunkFiles, "open", counting)
+    opened = opened_by(monkeypatch)
     chunk_bytes = layout_of(read_array_metadata(tmp_path / "a")).chunk_bytes
     reader = reader_of(tmp_path / "a", cache_bytes=2 * chunk_bytes, threads=1)
     for plane in (0, 1, 0, 2, 0, 1):
@@ -377,7 +366,7 @@ def test_cache_lets_go_of_what_was_used_longest_ago(tmp_path, monkeypatch):
         np.testing.assert_array_equal(out[0, 0, 0], array[0, 0, plane, :4, :4])
         assert reader._cache.held <= 2 * chunk_bytes
     # Of plane 0, used in between, nothing is read again; plane 1 had to leave for plane 2.
-    assert [index[2] for index in opened] == [0, 1, 2, 1]
+    assert [index[2] for _, index in opened] == [0, 1, 2, 1]
 
 
 def read_all(reader: ChunkReader) -> np.ndarray:

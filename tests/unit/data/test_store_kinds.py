@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 import zarr
+from tests.counting import opened_by
 
 from dynaclr.data import (
     CellReader,
@@ -21,7 +22,6 @@ from dynaclr.data import (
     read_statistics,
     storing,
 )
-from dynaclr.data.files import ChunkFiles
 from dynaclr.experiments import ExperimentConfig, UserError
 from dynaclr.experiments.plate_writing import new_plate
 from dynaclr.index import MultiExperimentIndex, build_index
@@ -270,18 +270,6 @@ def test_native_pixels_of_any_type_are_those_of_the_plate(experiment, dtypes, ke
     whole = reader.read(np.arange(3))["patch"].numpy()
     pixels = zarr.open(entry.data_path / FOVS[0] / "0", mode="r")[0]
     assert any(np.array_equal(whole[0], pixels[:, z : z + 2]) for z in range(4))
-
-
-def opened_by(monkeypatch) -> list[tuple]:
-    """Every chunk that is opened from now on."""
-    opened, original = [], ChunkFiles.open
-
-    def counting(self, array, layout, index):
-        opened.append((self._paths[array], index))
-        return original(self, array, layout, index)
-
-    monkeypatch.setattr(ChunkFiles, "open", counting)
-    return opened
 
 
 @pytest.mark.parametrize("chunk_frames", [1, 2, 4])

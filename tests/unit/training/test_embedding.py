@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import zarr
+from tests.counting import opened_by
 
 from dynaclr.data import NormalizationConfig, PatchConfig, compute_statistics
-from dynaclr.data.files import ChunkFiles
 from dynaclr.evaluation.stores import provenance_of, read_store
 from dynaclr.experiments import ExperimentConfig, UserError
 from dynaclr.experiments.files import read_json
@@ -21,13 +21,7 @@ PATCHES = PatchConfig(("phase", "reporter"), (24, 24))
 
 
 def test_an_experiment_is_read_in_one_pass(collection, monkeypatch):
-    opened, original = [], ChunkFiles.open
-
-    def counting(self, array, layout, index):
-        opened.append((array, index))
-        return original(self, array, layout, index)
-
-    monkeypatch.setattr(ChunkFiles, "open", counting)
+    opened = opened_by(monkeypatch)
     cells = Cells(collection.experiments / "one", PATCHES, NormalizationConfig(), 0)
     # Frames hold eight cells and more: every batch begins in the middle of one.
     n = sum(len(batch["patch"]) for batch in cells.batches(5))
