@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dynaclr.data.faults import flag_or_refuse, place_of
 from dynaclr.data.lookup import (
     NormalizationConfig,
     Place,
@@ -25,7 +26,7 @@ from dynaclr.data.lookup import (
 from dynaclr.data.markers import check_some_marker
 from dynaclr.data.patches import PatchReader, PatchSource, depth_window
 from dynaclr.data.stored import PatchStore, find_store
-from dynaclr.experiments import ExperimentConfig, Plate, Position, UserError
+from dynaclr.experiments import ExperimentConfig, Plate, Position
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.index.fovs import FovRuns
 from dynaclr.index.markers import MarkerPairs
@@ -224,32 +225,22 @@ class CellReader:
         if markers is not None:
             chosen = markers[:, None]
             facts = {k: np.take_along_axis(v, chosen, axis=1) for k, v in facts.items()}
-        self._tell_unscaled(np.isnan(facts["center"]).any(axis=1), source, t, damaged)
+        unscaled = np.isnan(facts["center"]).any(axis=1)
+        flag_or_refuse(unscaled, damaged, lambda row: self._unscaled(source[row], t[row]))
         sides = self._reader.sides
         if (sides != self.extraction_size).any():
             wanted = np.broadcast_to(self.extraction_size, (len(rows), 2))
             facts["extent"] = np.stack([sides[source], wanted], axis=1)
         return {name: torch.from_numpy(value) for name, value in ({"patch": patch} | facts).items()}
 
-    def _tell_unscaled(
-        self,
-        unscaled: NDArray[np.bool_],
-        source: NDArray,
-        t: NDArray,
-        damaged: NDArray[np.bool_] | None,
-    ) -> None:
-        """Flag patches that there are no statistics for, or end with the first of them."""
-        if damaged is not None:
-            damaged |= unscaled
-            return
-        for number in np.flatnonzero(unscaled)[:1]:
-            *plate, row, column, fov, _ = Path(self._reader.chunks.paths[source[number]]).parts
-            raise UserError(
-                f"{Path(*plate)}: frame {t[number]} of field of view {row}/{column}/{fov} cannot "
-                "be normalized: no pixel of one of its markers could be read for the statistics. "
-                "Copy the plate again and run `dynaclr statistics`, or say `unreadable: skip` "
-                "under `data` in the training configuration."
-            )
+    def _unscaled(self, source: int, t: int) -> str:
+        """What to say of a patch that there are no statistics for."""
+        plate, fov = place_of(self._reader.chunks.paths[source])
+        return (
+            f"{plate}: frame {t} of field of view {fov} cannot be normalized: no pixel of one of "
+            "its markers could be read for the statistics. Copy the plate again and run `dynaclr "
+            "statistics`, or say `unreadable: skip` under `data` in the training configuration."
+        )
 
     def _patches(
         self,

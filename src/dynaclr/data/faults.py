@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dynaclr.experiments import UserError
 from dynaclr.experiments.plate import read_position
@@ -62,6 +65,36 @@ class UnreadableChunk(UserError):
     """A chunk that is lost."""
 
 
+def place_of(path: str) -> tuple[Path, str]:
+    """Plate and field of view of an array's folder, ``<plate>/<row>/<column>/<fov>/<level>``."""
+    *plate, row, column, fov, _ = Path(path).parts
+    return Path(*plate), f"{row}/{column}/{fov}"
+
+
+def flag_or_refuse(
+    lost: NDArray[np.bool_], damaged: NDArray[np.bool_] | None, message_of: Callable[[int], str]
+) -> None:
+    """Flag what cannot be used, or end with the first of it where nothing may be passed over.
+
+    Parameters
+    ----------
+    lost : NDArray of bool, shape (B,)
+    damaged : NDArray of bool, shape (B,), optional
+        Where to flag it.
+    message_of : callable
+        Says of one of them what is wrong and what to do.
+
+    Raises
+    ------
+    UserError
+        When something is lost and there is nowhere to flag it.
+    """
+    if damaged is not None:
+        damaged |= lost
+    elif lost.any():
+        raise UserError(message_of(int(lost.argmax())))
+
+
 def message_of(path: str, place: Sequence[int], reason: str) -> str:
     """Name plate, field of view, frame and channel of a chunk that cannot be read, and what to do.
 
@@ -73,9 +106,8 @@ def message_of(path: str, place: Sequence[int], reason: str) -> str:
         Indices (t, c, ...) of a pixel of the chunk.
     reason : str
     """
-    *plate, row, column, fov, _ = Path(path).parts
-    name = f"{row}/{column}/{fov}"
-    position = read_position(Path(*plate), name)
+    plate, name = place_of(path)
+    position = read_position(plate, name)
     advice = (
         "Copy the plate again, exclude this field of view, or say `unreadable: skip` in the "
         "experiment's entry (and under `data` in the training configuration)."

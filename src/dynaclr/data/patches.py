@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dynaclr.data.chunks import Boxes, ChunkReader, Fault
-from dynaclr.data.faults import is_news, message_of
+from dynaclr.data.faults import flag_or_refuse, is_news, message_of, place_of
 from dynaclr.data.layout import ArrayLayout, position_layout, store_layout
 from dynaclr.experiments import Position, UserError
 from dynaclr.index import pixel_of
@@ -262,7 +262,7 @@ class PatchReader:
         first_axis = t
         if slot is not None:
             stored, gone = self._stored[source] & ~from_plate, gone & ~from_plate
-            self._tell_gone(gone, source, t, damaged)
+            flag_or_refuse(gone, damaged, lambda row: self._gone(source[row], t[row]))
             first_axis = np.where(stored, np.maximum(slot, 0), t)
             origin = np.where(from_plate[:, None], 0, self._crop_origins(source, y, x))
             start_z = np.where(self._whole_stack[source] | from_plate, start_z, 0)
@@ -281,20 +281,14 @@ class PatchReader:
             out[gone] = 0
         return out
 
-    def _tell_gone(
-        self, gone: NDArray[np.bool_], source: NDArray, t: NDArray, damaged: NDArray | None
-    ) -> None:
-        """Flag patches that a store of normalized pixels lacks, or end with the first of them."""
-        if damaged is not None:
-            damaged[gone] = True
-            return
-        for number in np.flatnonzero(gone)[:1]:
-            *plate, row, column, fov, _ = Path(self.chunks.paths[source[number]]).parts
-            raise UserError(
-                f"{Path(*plate)}: frame {t[number]} of field of view {row}/{column}/{fov} could "
-                "not be read when its patches were stored. Copy the plate again and store them "
-                "again, or say `unreadable: skip` under `data` in the training configuration."
-            )
+    def _gone(self, source: int, t: int) -> str:
+        """What to say of a patch that a store of normalized pixels lacks."""
+        plate, fov = place_of(self.chunks.paths[source])
+        return (
+            f"{plate}: frame {t} of field of view {fov} could not be read when its patches were "
+            "stored. Copy the plate again and store them again, or say `unreadable: skip` under "
+            "`data` in the training configuration."
+        )
 
     def _first_pixels(self, source: NDArray, y: NDArray, x: NDArray) -> NDArray[np.int64]:
         """First pixel (y, x) of each patch and its margin, outside the image where negative."""
@@ -318,10 +312,10 @@ class PatchReader:
         path = self.chunks.paths[fault.array]
         if fault.array < len(self._stored):
             return message_of(path, fault.place, fault.reason)
-        *plate, row, column, fov, _ = Path(self.chunks.paths[source]).parts
+        plate, fov = place_of(self.chunks.paths[source])
         return (
-            f"{Path(path).parent}: cannot read frame {t} of field of view {row}/{column}/{fov}, "
-            f"channel {self._markers[path][fault.place[1]]}, of {Path(*plate)} ({fault.reason}). "
+            f"{Path(path).parent}: cannot read frame {t} of field of view {fov}, "
+            f"channel {self._markers[path][fault.place[1]]}, of {plate} ({fault.reason}). "
             "Delete the patch store: the plate is read until its stage runs again."
         )
 
