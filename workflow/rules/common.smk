@@ -409,6 +409,7 @@ EVALUATION_FIGURES = (
 )
 
 
+@cache
 def pictured_with():
     """Experiment to the model whose patches show its cells: the first that embeds it."""
     return {

@@ -34,6 +34,8 @@ _HEALTH = (
     *("effective_rank", "alignment", "uniformity", "norm_variation"),
     *("purity_lineage", "purity_experiment", "purity_hour"),
 )
+# The value that is expected without an effect.
+_CHANCE = {"color": "#444444", "markersize": 9, "markeredgewidth": 1.5}
 _BESIDE = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
 
 
@@ -92,8 +94,7 @@ def _draw_panels(
             _draw_metric_panel(axis, metrics[base == name], variants, fact_of(name))
         axes[0, 0].set_yticks(range(len(variants)), [variant.title for variant in variants])
         axes[0, 0].set_ylim(len(variants) - 0.4, -0.6)
-        mark = {"color": "#444444", "markersize": 9, "markeredgewidth": 1.5}
-        axes[0, -1].plot([], [], "|", label=chance, **mark)
+        axes[0, -1].plot([], [], "|", label=chance, **_CHANCE)
         axes[0, -1].legend(**_BESIDE)
         return save_figure(figure, path)
 
@@ -113,7 +114,7 @@ def _draw_metric_panel(
         if len(values) > 1:
             axis.plot(values, [place] * len(values), ".", color=color, markersize=3)
         axis.plot(value, place, "o", color=color, **face_of(variant))
-        axis.plot(expected, place, "|", color="#444444", markersize=9, markeredgewidth=1.5)
+        axis.plot(expected, place, "|", **_CHANCE)
     axis.set_xlabel(textwrap.fill(fact.title, 28))
     told = {"higher": "higher is better", "lower": "lower is better"}.get(fact.better, "")
     count = count_of(table["n_rows"].max()) if len(table) else ""

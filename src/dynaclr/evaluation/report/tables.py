@@ -78,12 +78,13 @@ def cell(value: Any) -> Cell:
 
 
 def number(value: float) -> str:
-    """Some significant digits, whole numbers whole."""
-    if not np.isfinite(value) or abs(value) < 0.1:
+    """Three or four significant digits, whole numbers whole."""
+    size = abs(value)
+    if not 0.1 <= size < 1e9:
         return f"{value:.3g}"
-    if value == round(value) or abs(value) >= 1000:
-        return f"{value:,.0f}" if abs(value) < 1e9 else f"{value:.3g}"
-    return f"{value:.{3 - len(str(int(abs(value)))) + 1}f}"
+    if value == round(value) or size >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.{4 - len(str(int(size)))}f}"
 
 
 def records_table(
