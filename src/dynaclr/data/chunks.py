@@ -131,6 +131,31 @@ class _Cache:
                 self.held -= self.chunks.popitem(last=False)[1].pixels.nbytes
 
 
+class _Groups:
+    """Groups of chunks that threads take in order, with what is kept of their chunks.
+
+    Both are taken at once: else a chunk of a group could leave the cache, for those of later
+    groups, before the thread that holds the group comes to it.
+    """
+
+    def __init__(self, plan: _Plan, groups: list[range], cache: _Cache) -> None:
+        self.plan = plan
+        self.faults: dict[int, list[Fault]] = {}
+        self._groups = enumerate(groups)
+        self._cache = cache
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Iterator[tuple[int, range, dict[int, _Chunk | None]]]:
+        while True:
+            with self._lock:
+                number, group = next(self._groups, (-1, range(0)))
+                chunks = self.plan.number[group.start : group.stop].tolist()
+                kept = {chunk: self._cache.take(chunk) for chunk in chunks}
+            if not kept:
+                return
+            yield number, group, kept
+
+
 class ChunkReader:
     """Copies boxes of pixels out of arrays with axes (T, C, Z, Y, X).
 
@@ -225,11 +250,12 @@ class ChunkReader:
         n_groups = min(len(plan.number), threads * _GROUPS_PER_THREAD)
         bounds = np.linspace(0, len(plan.number), n_groups + 1).astype(int)
         groups = [range(a, b) for a, b in itertools.pairwise(bounds.tolist())]
+        waiting = _Groups(plan, groups, self._cache)
         if threads == 1:
-            done: Iterable[list[Fault]] = (self._copy(plan, group, out) for group in groups)
+            self._copy(waiting, out)
         else:
-            done = self._pool.map(lambda group: self._copy(plan, group, out), groups)
-        return [fault for faults in done for fault in faults]
+            list(self._pool.map(lambda _: self._copy(waiting, out), range(threads)))
+        return [fault for number in sorted(waiting.faults) for fault in waiting.faults[number]]
 
     def whole(self, array: int, index: tuple[int, ...]) -> NDArray[Any]:
         """Decode a whole chunk, to its full extent also where the array ends before.
@@ -302,8 +328,14 @@ class ChunkReader:
         place -= np.repeat(first, np.diff(np.append(first, len(number))))
         return np.flatnonzero((place == 0) | (raw & (place % share == 0)))
 
-    def _copy(self, plan: _Plan, group: range, out: NDArray[Any]) -> list[Fault]:
-        """Decode a group of chunks and copy their pieces."""
+    def _copy(self, waiting: _Groups, out: NDArray[Any]) -> None:
+        """Decode groups of chunks and copy their pieces until none is left."""
+        for number, group, kept in waiting:
+            waiting.faults[number] = self._copy_group(waiting.plan, group, kept, out)
+
+    def _copy_group(
+        self, plan: _Plan, group: range, kept: dict[int, _Chunk | None], out: NDArray[Any]
+    ) -> list[Fault]:
         faults = []
         pieces = plan.corners[plan.first[group.start] : plan.first[group.stop]].tolist()
         offset = int(plan.first[group.start])
@@ -313,7 +345,7 @@ class ChunkReader:
             own = pieces[bounds[u] : bounds[u + 1]]
             array, index = int(arrays[u]), tuple(plan.index[group.start + u].tolist())
             try:
-                chunk = self._chunk_of(number, array, index, own)
+                chunk = self._chunk_of(kept[number], array, index, own)
             except UNREADABLE as error:
                 place = np.array(index) * self._chunk[self.layout_of[array]] + own[0][10:15]
                 boxes = plan.box[offset + bounds[u] : offset + bounds[u + 1]]
@@ -327,11 +359,15 @@ class ChunkReader:
         return faults
 
     def _chunk_of(
-        self, number: int, array: int, index: tuple[int, ...], pieces: list[list[int]]
+        self,
+        chunk: _Chunk | None,
+        array: int,
+        index: tuple[int, ...],
+        pieces: list[list[int]],
     ) -> _Chunk:
-        """A chunk of which at least the pieces are decoded."""
+        """A chunk of which at least the pieces are decoded, from what was kept of it."""
         kind = int(self.layout_of[array])
-        layout, chunk = self.layouts[kind], self._cache.take(number)
+        layout = self.layouts[kind]
         if chunk is not None and (chunk.valid is None or not _lacking(pieces, layout, chunk).any()):
             return chunk
         stored = self._opened(array, layout, index)

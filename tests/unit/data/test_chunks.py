@@ -369,6 +369,33 @@ def test_cache_lets_go_of_what_was_used_longest_ago(tmp_path, monkeypatch):
     assert [index[2] for _, index in opened] == [0, 1, 2, 1]
 
 
+def test_a_chunk_stays_until_a_thread_that_is_held_up_comes_to_it(tmp_path, monkeypatch):
+    make(tmp_path / "a", ARRAYS["v2-zstd"])
+    opened = opened_by(monkeypatch)
+    chunk_bytes = layout_of(read_array_metadata(tmp_path / "a")).chunk_bytes
+    reader = reader_of(tmp_path / "a", cache_bytes=chunk_bytes)
+    copy, others = ChunkReader._copy_group, threading.Semaphore(0)
+
+    def first_comes_last(self, plan, group, *rest):
+        if group.start == 0:
+            assert others.acquire(timeout=20)
+        faults = copy(self, plan, group, *rest)
+        if group.stop == len(plan.number):
+            others.release()
+        return faults
+
+    def read(planes):
+        start = np.array([[0, 0, plane, 0, 0] for plane in planes])
+        target = np.array([[number, 0, 0, 0, 0] for number in range(len(planes))])
+        boxes = Boxes(np.zeros(len(planes), int), start, start + 1, target)
+        assert reader.read(boxes, np.zeros((len(planes), 1, 1, 1, 1), np.uint16)) == []
+
+    read([0])
+    monkeypatch.setattr(ChunkReader, "_copy_group", first_comes_last)
+    read([0, 1, 2])
+    assert [index[2] for _, index in opened] == [0, 1, 2]
+
+
 def read_all(reader: ChunkReader) -> np.ndarray:
     out = np.zeros((60, 2, 2, 20, 18), np.uint16)
     assert reader.read(some_boxes(), out) == []
