@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -43,8 +44,11 @@ from dynaclr.data.loading import EpochBatches
 from dynaclr.data.patches import patch_origin
 from dynaclr.data.statistics import statistics_table
 from dynaclr.experiments import Plate
+from dynaclr.training import embed
 
 SIZE, ANCHORS, THREADS = 160, 128, 2
+# Patches of a batch of `dynaclr embed`.
+EMBEDDED = signature(embed).parameters["batch_size"].default
 CASES = [
     *(
         Case(edge, chunk, sharded, depth)
@@ -108,8 +112,8 @@ class Setup:
         """Read all cells in the order of the index, as embedding does."""
         reader, n = self.dataset.reader, len(self.index)
         reader.keep_frames(2)
-        for start in range(0, n, 512):
-            reader.read(np.arange(start, min(start + 512, n)))
+        for start in range(0, n, EMBEDDED):
+            reader.read(np.arange(start, min(start + EMBEDDED, n)))
 
     def places(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
         """Field of view, frame and first pixel of each patch."""

@@ -356,7 +356,7 @@ def embed(
     experiment: Path,
     out: Path,
     untrained: Path | None = None,
-    batch_size: int = 512,
+    batch_size: int = 256,
     threads: int = 2,
     device: str = "auto",
 ) -> None:
@@ -405,7 +405,7 @@ def embed_baselines(
     normalization: str = "{}",
     pixels: Path | None = None,
     pixels_out: Path | None = None,
-    batch_size: int = 512,
+    batch_size: int = 256,
 ) -> None:
     """Write intensity statistics, and components of pixels, of every observation: baselines.
 

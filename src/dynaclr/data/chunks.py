@@ -24,6 +24,7 @@ from dynaclr.data.blosc import BloscBlocks, decode_whole
 from dynaclr.data.faults import UNREADABLE, codec_failures_told, reason_of
 from dynaclr.data.files import ChunkFiles, NeverWritten, StoredChunk
 from dynaclr.data.layout import ArrayLayout
+from dynaclr.data.pieces import copy_pieces, needed_blocks
 
 # Groups of chunks for each thread: the last ones to finish wait for at most one of them.
 _GROUPS_PER_THREAD = 8
@@ -337,24 +338,20 @@ class ChunkReader:
         self, plan: _Plan, group: range, kept: dict[int, _Chunk | None], out: NDArray[Any]
     ) -> list[Fault]:
         faults = []
-        pieces = plan.corners[plan.first[group.start] : plan.first[group.stop]].tolist()
-        offset = int(plan.first[group.start])
-        bounds = (plan.first[group.start : group.stop + 1] - offset).tolist()
+        bounds = plan.first[group.start : group.stop + 1].tolist()
         numbers, arrays = plan.number[group.start : group.stop], plan.array[group.start :]
         for u, number in enumerate(numbers.tolist()):
-            own = pieces[bounds[u] : bounds[u + 1]]
+            own = slice(bounds[u], bounds[u + 1])
+            pieces = plan.corners[own]
             array, index = int(arrays[u]), tuple(plan.index[group.start + u].tolist())
             try:
-                chunk = self._chunk_of(kept[number], array, index, own)
+                chunk = self._chunk_of(kept[number], array, index, pieces)
             except UNREADABLE as error:
-                place = np.array(index) * self._chunk[self.layout_of[array]] + own[0][10:15]
-                boxes = plan.box[offset + bounds[u] : offset + bounds[u + 1]]
-                reason = reason_of(error)
-                faults.append(Fault(boxes, array, index, tuple(place.tolist()), reason))
+                place = np.array(index) * self._chunk[self.layout_of[array]] + pieces[0, 10:15]
+                place, reason = tuple(place.tolist()), reason_of(error)
+                faults.append(Fault(plan.box[own], array, index, place, reason))
                 continue
-            pixels = chunk.pixels
-            for b, c, z, y, x, _, c1, z1, y1, x1, t, k, i, j, l, _, k1, i1, j1, l1 in own:  # noqa: E741
-                out[b, c:c1, z:z1, y:y1, x:x1] = pixels[t, k:k1, i:i1, j:j1, l:l1]
+            copy_pieces(chunk.pixels, pieces, out)
             self._cache.give(number, chunk)
         return faults
 
@@ -363,7 +360,7 @@ class ChunkReader:
         chunk: _Chunk | None,
         array: int,
         index: tuple[int, ...],
-        pieces: list[list[int]],
+        pieces: NDArray[np.int64],
     ) -> _Chunk:
         """A chunk of which at least the pieces are decoded, from what was kept of it."""
         kind = int(self.layout_of[array])
@@ -411,7 +408,7 @@ def _never_written(layout: ArrayLayout) -> NDArray[Any]:
 
 
 def _decode_blocks(
-    stored: StoredChunk, layout: ArrayLayout, chunk: _Chunk | None, pieces: list[list[int]]
+    stored: StoredChunk, layout: ArrayLayout, chunk: _Chunk | None, pieces: NDArray[np.int64]
 ) -> _Chunk:
     """Decode those blocks of a Blosc chunk that its pieces need and that are not there yet."""
     blocks = BloscBlocks(stored.read, layout.chunk_bytes)
@@ -425,21 +422,13 @@ def _decode_blocks(
     return chunk
 
 
-def _lacking(pieces: list[list[int]], layout: ArrayLayout, chunk: _Chunk) -> NDArray[np.bool_]:
+def _lacking(pieces: NDArray[np.int64], layout: ArrayLayout, chunk: _Chunk) -> NDArray[np.bool_]:
     """Which blocks of a chunk hold pixels of its pieces and are not decoded yet."""
     if layout.order != _C_ORDER:
         return ~chunk.valid
-    wanted = np.zeros(len(chunk.valid), bool)
-    _, n_c, n_z, n_y, n_x = layout.chunk
-    size, item = chunk.block_bytes, chunk.pixels.itemsize
-    for *_, t, k, i, j, l, _, k1, i1, j1, l1 in pieces:  # noqa: E741
-        for channel in range(k, k1):
-            for plane in range(i, i1):
-                row = ((t * n_c + channel) * n_z + plane) * n_y
-                first = ((row + j) * n_x + l) * item
-                last = ((row + j1 - 1) * n_x + l1) * item - 1
-                wanted[first // size : last // size + 1] = True
-    return wanted & ~chunk.valid
+    item, n_blocks = chunk.pixels.itemsize, len(chunk.valid)
+    needed = needed_blocks(pieces, layout.chunk, item, chunk.block_bytes, n_blocks)
+    return needed & ~chunk.valid
 
 
 def _as_pixels(data: NDArray[np.uint8], layout: ArrayLayout) -> NDArray[Any]:

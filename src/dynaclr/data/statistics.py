@@ -33,16 +33,15 @@ from dynaclr.data.layout import ArrayLayout, position_layout
 from dynaclr.data.tallies import (
     PERCENTILES,
     STATISTICS,
+    Histogram,
+    Histograms,
     Pool,
     Tally,
-    count_into,
-    histogram_of,
     is_counted,
     kept_as,
-    lowest_of,
-    new_lanes,
     sums_of,
     take_finite,
+    together,
 )
 from dynaclr.experiments import ChannelConfig, ExperimentConfig, Plate, Position
 from dynaclr.experiments.figures import color_of, figure_style, save_figure
@@ -71,6 +70,7 @@ class FrameTally:
         return self.pixels.statistics() | {"focus": self.focus}
 
 
+_NOTHING: Histogram = (0, np.zeros(0, np.int64))
 _LOST = FrameTally(Tally.of_nothing(), NO_FOCUS)
 
 
@@ -248,21 +248,22 @@ def _count_integers(
     n_t = min(layout.chunk[0], layout.shape[0] - outer[0] * layout.chunk[0])
     dtype = np.dtype(layout.dtype)
     sums = np.zeros((len(channels), n_t, layout.shape[2], 3))
-    frames = np.zeros((len(channels), n_t, 1 << (8 * dtype.itemsize)), np.int64)
+    frames: list[list[Histogram]] = [[_NOTHING] * n_t for _ in channels]
     for z in range(layout.grid[2]):
         n_z = min(layout.chunk[2], layout.shape[2] - z * layout.chunk[2])
-        lanes = new_lanes(dtype, len(channels), n_t, n_z)
+        histograms = Histograms(dtype, len(channels), n_t, n_z)
+        places = list(np.ndindex(len(channels), n_t, n_z))
         for pixels in _chunks_of(reader, array, outer, z):
-            for (i, c), t, k in itertools.product(enumerate(channels), range(n_t), range(n_z)):
-                count_into(lanes[i, t, k], pixels[t, c, k])
-        for i, t, k in np.ndindex(lanes.shape[:3]):
-            plane = histogram_of(lanes[i, t, k], dtype)
-            frames[i, t] += plane
+            for i, t, k in places:
+                histograms.add((i, t, k), pixels[t, channels[i], k])
+        for i, t, k in places:
+            plane = histograms.counts((i, t, k))
+            frames[i][t] = together(frames[i][t], plane)
             if layout.shape[2] > 1:
-                sums[i, t, z * layout.chunk[2] + k] = sums_of(plane, lowest_of(dtype))
+                sums[i, t, z * layout.chunk[2] + k] = sums_of(plane)
     return [
         [
-            _frame(Tally.of_histogram(histogram, lowest_of(dtype)), planes)
+            _frame(Tally.of_histogram(histogram), planes)
             for histogram, planes in zip(*movie, strict=True)
         ]
         for movie in zip(frames, sums, strict=True)

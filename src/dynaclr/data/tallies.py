@@ -13,6 +13,8 @@ from numpy.typing import DTypeLike, NDArray
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 STATISTICS = ("mean", "std", "median", "iqr", *(f"p{q}" for q in PERCENTILES), "min", "max")
+# A value, and how many pixels have it, the next larger one, and so on.
+Histogram = tuple[int, NDArray[np.int64]]
 # Neighbouring pixels are often equal. Counted into histograms of their own, they need not wait for
 # each other. Of many planes at a time that would take too much memory.
 LANES, _MOST_WITH_LANES = 4, 32
@@ -26,60 +28,110 @@ def is_counted(dtype: np.dtype) -> bool:
     return dtype.kind in "iu" and dtype.itemsize <= 2
 
 
-def lowest_of(dtype: np.dtype) -> int:
-    """Smallest value of a type that is counted: the one at the start of its histograms."""
-    return int(np.iinfo(dtype).min)
+class Histograms:
+    """How often each value was seen of pixels that `is_counted`; several histograms of one type.
+
+    Parameters
+    ----------
+    dtype : dtype
+        Of the pixels.
+    shape : int
+        There is one histogram for each place in this shape.
+    """
+
+    def __init__(self, dtype: np.dtype, *shape: int) -> None:
+        self._lowest, bits = int(np.iinfo(dtype).min), 8 * dtype.itemsize
+        # With their first bit turned over, signed numbers are in order as unsigned ones.
+        self._turn = 1 << (bits - 1) if self._lowest < 0 else 0
+        n_lanes = LANES if math.prod(shape) <= _MOST_WITH_LANES else 1
+        self._lanes = np.zeros((*shape, n_lanes, 1 << bits), np.uint32)
+
+    def add(self, place: tuple[int, ...], pixels: NDArray) -> None:
+        """Count the pixels of an array of any shape."""
+        native = pixels.astype(pixels.dtype.newbyteorder("="), copy=False).ravel(order="K")
+        values, lanes = native.view(f"u{native.itemsize}"), self._lanes[place]
+        if values.itemsize == 2:
+            whole = values.size - values.size % 4
+            turn = np.uint64(self._turn * 0x0001000100010001)
+            _count_words(values[:whole].view(np.uint64), turn, lanes)
+            values = values[whole:]
+        _count(values, values.dtype.type(self._turn), lanes)
+
+    def counts(self, place: tuple[int, ...]) -> Histogram:
+        """What was counted at a place."""
+        first, counts = _add_up(self._lanes[place])
+        return self._lowest + first, counts
 
 
-def new_lanes(dtype: np.dtype, *shape: int) -> NDArray[np.uint32]:
-    """Empty histograms for pixels of a type, some of them for each entry of `shape`."""
-    lanes = LANES if math.prod(shape) <= _MOST_WITH_LANES else 1
-    return np.zeros((*shape, lanes, 1 << (8 * dtype.itemsize)), np.uint32)
-
-
-def count_into(lanes: NDArray[np.uint32], pixels: NDArray) -> None:
-    """Add the pixels of an array of any shape to a row of `new_lanes`."""
-    native = pixels.astype(pixels.dtype.newbyteorder("="), copy=False).ravel(order="K")
-    # Negative numbers are counted where the unsigned ones of the same bits are.
-    _count(native.view(f"u{native.itemsize}"), lanes)
-
-
-def histogram_of(lanes: NDArray[np.uint32], dtype: np.dtype) -> NDArray[np.int64]:
-    """How often each value was counted, from the smallest value of the type on."""
-    histogram = np.zeros(lanes.shape[1], np.int64)
-    _add_up(lanes, histogram)
-    return np.roll(histogram, -lowest_of(dtype))
+def together(a: Histogram, b: Histogram) -> Histogram:
+    """One histogram of the pixels of two."""
+    if not len(a[1]) or not len(b[1]):
+        return a if len(a[1]) else b
+    first = min(a[0], b[0])
+    counts = np.zeros(max(low + len(counts) for low, counts in (a, b)) - first, np.int64)
+    for low, part in (a, b):
+        counts[low - first : low - first + len(part)] += part
+    return first, counts
 
 
 @numba.njit(nogil=True, cache=True)
-def _count(pixels, lanes):
-    n = lanes.shape[0]
+def _count(values, turn, lanes):
+    n, one = lanes.shape[0], np.uint32(1)
     first, second, third, fourth = lanes[0], lanes[1 % n], lanes[2 % n], lanes[3 % n]
-    end = pixels.size - pixels.size % 4
+    end = values.size - values.size % 4
     for i in range(0, end, 4):
-        first[pixels[i]] += 1
-        second[pixels[i + 1]] += 1
-        third[pixels[i + 2]] += 1
-        fourth[pixels[i + 3]] += 1
-    for i in range(end, pixels.size):
-        first[pixels[i]] += 1
+        first[values[i] ^ turn] += one
+        second[values[i + 1] ^ turn] += one
+        third[values[i + 2] ^ turn] += one
+        fourth[values[i + 3] ^ turn] += one
+    for i in range(end, values.size):
+        first[values[i] ^ turn] += one
 
 
 @numba.njit(nogil=True, cache=True)
-def _add_up(lanes, histogram):
+def _count_words(words, turn, lanes):
+    # Four pixels of 16 bits are loaded at once.
+    n, one, last = lanes.shape[0], np.uint32(1), np.uint64(0xFFFF)
+    first, second, third, fourth = lanes[0], lanes[1 % n], lanes[2 % n], lanes[3 % n]
+    for i in range(words.size):
+        word = words[i] ^ turn
+        first[word & last] += one
+        second[(word >> np.uint64(16)) & last] += one
+        third[(word >> np.uint64(32)) & last] += one
+        fourth[word >> np.uint64(48)] += one
+
+
+@numba.njit(nogil=True, cache=True)
+def _add_up(lanes):
+    # Cameras seldom use all of their range: what was never seen is left out.
+    first, stop = lanes.shape[1], 0
     for lane in range(lanes.shape[0]):
-        for value in range(lanes.shape[1]):
-            histogram[value] += lanes[lane, value]
+        begin, end = 0, lanes.shape[1]
+        while end > stop and lanes[lane, end - 1] == 0:
+            end -= 1
+        stop = end
+        while begin < min(first, stop) and lanes[lane, begin] == 0:
+            begin += 1
+        first = min(first, begin)
+    counts = np.zeros(stop - first, np.int64)
+    for lane in range(lanes.shape[0]):
+        for place in range(counts.size):
+            counts[place] += lanes[lane, first + place]
+    return first, counts
+
+
+def sums_of(histogram: Histogram) -> tuple[int, float, float]:
+    """Number of pixels in a histogram, their sum and the sum of their squares."""
+    return _sums(histogram[1], histogram[0])
 
 
 @numba.njit(nogil=True, cache=True)
-def sums_of(histogram, lowest):
-    """Number of pixels in a histogram, their sum and the sum of their squares."""
+def _sums(counts, first):
     n, total, squares = 0, 0.0, 0.0
-    for place in range(histogram.size):
-        count = histogram[place]
+    for place in range(counts.size):
+        count = counts[place]
         if count:
-            value = float(place + lowest)
+            value = float(place + first)
             n += count
             total += count * value
             squares += count * value * value
@@ -195,19 +247,20 @@ class Tally:
     def of(cls, pixels: NDArray) -> Tally:
         """Count the pixels of an array of any shape."""
         if is_counted(pixels.dtype):
-            lanes = new_lanes(pixels.dtype)
-            count_into(lanes, pixels)
-            return cls.of_histogram(histogram_of(lanes, pixels.dtype), lowest_of(pixels.dtype))
+            histograms = Histograms(pixels.dtype, 1)
+            histograms.add((0,), pixels)
+            return cls.of_histogram(histograms.counts((0,)))
         finite = np.empty(pixels.size, kept_as(pixels.dtype))
         sums = take_finite(pixels, finite)
         return cls.of_finite(finite[: sums[0]], pixels.size - sums[0], *sums[1:])
 
     @classmethod
-    def of_histogram(cls, histogram: NDArray[np.int64], lowest: int = 0) -> Tally:
-        """Tally of pixels of which `histogram[i]` have the value ``lowest + i``."""
-        places = _places_of(histogram)
-        n, total, total_of_squares = sums_of(histogram, lowest)
-        return cls(places + lowest, histogram[places], n, 0, total, total_of_squares)
+    def of_histogram(cls, histogram: Histogram) -> Tally:
+        """Tally of pixels that were counted."""
+        first, counts = histogram
+        places = _places_of(counts)
+        n, total, total_of_squares = sums_of(histogram)
+        return cls(places + first, counts[places], n, 0, total, total_of_squares)
 
     @classmethod
     def of_finite(cls, pixels: NDArray, n_nan: int, total: float, total_of_squares: float) -> Tally:

@@ -54,7 +54,7 @@ def embed(
     experiment_dir: Path,
     out: Path,
     untrained_out: Path | None = None,
-    batch_size: int = 512,
+    batch_size: int = 256,
     threads: int = 2,
     device: str = "auto",
 ) -> None:
@@ -187,7 +187,7 @@ def embed_baselines(
     out: Path,
     pixels: Path | None = None,
     pixels_out: Path | None = None,
-    batch_size: int = 512,
+    batch_size: int = 256,
 ) -> None:
     """Write baselines without a network in the form of embeddings.
 

@@ -21,7 +21,7 @@ from dynaclr.data.statistics import (
     count_frames,
     statistics_table,
 )
-from dynaclr.data.tallies import Pool, count_into, histogram_of, new_lanes
+from dynaclr.data.tallies import Histograms, Pool
 from dynaclr.experiments import ExperimentConfig, Plate, Position, UserError
 from dynaclr.experiments.plate import Level
 from dynaclr.experiments.plate_writing import PlateLayout, new_plate
@@ -233,15 +233,16 @@ def test_pools_hold_few_of_many_frames():
 
 
 def test_many_planes_at_a_time_share_no_lanes():
-    few, many = (new_lanes(np.dtype("u2"), 2, n, 4) for n in (2, 100))
-    assert few.nbytes == 16 * 4 * (1 << 18)
-    assert many.nbytes == 800 * (1 << 18), "a histogram a plane"
+    few, many = (Histograms(np.dtype("u2"), 2, n, 4) for n in (2, 100))
+    assert few._lanes.nbytes == 16 * 4 * (1 << 18)
+    assert many._lanes.nbytes == 800 * (1 << 18), "a histogram a plane"
     pixels = np.random.default_rng(0).integers(0, 1 << 16, 1001, dtype=np.uint16)
-    for lanes in (few[0, 0, 0], many[0, 0, 0]):
-        count_into(lanes, pixels)
-        np.testing.assert_array_equal(
-            histogram_of(lanes, pixels.dtype), np.bincount(pixels, minlength=1 << 16)
-        )
+    for histograms in (few, many):
+        histograms.add((0, 1, 0), pixels)
+        first, counts = histograms.counts((0, 1, 0))
+        assert first == pixels.min()
+        np.testing.assert_array_equal(counts, np.bincount(pixels)[first:])
+        assert len(histograms.counts((0, 0, 0))[1]) == 0
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
