@@ -324,7 +324,7 @@ def run_case(case: Case, rounds: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         setup = Setup(case, Path(folder))
         plates, store = from_plates(setup, rounds), from_store(setup, rounds)
-        whole = passes(setup, 2)
+        whole = passes(setup, 6 if case.depth == 1 else 2)
     patches = 2 * ANCHORS
     return {
         "patches/s from plates": patches / plates["ours"],
