@@ -104,15 +104,18 @@ def _count_words(words, turn, lanes):
 @numba.njit(nogil=True, cache=True)
 def _add_up(lanes):
     # Cameras seldom use all of their range: what was never seen is left out.
-    first, stop = lanes.shape[1], 0
-    for lane in range(lanes.shape[0]):
-        begin, end = 0, lanes.shape[1]
-        while end > stop and lanes[lane, end - 1] == 0:
+    # Two numbers of 32 bits are looked at together.
+    pairs = lanes.view(np.uint64)
+    first, stop = pairs.shape[1], 0
+    for lane in range(pairs.shape[0]):
+        begin, end = 0, pairs.shape[1]
+        while end > stop and pairs[lane, end - 1] == 0:
             end -= 1
         stop = end
-        while begin < min(first, stop) and lanes[lane, begin] == 0:
+        while begin < min(first, stop) and pairs[lane, begin] == 0:
             begin += 1
         first = min(first, begin)
+    first, stop = 2 * min(first, stop), 2 * stop
     counts = np.zeros(stop - first, np.int64)
     for lane in range(lanes.shape[0]):
         for place in range(counts.size):

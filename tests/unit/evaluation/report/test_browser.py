@@ -38,11 +38,16 @@ def hover_a_cell(browser):
     actions.perform()
 
 
+def center(browser, shown):
+    """Scroll it to the middle of the window, at once: the page itself glides there."""
+    browser.execute_script(
+        "arguments[0].scrollIntoView({behavior: 'instant', block: 'center'})", shown
+    )
+
+
 def click(browser, button):
     """Click in the middle of the window, where no heading that stays in place covers it."""
-    browser.execute_script(
-        "arguments[0].scrollIntoView({behavior: 'instant', block: 'center'})", button
-    )
+    center(browser, button)
     button.click()
 
 
@@ -72,8 +77,9 @@ def test_pointing_at_a_cell_shows_it_with_its_track_and_hour(browser):
 
 
 def test_selecting_tells_what_was_selected(browser):
-    element(browser, "#explorer-lasso").click()
+    click(browser, element(browser, "#explorer-lasso"))
     stage = element(browser, "#explorer-stage")
+    center(browser, stage)
     width, height = stage.size["width"], stage.size["height"]
     drag = ActionChains(browser).move_to_element_with_offset(
         stage, -width // 2 + 5, -height // 2 + 5
@@ -82,7 +88,7 @@ def test_selecting_tells_what_was_selected(browser):
     for x, y in ((width - 10, 0), (0, height - 10), (10 - width, 0)):
         drag = drag.move_by_offset(x, y)
     drag.release().perform()
-    element(browser, "#explorer-move").click()
+    click(browser, element(browser, "#explorer-move"))
     n_cells = browser.execute_async_script("explorerReady.then((e) => arguments[0](e.cells.n))")
     heading = element(browser, "#explorer-side h3").text
     assert heading.endswith("cells selected")
@@ -125,6 +131,20 @@ def test_colours_change_the_picture_and_hidden_ones_leave_it(browser):
     whole = browser.execute_script(pixels)
     click(browser, element(browser, "#explorer-legend button"))
     assert 0 < browser.execute_script(pixels) < whole
+
+
+def test_lineages_are_drawn_with_their_axes_and_hours(browser):
+    maps = element(browser, "#explorer-map")
+    for option in maps.find_elements(By.TAG_NAME, "option"):
+        option.click()
+        shown = browser.execute_script("return explorerReady.then((e) => e.map.labels)")
+        cards = browser.find_elements(By.CSS_SELECTOR, "#lineage-cards .card")
+        assert cards
+        for card in cards:
+            told = card.find_element(By.CSS_SELECTOR, ".axes").get_attribute("textContent")
+            assert told.startswith(f"{shown[0]} →   {shown[1]} ↑   dark: ")
+            assert told.endswith(" h")
+            assert card.find_elements(By.CSS_SELECTOR, ".strip img")
 
 
 def test_tables_sort_in_both_directions(browser):

@@ -59,14 +59,21 @@ explorerReady.then((explorer) => {
     heading.textContent = `${told("experiment")}, ${told("condition")}, track ${cells.track[first]}`;
     const note = document.createElement("p");
     note.className = "muted";
-    const from = Math.min(...hours).toFixed(1);
-    note.textContent = `n = ${rows.length} cells of ${branches.length} ${branches.length > 1 ? "tracks" : "track"} over the map, ${from} to ${Math.max(...hours).toFixed(1)} h`;
+    const [from, to] = [Math.min(...hours), Math.max(...hours)].map((hour) => hour.toFixed(1));
+    note.textContent = `n = ${rows.length} cells of ${branches.length} ${branches.length > 1 ? "tracks" : "track"}, ${from} to ${to} h`;
     const canvas = document.createElement("canvas");
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", `Way of the lineage over the map: ${heading.textContent}`);
+    const axes = document.createElement("p");
+    axes.className = "muted axes";
     const strips = branches.flatMap((branch) => explorer.strip(branch, -1, 6));
-    made.append(heading, note, canvas, ...strips);
-    return { made, draw: () => drawWay(canvas, branches) };
+    made.append(heading, note, canvas, axes, ...strips);
+    const draw = () => {
+      const [across, up] = explorer.map.labels;
+      axes.textContent = `${across} →   ${up} ↑   dark: ${from} h, bright: ${to} h`;
+      drawWay(canvas, branches);
+    };
+    return { made, draw };
   };
 
   let shown = [];
