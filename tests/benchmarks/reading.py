@@ -324,6 +324,7 @@ def run_case(case: Case, rounds: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         setup = Setup(case, Path(folder))
         plates, store = from_plates(setup, rounds), from_store(setup, rounds)
+        # Passes over flat plates are short, and two of them differed by a tenth.
         whole = passes(setup, 6 if case.depth == 1 else 2)
     patches = 2 * ANCHORS
     return {

@@ -146,6 +146,11 @@ class _Groups:
         self._cache = cache
         self._lock = threading.Lock()
 
+    def stop(self) -> None:
+        """Leave no group to threads that ask for another one."""
+        with self._lock:
+            self._groups = enumerate([])
+
     def __iter__(self) -> Iterator[tuple[int, range, dict[int, _Chunk | None]]]:
         while True:
             with self._lock:
@@ -209,6 +214,8 @@ class ChunkReader:
         self._decoders = [None if c.is_blosc or c.is_raw else c.decoders() for c in self.layouts]
         self._is_blosc = [layout.is_blosc for layout in self.layouts]
         self._is_raw = np.array([layout.is_raw for layout in self.layouts], bool)
+        # What may go wrong when the compiled loop is loaded is not to be taken for damage of a chunk.
+        needed_blocks(np.empty((0, 20), np.int64), (1,) * 5, 1, 1, 1)
 
     def __getstate__(self) -> dict[str, Any]:
         own = ("_owner", "_files", "_cache", "_pool", "_count", "_decoders", "_is_blosc", "_is_raw")
@@ -235,28 +242,38 @@ class ChunkReader:
         ----------
         boxes : Boxes
         out : NDArray, shape (B, C, Z, Y, X)
-            Of any type; what no box covers stays as it is.
+            Of any type, and large enough; what no box covers stays as it is.
 
         Returns
         -------
         list of Fault
             Chunks that cannot be read; their places in `out` stay as they are.
+
+        Raises
+        ------
+        IndexError
+            When a box reaches beyond `out`.
         """
         if self._owner != os.getpid():
             self._start_afresh()
         if not len(boxes):
             return []
         plan = self._plan(boxes)
+        if plan.corners[:, :5].min() < 0 or (plan.corners[:, 5:10] > out.shape).any():
+            raise IndexError(f"boxes reach beyond the output of shape {out.shape}")
         threads = self._threads()
         n_groups = min(len(plan.number), threads * _GROUPS_PER_THREAD)
         bounds = np.linspace(0, len(plan.number), n_groups + 1).astype(int)
         groups = [range(a, b) for a, b in itertools.pairwise(bounds.tolist())]
-        waiting = _Groups(plan, groups, self._cache)
-        if threads == 1:
-            self._copy(waiting, out)
-        else:
-            list(self._pool.map(lambda _: self._copy(waiting, out), range(threads)))
-        return [fault for number in sorted(waiting.faults) for fault in waiting.faults[number]]
+        left = _Groups(plan, groups, self._cache)
+        try:
+            if threads == 1:
+                self._copy(left, out)
+            else:
+                list(self._pool.map(lambda _: self._copy(left, out), range(threads)))
+        finally:
+            left.stop()
+        return [fault for number in sorted(left.faults) for fault in left.faults[number]]
 
     def whole(self, array: int, index: tuple[int, ...]) -> NDArray[Any]:
         """Decode a whole chunk, to its full extent also where the array ends before.
@@ -329,14 +346,19 @@ class ChunkReader:
         place -= np.repeat(first, np.diff(np.append(first, len(number))))
         return np.flatnonzero((place == 0) | (raw & (place % share == 0)))
 
-    def _copy(self, waiting: _Groups, out: NDArray[Any]) -> None:
+    def _copy(self, left: _Groups, out: NDArray[Any]) -> None:
         """Decode groups of chunks and copy their pieces until none is left."""
-        for number, group, kept in waiting:
-            waiting.faults[number] = self._copy_group(waiting.plan, group, kept, out)
+        try:
+            for number, group, kept in left:
+                left.faults[number] = self._copy_group(left.plan, group, kept, out)
+        except BaseException:
+            left.stop()
+            raise
 
     def _copy_group(
         self, plan: _Plan, group: range, kept: dict[int, _Chunk | None], out: NDArray[Any]
     ) -> list[Fault]:
+        """Decode one group's chunks and copy their pieces; tell those that cannot be read."""
         faults = []
         bounds = plan.first[group.start : group.stop + 1].tolist()
         numbers, arrays = plan.number[group.start : group.stop], plan.array[group.start :]
@@ -345,7 +367,7 @@ class ChunkReader:
             pieces = plan.corners[own]
             array, index = int(arrays[u]), tuple(plan.index[group.start + u].tolist())
             try:
-                chunk = self._chunk_of(kept[number], array, index, pieces)
+                chunk = self._chunk_of(kept.pop(number, None), array, index, pieces)
             except UNREADABLE as error:
                 place = np.array(index) * self._chunk[self.layout_of[array]] + pieces[0, 10:15]
                 place, reason = tuple(place.tolist()), reason_of(error)

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from dynaclr.data.compiled import compiled
 
 
 def copy_pieces(pixels: NDArray[Any], pieces: NDArray[np.int64], out: NDArray[Any]) -> None:
     """Copy pieces of a chunk to their places.
+
+    They must lie inside both arrays: the compiled loop does not look.
 
     Parameters
     ----------
@@ -31,6 +34,7 @@ def copy_pieces(pixels: NDArray[Any], pieces: NDArray[np.int64], out: NDArray[An
         item = out.itemsize
         _copy_bytes(_bytes_of(pixels), pixels.shape, _bytes_of(out), out.shape, pieces, item)
         return
+    # Other types, byte orders and layouts are for NumPy, which holds the lock meanwhile.
     for b, c, z, y, x, _, c1, z1, y1, x1, t, k, i, j, l, _, k1, i1, j1, l1 in pieces.tolist():  # noqa: E741
         out[b, c:c1, z:z1, y:y1, x:x1] = pixels[t, k:k1, i:i1, j:j1, l:l1]
 
@@ -59,7 +63,7 @@ def _bytes_of(array: NDArray[Any]) -> NDArray[np.uint8]:
     return array.reshape(-1).view(np.uint8)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _copy_bytes(source, source_shape, out, out_shape, pieces, item):
     _, n_k, n_i, n_j, n_l = source_shape
     _, n_c, n_z, n_y, n_x = out_shape
@@ -77,12 +81,12 @@ def _copy_bytes(source, source_shape, out, out_shape, pieces, item):
                 target = ((plane * n_y + piece[3]) * n_x + piece[4]) * item
                 for run in range(runs):
                     first, place = begin + run * n_l * item, target + run * n_x * item
-                    taken, given = source[first : first + length], out[place : place + length]
+                    row, target_row = source[first : first + length], out[place : place + length]
                     for byte in range(length):
-                        given[byte] = taken[byte]
+                        target_row[byte] = row[byte]
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _mark(pieces, shape, item, block_bytes, needed):
     _, n_c, n_z, n_y, n_x = shape
     for piece in pieces:

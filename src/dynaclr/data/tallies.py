@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-import numba
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from dynaclr.data.compiled import compiled
+
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 STATISTICS = ("mean", "std", "median", "iqr", *(f"p{q}" for q in PERCENTILES), "min", "max")
-# A value, and how many pixels have it, the next larger one, and so on.
+# The smallest value counted or one below it, and how many pixels have that value and each above it.
 Histogram = tuple[int, NDArray[np.int64]]
 # Neighbouring pixels are often equal. Counted into histograms of their own, they need not wait for
 # each other. Of many planes at a time that would take too much memory.
@@ -29,20 +30,20 @@ def is_counted(dtype: np.dtype) -> bool:
 
 
 class Histograms:
-    """How often each value was seen of pixels that `is_counted`; several histograms of one type.
+    """Histograms of whole numbers of 8 or 16 bits, one for each place in a shape.
 
     Parameters
     ----------
     dtype : dtype
         Of the pixels.
     shape : int
-        There is one histogram for each place in this shape.
+        Extent along each axis.
     """
 
     def __init__(self, dtype: np.dtype, *shape: int) -> None:
         self._lowest, bits = int(np.iinfo(dtype).min), 8 * dtype.itemsize
-        # With their first bit turned over, signed numbers are in order as unsigned ones.
-        self._turn = 1 << (bits - 1) if self._lowest < 0 else 0
+        # With the sign bit flipped, signed numbers are in order as unsigned ones.
+        self._flip = 1 << (bits - 1) if self._lowest < 0 else 0
         n_lanes = LANES if math.prod(shape) <= _MOST_WITH_LANES else 1
         self._lanes = np.zeros((*shape, n_lanes, 1 << bits), np.uint32)
 
@@ -52,10 +53,10 @@ class Histograms:
         values, lanes = native.view(f"u{native.itemsize}"), self._lanes[place]
         if values.itemsize == 2:
             whole = values.size - values.size % 4
-            turn = np.uint64(self._turn * 0x0001000100010001)
-            _count_words(values[:whole].view(np.uint64), turn, lanes)
+            flip = np.uint64(self._flip * 0x0001000100010001)
+            _count_words(values[:whole].view(np.uint64), flip, lanes)
             values = values[whole:]
-        _count(values, values.dtype.type(self._turn), lanes)
+        _count(values, values.dtype.type(self._flip), lanes)
 
     def counts(self, place: tuple[int, ...]) -> Histogram:
         """What was counted at a place."""
@@ -74,34 +75,34 @@ def together(a: Histogram, b: Histogram) -> Histogram:
     return first, counts
 
 
-@numba.njit(nogil=True, cache=True)
-def _count(values, turn, lanes):
+@compiled
+def _count(values, flip, lanes):
     n, one = lanes.shape[0], np.uint32(1)
     first, second, third, fourth = lanes[0], lanes[1 % n], lanes[2 % n], lanes[3 % n]
     end = values.size - values.size % 4
     for i in range(0, end, 4):
-        first[values[i] ^ turn] += one
-        second[values[i + 1] ^ turn] += one
-        third[values[i + 2] ^ turn] += one
-        fourth[values[i + 3] ^ turn] += one
+        first[values[i] ^ flip] += one
+        second[values[i + 1] ^ flip] += one
+        third[values[i + 2] ^ flip] += one
+        fourth[values[i + 3] ^ flip] += one
     for i in range(end, values.size):
-        first[values[i] ^ turn] += one
+        first[values[i] ^ flip] += one
 
 
-@numba.njit(nogil=True, cache=True)
-def _count_words(words, turn, lanes):
+@compiled
+def _count_words(words, flip, lanes):
     # Four pixels of 16 bits are loaded at once.
     n, one, last = lanes.shape[0], np.uint32(1), np.uint64(0xFFFF)
     first, second, third, fourth = lanes[0], lanes[1 % n], lanes[2 % n], lanes[3 % n]
     for i in range(words.size):
-        word = words[i] ^ turn
+        word = words[i] ^ flip
         first[word & last] += one
         second[(word >> np.uint64(16)) & last] += one
         third[(word >> np.uint64(32)) & last] += one
         fourth[word >> np.uint64(48)] += one
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _add_up(lanes):
     # Cameras seldom use all of their range: what was never seen is left out.
     # Two numbers of 32 bits are looked at together.
@@ -128,7 +129,7 @@ def sums_of(histogram: Histogram) -> tuple[int, float, float]:
     return _sums(histogram[1], histogram[0])
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _sums(counts, first):
     n, total, squares = 0, 0.0, 0.0
     for place in range(counts.size):
@@ -141,7 +142,7 @@ def _sums(counts, first):
     return n, total, squares
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _places_of(histogram):
     places, n = np.empty(histogram.size, np.int64), 0
     for place in range(histogram.size):
@@ -176,7 +177,7 @@ def take_finite(pixels: NDArray, out: NDArray) -> tuple[int, float, float]:
     return _take_finite(pixels.astype(out.dtype, copy=False).ravel(order="K"), out)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _take_finite(pixels, out):
     n, total, squares = 0, 0.0, 0.0
     for i in range(pixels.size):
@@ -197,7 +198,7 @@ def _ascending(pixels: NDArray) -> NDArray:
     return _radix_sorted(pixels.view(np.uint32), np.empty(pixels.size, np.uint32)).view(np.float32)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _radix_sorted(bits, spare):
     # Bits of numbers order as the numbers do once those of negative ones are inverted and the sign
     # of the others is set. Three passes over 11 bits each, the lowest first.

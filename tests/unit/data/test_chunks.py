@@ -26,7 +26,7 @@ from zarr.codecs import (
 )
 
 from dynaclr.data.blosc import BloscBlocks
-from dynaclr.data.chunks import Boxes, ChunkReader
+from dynaclr.data.chunks import Boxes, ChunkReader, _Groups
 from dynaclr.data.files import ChunkFiles
 from dynaclr.data.layout import layout_of
 from dynaclr.experiments import UserError
@@ -394,6 +394,41 @@ def test_a_chunk_stays_until_a_thread_that_is_held_up_comes_to_it(tmp_path, monk
     monkeypatch.setattr(ChunkReader, "_copy_group", first_comes_last)
     read([0, 1, 2])
     assert [index[2] for _, index in opened] == [0, 1, 2]
+
+
+def test_no_thread_goes_on_after_an_error_of_another(tmp_path, monkeypatch):
+    make(tmp_path / "a", ARRAYS["v2-zstd"])
+    begun, both, stopped = [], threading.Barrier(2, timeout=20), threading.Event()
+    stop = _Groups.stop
+
+    def failing(self, plan, group, *rest):
+        begun.append(group)
+        both.wait()
+        if group.start == 0:
+            raise MemoryError
+        assert stopped.wait(timeout=20)
+        return []
+
+    def stopping(self):
+        stop(self)
+        stopped.set()
+
+    monkeypatch.setattr(ChunkReader, "_copy_group", failing)
+    monkeypatch.setattr(_Groups, "stop", stopping)
+    start = np.array([[t, 0, z, 0, 0] for t in (0, 2) for z in range(3)])
+    target = np.array([[number, 0, 0, 0, 0] for number in range(6)])
+    boxes = Boxes(np.zeros(6, int), start, start + 1, target)
+    with pytest.raises(MemoryError):
+        reader_of(tmp_path / "a").read(boxes, np.zeros((6, 1, 1, 1, 1), np.uint16))
+    assert len(begun) == 2, "of six"
+
+
+def test_boxes_beyond_the_output_are_refused(tmp_path):
+    make(tmp_path / "a", ARRAYS["v2-raw"])
+    start = np.zeros((1, 5), np.int64)
+    boxes = Boxes(np.zeros(1, int), start, np.array([[1, 1, 1, 5, 4]]), start)
+    with pytest.raises(IndexError, match="beyond the output"):
+        reader_of(tmp_path / "a").read(boxes, np.zeros((1, 1, 1, 4, 4), np.uint8))
 
 
 def read_all(reader: ChunkReader) -> np.ndarray:
