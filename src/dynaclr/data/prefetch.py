@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import torch
-from lightning.fabric.utilities import move_data_to_device
-from lightning.fabric.utilities.apply_func import apply_to_collection
 from torch import Tensor
 
 from dynaclr.data.dataset import Batch
@@ -30,6 +28,10 @@ def copied_ahead(batches: Iterable[Batch], device: torch.device) -> Iterator[Bat
     if device.type != "cuda":
         yield from batches
         return
+    # Each worker of a loader imports this module, and needs none of what Lightning brings along.
+    from lightning.fabric.utilities import move_data_to_device
+    from lightning.fabric.utilities.apply_func import apply_to_collection
+
     copying = torch.cuda.Stream(device)
 
     def copy(batch: Batch) -> tuple[Batch, torch.cuda.Event]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 # Megabytes that the interpreter, its libraries and Snakemake around it need.
 BASE_MB = 2000
 # Megabytes of a training process, and of one that loads for it, beside their caches.
-_TRAINING_MB, _LOADER_MB = 1000, 350
+_TRAINING_MB, _LOADER_MB = 1000, 300
 # Batches that wait to be used, and chunks being decoded, take about as much as the cache.
 _CACHES = 2
 # Loaders of training and of validation stay, each with its processes.
