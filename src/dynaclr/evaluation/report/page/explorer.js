@@ -49,6 +49,7 @@ class Cells {
     this.maps = facts.maps.map(({ title, axes }) => ({
       title,
       labels: axes.map((axis) => axis.label),
+      heading: `${axes[0].label} →   ${axes[1].label} ↑`,
       x: array(axes[0].steps),
       y: array(axes[1].steps),
     }));
@@ -208,7 +209,7 @@ class Explorer {
   chooseMap() {
     this.map = this.cells.maps[this.part.map.value];
     this.places = new PlaceIndex(this.map);
-    this.part.axes.textContent = `${this.map.labels[0]} →   ${this.map.labels[1]} ↑   n = ${this.cells.n.toLocaleString("en")}`;
+    this.part.axes.textContent = `${this.map.heading}   n = ${this.cells.n.toLocaleString("en")}`;
     this.reset();
     document.dispatchEvent(new Event("mapchange"));
   }

@@ -69,8 +69,7 @@ explorerReady.then((explorer) => {
     const strips = branches.flatMap((branch) => explorer.strip(branch, -1, 6));
     made.append(heading, note, canvas, axes, ...strips);
     const draw = () => {
-      const [across, up] = explorer.map.labels;
-      axes.textContent = `${across} →   ${up} ↑   dark: ${from} h, bright: ${to} h`;
+      axes.textContent = `${explorer.map.heading}   dark: ${from} h, bright: ${to} h`;
       drawWay(canvas, branches);
     };
     return { made, draw };
