@@ -106,8 +106,11 @@ def _mean_and_deviation(x_BCYX: Tensor) -> Tensor:
     """Mean and standard deviation over the image, shape (B, 2C)."""
     # Float32: variances of half-precision activations overflow. The floor keeps the gradient of
     # the root finite where a channel is constant.
-    variance, mean = torch.var_mean(x_BCYX.float(), dim=(2, 3), correction=0)
-    return torch.cat((mean, (variance + 1e-5).sqrt()), dim=1)
+    # Two passes: on a CPU, channels last, they take half the time of torch.var_mean.
+    x_BCYX = x_BCYX.float()
+    mean_BC11 = x_BCYX.mean(dim=(2, 3), keepdim=True)
+    variance = (x_BCYX - mean_BC11).square().mean(dim=(2, 3))
+    return torch.cat((mean_BC11.flatten(1), (variance + 1e-5).sqrt()), dim=1)
 
 
 class _ResidualBlock(nn.Module):
