@@ -164,6 +164,16 @@ class ExperimentConfig(ConfigModel):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _somebody_is_infected(self) -> ExperimentConfig:
+        infected = set(self.simulation.infected_conditions) if self.simulation else set()
+        if infected and not infected & set(self.condition_wells):
+            raise ValueError(
+                f"simulation.infected_conditions: none of {sorted(infected)} is in "
+                "condition_wells; name a condition of the entry, or give an empty list"
+            )
+        return self
+
     @property
     def patch_store(self) -> PatchStoreConfig | None:
         """How patches are stored; None when they are not."""

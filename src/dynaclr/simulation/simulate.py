@@ -110,13 +110,6 @@ def _checked(entry: ExperimentConfig) -> SimulationConfig:
         if marker not in MARKERS:
             known = ", ".join(MARKERS)
             problems.add(f"{where}: channels", f"marker {marker!r} cannot be drawn", f"Use {known}")
-    infected = set(entry.simulation.infected_conditions)
-    if infected and not infected & set(entry.condition_wells):
-        problems.add(
-            f"{where}: simulation.infected_conditions",
-            f"none of {sorted(infected)} is in condition_wells",
-            "Name a condition of the entry, or give an empty list",
-        )
     problems.raise_if_any()
     return entry.simulation
 

@@ -253,13 +253,20 @@ def test_provenance_says_what_was_made(made):
     [
         ({"pixel_size_um": None}, "pixel_size_um: missing"),
         ({"channels": [{"name": "a", "marker": "actin"}]}, "marker 'actin' cannot be drawn"),
-        ({"condition_wells": {"Infected": ["A/1"]}}, "is in condition_wells"),
     ],
 )
 def test_entries_that_cannot_be_simulated_are_told(tmp_path, changes, message):
     with pytest.raises(UserError, match=message):
         simulate(entry_at(tmp_path, **changes))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_entry_that_infects_nobody_must_say_so(tmp_path):
+    wells = {"condition_wells": {"mock": ["A/1"]}}
+    with pytest.raises(ValueError, match=r"none of \['infected'\] is in condition_wells"):
+        entry_at(tmp_path, **wells)
+    healthy = entry_at(tmp_path, **wells, simulation={"infected_conditions": []})
+    assert healthy.simulation.infected_conditions == ()
 
 
 def test_an_entry_of_real_data_is_refused(tmp_path):
