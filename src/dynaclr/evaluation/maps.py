@@ -15,6 +15,7 @@ import numpy as np
 
 from dynaclr.evaluation.projection import principal_components, standardize, umap_coordinates
 from dynaclr.evaluation.stores import Cohort, key_of
+from dynaclr.evaluation.tasks import group_codes
 from dynaclr.evaluation.variants import (
     Variant,
     first_of_each_kind,
@@ -42,7 +43,7 @@ def lay_out(
 
     The first variant of each kind but components of pixels gets principal components and UMAP; the
     first one of all also PHATE where the package ``phate`` is installed. Features are standardized,
-    so that distances do not depend on their units.
+    so that distances do not depend on their units. UMAP looks for neighbours in other lineages.
 
     Parameters
     ----------
@@ -63,13 +64,16 @@ def lay_out(
         others; ``uns["dynaclr"]``, JSON, says which variant and axes they show.
     """
     rows = _shown_rows(cohort, max_cells)
+    lineages = group_codes(cohort.obs, "lineage")[rows]
     first, *others = first_of_each_kind(uncorrected(ordered_variants(cohort.features)))
     store = _store(cohort, first, rows, classes)
     maps: list[dict[str, Any]] = []
     # Components of pixels look like raw intensity; a map more costs seconds.
     for variant in (first, *(other for other in others if other.kind != "pixels")):
         features = standardize(cohort.features[variant.name][rows])
-        for method, coordinates, axes in _layouts(features, seed, with_phate=variant == first):
+        for method, coordinates, axes in _layouts(
+            features, lineages, seed, with_phate=variant == first
+        ):
             key = f"X_{method}" if variant == first else f"X_{method}_{variant.kind}"
             store.obsm[key] = coordinates.astype(np.float32)
             maps.append({"key": key, "variant": variant.name, "method": method, "axes": axes})
@@ -117,7 +121,7 @@ def _store(
 
 
 def _layouts(
-    features: np.ndarray, seed: int, with_phate: bool
+    features: np.ndarray, lineages: np.ndarray, seed: int, with_phate: bool
 ) -> Iterator[tuple[str, np.ndarray, list[str]]]:
     """Name, coordinates and axis labels of each layout."""
     logger.info("maps of %d cells", len(features))
@@ -129,7 +133,8 @@ def _layouts(
     # UMAP and PHATE say little of fewer cells, and need some to find neighbours.
     if len(features) < _MIN_FOR_NEIGHBOURS:
         return
-    yield "umap", umap_coordinates(features, seed), ["UMAP 1 (no unit)", "UMAP 2 (no unit)"]
+    axes = ["UMAP 1 (no unit)", "UMAP 2 (no unit)"]
+    yield "umap", umap_coordinates(features, seed, lineages), axes
     if with_phate and importlib.util.find_spec("phate"):
         axes = ["PHATE 1 (no unit)", "PHATE 2 (no unit)"]
         yield "phate", _phate_coordinates(features, seed), axes

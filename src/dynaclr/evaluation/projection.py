@@ -8,6 +8,9 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
+# Rows whose neighbours are looked for together: of a large lineage there are thousands to look at.
+_ROWS_AT_A_TIME = 1024
+
 
 def balanced_subsample(experiments: np.ndarray, max_rows: int, seed: int) -> np.ndarray:
     """Positions of at most `max_rows` rows, as many of each experiment where it has them.
@@ -86,16 +89,23 @@ def principal_components(
     return coordinates, explained
 
 
-def umap_coordinates(features: np.ndarray, seed: int, n_neighbors: int = 15) -> np.ndarray:
+def umap_coordinates(
+    features: np.ndarray, seed: int, lineages: np.ndarray | None = None, n_neighbors: int = 15
+) -> np.ndarray:
     """Two UMAP coordinates, the same for the same seed.
 
-    McInnes, Healy and Melville (2018), arXiv 1802.03426; umap-learn with exact neighbours.
+    McInnes, Healy and Melville (2018), arXiv 1802.03426; umap-learn with exact neighbours. A cell's
+    nearest neighbours are itself a frame earlier and later, so that UMAP would lay out threads, one
+    a lineage; given the lineages, it is held together by its nearest neighbours in others.
 
     Parameters
     ----------
     features : numpy.ndarray
         Shape (n, d), no NaN, n at least 10.
     seed : int
+    lineages : numpy.ndarray, optional
+        Lineage codes, shape (n,). Of no effect where one lineage holds too much of the cells: see
+        `neighbours_in_others`.
     n_neighbors : int
 
     Returns
@@ -106,9 +116,10 @@ def umap_coordinates(features: np.ndarray, seed: int, n_neighbors: int = 15) -> 
     import umap
 
     n_neighbors = min(n_neighbors, len(features) - 1)
+    if lineages is None:
+        lineages = np.arange(len(features))
     # Left to itself umap-learn computes all distances of a small set in a Python loop.
-    finder = NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute").fit(features)
-    distances, neighbours = finder.kneighbors(features)
+    neighbours, distances = neighbours_in_others(features, lineages, n_neighbors)
     model = umap.UMAP(
         n_neighbors=n_neighbors,
         n_epochs=200,
@@ -120,3 +131,44 @@ def umap_coordinates(features: np.ndarray, seed: int, n_neighbors: int = 15) -> 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*knn_search_index.*", category=UserWarning)
         return model.fit_transform(features).astype(np.float64)
+
+
+def neighbours_in_others(
+    features: np.ndarray, lineages: np.ndarray, n_neighbors: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each row, and its nearest rows that are of another lineage.
+
+    Parameters
+    ----------
+    features : numpy.ndarray
+        Shape (n, d), no NaN.
+    lineages : numpy.ndarray
+        Shape (n,). Where one of them holds more than a tenth of the rows, neighbours of the own
+        lineage count like any.
+    n_neighbors : int
+        The row itself counts as one.
+
+    Returns
+    -------
+    neighbours : numpy.ndarray
+        Row numbers, int64, shape (n, n_neighbors): the row itself, then the nearest first.
+    distances : numpy.ndarray
+        Euclidean, float64, shape (n, n_neighbors).
+    """
+    largest = int(np.unique(lineages, return_counts=True)[1].max())
+    if largest > max(1, len(features) // 10):
+        lineages, largest = np.arange(len(features)), 1
+    n_looked_at = min(len(features), n_neighbors + largest - 1)
+    finder = NearestNeighbors(n_neighbors=n_looked_at, algorithm="brute").fit(features)
+    parts = []
+    for first in range(0, len(features), _ROWS_AT_A_TIME):
+        rows = np.arange(first, min(first + _ROWS_AT_A_TIME, len(features)))[:, None]
+        distances, found = finder.kneighbors(features[rows[:, 0]])
+        # Stable, so that those of other lineages come first and stay in their order.
+        order = np.argsort(lineages[found] == lineages[rows], axis=1, kind="stable")
+        nearest = order[:, : n_neighbors - 1]
+        own = rows, np.zeros(rows.shape)
+        others = (np.take_along_axis(of, nearest, 1) for of in (found, distances))
+        parts.append([np.hstack(pair) for pair in zip(own, others, strict=True)])
+    neighbours, distances = map(np.concatenate, zip(*parts, strict=True))
+    return neighbours, distances
