@@ -21,16 +21,16 @@ PLACES = {
     "patches": (2, 0.4, "experiment"),
     "inspect_batches": (3.5, 3, "model"),
     "train": (3, 2, "model and seed"),
-    "fit_pixels": (3, 0.4, "model"),
-    "embed": (4, 2, "seed, experiment"),
-    "embed_baselines": (4, 0.4, "model, experiment"),
+    "fit_pixels": (3, 0.4, "collection"),
+    "embed": (4, 2, "model, experiment"),
+    "embed_baselines": (4, 0.4, "collection, experiment"),
     "thumbnails": (4, -0.6, "experiment"),
     "evaluate": (5, 1, "model"),
     "compare": (5.5, 2, "project"),
     "report": (6, 1, "project"),
 }
-# Orders what it stands between, and makes nothing that one would look at.
-PASSED_OVER = "stores"
+# They order what they stand between, and make nothing that one would look at.
+PASSED_OVER = {"stores", "stores_of_baselines"}
 WIDTH, HEIGHT = 0.8, 0.56
 
 
@@ -44,10 +44,8 @@ def rule_graph() -> dict[str, set[str]]:
         waits_for[names[then]].add(names[first])
     before = {}
     for rule in (rule for rule in PLACES if rule in names.values()):
-        waits = waits_for[rule]
-        if PASSED_OVER in waits:
-            waits = waits | waits_for[PASSED_OVER]
-        before[rule] = waits & PLACES.keys()
+        passed = (waits_for[other] for other in waits_for[rule] & PASSED_OVER)
+        before[rule] = waits_for[rule].union(*passed) & PLACES.keys()
 
     @cache
     def ancestors(rule: str) -> frozenset[str]:

@@ -45,9 +45,10 @@ from dynaclr.data.patches import patch_origin
 from dynaclr.data.statistics import statistics_table
 from dynaclr.experiments import Plate
 from dynaclr.training import embed
+from dynaclr.training.embedding import most_patches
 
 SIZE, ANCHORS, THREADS = 160, 128, 2
-# Patches of a batch of `dynaclr embed`.
+# Most patches of a batch of `dynaclr embed`.
 EMBEDDED = signature(embed).parameters["batch_size"].default
 CASES = [
     *(
@@ -112,8 +113,9 @@ class Setup:
         """Read all cells in the order of the index, as embedding does."""
         reader, n = self.dataset.reader, len(self.index)
         reader.keep_frames(2)
-        for start in range(0, n, EMBEDDED):
-            reader.read(np.arange(start, min(start + EMBEDDED, n)))
+        step = most_patches(reader, EMBEDDED)
+        for start in range(0, n, step):
+            reader.read(np.arange(start, min(start + step, n)))
 
     def places(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
         """Field of view, frame and first pixel of each patch."""

@@ -164,7 +164,7 @@ def merged(slurm: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-EPOCHS = 12
+EPOCHS = 8
 
 
 def slow(seconds: float, **options: object) -> dict:

@@ -101,7 +101,7 @@ def test_failed_node_is_survived(project, undisturbed):
 
 
 def test_time_limit_is_survived(project, undisturbed):
-    write_training(project.folder, slow(6))
+    write_training(project.folder, slow(9))
     running = project.start(*TRAIN, "--set-resources", "train:runtime=1")
     assert project.finish(running) == 0, project.said + project.logs()
     states = [job["state"] for job in sorted(project.jobs_of("train"), key=lambda job: job["id"])]
@@ -146,7 +146,7 @@ def unlock(project: SlurmWorkflow) -> str:
 
 
 def test_killed_snakemake_does_nothing_twice(project, undisturbed):
-    write_training(project.folder, slow(4))
+    write_training(project.folder, slow(6))
     running = project.start(*TRAIN)
     project.wait_until_training()
     kill(running)
@@ -188,7 +188,7 @@ def stop_controller_when_a_job_has_ended(folder: Path) -> str:
 
 
 def test_controller_that_is_down_for_a_minute_is_waited_for(project, undisturbed):
-    write_training(project.folder, slow(2))
+    write_training(project.folder, slow(3))
     project.programs = stop_controller_when_a_job_has_ended(project.folder)
     # Two of three jobs at a time: when one ends, one runs and one is to be submitted.
     three = ("--until", "train", "inspect_batches", "fit_pixels")

@@ -84,8 +84,9 @@ def finished(tmp_path_factory) -> Path:
             *of_model("a", OF_A),
             *of_model("b", OF_B),
             *(f"{rule} model={m}" for m in ("a", "b") for rule in ("inspect_batches", "stores")),
-            *baselines_of("a", OF_A),
-            *baselines_of("b", OF_B),
+            *(f"stores_of_baselines {collection}" for collection in (FIRST, SECOND)),
+            *baselines_of(FIRST, OF_A),
+            *baselines_of(SECOND, OF_B),
             "report",
             "all",
         ]
@@ -95,18 +96,19 @@ def finished(tmp_path_factory) -> Path:
 
 def of_model(model: str, experiments: tuple[str, ...], trains: bool = True) -> list[str]:
     """Jobs of a model from training to evaluation."""
-    embedded = [f"embed model={model} seed=0 experiment={name}" for name in experiments]
+    embedded = [f"embed model={model} experiment={name}" for name in experiments]
     trained = [f"train model={model} seed=0"] if trains else []
     return [*trained, *embedded, f"evaluate model={model}"]
 
 
-def baselines_of(model: str, experiments: tuple[str, ...], fits: bool = True) -> list[str]:
+def baselines_of(collection: str, experiments: tuple[str, ...], fits: bool = True) -> list[str]:
     """Jobs of the baselines that no training touches."""
-    embedded = [f"embed_baselines model={model} experiment={name}" for name in experiments]
-    return [*([f"fit_pixels model={model}"] if fits else []), *embedded]
+    embedded = [f"embed_baselines {collection} experiment={name}" for name in experiments]
+    return [*([f"fit_pixels {collection}"] if fits else []), *embedded]
 
 
 OF_EXPERIMENT = ("index", "statistics", "thumbnails")
+FIRST, SECOND = "collection=first", "collection=second"
 OF_A = ("one", "two", "three", "alone")
 OF_B = ("two", "three", "four", "alone")
 REPORTED = ["report", "all"]
@@ -156,7 +158,7 @@ def test_edited_tracks_rerun_their_experiment_and_its_models(project):
             "merge collection=first",
             "inspect_batches model=a",
             *of_model("a", OF_A),
-            *baselines_of("a", OF_A),
+            *baselines_of(FIRST, OF_A),
             *REPORTED,
         ]
     )
@@ -172,7 +174,7 @@ def test_edited_entry_reruns_its_experiment_and_its_models(project):
             "merge collection=first",
             "inspect_batches model=a",
             *of_model("a", OF_A),
-            *baselines_of("a", OF_A),
+            *baselines_of(FIRST, OF_A),
             *REPORTED,
         ]
     )
@@ -190,7 +192,7 @@ def test_changed_plate_metadata_rerun_its_experiment_and_its_models(project):
             "merge collection=second",
             "inspect_batches model=b",
             *of_model("b", OF_B),
-            *baselines_of("b", OF_B),
+            *baselines_of(SECOND, OF_B),
             *REPORTED,
         ]
     )
@@ -213,10 +215,11 @@ def test_new_evaluation_experiment_trains_nothing(project):
         [
             *(f"{rule} experiment=new" for rule in OF_EXPERIMENT),
             *("stores model=a", "stores model=b"),
+            *(f"stores_of_baselines {collection}" for collection in (FIRST, SECOND)),
             *of_model("a", ("new",), trains=False),
             *of_model("b", ("new",), trains=False),
-            *baselines_of("a", ("new",), fits=False),
-            *baselines_of("b", ("new",), fits=False),
+            *baselines_of(FIRST, ("new",), fits=False),
+            *baselines_of(SECOND, ("new",), fits=False),
             *REPORTED,
         ]
     )
@@ -281,9 +284,8 @@ def test_models_follow_those_that_they_start_from(project):
     assert jobs_in(project.run("--dry-run")) == sorted(
         [
             *(job for name in "abc" for job in of_model(name, OF_A if name == "a" else OF_B)),
-            # Data with other columns to b; c is new.
+            # Data with other columns to b; c is new, but has the baselines of b.
             *(f"inspect_batches model={name}" for name in "bc"),
-            *baselines_of("c", OF_B),
             *REPORTED,
         ]
     )
@@ -364,13 +366,37 @@ def kill_when_training(running: subprocess.Popen, folder: Path) -> None:
     running.wait()
 
 
+def test_a_seed_more_is_embedded_with_those_there_are(project):
+    before = digests(project)
+    config = project.config
+    config["models"]["a"]["seeds"] = [0, 1]
+    project.config = config
+    # Most models have other seeds, or as many: the rule for these is named after them.
+    embedded = [f"embed_seeds_0_1 model=a experiment={name}" for name in OF_A]
+    ran = ["train model=a seed=1", *embedded, "evaluate model=a", *REPORTED]
+    assert project.jobs() == sorted(ran)
+    after = digests(project)
+    assert {f"results/embeddings/a/seed1/{name}.zarr.digest" for name in OF_A} <= after.keys()
+    kept = [path for path in before if path.startswith("results/embeddings/a/seed0")]
+    assert kept
+    assert [path for path in kept if after[path] != before[path]] == []
+
+
+def test_plans_may_be_longer_than_a_command_line(project):
+    config = project.config
+    # Linux takes 131,072 bytes in one argument, and a rule's command is one.
+    config["evaluation"]["tasks"][0]["where"] = "hours >= 0" + 140_000 * " "
+    project.config = config
+    assert project.jobs() == sorted(["evaluate model=a", "evaluate model=b", *REPORTED])
+
+
 def test_edited_checkpoint_is_noticed(project):
     checkpoint = project.folder / "results/models/a/seed0/best.ckpt"
     time.sleep(1)
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1] + b"x")
     said = project.run("--dry-run")
     assert [job for job in jobs_in(said) if job.startswith("embed ")] == sorted(
-        f"embed model=a seed=0 experiment={name}" for name in OF_A
+        f"embed model=a experiment={name}" for name in OF_A
     )
     failed = project.run("--keep-going", fails=True)
     assert "embed" in failed

@@ -1,12 +1,13 @@
 """A project whose experiments are simulated: what reruns when the simulation changes."""
 
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.workflow.conftest import Workflow, entry_of
+from tests.workflow.conftest import Workflow, entry_of, jobs_in
 from tests.workflow.test_reruns import TRAINING
 
 NAMES = ("one", "two", "three")
@@ -59,6 +60,21 @@ def test_lost_plate_is_simulated_again_once(project):
     shutil.rmtree(project.folder / "data/one/plate.zarr")
     assert "simulate experiment=one" in project.jobs(*UP_TO)
     assert project.jobs(*UP_TO) == []
+
+
+def test_models_of_the_same_patches_share_their_baselines(project):
+    config, size = project.config, {"data.patches.size": [20, 20]}
+    model = config["models"]["m"]
+    config["models"] |= {
+        "other": model | {"overrides": {"model.learning_rate": 0.01}},
+        "small": model | {"overrides": size},
+    }
+    project.config = config
+    planned = Counter(job.split()[0] for job in jobs_in(project.run("--dry-run")))
+    assert planned["evaluate"] == 3
+    assert planned["embed"] == 3 * len(NAMES)
+    assert planned["fit_pixels"] == 2
+    assert planned["embed_baselines"] == 2 * len(NAMES)
 
 
 @pytest.mark.slow

@@ -318,9 +318,17 @@ def needs_for_training():
 
 
 def needs_for_embedding():
-    """Resources of embedding one experiment with one model."""
-    mb = lambda wildcards: 1500 + 100 * cells_mb(wildcards.experiment)
-    minutes = lambda wildcards: cells_mb(wildcards.experiment)
+    """Resources of embedding one experiment with all seeds of one model."""
+    seeds = lambda wildcards: len(models[wildcards.model].seeds)
+    # Two encoders a seed, which is less than its checkpoint: that holds the weights three times. And
+    # 20 MB a seed for rows that are written together.
+    mb = lambda wildcards: (
+        1500
+        + 100 * cells_mb(wildcards.experiment)
+        + 20 * seeds(wildcards)
+        + megabytes(*seed_files(wildcards.model, "best.ckpt"))
+    )
+    minutes = lambda wildcards: cells_mb(wildcards.experiment) * seeds(wildcards)
     return (
         needs(mb, minutes)
         | partitions_of_encoders()

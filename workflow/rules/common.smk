@@ -8,6 +8,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections import Counter
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from dynaclr.cli.run import shell_prefix
 from dynaclr.data import cuts as data_cuts
 from dynaclr.data.pairing import check_collection
 from dynaclr.experiments import UserError
-from dynaclr.experiments.files import digest_path, digest_text
+from dynaclr.experiments.files import digest_path, digest_text, write_text
 from dynaclr.experiments.fingerprint import (
     altered,
     checkpoint_fingerprint,
@@ -46,6 +48,22 @@ def stop(error):
     sys.exit(2)
 
 
+def remembered(text, folder=""):
+    """Path of what is remembered under a text, by which it is named."""
+    return Path(".snakemake/dynaclr") / folder / digest_text(text)
+
+
+def in_file(content):
+    """Path of a file with this content as JSON; a command line takes 128 kB at most."""
+    text = json.dumps(content, sort_keys=True)
+    file = remembered(text, "plans").with_suffix(".json")
+    if not file.exists():
+        # Another process that plans may be writing the same.
+        with suppress(FileNotFoundError):
+            write_text(file, text)
+    return str(file)
+
+
 def read_project():
     """The validated project; on a fault, one message and exit code 2 before any job runs."""
     file = Path(os.path.relpath(workflow.configfiles[-1]))
@@ -58,9 +76,8 @@ def read_project():
 
 def check_trainings():
     """Check every model's training configuration, alone and on its data, before any job runs."""
+    build_once({name: built_of(name) for name in models})
     for name in models:
-        training = training_of(name)
-        build_once(name, training)
         where, data = f"models.{name}.training", settings_of(name)["data"]
         try:
             check_collection(data, project.collection_of(name), registry, where)
@@ -77,30 +94,35 @@ def check_stores():
             stop(error)
 
 
-def build_once(name, training):
-    """Build a training configuration.
-
-    That takes seconds, so a configuration that was found sound is remembered.
-    """
-    # What others are yet to make is held against how they make it.
+def built_of(name):
+    """What says whether a model can be built: its training, and those that make its start."""
     made_by = {
         path: settings_of(project.checkpoints[path]) for path in teachers_of(name)
     }
-    command = ["dynaclr", "check-training", "--training", training]
-    command += ["--made_by", json.dumps(made_by)]
-    read = [foreign_starts_of(name), training_code]
-    sound = Path(".snakemake/dynaclr") / digest_text(json.dumps([command, read]))
-    if sound.exists():
+    return {"training": settings_of(name), "made_by": made_by}
+
+
+def build_once(trainings):
+    """Build models by their training configurations, by name.
+
+    That takes seconds, so what was found sound is remembered.
+    """
+    marks = {
+        name: remembered(json.dumps([built, foreign_starts_of(name), training_code]))
+        for name, built in trainings.items()
+    }
+    new = [name for name in trainings if not marks[name].exists()]
+    if not new:
         return
+    asked = {f"models.{name}.training": trainings[name] for name in new}
+    command = ["dynaclr", "check-trainings", "--trainings", in_file(asked)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        told = done.stderr.replace(
-            "training configuration", f"models.{name}.training", 1
-        )
-        print(told, file=sys.stderr)
+        print(done.stderr, file=sys.stderr)
         sys.exit(2)
-    sound.parent.mkdir(parents=True, exist_ok=True)
-    sound.touch()
+    for name in new:
+        marks[name].parent.mkdir(parents=True, exist_ok=True)
+        marks[name].touch()
 
 
 def forget_lost_simulations():
@@ -128,6 +150,7 @@ wildcard_constraints:
     collection="|".join(map(re.escape, collections)),
     model="|".join(map(re.escape, models)),
     seed=r"-?\d+",
+    cut="[0-9a-f]{8}",
 
 
 def entry_of(experiment, *left_out):
@@ -213,23 +236,76 @@ def collection_of(model):
 
 @cache
 def variants_of(model):
-    """The trained seeds of a model, and their baselines, as folders of results/embeddings."""
+    """The trained seeds of a model, and its baselines: each one's folder in results."""
     trained = [f"seed{seed}" for seed in models[model].seeds]
     untrained = [f"{variant}-untrained" for variant in trained]
-    return [*trained, *untrained, "intensity", "pixels"]
+    return {name: f"embeddings/{model}/{name}" for name in (*trained, *untrained)} | {
+        name: f"{baselines_of(model)}/{name}" for name in ("intensity", "pixels")
+    }
+
+
+@cache
+def baselines_of(model):
+    """Folder in results of a model's baselines without a network.
+
+    Models of one collection share them if they say alike how patches are cut and normalized.
+    """
+    cut = digest_text(patches_of(model))[:8]
+    return f"baselines/{models[model].collection}/{cut}"
+
+
+def one_sharing(wildcards):
+    """A model that has these baselines."""
+    folder = f"baselines/{wildcards.collection}/{wildcards.cut}"
+    sharing = [model for model in models if baselines_of(model) == folder]
+    if not sharing:
+        raise UserError(f"results/{folder}: no model cuts patches like that any more.")
+    return sharing[0]
 
 
 def embeddings_of(model):
     """Digests of all stores that a model is judged by."""
     return [
-        f"results/embeddings/{model}/{variant}/{experiment}.zarr.digest"
-        for variant in variants_of(model)
+        f"results/{folder}/{experiment}.zarr.digest"
+        for folder in variants_of(model).values()
         for experiment in project.experiments_of(model)
     ]
 
 
 def model_files(model, seed, *files):
     return [f"results/models/{model}/seed{seed}/{file}" for file in files]
+
+
+def seeds_of(model):
+    """The seeds of a model, ascending."""
+    return tuple(sorted(models[model].seeds))
+
+
+def seed_files(model, *files):
+    """Files of all seeds of a model."""
+    return [
+        file for seed in seeds_of(model) for file in model_files(model, seed, *files)
+    ]
+
+
+def rules_of_seeds():
+    """Every set of seeds that some model has, and the name of the rule that embeds with them.
+
+    That of most models is `embed`, others are named after their seeds: `embed_seeds_0_1`.
+    """
+    n_models = Counter(map(seeds_of, models))
+    first, *others = sorted(n_models, key=lambda seeds: (-n_models[seeds], seeds))
+    named = {seeds: "_".join(["embed_seeds", *map(str, seeds)]) for seeds in others}
+    return {first: "embed"} | named
+
+
+def embedded_by(seeds, file):
+    """A product of trained seeds, and of the encoders that they started from."""
+    return [
+        f"results/embeddings/{{model}}/seed{seed}{start}/{file}"
+        for start in ("", "-untrained")
+        for seed in seeds
+    ]
 
 
 def patch_sources(experiment):
@@ -326,9 +402,10 @@ def labels_of(model):
 
 
 def evaluation_of(model):
-    """All that `dynaclr evaluate` needs to know besides the stores, as JSON text."""
+    """File of all that `dynaclr evaluate` needs to know besides the stores."""
     chosen = project.evaluation
     plan = {
+        "model": model,
         "variants": variants_of(model),
         "train": project.collection_of(model).train,
         "held_out": project.held_out_of(model),
@@ -336,13 +413,12 @@ def evaluation_of(model):
         "evaluation": chosen.model_dump(mode="json", exclude={"experiments"}),
         "cells": project.report.cells,
     }
-    return json.dumps(plan, sort_keys=True)
+    return in_file(plan)
 
 
 def comparison_plan():
-    """All that `dynaclr compare` needs to know besides the evaluations, as JSON text."""
-    plan = project.comparison.model_dump(mode="json", exclude={"seeds"})
-    return json.dumps(plan, sort_keys=True)
+    """File of all that `dynaclr compare` needs to know besides the evaluations."""
+    return in_file(project.comparison.model_dump(mode="json", exclude={"seeds"}))
 
 
 def refuse_twofold_work():
@@ -455,7 +531,7 @@ def report_inputs():
 
 
 def report_plan():
-    """What the report is about, as JSON text."""
+    """File that says what the report is about."""
     plan = {
         "experiments": list(registry),
         "collections": list(collections),
@@ -463,7 +539,7 @@ def report_plan():
         "figures": [figure.removeprefix("results/") for figure in figures()],
         "config": {key: config[key] for key in config if key != "experiments"},
     }
-    return json.dumps(plan, sort_keys=True)
+    return in_file(plan)
 
 
 @cache

@@ -27,5 +27,5 @@ rule compare:
         plan=lambda wildcards: comparison_plan(),
         code=code_digest("experiments", "evaluation"),
     shell:
-        "dynaclr compare --plan {params.plan:q} --evaluations results/evaluation"
+        "dynaclr compare --plan {params.plan} --evaluations results/evaluation"
         " --out results/comparison > {log} 2>&1"

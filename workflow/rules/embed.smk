@@ -2,80 +2,87 @@
 # trained encoder must beat: the encoder that the seed started from, intensity statistics, and
 # principal components of pixels, fitted on the training experiments.
 
+# One pass over an experiment's pixels serves all seeds of a model. The files that a rule makes are
+# fixed, so there is a rule for each set of seeds: in most projects all models have the same.
+for seeds, name in rules_of_seeds().items():
 
-rule embed:
-    input:
-        lambda wildcards: model_files(
-            wildcards.model, wildcards.seed, "best.ckpt.digest", "config.yaml"
-        ),
-        lambda wildcards: patch_sources(wildcards.experiment),
-        lambda wildcards: stores_of(wildcards.model),
-    output:
-        trained=directory("results/embeddings/{model}/seed{seed}/{experiment}.zarr"),
-        trained_digest="results/embeddings/{model}/seed{seed}/{experiment}.zarr.digest",
-        untrained=directory(
-            "results/embeddings/{model}/seed{seed}-untrained/{experiment}.zarr"
-        ),
-        untrained_digest=(
-            "results/embeddings/{model}/seed{seed}-untrained/{experiment}.zarr.digest"
-        ),
-    log:
-        "logs/embed/{model}.seed{seed}.{experiment}.log",
-    group:
-        in_group(
-            "embeddings_{model}_{seed}",
-            "logs/embed/{model}.seed{seed}.{experiment}.log",
-            "results/embeddings/{model}/seed{seed}/{experiment}.zarr.digest",
-        )
-    conda:
-        "../../envs/environment.yaml"
-    threads: lambda wildcards: models[wildcards.model].threads
-    resources:
-        **needs_for_embedding(),
-    params:
-        altered=lambda wildcards: altered_of(
-            model_files(wildcards.model, wildcards.seed, "best.ckpt")
-        )
-        + altered_patches(wildcards.experiment),
-        threads=lambda wildcards: models[wildcards.model].threads,
-        rounding=lambda wildcards: rounding_of([wildcards.experiment]),
-        code=embedding_code,
-    shell:
-        "dynaclr embed --model results/models/{wildcards.model}/seed{wildcards.seed}"
-        " --experiment results/experiments/{wildcards.experiment} --threads {params.threads}"
-        " --out {output.trained} --untrained {output.untrained} > {log} 2>&1"
+    rule:
+        name:
+            name
+        input:
+            lambda wildcards: seed_files(
+                wildcards.model, "best.ckpt.digest", "config.yaml"
+            ),
+            lambda wildcards: patch_sources(wildcards.experiment),
+            lambda wildcards: stores_of(wildcards.model),
+        output:
+            stores=[directory(path) for path in embedded_by(seeds, "{experiment}.zarr")],
+            digests=embedded_by(seeds, "{experiment}.zarr.digest"),
+        log:
+            "logs/embed/{model}.{experiment}.log",
+        wildcard_constraints:
+            model="|".join(
+                re.escape(model) for model in models if seeds_of(model) == seeds
+            ),
+        group:
+            in_group(
+                "embeddings_{model}",
+                "logs/embed/{model}.{experiment}.log",
+                embedded_by(seeds, "{experiment}.zarr.digest")[0],
+            )
+        conda:
+            "../../envs/environment.yaml"
+        threads: lambda wildcards: models[wildcards.model].threads
+        resources:
+            **needs_for_embedding(),
+        params:
+            models=lambda wildcards: json.dumps(
+                [
+                    f"results/models/{wildcards.model}/seed{seed}"
+                    for seed in seeds_of(wildcards.model)
+                ]
+            ),
+            altered=lambda wildcards: altered_of(
+                seed_files(wildcards.model, "best.ckpt")
+            )
+            + altered_patches(wildcards.experiment),
+            threads=lambda wildcards: models[wildcards.model].threads,
+            rounding=lambda wildcards: rounding_of([wildcards.experiment]),
+            code=embedding_code,
+        shell:
+            "dynaclr embed --models {params.models:q}"
+            " --experiment results/experiments/{wildcards.experiment} --threads {params.threads}"
+            " --untrained true --out results/embeddings/{wildcards.model} > {log} 2>&1"
 
 
 rule fit_pixels:
     input:
         lambda wildcards: [
             source
-            for name in project.collection_of(wildcards.model).train
+            for name in collections[wildcards.collection].train
             for source in patch_sources(name)
         ],
-        lambda wildcards: stores_of(wildcards.model),
+        stores=ancient("results/baselines/{collection}/{cut}/stores.json"),
     output:
-        components="results/models/{model}/pixels.npz",
-        digest="results/models/{model}/pixels.npz.digest",
+        components="results/baselines/{collection}/{cut}/pixels.npz",
+        digest="results/baselines/{collection}/{cut}/pixels.npz.digest",
     log:
-        "logs/fit_pixels/{model}.log",
+        "logs/fit_pixels/{collection}.{cut}.log",
     conda:
         "../../envs/environment.yaml"
     resources:
         **needs(
             lambda wildcards: 1500
-            + 30 * cells_mb(*project.collection_of(wildcards.model).train),
-            lambda wildcards: len(project.collection_of(wildcards.model).train),
+            + 30 * cells_mb(*collections[wildcards.collection].train),
+            lambda wildcards: len(collections[wildcards.collection].train),
         ),
     params:
-        patches=lambda wildcards: patches_of(wildcards.model),
-        names=lambda wildcards: json.dumps(project.collection_of(wildcards.model).train),
+        patches=lambda wildcards: patches_of(one_sharing(wildcards)),
+        names=lambda wildcards: json.dumps(collections[wildcards.collection].train),
         altered=lambda wildcards: "".join(
-            map(altered_patches, project.collection_of(wildcards.model).train)
+            map(altered_patches, collections[wildcards.collection].train)
         ),
-        rounding=lambda wildcards: rounding_of(
-            project.collection_of(wildcards.model).train
-        ),
+        rounding=lambda wildcards: rounding_of(collections[wildcards.collection].train),
         code=embedding_code,
     shell:
         "dynaclr fit-pixels {params.patches} --experiments results/experiments"
@@ -85,20 +92,26 @@ rule fit_pixels:
 rule embed_baselines:
     input:
         lambda wildcards: patch_sources(wildcards.experiment),
-        lambda wildcards: stores_of(wildcards.model),
-        components="results/models/{model}/pixels.npz.digest",
+        stores=ancient("results/baselines/{collection}/{cut}/stores.json"),
+        components="results/baselines/{collection}/{cut}/pixels.npz.digest",
     output:
-        intensity=directory("results/embeddings/{model}/intensity/{experiment}.zarr"),
-        intensity_digest="results/embeddings/{model}/intensity/{experiment}.zarr.digest",
-        pixels=directory("results/embeddings/{model}/pixels/{experiment}.zarr"),
-        pixels_digest="results/embeddings/{model}/pixels/{experiment}.zarr.digest",
+        intensity=directory(
+            "results/baselines/{collection}/{cut}/intensity/{experiment}.zarr"
+        ),
+        intensity_digest=(
+            "results/baselines/{collection}/{cut}/intensity/{experiment}.zarr.digest"
+        ),
+        pixels=directory(
+            "results/baselines/{collection}/{cut}/pixels/{experiment}.zarr"
+        ),
+        pixels_digest="results/baselines/{collection}/{cut}/pixels/{experiment}.zarr.digest",
     log:
-        "logs/embed/{model}.baselines.{experiment}.log",
+        "logs/embed_baselines/{collection}.{cut}.{experiment}.log",
     group:
         in_group(
-            "baselines_{model}",
-            "logs/embed/{model}.baselines.{experiment}.log",
-            "results/embeddings/{model}/intensity/{experiment}.zarr.digest",
+            "baselines_{collection}_{cut}",
+            "logs/embed_baselines/{collection}.{cut}.{experiment}.log",
+            "results/baselines/{collection}/{cut}/intensity/{experiment}.zarr.digest",
         )
     conda:
         "../../envs/environment.yaml"
@@ -109,12 +122,15 @@ rule embed_baselines:
         ),
         together=1,
     params:
-        patches=lambda wildcards: patches_of(wildcards.model),
+        patches=lambda wildcards: patches_of(one_sharing(wildcards)),
         altered=lambda wildcards: altered_patches(wildcards.experiment)
-        + altered_of([f"results/models/{wildcards.model}/pixels.npz"]),
+        + altered_of(
+            [f"results/baselines/{wildcards.collection}/{wildcards.cut}/pixels.npz"]
+        ),
         rounding=lambda wildcards: rounding_of([wildcards.experiment]),
         code=embedding_code,
     shell:
         "dynaclr embed-baselines {params.patches} --out {output.intensity}"
-        " --pixels results/models/{wildcards.model}/pixels.npz --pixels_out {output.pixels}"
+        " --pixels results/baselines/{wildcards.collection}/{wildcards.cut}/pixels.npz"
+        " --pixels_out {output.pixels}"
         " --experiment results/experiments/{wildcards.experiment} > {log} 2>&1"

@@ -61,5 +61,5 @@ rule evaluate:
             ),
         ),
     shell:
-        "dynaclr evaluate --plan {params.plan:q} --embeddings results/embeddings/{wildcards.model}"
+        "dynaclr evaluate --plan {params.plan} --results results"
         " --out results/evaluation/{wildcards.model} > {log} 2>&1"

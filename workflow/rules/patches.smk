@@ -59,3 +59,20 @@ rule stores:
         "(for name in {params.without}; do rm -rf results/experiments/$name/patches.json"
         " results/experiments/$name/patches.zarr results/experiments/$name/.patches.zarr.*; done;"
         " echo {params.stored:q} > {output}) > {log} 2>&1"
+
+
+# Baselines that models share wait for stores of their own kind, whichever models those are.
+use rule stores as stores_of_baselines with:
+    input:
+        lambda wildcards: experiment_files(
+            stored_of(one_sharing(wildcards)), "patches.json"
+        ),
+    output:
+        "results/baselines/{collection}/{cut}/stores.json",
+    log:
+        "logs/stores/{collection}.{cut}.log",
+    # This is not inherited.
+    localrule: True
+    params:
+        stored=lambda wildcards: json.dumps(stored_of(one_sharing(wildcards))),
+        without=lambda wildcards: stored_of(one_sharing(wildcards), stored=False),

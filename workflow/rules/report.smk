@@ -16,4 +16,4 @@ rule report:
         code=code_digest("experiments", "evaluation"),
         page=digest_path(Path(workflow.basedir) / "src/dynaclr/evaluation/report/page"),
     shell:
-        "dynaclr report --plan {params.plan:q} --out {output} > {log} 2>&1"
+        "dynaclr report --plan {params.plan} --out {output} > {log} 2>&1"

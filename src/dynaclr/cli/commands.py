@@ -64,19 +64,42 @@ def check(project: Path = Path("config/config.yaml")) -> None:
     )
 
 
-def check_training(training: str, made_by: str = "{}") -> None:
+def check_training(training: str) -> None:
     """Check a training configuration by building model, data and trainer from it.
 
     Args:
         training: The training configuration (YAML file, or YAML or JSON text).
-        made_by: Checkpoints that it starts from and that are yet to be made, as {path: the training
-            configuration that makes it} (YAML or JSON text, or a file).
     """
     from dynaclr.experiments.training_config import load_training
     from dynaclr.training import check_training as run
 
     _quiet_lightning()
-    run(load_training(training), "training configuration", load_training(made_by))
+    run(load_training(training), "training configuration")
+
+
+def check_trainings(trainings: str) -> None:
+    """Check the training configurations of a project's models, all in one process.
+
+    Args:
+        trainings: YAML or JSON text, or a file: {what to call it: {training: the configuration,
+            made_by: {checkpoint that it starts from and that is yet to be made: the configuration
+            that makes it}}}.
+    """
+    from dynaclr.experiments import Problems, UserError
+    from dynaclr.experiments.training_config import load_training
+    from dynaclr.training import check_training
+
+    _quiet_lightning()
+    problems, told = Problems(), set()
+    for where, chosen in load_training(trainings).items():
+        try:
+            check_training(chosen["training"], where, chosen["made_by"])
+        except UserError as error:
+            # Models that share a file share its faults.
+            if (fault := str(error).replace(where, "")) not in told:
+                problems.found.append(str(error))
+            told.add(fault)
+    problems.raise_if_any()
 
 
 def schema(out: Path = Path("workflow/schemas")) -> None:
@@ -352,29 +375,30 @@ def trainer(arguments: list[str]) -> None:
 
 
 def embed(
-    model: Path,
+    models: list[Path],
     experiment: Path,
     out: Path,
-    untrained: Path | None = None,
+    untrained: bool = False,
     batch_size: int = 256,
     threads: int = 2,
     device: str = "auto",
 ) -> None:
-    """Embed every observation of an experiment with a trained model.
+    """Embed every observation of an experiment with trained models, reading it once for all.
 
     Args:
-        model: Folder of a trained model.
+        models: Folders of trainings that cut the same patches: the seeds of a model.
         experiment: Folder of an experiment's results.
-        out: AnnData zarr store to write.
-        untrained: Store for the encoder with the weights it started from, a baseline.
-        batch_size: Patches of a batch.
+        out: Gets <name of the training's folder>/<experiment>.zarr of each (AnnData).
+        untrained: Write also <name>-untrained/<experiment>.zarr of each, by the encoder with the
+            weights it started from, a baseline.
+        batch_size: Most patches of a batch.
         threads: CPU threads.
         device: Torch device; auto takes a GPU when there is one.
     """
     from dynaclr.training import embed as run
 
     _quiet_lightning()
-    run(model, experiment, out, untrained, batch_size, threads, device)
+    run(models, experiment, out, untrained, batch_size, threads, device)
 
 
 def fit_pixels(
@@ -416,7 +440,7 @@ def embed_baselines(
         normalization: YAML or JSON text as in a training configuration.
         pixels: Components that fit-pixels wrote.
         pixels_out: AnnData zarr store to write for coordinates on them.
-        batch_size: Patches of a batch.
+        batch_size: Most patches of a batch.
     """
     from dynaclr.training import embed_baselines as run
 
@@ -456,14 +480,15 @@ def thumbnails(
     write_thumbnails(*_patch_options(patches, normalization), experiment, out, cells)
 
 
-def evaluate(plan: str, embeddings: Path, out: Path) -> None:
+def evaluate(plan: str, out: Path, results: Path = Path("results")) -> None:
     """Judge a model's embeddings on held-out experiments, beside its baselines.
 
     Args:
-        plan: YAML or JSON text, or a file: variants, train, held_out, labels, evaluation (as in
-            the project configuration), cells (most of them in maps.h5ad).
-        embeddings: Folder of the model, with <variant>/<experiment>.zarr.
+        plan: YAML or JSON text, or a file: model, variants (each one's folder in the results
+            folder, which holds <experiment>.zarr), train, held_out, labels, evaluation (as in the
+            project configuration), cells (most of them in maps.h5ad).
         out: Folder for tables and figures.
+        results: The results folder.
     """
     from dynaclr.evaluation import evaluate_model
     from dynaclr.experiments.project import EvaluationConfig
@@ -471,11 +496,11 @@ def evaluate(plan: str, embeddings: Path, out: Path) -> None:
 
     chosen = load_training(plan)
     stores = {
-        variant: {name: embeddings / variant / f"{name}.zarr" for name in chosen["labels"]}
-        for variant in chosen["variants"]
+        variant: {name: results / folder / f"{name}.zarr" for name in chosen["labels"]}
+        for variant, folder in chosen["variants"].items()
     }
     evaluate_model(
-        embeddings.name,
+        chosen["model"],
         stores,
         chosen["labels"],
         EvaluationConfig.model_validate(chosen["evaluation"]),
@@ -621,6 +646,7 @@ def info(path: Path) -> None:
 COMMANDS = {
     "check": check,
     "check-training": check_training,
+    "check-trainings": check_trainings,
     "schema": schema,
     "simulate": simulate,
     "import-ctc": import_ctc,

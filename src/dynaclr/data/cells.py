@@ -161,6 +161,12 @@ class CellReader:
         # What is known of each field of view by name serves the selection of anchors alone.
         return self.__dict__ | {"patch_sizes": {}, "image_shapes": {}}
 
+    @property
+    def patch_bytes(self) -> int:
+        """Size of the largest patch as it is read from a plate or store."""
+        n_channels = 1 if self.patches.bag_of_channels else len(self.patches.markers)
+        return n_channels * self._reader.channel_bytes
+
     def keep_frames(self, n: int) -> None:
         """Keep at least the decoded chunks of `n` frames.
 

@@ -185,6 +185,11 @@ class PatchReader:
         used = {self.chunks.layouts[number[array]] for array in self._array}
         self.dtype = _common_type(used) if dtype == "native" else np.dtype(dtype)
 
+    @property
+    def channel_bytes(self) -> int:
+        """Size of one channel of the largest patch."""
+        return self.depth * int(self.sides.prod(axis=1).max()) * self.dtype.itemsize
+
     def _take_crops(self, sources: Sequence[PatchSource], stores: list[str]) -> None:
         """Note which sources are read from a store, and how."""
         self._stored = np.array([source.crops is not None for source in sources])

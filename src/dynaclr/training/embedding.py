@@ -47,33 +47,38 @@ log = logging.getLogger(__name__)
 # Rows of a store that are held in memory before they are written together: chunks of the store
 # hold thousands of rows, and each write compresses anew those that it touches.
 _BLOCK = 4096
+# What is read for a batch. A block of 32 MB or more the C library gives back to the system when it
+# is freed (mallopt(3), M_MMAP_THRESHOLD), and each of its pages costs a fault when taken anew.
+_BATCH_BYTES = 30 << 20
 
 
 def embed(
-    model_dir: Path,
+    model_dirs: Sequence[Path],
     experiment_dir: Path,
-    out: Path,
-    untrained_out: Path | None = None,
+    out_dir: Path,
+    untrained: bool = False,
     batch_size: int = 256,
     threads: int = 2,
     device: str = "auto",
 ) -> None:
-    """Embed every observation of an experiment and write an AnnData store.
+    """Embed every observation of an experiment by each seed of a model, reading it once for all.
 
     Parameters
     ----------
-    model_dir : Path
-        Folder of a trained model (``config.yaml``, ``best.ckpt``).
+    model_dirs : sequence of Path
+        Folders of trainings that cut the same patches (``config.yaml``, ``best.ckpt``): the seeds
+        of a model.
     experiment_dir : Path
         Folder of an experiment's results (``cells.parquet``, ``summary.json``, statistics).
-    out : Path
-        AnnData zarr store to write: ``X`` features float32, ``obsm["X_projections"]``, ``obs``
-        the index columns, ``uns["dynaclr"]`` the provenance as JSON text.
-    untrained_out : Path, optional
-        A second store, by the same encoder with the weights that its training started from: what
-        training must add to. The patches are read once for both.
+    out_dir : Path
+        Gets an AnnData zarr store for each training, ``<its folder's name>/<experiment>.zarr``:
+        ``X`` features float32, ``obsm["X_projections"]``, ``obs`` the index columns,
+        ``uns["dynaclr"]`` the provenance as JSON text.
+    untrained : bool
+        Write a second store of each, ``<its folder's name>-untrained/<experiment>.zarr``, by the
+        same encoder with the weights that its training started from: what training must add to.
     batch_size : int
-        Patches of a batch; does not change the result beyond rounding.
+        Most patches of a batch; does not change the result beyond rounding.
     threads : int
         CPU threads of torch.
     device : str
@@ -82,25 +87,56 @@ def embed(
     Raises
     ------
     UserError
-        When checkpoint, index or statistics are missing, or are not those that were written, or
+        When checkpoint, index or statistics are missing, or are not those that were written, when
+        the trainings cut their patches in different ways or their folders have the same name, or
         when torch cannot use the GPU that this job was given.
     """
+    _check_names(model_dirs)
     torch.set_num_threads(threads)
-    cli = _build_from(model_dir)
-    data = cli.datamodule
-    encoders = {out: _trained(cli, model_dir)}
-    if untrained_out is not None:
-        encoders[untrained_out] = cli.model.encoder
-    facts = {
-        out: {"variant": "trained", "checkpoint": read_seal(model_dir / "best.ckpt")},
-        untrained_out: {"variant": "untrained", "checkpoint": None},
-    }
-    config = {"config": yaml.safe_load(cli.resolved())}
     if device == "auto":
         refuse_lost_gpus()
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    facts = {path: own | config for path, own in facts.items()}
+    encoders: dict[Path, nn.Module] = {}
+    facts: dict[Path, dict[str, Any]] = {}
+    cut: dict[Path, MultiExperimentDataModule] = {}
+    for model_dir in model_dirs:
+        cli = _build_from(model_dir)
+        cut[model_dir] = cli.datamodule
+        config = {"config": yaml.safe_load(cli.resolved())}
+        file = f"{experiment_dir.name}.zarr"
+        out = out_dir / model_dir.name / file
+        encoders[out] = _trained(cli, model_dir)
+        checkpoint = read_seal(model_dir / "best.ckpt")
+        facts[out] = {"variant": "trained", "checkpoint": checkpoint} | config
+        if untrained:
+            out = out_dir / f"{model_dir.name}-untrained" / file
+            encoders[out] = cli.model.encoder
+            facts[out] = {"variant": "untrained", "checkpoint": None} | config
+    data = _that_all_share(cut)
     write_embeddings(encoders, facts, data, experiment_dir, batch_size, torch.device(device))
+
+
+def _check_names(model_dirs: Sequence[Path]) -> None:
+    """Stores are named after the folders of trainings: these must differ."""
+    names = [model_dir.name for model_dir in model_dirs]
+    if not names or len({*names, *(f"{name}-untrained" for name in names)}) < 2 * len(names):
+        given = ", ".join(map(str, model_dirs)) or "none"
+        raise UserError(
+            f"models: {given}. Name one training, or several whose folders have different names; "
+            "embed with others in a call of their own."
+        )
+
+
+def _that_all_share(cut: dict[Path, MultiExperimentDataModule]) -> MultiExperimentDataModule:
+    """The data of the first of some trainings, if the others cut and normalize patches alike."""
+    (first, data), *others = cut.items()
+    for model_dir, other in others:
+        if (other.patches, other.normalization) != (data.patches, data.normalization):
+            raise UserError(
+                f"{model_dir}: cuts or normalizes patches otherwise than {first}. Embed with each "
+                "in a call of its own."
+            )
+    return data
 
 
 def write_embeddings(
@@ -221,6 +257,11 @@ def embed_baselines(
     _embed_into(encoders, facts, cells, batch_size, torch.device("cpu"))
 
 
+def most_patches(reader: CellReader, size: int) -> int:
+    """Patches of a batch: `size`, or as many of large ones as their memory is soon used again."""
+    return min(size, max(1, _BATCH_BYTES // reader.patch_bytes))
+
+
 class Cells:
     """An experiment's observations, their patches, and the digests that say which ones."""
 
@@ -275,8 +316,10 @@ class Cells:
     def batches(self, size: int) -> Iterator[dict[str, Tensor]]:
         """All patches, field of view by field of view and frame by frame, as the index has them.
 
-        The next batch is read while one is worked on.
+        The next batch is read while one is worked on. Batches are of `size` patches, of large ones
+        fewer.
         """
+        size = most_patches(self.reader, size)
         places = (slice(start, start + size) for start in range(0, len(self), size))
         with ThreadPoolExecutor(1) as pool:
             yield from map_ahead(pool, self.read, places, 2)

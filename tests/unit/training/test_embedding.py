@@ -29,6 +29,17 @@ def test_an_experiment_is_read_in_one_pass(collection, monkeypatch):
     assert len(opened) == len(set(opened)) > 0
 
 
+def test_batches_of_large_patches_are_smaller(collection, monkeypatch):
+    cells = Cells(collection.experiments / "one", PATCHES, NormalizationConfig(), 0)
+    # Two channels of 24 x 24 pixels of 16 bits.
+    assert cells.reader.patch_bytes == cells.read(slice(0, 1))["patch"].nbytes == 2304
+    monkeypatch.setattr("dynaclr.training.embedding._BATCH_BYTES", 3 * 2304 + 1)
+    sizes = {len(batch["patch"]) for batch in cells.batches(256)}
+    assert max(sizes) == 3
+    monkeypatch.setattr("dynaclr.training.embedding._BATCH_BYTES", 1)
+    assert {len(batch["patch"]) for batch in cells.batches(256)} == {1}
+
+
 @pytest.fixture
 def damaged(collection, tmp_path):
     """An experiment's results and how many cells are in the frame whose pixels are lost."""

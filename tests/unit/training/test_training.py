@@ -253,13 +253,14 @@ def test_training_stopped_anywhere_goes_on_to_the_same_weights(collection, tmp_p
 
 
 def embedded(model, collection, out, experiment="three", **options):
-    embed(model, collection.experiments / experiment, out, threads=1, **options)
-    return ad.read_zarr(out)
+    """The store that a model makes in a folder."""
+    embed([model], collection.experiments / experiment, out, threads=1, **options)
+    return ad.read_zarr(out / model.name / f"{experiment}.zarr")
 
 
 def test_every_observation_is_embedded_and_joins_back(model, collection, tmp_path):
     for name in ("one", "two", "three"):
-        store = embedded(model, collection, tmp_path / f"{name}.zarr", experiment=name)
+        store = embedded(model, collection, tmp_path, experiment=name)
         cells = pd.read_parquet(collection.experiments / name / "cells.parquet")
         keys = ["experiment", "fov", "track_id", "t"]
         pd.testing.assert_frame_equal(
@@ -276,11 +277,52 @@ def test_every_observation_is_embedded_and_joins_back(model, collection, tmp_pat
 
 
 def test_embedding_is_the_same_to_the_bit_and_for_any_batch_size(model, collection, tmp_path):
-    first = embedded(model, collection, tmp_path / "a.zarr")
-    assert (embedded(model, collection, tmp_path / "b.zarr").X == first.X).all()
-    assert read_seal(tmp_path / "a.zarr") == read_seal(tmp_path / "b.zarr")
-    other = embedded(model, collection, tmp_path / "c.zarr", batch_size=7)
+    first = embedded(model, collection, tmp_path / "a")
+    assert (embedded(model, collection, tmp_path / "b").X == first.X).all()
+    seals = [read_seal(tmp_path / name / model.name / "three.zarr") for name in "ab"]
+    assert seals[0] == seals[1]
+    other = embedded(model, collection, tmp_path / "c", batch_size=7)
     np.testing.assert_allclose(other.X, first.X, atol=1e-5)
+
+
+def test_seeds_that_are_embedded_together_are_as_alone(model, collection, tmp_path):
+    other = tmp_path / "seed7"
+    train(CONFIGURATION, collection.folder, collection.experiments, 7, other, threads=1)
+    three = collection.experiments / "three"
+    embed([model, other], three, tmp_path / "together", untrained=True, threads=1)
+    for folder in (model, other):
+        embed([folder], three, tmp_path / "alone", untrained=True, threads=1)
+    stores = sorted(
+        path.relative_to(tmp_path / "alone") for path in tmp_path.glob("alone/*/*.zarr")
+    )
+    assert len(stores) == 4
+    seals = {
+        store: [read_seal(tmp_path / how / store) for how in ("alone", "together")]
+        for store in stores
+    }
+    assert all(alone == together for alone, together in seals.values())
+    assert len({alone for alone, _ in seals.values()}) == 4
+
+
+def test_trainings_that_cut_other_patches_are_not_embedded_together(model, collection, tmp_path):
+    other = tmp_path / "mean"
+    shutil.copytree(model, other)
+    config = yaml.safe_load((other / "config.yaml").read_text())
+    config["data"]["normalization"]["center"] = "mean"
+    (other / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(UserError, match=r"mean: cuts or normalizes patches otherwise than .*seed0"):
+        embed([model, other], collection.experiments / "three", tmp_path / "out")
+
+
+def test_trainings_of_one_name_are_not_embedded_together(model, collection, tmp_path):
+    three = collection.experiments / "three"
+    for given in (
+        [],
+        [model, tmp_path / model.name],
+        [model, tmp_path / f"{model.name}-untrained"],
+    ):
+        with pytest.raises(UserError, match="whose folders have different names"):
+            embed(given, three, tmp_path / "out")
 
 
 class Watched(torch.nn.Module):
@@ -324,7 +366,7 @@ def test_student_of_another_modality_is_trained_and_embeds(collection, tmp_path)
     }
     folder = tmp_path / "student" / "seed0"
     train(training, collection.folder, collection.experiments, 0, folder, threads=1)
-    store = embedded(folder, collection, tmp_path / "student.zarr")
+    store = embedded(folder, collection, tmp_path)
     assert store.X.std(axis=0).min() > 0
     history = pd.read_csv(folder / "metrics.csv")
     assert history["retrieval/val"].notna().all()
@@ -342,7 +384,7 @@ def test_bag_of_channels_is_trained_and_embeds_every_pair(collection, tmp_path):
     training["data"]["sampling"] = {"stratify_by": ["condition", "marker"]}
     folder = tmp_path / "bag" / "seed0"
     train(training, collection.folder, collection.experiments, 0, folder, threads=1)
-    store = embedded(folder, collection, tmp_path / "bag.zarr")
+    store = embedded(folder, collection, tmp_path / "out")
     cells = pd.read_parquet(collection.experiments / "three" / "cells.parquet")
     reporter = int((cells["well"] == "A/1").sum())
     assert store.obs["marker"].value_counts().to_dict() == {
@@ -350,14 +392,14 @@ def test_bag_of_channels_is_trained_and_embeds_every_pair(collection, tmp_path):
         "reporter": reporter,
     }
     assert store.obs_names.is_unique
-    cohort = read_cohort({"seed0": {"three": tmp_path / "bag.zarr"}})
+    cohort = read_cohort({"seed0": {"three": tmp_path / "out/seed0/three.zarr"}})
     assert len(cohort.obs) == len(cells) + reporter
     assert not cohort.obs.duplicated(["fov", "track_id", "t", "marker"]).any()
 
 
 def test_baselines_share_rows_but_not_features(model, collection, tmp_path):
-    trained = embedded(model, collection, tmp_path / "t.zarr", untrained_out=tmp_path / "u.zarr")
-    untrained = ad.read_zarr(tmp_path / "u.zarr")
+    trained = embedded(model, collection, tmp_path, untrained=True)
+    untrained = ad.read_zarr(tmp_path / f"{model.name}-untrained" / "three.zarr")
     options = (PatchConfig(("phase", "reporter"), (24, 24)), NormalizationConfig())
     components = tmp_path / "pixels.npz"
     training = [collection.experiments / name for name in ("one", "two")]
@@ -380,14 +422,14 @@ def test_baselines_share_rows_but_not_features(model, collection, tmp_path):
 
 
 def test_absent_marker_is_embedded_as_zeros(model, collection, tmp_path):
-    whole = embedded(model, collection, tmp_path / "whole.zarr")
+    whole = embedded(model, collection, tmp_path / "whole")
     folder = tmp_path / "three"
     shutil.copytree(collection.experiments / "three", folder)
     summary = read_json(folder / "summary.json")
     summary["entry"]["channels"] = [{"name": "Phase2D", "marker": "phase"}]
     (folder / "summary.json").write_text(json.dumps(summary))
-    embed(model, folder, tmp_path / "phase.zarr", threads=1)
-    phase = ad.read_zarr(tmp_path / "phase.zarr")
+    embed([model], folder, tmp_path / "phase", threads=1)
+    phase = ad.read_zarr(tmp_path / "phase" / model.name / "three.zarr")
     assert list(phase.obs_names) == list(whole.obs_names)
     # The well without the reporter was zero-filled before, too.
     same = np.isclose(phase.X, whole.X, atol=1e-5).all(axis=1)
@@ -396,7 +438,7 @@ def test_absent_marker_is_embedded_as_zeros(model, collection, tmp_path):
     summary["entry"]["channels"][0]["marker"] = "nucleus"
     (folder / "summary.json").write_text(json.dumps(summary))
     with pytest.raises(UserError, match=r"three: has none of the markers phase, reporter"):
-        embed(model, folder, tmp_path / "none.zarr", threads=1)
+        embed([model], folder, tmp_path / "none", threads=1)
 
 
 def test_changed_checkpoint_is_refused(model, collection, tmp_path):
@@ -405,7 +447,7 @@ def test_changed_checkpoint_is_refused(model, collection, tmp_path):
     content = (folder / "best.ckpt").read_bytes()
     (folder / "best.ckpt").write_bytes(content[:-1] + b"x")
     with pytest.raises(UserError, match=r"best.ckpt: was changed after it was made"):
-        embedded(folder, collection, tmp_path / "x.zarr")
+        embedded(folder, collection, tmp_path / "out")
 
 
 @pytest.mark.parametrize("table", ["cells.parquet", "statistics.parquet"])
@@ -414,7 +456,7 @@ def test_changed_table_is_refused(model, collection, tmp_path, table):
     path = tmp_path / "results" / "three" / table
     path.write_bytes(path.read_bytes() + b"x")
     with pytest.raises(UserError, match=rf"{table}: was changed after it was made"):
-        embed(model, tmp_path / "results" / "three", tmp_path / "x.zarr")
+        embed([model], tmp_path / "results" / "three", tmp_path / "out")
 
 
 @pytest.mark.parametrize(
