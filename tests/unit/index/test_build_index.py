@@ -67,7 +67,11 @@ def test_rows_are_sorted_and_numbers_run_over_all_fields_of_view(experiment):
 
 def test_written_products(experiment, tmp_path):
     (tmp_path / "truth.csv").touch()
-    entry = experiment({"A/1/0": FAMILY}, truth=tmp_path / "truth.csv", simulation={"seed": 3})
+    entry = experiment(
+        {"A/1/0": FAMILY},
+        truth=tmp_path / "truth.csv",
+        simulation={"seed": 3, "infected_conditions": []},
+    )
     summary = build_index(entry, tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "cells.parquet", "cells.parquet.digest", "qc.svg", "summary.json"
