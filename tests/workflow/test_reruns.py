@@ -371,7 +371,7 @@ def test_a_seed_more_is_embedded_with_those_there_are(project):
     config = project.config
     config["models"]["a"]["seeds"] = [0, 1]
     project.config = config
-    # Most models have other seeds, or as many: the rule for these is named after them.
+    # Each set of seeds is that of one model: the rule of the first keeps its name.
     embedded = [f"embed_seeds_0_1 model=a experiment={name}" for name in OF_A]
     ran = ["train model=a seed=1", *embedded, "evaluate model=a", *REPORTED]
     assert project.jobs() == sorted(ran)

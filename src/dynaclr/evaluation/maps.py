@@ -134,7 +134,7 @@ def _layouts(
     if len(features) < _MIN_FOR_NEIGHBOURS:
         return
     axes = ["UMAP 1 (no unit)", "UMAP 2 (no unit)"]
-    yield "umap", umap_coordinates(features, seed, lineages), axes
+    yield "umap", umap_coordinates(features, lineages, seed), axes
     if with_phate and importlib.util.find_spec("phate"):
         axes = ["PHATE 1 (no unit)", "PHATE 2 (no unit)"]
         yield "phate", _phate_coordinates(features, seed), axes

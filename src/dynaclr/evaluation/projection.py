@@ -90,22 +90,22 @@ def principal_components(
 
 
 def umap_coordinates(
-    features: np.ndarray, seed: int, lineages: np.ndarray | None = None, n_neighbors: int = 15
+    features: np.ndarray, lineages: np.ndarray, seed: int, n_neighbors: int = 15
 ) -> np.ndarray:
     """Two UMAP coordinates, the same for the same seed.
 
     McInnes, Healy and Melville (2018), arXiv 1802.03426; umap-learn with exact neighbours. A cell's
     nearest neighbours are itself a frame earlier and later, so that UMAP would lay out threads, one
-    a lineage; given the lineages, it is held together by its nearest neighbours in others.
+    a lineage: what holds a cell here are its nearest neighbours in others.
 
     Parameters
     ----------
     features : numpy.ndarray
         Shape (n, d), no NaN, n at least 10.
-    seed : int
-    lineages : numpy.ndarray, optional
+    lineages : numpy.ndarray
         Lineage codes, shape (n,). Of no effect where one lineage holds too much of the cells: see
         `neighbours_in_others`.
+    seed : int
     n_neighbors : int
 
     Returns
@@ -116,8 +116,6 @@ def umap_coordinates(
     import umap
 
     n_neighbors = min(n_neighbors, len(features) - 1)
-    if lineages is None:
-        lineages = np.arange(len(features))
     # Left to itself umap-learn computes all distances of a small set in a Python loop.
     neighbours, distances = neighbours_in_others(features, lineages, n_neighbors)
     model = umap.UMAP(

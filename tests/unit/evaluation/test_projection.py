@@ -51,7 +51,8 @@ def test_umap_lays_out_states_not_lineages(known):
     lineages = np.repeat(np.arange(n_lineages), n_frames)
     features = np.column_stack([3 * state, 0.6 * rng.normal(size=(n_lineages, 6))[lineages]])
     features += 0.02 * rng.normal(size=features.shape)
-    coordinates = umap_coordinates(features, 0, lineages if known else None)
+    apart = lineages if known else np.arange(len(features))
+    coordinates = umap_coordinates(features, apart, 0)
     away = cdist(coordinates, coordinates)
     np.fill_diagonal(away, np.inf)
     nearest = np.argsort(away, axis=1)[:, :15]
