@@ -13,6 +13,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from dynaclr.cli.garbage import look_for_garbage_seldom
 from dynaclr.cli.jobs import refuse_live_jobs
 from dynaclr.cli.run import shell_prefix
 from dynaclr.data import cuts as data_cuts
@@ -31,6 +32,8 @@ from dynaclr.experiments.memory import remember_in
 from dynaclr.experiments.project import load_project
 from dynaclr.experiments.training_config import checkpoints_of, load_training
 from snakemake.dag import DAG
+
+look_for_garbage_seldom()
 
 if workflow.deployment_settings.deployment_method:
     # An environment that Snakemake provides holds what this package needs, but not the package.

@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 
+from dynaclr.cli.garbage import look_for_garbage_seldom
 from dynaclr.experiments import UserError
 
 log = logging.getLogger("dynaclr")
@@ -23,6 +24,7 @@ arguments to Snakemake, indexes first, so that an index rebuilt with the same co
 
 def main() -> None:
     """Run the command; user errors end with one message and exit code 2."""
+    look_for_garbage_seldom()
     from jsonargparse import auto_cli
 
     from dynaclr.cli.commands import COMMANDS, TRAINER_COMMANDS, trainer

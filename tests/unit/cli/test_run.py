@@ -46,10 +46,18 @@ def started(folder: Path, snakemake: str, **options) -> subprocess.Popen:
     return running
 
 
+@pytest.fixture
+def heeded():
+    """A shell that starts tests in the background lets them, and what they start, ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(
     ("number", "send"), [(signal.SIGTERM, os.kill), (signal.SIGINT, os.killpg)]
 )
-def test_snakemake_ends_its_jobs_before_the_run_ends(tmp_path, number, send):
+def test_snakemake_ends_its_jobs_before_the_run_ends(tmp_path, heeded, number, send):
     ends = "trap 'sleep 1; touch ended; exit 5' TERM INT"
     running = started(tmp_path, ends, start_new_session=True)
     send(running.pid, number)
