@@ -45,7 +45,7 @@ from dynaclr.data.patches import patch_origin
 from dynaclr.data.statistics import statistics_table
 from dynaclr.experiments import Plate
 from dynaclr.training import embed
-from dynaclr.training.embedding import most_patches
+from dynaclr.training.embedding import Cells
 
 SIZE, ANCHORS, THREADS = 160, 128, 2
 # Most patches of a batch of `dynaclr embed`.
@@ -78,6 +78,7 @@ class Setup:
         module = self.module()
         self.index = module.index
         self.dataset = module._datasets["train"]
+        self.cells = Cells(self.results / "plate", self.patches, NormalizationConfig())
         self.batches = list(EpochBatches(module.batches("train"), self.dataset))
         pool = ts.Context({"cache_pool": {"total_bytes_limit": 0}})
         positions = Plate(self.entry.data_path).positions
@@ -111,11 +112,8 @@ class Setup:
 
     def predict(self) -> None:
         """Read all cells in the order of the index, as embedding does."""
-        reader, n = self.dataset.reader, len(self.index)
-        reader.keep_frames(2)
-        step = most_patches(reader, EMBEDDED)
-        for start in range(0, n, step):
-            reader.read(np.arange(start, min(start + step, n)))
+        for _batch in self.cells.batches(EMBEDDED):
+            pass
 
     def places(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
         """Field of view, frame and first pixel of each patch."""

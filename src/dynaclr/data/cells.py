@@ -168,13 +168,8 @@ class CellReader:
         return n_channels * self._reader.channel_bytes
 
     def keep_frames(self, n: int) -> None:
-        """Keep at least the decoded chunks of `n` frames.
-
-        A pass in the order of the index then decodes each chunk once, also where the patches of
-        one frame fall into two batches.
-        """
-        chunks = self._reader.chunks
-        chunks.keep(max(chunks.cache_bytes, n * chunks.frame_bytes))
+        """See `dynaclr.data.patches.PatchReader.keep_frames`."""
+        self._reader.keep_frames(n)
 
     def marker_pairs(self, rows: NDArray[np.int64]) -> MarkerPairs:
         """Number the pairs of index rows and those of the markers that were imaged there.

@@ -225,10 +225,15 @@ class ChunkReader:
         self.__dict__ |= state
         self._start_afresh()
 
-    @property
-    def frame_bytes(self) -> int:
-        """Most bytes of the decoded chunks that hold one frame of an array."""
-        return max(layout.chunk_bytes * math.prod(layout.grid[1:]) for layout in self.layouts)
+    def frame_bytes(self, channels: int, planes: int) -> int:
+        """Most bytes of the decoded chunks that hold some channels and planes of a frame."""
+        return max(
+            layout.chunk_bytes
+            * min(channels, layout.grid[1])
+            * min(-(-(planes - 1) // layout.chunk[2]) + 1, layout.grid[2])
+            * math.prod(layout.grid[3:])
+            for layout in self.layouts
+        )
 
     def keep(self, cache_bytes: int) -> None:
         """Change the limit of what is kept decoded."""

@@ -14,10 +14,14 @@ from numpy.typing import DTypeLike, NDArray
 from dynaclr.data.chunks import Boxes, ChunkReader, Fault
 from dynaclr.data.faults import flag_or_refuse, is_news, message_of, place_of
 from dynaclr.data.layout import ArrayLayout, position_layout, store_layout
+from dynaclr.data.memory import Memory
 from dynaclr.experiments import Position, UserError
 from dynaclr.index import pixel_of
 
 log = logging.getLogger(__name__)
+
+# What is kept of arrays of patches that are no longer used, for the next ones.
+_SPARE_BYTES = 512 << 20
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,7 @@ class PatchReader:
         threads: int | None = None,
     ) -> None:
         self.depth = depth
+        self._memory = Memory(_SPARE_BYTES)
         layouts: dict[ArrayLayout, int] = {}
         number = [
             layouts.setdefault(position_layout(source.position, source.level), len(layouts))
@@ -189,6 +194,15 @@ class PatchReader:
     def channel_bytes(self) -> int:
         """Size of one channel of the largest patch."""
         return self.depth * int(self.sides.prod(axis=1).max()) * self.dtype.itemsize
+
+    def keep_frames(self, n: int) -> None:
+        """Keep at least the decoded chunks that the patches of `n` frames need.
+
+        A pass in the order of frames then decodes each chunk once, also where the patches of one
+        frame fall into two reads.
+        """
+        frame = self.chunks.frame_bytes(self._channels.shape[1], self.depth)
+        self.chunks.keep(max(self.chunks.cache_bytes, n * frame))
 
     def _take_crops(self, sources: Sequence[PatchSource], stores: list[str]) -> None:
         """Note which sources are read from a store, and how."""
@@ -257,8 +271,9 @@ class PatchReader:
         if channels is not None:
             chosen = np.take_along_axis(chosen, channels, axis=1)
         sides = self.sides[source[0]].tolist() if len(source) else [0, 0]
-        new = np.empty if (chosen >= 0).all() else np.zeros
-        out = new((len(source), chosen.shape[1], self.depth, *sides), self.dtype)
+        out = self._memory.empty((*chosen.shape, self.depth, *sides), self.dtype)
+        if (chosen < 0).any():
+            out[...] = 0
         first = self._first_pixels(source, y, x)
         inside = np.clip(first, 0, self._image[source]), first + sides
         inside = inside[0], np.minimum(inside[1], self._image[source])

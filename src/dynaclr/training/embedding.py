@@ -47,9 +47,9 @@ log = logging.getLogger(__name__)
 # Rows of a store that are held in memory before they are written together: chunks of the store
 # hold thousands of rows, and each write compresses anew those that it touches.
 _BLOCK = 4096
-# What is read for a batch. A block of 32 MB or more the C library gives back to the system when it
-# is freed (mallopt(3), M_MMAP_THRESHOLD), and each of its pages costs a fault when taken anew.
-_BATCH_BYTES = 30 << 20
+# What is read at a time, if it is at most so many batches: threads share out its chunks, of which
+# a few leave some of them waiting for the last one.
+_READ_BYTES, _READ_BATCHES = 128 << 20, 4
 
 
 def embed(
@@ -156,7 +156,7 @@ def write_embeddings(
     facts : dict of Path to dict
         Provenance of each store, beside the digests of the experiment's tables.
     data : MultiExperimentDataModule
-        Patches, normalization and cache of the training.
+        Patches and normalization of the training.
     experiment_dir, batch_size, device
         As in `embed`.
 
@@ -165,7 +165,7 @@ def write_embeddings(
     UserError
         When index or statistics are missing, or are not those that were written.
     """
-    cells = Cells(experiment_dir, data.patches, data.normalization, data.cache_mb << 20)
+    cells = Cells(experiment_dir, data.patches, data.normalization)
     _embed_into(encoders, facts, cells, batch_size, device)
 
 
@@ -201,7 +201,7 @@ def fit_pixels(
     """
     rng, parts, normalize = np.random.default_rng(seed), [], Normalize()
     for directory in experiment_dirs:
-        cells = Cells(directory, patches, normalization, 256 << 20)
+        cells = Cells(directory, patches, normalization)
         chosen = rng.permutation(len(cells))[: max(1, max_patches // len(experiment_dirs))]
         batch = cells.read(np.sort(chosen))
         x_BCZYX = normalize(at_common_size(batch), batch["center"], batch["spread"])
@@ -244,7 +244,7 @@ def embed_baselines(
     UserError
         When index, statistics or components are missing, or are not those that were written.
     """
-    cells = Cells(experiment_dir, patches, normalization, 256 << 20)
+    cells = Cells(experiment_dir, patches, normalization)
     encoders: dict[Path, nn.Module] = {out: IntensityFeatures()}
     facts: dict[Path, dict[str, Any]] = {out: {"variant": "intensity", "checkpoint": None}}
     if pixels is not None and pixels_out is not None:
@@ -257,11 +257,6 @@ def embed_baselines(
     _embed_into(encoders, facts, cells, batch_size, torch.device("cpu"))
 
 
-def most_patches(reader: CellReader, size: int) -> int:
-    """Patches of a batch: `size`, or as many of large ones as their memory is soon used again."""
-    return min(size, max(1, _BATCH_BYTES // reader.patch_bytes))
-
-
 class Cells:
     """An experiment's observations, their patches, and the digests that say which ones."""
 
@@ -270,7 +265,6 @@ class Cells:
         experiment_dir: Path,
         patches: PatchConfig,
         normalization: NormalizationConfig,
-        cache_bytes: int,
     ) -> None:
         self.digests = {
             name: verified_digest(experiment_dir / f"{name}.parquet")
@@ -286,7 +280,7 @@ class Cells:
             statistics,
             patches,
             normalization,
-            cache_bytes,
+            cache_bytes=0,
             stores=experiment_dir.parent,
         )
         self.reader.keep_frames(2)
@@ -316,13 +310,14 @@ class Cells:
     def batches(self, size: int) -> Iterator[dict[str, Tensor]]:
         """All patches, field of view by field of view and frame by frame, as the index has them.
 
-        The next batch is read while one is worked on. Batches are of `size` patches, of large ones
-        fewer.
+        The next ones are read while one batch is worked on.
         """
-        size = most_patches(self.reader, size)
-        places = (slice(start, start + size) for start in range(0, len(self), size))
+        at_once = size * min(max(_READ_BYTES // (size * self.reader.patch_bytes), 1), _READ_BATCHES)
+        places = (slice(start, start + at_once) for start in range(0, len(self), at_once))
         with ThreadPoolExecutor(1) as pool:
-            yield from map_ahead(pool, self.read, places, 2)
+            for several in map_ahead(pool, self.read, places, 2):
+                for start in range(0, len(several["patch"]), size):
+                    yield {name: x[start : start + size] for name, x in several.items()}
 
     def observations(self) -> pd.DataFrame:
         """Columns of the index, one row a patch, under names that differ."""

@@ -65,7 +65,7 @@ def write_thumbnails(
     """
     # A picture shows all markers side by side, also where an encoder is shown one at a time.
     patches = replace(patches, bag_of_channels=False)
-    cells = Cells(experiment_dir, patches, normalization, 256 << 20)
+    cells = Cells(experiment_dir, patches, normalization)
     table = cells.index.tracks.reset_index(drop=True)
     rows = whole_lineages(table, max_cells)
     pixels_BCYX, present = _read(cells, rows)

@@ -6,6 +6,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import zarr
 from tests.counting import opened_by
 
@@ -22,22 +23,27 @@ PATCHES = PatchConfig(("phase", "reporter"), (24, 24))
 
 def test_an_experiment_is_read_in_one_pass(collection, monkeypatch):
     opened = opened_by(monkeypatch)
-    cells = Cells(collection.experiments / "one", PATCHES, NormalizationConfig(), 0)
+    cells = Cells(collection.experiments / "one", PATCHES, NormalizationConfig())
     # Frames hold eight cells and more: every batch begins in the middle of one.
     n = sum(len(batch["patch"]) for batch in cells.batches(5))
     assert n == len(cells) > 0
     assert len(opened) == len(set(opened)) > 0
 
 
-def test_batches_of_large_patches_are_smaller(collection, monkeypatch):
-    cells = Cells(collection.experiments / "one", PATCHES, NormalizationConfig(), 0)
+@pytest.mark.parametrize("read_bytes", [1, 2304 * 12, 1 << 30])
+def test_batches_are_filled_whatever_is_read_at_a_time(read_bytes, collection, monkeypatch):
+    cells = Cells(collection.experiments / "one", PATCHES, NormalizationConfig())
     # Two channels of 24 x 24 pixels of 16 bits.
     assert cells.reader.patch_bytes == cells.read(slice(0, 1))["patch"].nbytes == 2304
-    monkeypatch.setattr("dynaclr.training.embedding._BATCH_BYTES", 3 * 2304 + 1)
-    sizes = {len(batch["patch"]) for batch in cells.batches(256)}
-    assert max(sizes) == 3
-    monkeypatch.setattr("dynaclr.training.embedding._BATCH_BYTES", 1)
-    assert {len(batch["patch"]) for batch in cells.batches(256)} == {1}
+    monkeypatch.setattr("dynaclr.training.embedding._READ_BYTES", read_bytes)
+    batches = list(cells.batches(5))
+    sizes = [len(batch["patch"]) for batch in batches]
+    assert set(sizes[:-1]) == {5}
+    assert 0 < sizes[-1] <= 5
+    # All of them at once: none may lie in memory that a later one was read into.
+    whole = cells.read(slice(0, len(cells)))
+    for name, values in whole.items():
+        assert torch.equal(torch.cat([batch[name] for batch in batches]), values), name
 
 
 @pytest.fixture
