@@ -192,7 +192,7 @@ def main() -> None:
         with (folder / "data/e0000/tracks/A/1/0/tracks.csv").open("a") as table:
             table.write(f"{time.time_ns()},0,1,1\n")
         said = measure(folder, "one experiment changed")
-        jobs = Counter(re.findall(r"^(?:local)?rule (\w+):", said, flags=re.MULTILINE))
+        jobs = Counter(re.findall(r"^ *(?:local)?rule (\w+):", said, flags=re.MULTILINE))
         print("jobs: " + ", ".join(f"{rule} {count}" for rule, count in sorted(jobs.items())))
         expected = jobs_of_change(folder, "e0000")
         if jobs != expected:
