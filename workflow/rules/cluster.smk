@@ -323,7 +323,7 @@ def needs_for_embedding():
     # Two encoders a seed, which is less than its checkpoint: that holds the weights three times. And
     # 20 MB a seed for rows that are written together.
     mb = lambda wildcards: (
-        1500
+        1800
         + 100 * cells_mb(wildcards.experiment)
         + 20 * seeds(wildcards)
         + megabytes(*seed_files(wildcards.model, "best.ckpt"))

@@ -570,6 +570,7 @@ storing_code = [
     code_digest(
         "data/cells.py",
         "data/lookup.py",
+        "data/memory.py",
         "data/patches.py",
         "data/shards.py",
         "data/stored.py",

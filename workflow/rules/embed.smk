@@ -117,7 +117,7 @@ rule embed_baselines:
         "../../envs/environment.yaml"
     resources:
         **needs(
-            lambda wildcards: 500 + 30 * cells_mb(wildcards.experiment),
+            lambda wildcards: 800 + 30 * cells_mb(wildcards.experiment),
             lambda wildcards: cells_mb(wildcards.experiment),
         ),
         together=1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 
-# Python looks after 700 new objects by default (gc.set_threshold).
+# New objects after which Python looks for garbage; its own default is 700, of later versions 2,000.
 _OBJECTS = 10_000
 
 
@@ -14,9 +14,7 @@ def look_for_garbage_seldom() -> None:
 
     Packages and plans are a million objects that live until the process ends. To go over them again
     and again takes two of the five seconds in which a command loads, and a last time, when it ends,
-    another one.
+    another one. The last search is left out: what a command makes is written and sealed by then.
     """
-    gc.freeze()
     gc.set_threshold(_OBJECTS, *gc.get_threshold()[1:])
-    # What is there at the end goes with the process.
     atexit.register(gc.freeze)

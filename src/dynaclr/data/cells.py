@@ -167,9 +167,9 @@ class CellReader:
         n_channels = 1 if self.patches.bag_of_channels else len(self.patches.markers)
         return n_channels * self._reader.channel_bytes
 
-    def keep_frames(self, n: int) -> None:
-        """See `dynaclr.data.patches.PatchReader.keep_frames`."""
-        self._reader.keep_frames(n)
+    def prepare_for_pass(self) -> None:
+        """See `dynaclr.data.patches.PatchReader.prepare_for_pass`."""
+        self._reader.prepare_for_pass()
 
     def marker_pairs(self, rows: NDArray[np.int64]) -> MarkerPairs:
         """Number the pairs of index rows and those of the markers that were imaged there.

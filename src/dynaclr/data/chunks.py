@@ -8,7 +8,6 @@ needed) and to copy its pieces to their places. Threads share that work.
 from __future__ import annotations
 
 import itertools
-import math
 import os
 import threading
 from collections import OrderedDict, deque
@@ -225,20 +224,13 @@ class ChunkReader:
         self.__dict__ |= state
         self._start_afresh()
 
-    def frame_bytes(self, channels: int, planes: int) -> int:
-        """Most bytes of the decoded chunks that hold some channels and planes of a frame."""
-        return max(
-            layout.chunk_bytes
-            * min(channels, layout.grid[1])
-            * min(-(-(planes - 1) // layout.chunk[2]) + 1, layout.grid[2])
-            * math.prod(layout.grid[3:])
-            for layout in self.layouts
-        )
-
-    def keep(self, cache_bytes: int) -> None:
-        """Change the limit of what is kept decoded."""
-        self.cache_bytes = cache_bytes
-        self._cache = _Cache(cache_bytes)
+    def keep_frames(self, n: int, channels: int, planes: int) -> None:
+        """Keep the decoded chunks that hold so many channels and planes of `n` frames."""
+        frame = max(_chunks_of_frame(c, channels, planes) * c.chunk_bytes for c in self.layouts)
+        # Threads may be late with a chunk of earlier frames.
+        late = self._threads() * max(layout.chunk_bytes for layout in self.layouts)
+        self.cache_bytes = max(self.cache_bytes, n * frame + late)
+        self._cache = _Cache(self.cache_bytes)
 
     def read(self, boxes: Boxes, out: NDArray[Any]) -> list[Fault]:
         """Copy boxes into an array.
@@ -427,6 +419,15 @@ class ChunkReader:
             for decode in self._decoders[kind]:
                 data = decode(data)
             return np.frombuffer(data, np.uint8)
+
+
+def _chunks_of_frame(layout: ArrayLayout, channels: int, planes: int) -> int:
+    """Most chunks that hold so many channels and planes of a frame."""
+    _, _, deep, high, wide = layout.grid
+    # Frames of one chunk may be in focus in different planes.
+    if layout.chunk[0] == 1:
+        deep = min(-(-(planes - 1) // layout.chunk[2]) + 1, deep)
+    return min(channels, layout.grid[1]) * deep * high * wide
 
 
 def _never_written(layout: ArrayLayout) -> NDArray[Any]:

@@ -14,52 +14,43 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-# Smaller arrays the C library keeps well enough itself.
-_SMALL = 1 << 20
+# Smaller arrays the C library keeps well enough itself; larger ones are not worth what they hold.
+_SMALL, _LARGE = 1 << 20, 256 << 20
+# Blocks that are kept for later arrays.
+_SPARES = 2
 
 
 class Memory:
     """Gives arrays, and gives their memory to later ones once nothing refers to them.
 
     Several threads may ask at the same time. It pickles without its memory.
-
-    Parameters
-    ----------
-    spare_bytes : int
-        Most bytes that are kept for later arrays.
     """
 
-    def __init__(self, spare_bytes: int) -> None:
-        self.spare_bytes = spare_bytes
-        self._spare: list[NDArray[np.uint8]] = []
+    def __init__(self) -> None:
         # Garbage is collected at any place, also while the lock is held: who gives a block back
         # takes no lock.
-        self._returned: deque[NDArray[np.uint8]] = deque()
+        self._spare: deque[NDArray[np.uint8]] = deque(maxlen=_SPARES)
         self._lock = threading.Lock()
 
-    def __reduce__(self) -> tuple[type[Memory], tuple[int]]:
-        return Memory, (self.spare_bytes,)
+    def __reduce__(self) -> tuple[type[Memory], tuple[()]]:
+        return Memory, ()
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """An array of any content, in C order; it and all views of it are the caller's."""
         n_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-        if n_bytes < _SMALL:
+        if not _SMALL <= n_bytes <= _LARGE:
             return np.empty(shape, dtype)
         block = self._taken(n_bytes)
         # A view refers to the array at the end of its chain of views; the memoryview ends it here.
         own = np.frombuffer(memoryview(block), np.uint8, n_bytes)
-        weakref.finalize(own, self._returned.append, block).atexit = False
+        weakref.finalize(own, self._spare.append, block).atexit = False
         return own.view(dtype).reshape(shape)
 
     def _taken(self, n_bytes: int) -> NDArray[np.uint8]:
         """The smallest spare block that fits, which is less than twice as large, or a new one."""
         with self._lock:
-            while self._returned:
-                self._spare.append(self._returned.popleft())
-            while sum(block.nbytes for block in self._spare) > self.spare_bytes:
-                self._spare.pop(0)
-            sizes = {n: block.nbytes for n, block in enumerate(self._spare)}
-            fitting = [n for n, size in sizes.items() if n_bytes <= size < 2 * n_bytes]
-            if fitting:
-                return self._spare.pop(min(fitting, key=sizes.__getitem__))
-        return np.empty(n_bytes, np.uint8)
+            blocks = [self._spare.popleft() for _ in range(len(self._spare))]
+            fitting = [block for block in blocks if n_bytes <= block.nbytes < 2 * n_bytes]
+            chosen = min(fitting, key=len, default=None)
+            self._spare.extend(block for block in blocks if block is not chosen)
+        return np.empty(n_bytes, np.uint8) if chosen is None else chosen

@@ -20,9 +20,6 @@ from dynaclr.index import pixel_of
 
 log = logging.getLogger(__name__)
 
-# What is kept of arrays of patches that are no longer used, for the next ones.
-_SPARE_BYTES = 512 << 20
-
 
 @dataclass(frozen=True)
 class Crops:
@@ -160,7 +157,7 @@ class PatchReader:
         threads: int | None = None,
     ) -> None:
         self.depth = depth
-        self._memory = Memory(_SPARE_BYTES)
+        self._empty = np.empty
         layouts: dict[ArrayLayout, int] = {}
         number = [
             layouts.setdefault(position_layout(source.position, source.level), len(layouts))
@@ -195,14 +192,14 @@ class PatchReader:
         """Size of one channel of the largest patch."""
         return self.depth * int(self.sides.prod(axis=1).max()) * self.dtype.itemsize
 
-    def keep_frames(self, n: int) -> None:
-        """Keep at least the decoded chunks that the patches of `n` frames need.
+    def prepare_for_pass(self) -> None:
+        """Keep what a pass in the order of frames uses again.
 
-        A pass in the order of frames then decodes each chunk once, also where the patches of one
-        frame fall into two reads.
+        Each chunk is then decoded once, also where the patches of one frame fall into two reads,
+        and patches lie in the memory of earlier ones to which nothing refers any more.
         """
-        frame = self.chunks.frame_bytes(self._channels.shape[1], self.depth)
-        self.chunks.keep(max(self.chunks.cache_bytes, n * frame))
+        self.chunks.keep_frames(2, self._channels.shape[1], self.depth)
+        self._empty = Memory().empty
 
     def _take_crops(self, sources: Sequence[PatchSource], stores: list[str]) -> None:
         """Note which sources are read from a store, and how."""
@@ -271,9 +268,8 @@ class PatchReader:
         if channels is not None:
             chosen = np.take_along_axis(chosen, channels, axis=1)
         sides = self.sides[source[0]].tolist() if len(source) else [0, 0]
-        out = self._memory.empty((*chosen.shape, self.depth, *sides), self.dtype)
-        if (chosen < 0).any():
-            out[...] = 0
+        out = self._empty((*chosen.shape, self.depth, *sides), self.dtype)
+        out[chosen < 0] = 0
         first = self._first_pixels(source, y, x)
         inside = np.clip(first, 0, self._image[source]), first + sides
         inside = inside[0], np.minimum(inside[1], self._image[source])

@@ -381,7 +381,7 @@ class _Job:
         """A reader of one field of view whose cache no other one's chunks displace."""
         source = [self.sources[number]]
         reader = PatchReader(source, self.facts.depth, 0, self.read_dtype, threads=1)
-        reader.keep_frames(2)
+        reader.prepare_for_pass()
         return reader
 
     def _read(

@@ -47,9 +47,11 @@ log = logging.getLogger(__name__)
 # Rows of a store that are held in memory before they are written together: chunks of the store
 # hold thousands of rows, and each write compresses anew those that it touches.
 _BLOCK = 4096
-# What is read at a time, if it is at most so many batches: threads share out its chunks, of which
-# a few leave some of them waiting for the last one.
-_READ_BYTES, _READ_BATCHES = 128 << 20, 4
+# Most bytes of a batch as it is read; normalizing and encoding it takes several times as much.
+_BATCH_BYTES = 30 << 20
+# Batches that are read at a time: threads share out their chunks, and of few chunks all but one
+# thread wait for the last.
+_READ_TOGETHER = 4
 
 
 def embed(
@@ -283,7 +285,7 @@ class Cells:
             cache_bytes=0,
             stores=experiment_dir.parent,
         )
-        self.reader.keep_frames(2)
+        self.reader.prepare_for_pass()
         self.rows, self.markers = np.arange(len(self.index)), None
         if patches.bag_of_channels:
             pairs = self.reader.marker_pairs(self.rows)
@@ -310,9 +312,11 @@ class Cells:
     def batches(self, size: int) -> Iterator[dict[str, Tensor]]:
         """All patches, field of view by field of view and frame by frame, as the index has them.
 
-        The next ones are read while one batch is worked on.
+        The next ones are read while one batch is worked on. Batches are of `size` patches, of large
+        ones fewer.
         """
-        at_once = size * min(max(_READ_BYTES // (size * self.reader.patch_bytes), 1), _READ_BATCHES)
+        size = min(size, max(1, _BATCH_BYTES // self.reader.patch_bytes))
+        at_once = size * _READ_TOGETHER
         places = (slice(start, start + at_once) for start in range(0, len(self), at_once))
         with ThreadPoolExecutor(1) as pool:
             for several in map_ahead(pool, self.read, places, 2):

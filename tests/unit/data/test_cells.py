@@ -252,7 +252,7 @@ def test_pass_in_order_decodes_each_chunk_once(entry, monkeypatch):
     opened = opened_by(monkeypatch)
     patches = PatchConfig(("phase", "reporter"), (40, 40), depth=5)
     reader = reader_of(entry, patches, cache_bytes=0)
-    reader.keep_frames(2)
+    reader.prepare_for_pass()
     for start in range(0, len(reader.index), 5):
         reader.read(np.arange(start, min(start + 5, len(reader.index))))
     assert len(opened) == len(set(opened)) > 0

@@ -369,6 +369,32 @@ def test_cache_lets_go_of_what_was_used_longest_ago(tmp_path, monkeypatch):
     assert [index[2] for _, index in opened] == [0, 1, 2, 1]
 
 
+def test_frames_of_one_chunk_may_be_in_focus_in_different_planes(tmp_path, monkeypatch):
+    shape, chunks = (4, 1, 12, 8, 8), (4, 1, 2, 8, 8)
+    zarr.create_array(tmp_path / "a", shape=shape, chunks=chunks, dtype="u2")[...] = 1
+    opened = opened_by(monkeypatch)
+    reader = reader_of(tmp_path / "a", cache_bytes=0, threads=1)
+    reader.keep_frames(2, channels=1, planes=2)
+    for t, plane in enumerate((1, 5, 9, 1)):
+        start, side = np.array([[t, 0, plane, 0, 0]]), np.array([1, 1, 2, 8, 8])
+        out = np.zeros((1, 1, 2, 8, 8), np.uint16)
+        reader.read(Boxes(np.zeros(1, int), start, start + side, 0 * start), out)
+        assert (out == 1).all()
+    assert len(opened) == len(set(opened)) == 6
+
+
+@pytest.mark.parametrize(
+    ("channels", "planes", "chunks"), [(1, 1, 1), (3, 1, 3), (9, 1, 5), (1, 3, 2)]
+)
+def test_what_is_kept_of_a_frame_is_what_is_read_of_it(channels, planes, chunks, tmp_path):
+    options = {"shape": (4, 5, 40, 8, 8), "chunks": (1, 1, 4, 8, 8), "dtype": "u2"}
+    zarr.create_array(tmp_path / "a", **options)
+    reader = reader_of(tmp_path / "a", cache_bytes=0, threads=2)
+    reader.keep_frames(2, channels, planes)
+    # Each of the two threads may be late with another chunk.
+    assert reader.cache_bytes == (2 * chunks + 2) * (4 * 8 * 8 * 2)
+
+
 def test_a_chunk_stays_until_a_thread_that_is_held_up_comes_to_it(tmp_path, monkeypatch):
     make(tmp_path / "a", ARRAYS["v2-zstd"])
     opened = opened_by(monkeypatch)

@@ -101,6 +101,24 @@ def test_order_and_batch_do_not_change_a_patch(plate_path):
         np.testing.assert_array_equal(alone[0], together[number])
 
 
+def test_a_pass_reads_into_memory_of_earlier_patches_what_it_reads_into_new(
+    plate_path, monkeypatch
+):
+    monkeypatch.setattr("dynaclr.data.memory._SMALL", 1)
+    places = [np.array([1, 0, 1]), np.array([3, 0, 2]), np.full(3, 2.0), np.full(3, 20.0)]
+    asked = {"channels": (2, -1), "margin": (9, 40)}
+    wanted = reader_of(plate_path, **asked).read(*places)
+    reader, used = reader_of(plate_path, **asked), set()
+    reader.prepare_for_pass()
+    for _ in range(3):
+        patches = reader.read(*places)
+        np.testing.assert_array_equal(patches, wanted)
+        used.add(patches.__array_interface__["data"][0])
+        patches[...] = 77
+        del patches
+    assert len(used) == 1
+
+
 def test_absent_marker_is_zero(plate_path):
     places = (np.array([0]), np.array([1]), np.array([20.0]), np.array([20.0]))
     (patch,) = reader_of(plate_path, channels=(-1, 1)).read(*places)

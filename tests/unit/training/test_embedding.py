@@ -30,16 +30,17 @@ def test_an_experiment_is_read_in_one_pass(collection, monkeypatch):
     assert len(opened) == len(set(opened)) > 0
 
 
-@pytest.mark.parametrize("read_bytes", [1, 2304 * 12, 1 << 30])
-def test_batches_are_filled_whatever_is_read_at_a_time(read_bytes, collection, monkeypatch):
+@pytest.mark.parametrize(("most", "size"), [(30 << 20, 5), (3 * 2304 + 1, 3), (1, 1)])
+def test_batches_are_filled_and_of_large_patches_smaller(most, size, collection, monkeypatch):
+    monkeypatch.setattr("dynaclr.training.embedding._BATCH_BYTES", most)
+    monkeypatch.setattr("dynaclr.data.memory._SMALL", 1)
     cells = Cells(collection.experiments / "one", PATCHES, NormalizationConfig())
     # Two channels of 24 x 24 pixels of 16 bits.
     assert cells.reader.patch_bytes == cells.read(slice(0, 1))["patch"].nbytes == 2304
-    monkeypatch.setattr("dynaclr.training.embedding._READ_BYTES", read_bytes)
     batches = list(cells.batches(5))
     sizes = [len(batch["patch"]) for batch in batches]
-    assert set(sizes[:-1]) == {5}
-    assert 0 < sizes[-1] <= 5
+    assert set(sizes[:-1]) == {size}
+    assert 0 < sizes[-1] <= size
     # All of them at once: none may lie in memory that a later one was read into.
     whole = cells.read(slice(0, len(cells)))
     for name, values in whole.items():
