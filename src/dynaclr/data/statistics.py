@@ -56,6 +56,14 @@ NO_FOCUS = -1
 # What the table tells of a frame and channel, and its pixels or a sample of them.
 Counted = tuple[dict[str, float], Tally]
 _EXACT_PER_FRAME = 1 << 24
+_COLUMNS = {
+    **dict.fromkeys(("level", "experiment", "well", "fov"), "category"),
+    "t": np.int32,
+    **dict.fromkeys(("channel", "marker"), "category"),
+    **dict.fromkeys(("n", "n_nan"), np.int64),
+    **dict.fromkeys(STATISTICS, np.float64),
+    "focus": np.int32,
+}
 
 
 @dataclass(frozen=True)
@@ -140,7 +148,7 @@ def statistics_table(entry: ExperimentConfig, threads: int = 2) -> pd.DataFrame:
             log.info("%s: field of view %d of %d counted", entry.name, number + 1, len(positions))
     for channel in entry.channels:
         if any(row["marker"] == channel.marker for row in rows):
-            place = {"well": "", "fov": "", "t": -1, "level": "experiment"}
+            place = {"well": "", "fov": "", "t": -1, "level": "experiment", "focus": NO_FOCUS}
             tally = pooled[channel.marker].sum()
             rows.append(_head(entry, channel) | place | tally.statistics())
     table = _as_table(rows)
@@ -188,7 +196,7 @@ def _position_rows(
             rows.append(_head(entry, channel) | place | {"t": t, "level": "frame"} | told)
             pool.add(pixels)
     for channel, pool in zip(channels, pools, strict=True):
-        tally, where = pool.sum(), place | {"t": -1, "level": "fov"}
+        tally, where = pool.sum(), place | {"t": -1, "level": "fov", "focus": NO_FOCUS}
         rows.append(_head(entry, channel) | where | tally.statistics())
         # Of continuous pixels a sample goes on: memory grows with fields, not frames.
         pooled[channel.marker].add(tally)
@@ -360,19 +368,14 @@ def _head(entry: ExperimentConfig, channel: ChannelConfig) -> dict[str, object]:
 
 
 def _as_table(rows: list[dict[str, object]]) -> pd.DataFrame:
-    names = ["level", "experiment", "well", "fov", "t", "channel", "marker", "n", "n_nan"]
-    table = pd.DataFrame(rows, columns=[*names, *STATISTICS, "focus"])
     order = {level: number for number, level in enumerate(LEVELS)}
-    table = table.sort_values(
-        ["level", "fov", "t", "marker"],
-        key=lambda column: column.map(order) if column.name == "level" else column,
-        kind="stable",
-        ignore_index=True,
+    rows = sorted(rows, key=lambda row: (order[row["level"]], row["fov"], row["t"], row["marker"]))
+    return pd.DataFrame(
+        {
+            name: pd.Series([row[name] for row in rows], dtype=dtype)
+            for name, dtype in _COLUMNS.items()
+        }
     )
-    for name in ("level", "experiment", "well", "fov", "channel", "marker"):
-        table[name] = table[name].astype("category")
-    table["focus"] = table["focus"].fillna(NO_FOCUS)
-    return table.astype({"t": np.int32, "n": np.int64, "n_nan": np.int64, "focus": np.int32})
 
 
 def save_intensity_figure(table: pd.DataFrame, entry: ExperimentConfig, path: Path) -> None:
