@@ -23,8 +23,6 @@ from tests.workflow.test_simulated import SIMULATION
 MODULES = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
 STARTED: list[subprocess.Popen] = []
 NAMES = ("one", "two", "three")
-# Every job of the tests goes through the plugin's own polling; two seconds instead of ten.
-QUICK = ("--slurm-init-seconds-before-status-checks", "2", "--max-status-checks-per-second", "1")
 
 
 class LocalWorkflow(Workflow):
@@ -41,11 +39,15 @@ class SlurmWorkflow(LocalWorkflow):
     site = "{partition: cpu, gpu_partition: gpu, group_above: 0, cpus_per_gpu: 2}"
     # Folder of programs that take the place of others.
     programs = ""
+    # Seconds to the plugin's first look at a job; to each further one it waits ten longer.
+    first_look = 2
 
     def command(self, *arguments: str) -> list[str]:
         """`snakemake --profile slurm`, quicker to notice the end of a job."""
         fixed = ["--snakefile", str(REPOSITORY / "Snakefile"), "--configfile", "config.yaml"]
-        return ["snakemake", "--profile", "slurm", *fixed, *QUICK, *arguments]
+        look = ["--slurm-init-seconds-before-status-checks", str(self.first_look)]
+        quick = [*look, "--max-status-checks-per-second", "1"]
+        return ["snakemake", "--profile", "slurm", *fixed, *quick, *arguments]
 
     def environment(self) -> dict[str, str]:
         """Environment with the settings of this site, whose GPUs are pretend ones."""

@@ -23,6 +23,9 @@ from tests.slurm.conftest import (
 
 pytestmark = pytest.mark.slow
 TRAIN = ("--until", "train")
+# A job is looked at after 5, 20 and 45 seconds: one that starts again takes 40, and would be seen to
+# have ended after 68.
+AFTER_45 = 5
 
 
 def check(project: SlurmWorkflow, undisturbed: dict[str, str]) -> None:
@@ -55,6 +58,7 @@ def state_of(job: dict[str, str]) -> str:
 
 
 def test_requeued_job_goes_on(project, undisturbed):
+    project.first_look = AFTER_45
     running = project.start(*TRAIN)
     job = project.wait_until_training()
     cluster.command("scontrol", "requeue", job["id"])
@@ -64,6 +68,7 @@ def test_requeued_job_goes_on(project, undisturbed):
 
 
 def test_preempted_job_goes_on(project, undisturbed):
+    project.first_look = AFTER_45
     project.site = "{partition: preempt}"
     running = project.start(*TRAIN)
     job = project.wait_until_training()
@@ -91,6 +96,7 @@ def test_warned_job_saves_itself_and_goes_on(project, undisturbed):
 
 
 def test_failed_node_is_survived(project, undisturbed):
+    project.first_look = AFTER_45
     running = project.start(*TRAIN)
     job = project.wait_until_training()
     cluster.kill_node(job["node"])
