@@ -23,8 +23,8 @@ from tests.slurm.conftest import (
 
 pytestmark = pytest.mark.slow
 TRAIN = ("--until", "train")
-# A job is looked at after 5, 20 and 45 seconds: one that starts again takes 40, and would be seen to
-# have ended after 68.
+# A job is looked at after 5, 20 and 45 seconds: one that starts again takes 40, and would else be
+# seen to have ended after 68.
 AFTER_45 = 5
 
 
