@@ -26,7 +26,7 @@ from dynaclr.data.layout import ArrayLayout
 from dynaclr.data.pieces import copy_pieces, needed_blocks
 
 # Groups of chunks for each thread: the last ones to finish wait for at most one of them.
-_GROUPS_PER_THREAD = 8
+_GROUPS_PER_THREAD = 32
 # Blosc chunks up to this many bytes are decoded whole: to tell their few blocks apart costs more.
 _SMALL = 1 << 18
 Job, Result = TypeVar("Job"), TypeVar("Result")

@@ -18,8 +18,10 @@ from __future__ import annotations
 import itertools
 import logging
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,7 +124,9 @@ def statistics_table(entry: ExperimentConfig, threads: int = 2) -> pd.DataFrame:
         if position.well in conditions and name not in entry.exclude_fovs
     ]
     layouts = [position_layout(position) for position in positions]
-    reader = _reader(positions, layouts, entry.empty_chunks)
+    counter = FrameCounter(
+        _reader(positions, layouts, entry.empty_chunks), entry.unreadable == "skip"
+    )
     jobs = [
         (number, first)
         for number, layout in enumerate(layouts)
@@ -135,7 +139,7 @@ def statistics_table(entry: ExperimentConfig, threads: int = 2) -> pd.DataFrame:
             positions[number].channels.index(channel.name)
             for channel in _present(entry, positions[number])
         ]
-        frames = count_frames(reader, number, first, channels, entry.unreadable == "skip")
+        frames = counter.count(number, first, channels)
         return [[(tally.row(), tally.pixels.thinned()) for tally in frame] for frame in frames]
 
     rows: list[dict[str, object]] = []
@@ -203,95 +207,118 @@ def _position_rows(
     return rows
 
 
-def count_frames(
-    reader: ChunkReader, array: int, first: int, channels: list[int], skip: bool = False
-) -> list[list[FrameTally]]:
-    """Count the frames that share their chunks with frame `first`.
+class FrameCounter:
+    """Counts the frames of arrays; several threads may do so at the same time.
 
     Parameters
     ----------
     reader : ChunkReader
-    array : int
-        Number of its array.
-    first : int
-        First frame of a chunk.
-    channels : list of int
-        Channels to count.
     skip : bool
         Whether frames and channels of a chunk that cannot be read are left empty, with a warning.
-
-    Returns
-    -------
-    list of list of FrameTally
-        By frame and channel.
-
-    Raises
-    ------
-    UnreadableChunk
-        When a chunk is missing or damaged.
     """
-    layout = reader.layouts[int(reader.layout_of[array])]
-    n_frames = min(layout.chunk[0], layout.shape[0] - first)
-    count = _count_integers if is_counted(np.dtype(layout.dtype)) else _count_continuous
-    found: dict[int, list[FrameTally]] = {}
-    depth = layout.chunk[1]
-    for outer in sorted({channel // depth for channel in channels}):
-        inside = [channel - outer * depth for channel in channels if channel // depth == outer]
-        try:
-            by_channel = count(reader, array, (first // layout.chunk[0], outer), inside)
-        except UnreadableChunk as error:
-            if not skip:
-                raise
-            log.warning("left out of the statistics: %s", error)
-            by_channel = [[_LOST] * n_frames for _ in inside]
-        found |= {outer * depth + c: by_channel[i] for i, c in enumerate(inside)}
-    return [[found[channel][t] for channel in channels] for t in range(n_frames)]
 
+    def __init__(self, reader: ChunkReader, skip: bool = False) -> None:
+        self._reader = reader
+        self._skip = skip
+        # Empty histograms of frames that were counted, by dtype and shape.
+        self._spare: defaultdict[tuple, list[Histograms]] = defaultdict(list)
 
-def _count_integers(
-    reader: ChunkReader, array: int, outer: tuple[int, int], channels: list[int]
-) -> list[list[FrameTally]]:
-    """Count the frames of chunks by histograms; by channel and frame."""
-    layout = reader.layouts[int(reader.layout_of[array])]
-    n_t = min(layout.chunk[0], layout.shape[0] - outer[0] * layout.chunk[0])
-    dtype = np.dtype(layout.dtype)
-    sums = np.zeros((len(channels), n_t, layout.shape[2], 3))
-    frames: list[list[Histogram]] = [[_NOTHING] * n_t for _ in channels]
-    for z in range(layout.grid[2]):
-        n_z = min(layout.chunk[2], layout.shape[2] - z * layout.chunk[2])
-        histograms = Histograms(dtype, len(channels), n_t, n_z)
-        places = list(np.ndindex(len(channels), n_t, n_z))
-        for pixels in _chunks_of(reader, array, outer, z):
-            for i, t, k in places:
-                histograms.add((i, t, k), pixels[t, channels[i], k])
-        for i, t, k in places:
-            plane = histograms.counts((i, t, k))
-            frames[i][t] = together(frames[i][t], plane)
-            if layout.shape[2] > 1:
-                sums[i, t, z * layout.chunk[2] + k] = sums_of(plane)
-    return [
-        [
-            _frame(Tally.of_histogram(histogram), planes)
-            for histogram, planes in zip(*movie, strict=True)
+    def count(self, array: int, first: int, channels: list[int]) -> list[list[FrameTally]]:
+        """Count the frames that share their chunks with frame `first`.
+
+        Parameters
+        ----------
+        array : int
+            Number of an array of the reader.
+        first : int
+            First frame of a chunk.
+        channels : list of int
+            Channels to count.
+
+        Returns
+        -------
+        list of list of FrameTally
+            By frame and channel.
+
+        Raises
+        ------
+        UnreadableChunk
+            When a chunk is missing or damaged.
+        """
+        layout = self._layout(array)
+        n_frames = min(layout.chunk[0], layout.shape[0] - first)
+        counted = is_counted(np.dtype(layout.dtype))
+        count = self._count_integers if counted else self._count_continuous
+        found: dict[int, list[FrameTally]] = {}
+        depth = layout.chunk[1]
+        for outer in sorted({channel // depth for channel in channels}):
+            inside = [channel - outer * depth for channel in channels if channel // depth == outer]
+            try:
+                by_channel = count(array, (first // layout.chunk[0], outer), inside)
+            except UnreadableChunk as error:
+                if not self._skip:
+                    raise
+                log.warning("left out of the statistics: %s", error)
+                by_channel = [[_LOST] * n_frames for _ in inside]
+            found |= {outer * depth + c: by_channel[i] for i, c in enumerate(inside)}
+        return [[found[channel][t] for channel in channels] for t in range(n_frames)]
+
+    def _layout(self, array: int) -> ArrayLayout:
+        return self._reader.layouts[int(self._reader.layout_of[array])]
+
+    def _count_integers(
+        self, array: int, outer: tuple[int, int], channels: list[int]
+    ) -> list[list[FrameTally]]:
+        """Count the frames of chunks by histograms; by channel and frame."""
+        layout = self._layout(array)
+        n_t = min(layout.chunk[0], layout.shape[0] - outer[0] * layout.chunk[0])
+        sums = np.zeros((len(channels), n_t, layout.shape[2], 3))
+        frames: list[list[Histogram]] = [[_NOTHING] * n_t for _ in channels]
+        for z in range(layout.grid[2]):
+            n_z = min(layout.chunk[2], layout.shape[2] - z * layout.chunk[2])
+            with self._histograms(np.dtype(layout.dtype), len(channels), n_t, n_z) as histograms:
+                places = list(np.ndindex(len(channels), n_t, n_z))
+                for pixels in _chunks_of(self._reader, array, outer, z):
+                    for i, t, k in places:
+                        histograms.add((i, t, k), pixels[t, channels[i], k])
+                for i, t, k in places:
+                    plane = histograms.take((i, t, k))
+                    frames[i][t] = together(frames[i][t], plane)
+                    if layout.shape[2] > 1:
+                        sums[i, t, z * layout.chunk[2] + k] = sums_of(plane)
+        return [
+            [
+                _frame(Tally.of_histogram(histogram), planes)
+                for histogram, planes in zip(*movie, strict=True)
+            ]
+            for movie in zip(frames, sums, strict=True)
         ]
-        for movie in zip(frames, sums, strict=True)
-    ]
 
+    @contextmanager
+    def _histograms(self, dtype: np.dtype, *shape: int) -> Iterator[Histograms]:
+        """Empty histograms, to be left empty; those that an error leaves filled are given up."""
+        spare = self._spare[dtype, shape]
+        try:
+            histograms = spare.pop()
+        except IndexError:
+            histograms = Histograms(dtype, *shape)
+        yield histograms
+        spare.append(histograms)
 
-def _count_continuous(
-    reader: ChunkReader, array: int, outer: tuple[int, int], channels: list[int]
-) -> list[list[FrameTally]]:
-    """Count the frames of chunks by sorting their pixels; by channel and frame."""
-    layout = reader.layouts[int(reader.layout_of[array])]
-    n_t = min(layout.chunk[0], layout.shape[0] - outer[0] * layout.chunk[0])
-    frames = [[_Continuous(layout) for _ in range(n_t)] for _ in channels]
-    for z in range(layout.grid[2]):
-        for pixels in _chunks_of(reader, array, outer, z):
-            for (i, c), t, k in itertools.product(
-                enumerate(channels), range(n_t), range(pixels.shape[2])
-            ):
-                frames[i][t].add(pixels[t, c, k], z * layout.chunk[2] + k)
-    return [[frame.tally() for frame in movie] for movie in frames]
+    def _count_continuous(
+        self, array: int, outer: tuple[int, int], channels: list[int]
+    ) -> list[list[FrameTally]]:
+        """Count the frames of chunks by sorting their pixels; by channel and frame."""
+        layout = self._layout(array)
+        n_t = min(layout.chunk[0], layout.shape[0] - outer[0] * layout.chunk[0])
+        frames = [[_Continuous(layout) for _ in range(n_t)] for _ in channels]
+        for z in range(layout.grid[2]):
+            for pixels in _chunks_of(self._reader, array, outer, z):
+                for (i, c), t, k in itertools.product(
+                    enumerate(channels), range(n_t), range(pixels.shape[2])
+                ):
+                    frames[i][t].add(pixels[t, c, k], z * layout.chunk[2] + k)
+        return [[frame.tally() for frame in movie] for movie in frames]
 
 
 class _Continuous:

@@ -16,9 +16,9 @@ from dynaclr.data.chunks import ChunkReader
 from dynaclr.data.layout import position_layout
 from dynaclr.data.statistics import (
     PERCENTILES,
+    FrameCounter,
     Tally,
     compute_statistics,
-    count_frames,
     statistics_table,
 )
 from dynaclr.data.tallies import Histograms, Pool
@@ -179,10 +179,10 @@ def position_of(path, pixels, chunks) -> Position:
 def test_float_frames_beyond_the_bound_are_sampled(tmp_path, monkeypatch):
     pixels = np.random.default_rng(0).normal(100, 10, (3, 256, 256)).astype(np.float32)
     reader = reader_of(position_of(tmp_path, pixels[None, None], (1, 1, 1, 128, 256)))
-    exact = count_frames(reader, 0, 0, [0])[0][0].pixels.statistics()
+    exact = FrameCounter(reader).count(0, 0, [0])[0][0].pixels.statistics()
     assert_row(exact, pixels)
     monkeypatch.setattr(statistics, "_EXACT_PER_FRAME", 1000)
-    sampled = count_frames(reader, 0, 0, [0])[0][0].pixels
+    sampled = FrameCounter(reader).count(0, 0, [0])[0][0].pixels
     assert sampled.values.size <= pixels.size / 2
     for name in ("mean", "std", "min", "max"):
         assert sampled.statistics()[name] == pytest.approx(exact[name], rel=1e-6)
@@ -192,7 +192,7 @@ def test_float_frames_beyond_the_bound_are_sampled(tmp_path, monkeypatch):
 def test_chunks_of_several_channels_and_frames_are_told_apart(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 4000, (4, 3, 2, 20, 20), dtype=np.uint16)
     reader = reader_of(position_of(tmp_path, pixels, (2, 2, 1, 8, 20)))
-    tallies = count_frames(reader, 0, 2, [2, 0])
+    tallies = FrameCounter(reader).count(0, 2, [2, 0])
     for frame, t in zip(tallies, (2, 3), strict=True):
         for tally, channel in zip(frame, (2, 0), strict=True):
             assert_row(tally.pixels.statistics(), pixels[t, channel])
@@ -209,7 +209,7 @@ def test_statistics_of_every_type_and_order_of_pixels(dtype, order, tmp_path):
     zarr.create_array(tmp_path / "0", data=pixels, chunks=chunks, order=order, zarr_format=2)
     position = Position("A/1/0", tmp_path, ("a", "b"), (Level(tmp_path / "0", (1.0,) * 5),))
     for t in range(2):
-        for c, tally in enumerate(count_frames(reader_of(position), 0, t, [0, 1])[0]):
+        for c, tally in enumerate(FrameCounter(reader_of(position)).count(0, t, [0, 1])[0]):
             assert_row(tally.pixels.statistics(), pixels[t, c])
             planes = pixels[t, c].astype(np.float64)
             contrast = planes.var(axis=(1, 2))
@@ -239,11 +239,40 @@ def test_many_planes_at_a_time_share_no_lanes():
     pixels = np.random.default_rng(0).integers(0, 1 << 16, 1001, dtype=np.uint16)
     for histograms in (few, many):
         histograms.add((0, 1, 0), pixels)
-        first, counts = histograms.counts((0, 1, 0))
+        first, counts = histograms.take((0, 1, 0))
         assert counts.sum() == pixels.size
         every = np.bincount(pixels, minlength=1 << 16)
         np.testing.assert_array_equal(counts, every[first : first + len(counts)])
-        assert len(histograms.counts((0, 0, 0))[1]) == 0
+        assert len(histograms.take((0, 0, 0))[1]) == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(["u1", "<u2", "i1", "<i2"]).flatmap(
+        lambda dtype: st.lists(hnp.arrays(dtype, st.integers(1, 40)), min_size=1, max_size=6)
+    )
+)
+def test_histograms_that_were_taken_count_as_new_ones(planes):
+    histograms = Histograms(planes[0].dtype, 1, 2)
+    for plane in planes:
+        histograms.add((0, 1), plane)
+        first, counts = histograms.take((0, 1))
+        values = np.repeat(np.arange(first, first + len(counts)), counts)
+        np.testing.assert_array_equal(values, np.sort(plane))
+    assert not histograms._lanes.any()
+
+
+def test_a_counter_uses_its_histograms_again_but_not_after_a_chunk_was_lost(tmp_path, monkeypatch):
+    monkeypatch.setattr(statistics, "message_of", lambda *_: "no plate to name")
+    pixels = np.random.default_rng(0).integers(0, 4000, (6, 1, 1, 20, 20), dtype=np.uint16)
+    position = position_of(tmp_path, pixels, (1, 1, 1, 10, 20))
+    (tmp_path / "0/2.0.0.1.0").write_bytes(b"")
+    counter = FrameCounter(reader_of(position), skip=True)
+    tallies = [counter.count(0, t, [0])[0][0].pixels for t in range(6)]
+    assert tallies[2].n == 0
+    for t in (0, 1, 3, 4, 5):
+        assert_row(tallies[t].statistics(), pixels[t])
+    assert [len(spare) for spare in counter._spare.values()] == [1]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
@@ -261,20 +290,22 @@ def test_plane_in_focus_has_the_largest_normalised_variance(dtype, planes, tmp_p
     )
     pixels = movie[:, None].astype(dtype)
     reader = reader_of(position_of(tmp_path, pixels, (2, 1, planes, 32, 64)))
-    found = [frame[0].focus for first in (0, 2) for frame in count_frames(reader, 0, first, [0])]
+    found = [
+        frame[0].focus for first in (0, 2) for frame in FrameCounter(reader).count(0, first, [0])
+    ]
     assert found == focus
     if dtype == np.float32:
         shifted = reader_of(position_of(tmp_path / "b", pixels - 100, (2, 1, planes, 32, 64)))
-        assert [frame[0].focus for frame in count_frames(shifted, 0, 0, [0])] == focus[:2]
+        assert [frame[0].focus for frame in FrameCounter(shifted).count(0, 0, [0])] == focus[:2]
 
 
 def test_single_and_constant_planes_have_no_focus(tmp_path):
     flat = np.full((1, 1, 3, 8, 8), 7, np.uint16)
     reader = reader_of(position_of(tmp_path / "a", flat, (1, 1, 1, 8, 8)))
-    assert count_frames(reader, 0, 0, [0])[0][0].focus == -1
+    assert FrameCounter(reader).count(0, 0, [0])[0][0].focus == -1
     single = np.random.default_rng(0).integers(0, 9, (1, 1, 1, 8, 8), dtype=np.uint16)
     reader = reader_of(position_of(tmp_path / "b", single, (1, 1, 1, 8, 8)))
-    assert count_frames(reader, 0, 0, [0])[0][0].focus == -1
+    assert FrameCounter(reader).count(0, 0, [0])[0][0].focus == -1
 
 
 def test_same_bytes_for_any_number_of_threads(experiment, tmp_path):
