@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
+from types import ModuleType
 
 import numpy as np
 from sklearn.decomposition import PCA
@@ -115,6 +117,7 @@ def umap_coordinates(
     """
     import umap
 
+    _keep_compiled(umap.umap_, umap.layouts)
     n_neighbors = min(n_neighbors, len(features) - 1)
     # Left to itself umap-learn computes all distances of a small set in a Python loop.
     neighbours, distances = neighbours_in_others(features, lineages, n_neighbors)
@@ -129,6 +132,20 @@ def umap_coordinates(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*knn_search_index.*", category=UserWarning)
         return model.fit_transform(features).astype(np.float64)
+
+
+def _keep_compiled(*modules: ModuleType) -> None:
+    """Have numba keep what it compiles of modules on disk, where it can be written.
+
+    umap-learn does not ask for it: each process would compile for half of the time of a small map.
+    """
+    from numba.core.registry import CPUDispatcher
+
+    for function in (value for module in modules for value in vars(module).values()):
+        if isinstance(function, CPUDispatcher):
+            # Numba knows of no place that it can write to.
+            with suppress(RuntimeError):
+                function.enable_caching()
 
 
 def neighbours_in_others(

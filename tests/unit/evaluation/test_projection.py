@@ -1,10 +1,13 @@
 """Maps: what holds their cells together."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
+from umap.umap_ import smooth_knn_dist
 
 from dynaclr.evaluation import projection
 from dynaclr.evaluation.projection import neighbours_in_others, umap_coordinates
@@ -40,6 +43,14 @@ def test_where_a_lineage_holds_much_of_the_cells_its_own_neighbours_count():
     lineages = np.repeat([0, 1], 30)
     neighbours, _ = neighbours_in_others(features, lineages, 5)
     np.testing.assert_array_equal(neighbours, np.argsort(cdist(features, features), axis=1)[:, :5])
+
+
+def test_what_umap_compiles_is_there_for_the_next_process():
+    features = np.random.default_rng(0).normal(size=(60, 3))
+    umap_coordinates(features, np.arange(60), 0)
+    found = smooth_knn_dist.stats
+    assert Path(found.cache_path).is_dir()
+    assert found.cache_hits or found.cache_misses, "compiled before it was asked to be kept"
 
 
 @pytest.mark.parametrize("known", [False, True])
