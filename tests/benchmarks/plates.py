@@ -37,8 +37,9 @@ class Case:
     def name(self) -> str:
         """Short name for tables."""
         kind = "sharded" if self.sharded else "planes" if self.chunk == self.edge else "chunks"
-        dtype = "" if self.dtype == "uint16" else f", {self.dtype}"
-        return f"{self.chunk} {kind}, {'3-D' if self.depth > 1 else '2-D'}{dtype}"
+        unusual = "" if self.dtype == "uint16" else f", {self.dtype}"
+        unusual += "" if self.cells == 100 else f", {self.cells} cells"
+        return f"{self.chunk} {kind}, {'3-D' if self.depth > 1 else '2-D'}{unusual}"
 
 
 def make_collection(case: Case, folder: Path) -> tuple[Path, Path, ExperimentConfig]:

@@ -62,6 +62,8 @@ CASES = [
         )
     ),
     Case(1024, 1024, dtype="float32"),
+    # As many cells on a square millimetre as in planes of 2048 pixels.
+    *(Case(1024, 1024, depth=depth, cells=25) for depth in (1, 5)),
 ]
 # Chunks that tensorstore decodes ahead of the one that is used.
 AHEAD = 16
