@@ -220,8 +220,8 @@ class FrameCounter:
     def __init__(self, reader: ChunkReader, skip: bool = False) -> None:
         self._reader = reader
         self._skip = skip
-        # Empty histograms of frames that were counted, by dtype and shape.
-        self._spare: defaultdict[tuple, list[Histograms]] = defaultdict(list)
+        # Empty histograms of chunks that were counted, by layout and number of channels.
+        self._spare: defaultdict[tuple[ArrayLayout, int], list[Histograms]] = defaultdict(list)
 
     def count(self, array: int, first: int, channels: list[int]) -> list[list[FrameTally]]:
         """Count the frames that share their chunks with frame `first`.
@@ -276,7 +276,7 @@ class FrameCounter:
         frames: list[list[Histogram]] = [[_NOTHING] * n_t for _ in channels]
         for z in range(layout.grid[2]):
             n_z = min(layout.chunk[2], layout.shape[2] - z * layout.chunk[2])
-            with self._histograms(np.dtype(layout.dtype), len(channels), n_t, n_z) as histograms:
+            with self._histograms(layout, len(channels)) as histograms:
                 places = list(np.ndindex(len(channels), n_t, n_z))
                 for pixels in _chunks_of(self._reader, array, outer, z):
                     for i, t, k in places:
@@ -295,13 +295,14 @@ class FrameCounter:
         ]
 
     @contextmanager
-    def _histograms(self, dtype: np.dtype, *shape: int) -> Iterator[Histograms]:
-        """Empty histograms, to be left empty; those that an error leaves filled are given up."""
-        spare = self._spare[dtype, shape]
+    def _histograms(self, layout: ArrayLayout, channels: int) -> Iterator[Histograms]:
+        """Empty ones of a whole chunk's planes, to be left empty; an error gives them up."""
+        spare = self._spare[layout, channels]
         try:
             histograms = spare.pop()
         except IndexError:
-            histograms = Histograms(dtype, *shape)
+            n_t, n_z = (min(layout.chunk[axis], layout.shape[axis]) for axis in (0, 2))
+            histograms = Histograms(np.dtype(layout.dtype), channels, n_t, n_z)
         yield histograms
         spare.append(histograms)
 

@@ -86,14 +86,16 @@ def _count(values, flip, lanes):
     first, second, third, fourth = lanes[0], lanes[1 % n], lanes[2 % n], lanes[3 % n]
     end = values.size - values.size % 4
     for i in range(0, end, 4):
-        first[values[i] ^ flip] += one
-        second[values[i + 1] ^ flip] += one
-        third[values[i + 2] ^ flip] += one
-        fourth[values[i + 3] ^ flip] += one
+        a, b = values[i] ^ flip, values[i + 1] ^ flip
+        c, d = values[i + 2] ^ flip, values[i + 3] ^ flip
+        first[a] += one
+        second[b] += one
+        third[c] += one
+        fourth[d] += one
+        seen |= a | b | c | d
     for i in range(end, values.size):
         first[values[i] ^ flip] += one
-    for i in range(values.size):
-        seen |= np.uint64(values[i] ^ flip)
+        seen |= values[i] ^ flip
     return seen
 
 
