@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import suppress
+from functools import cache
 from types import ModuleType
 
 import numpy as np
@@ -115,9 +116,7 @@ def umap_coordinates(
     numpy.ndarray
         float64, shape (n, 2).
     """
-    import umap
-
-    _keep_compiled(umap.umap_, umap.layouts)
+    umap = _umap_kept_compiled()
     n_neighbors = min(n_neighbors, len(features) - 1)
     # Left to itself umap-learn computes all distances of a small set in a Python loop.
     neighbours, distances = neighbours_in_others(features, lineages, n_neighbors)
@@ -134,18 +133,21 @@ def umap_coordinates(
         return model.fit_transform(features).astype(np.float64)
 
 
-def _keep_compiled(*modules: ModuleType) -> None:
-    """Have numba keep what it compiles of modules on disk, where it can be written.
+@cache
+def _umap_kept_compiled() -> ModuleType:
+    """Import umap-learn, and have numba keep on disk what it compiles of it, where it can.
 
-    umap-learn does not ask for it: each process would compile for half of the time of a small map.
+    umap-learn does not ask for it: each process would compile for longer than a small map takes.
     """
+    import umap
     from numba.core.registry import CPUDispatcher
 
-    for function in (value for module in modules for value in vars(module).values()):
+    for function in [*vars(umap.umap_).values(), *vars(umap.layouts).values()]:
         if isinstance(function, CPUDispatcher):
             # Numba knows of no place that it can write to.
             with suppress(RuntimeError):
                 function.enable_caching()
+    return umap
 
 
 def neighbours_in_others(
