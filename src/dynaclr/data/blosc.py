@@ -2,7 +2,8 @@
 
 Blosc compresses a chunk in blocks of some ten kilobytes, each on its own. A patch of a whole-plane
 chunk needs a tenth of them. The blocks that are wanted are put together as a smaller Blosc buffer,
-which any Blosc decodes.
+which any Blosc decodes. C-Blosc2 does here: unlike C-Blosc, it makes what the compressor needs once
+a buffer and not once a block, which spares a fifth of the time.
 
 The format (C-Blosc, ``README_CHUNK_FORMAT.rst``): a header of 16 bytes (version, version of the
 compressor, flags, item size, then as 32-bit numbers the decoded bytes, the bytes of a block and
@@ -12,17 +13,18 @@ bit 1 of the flags set the data follow the header as they are.
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Callable
 
 import numpy as np
-from numcodecs import blosc
 from numpy.typing import NDArray
 
 _HEADER = struct.Struct("<BBBBIII")
 _STORED = 0x2
 # Enough for the offsets of a thousand blocks.
 _FIRST_READ = 4096
+_LONGEST = 2**31 - 1
 
 Read = Callable[[int, int], bytes]
 
@@ -41,8 +43,21 @@ def decode_whole(data: bytes, n_bytes: int) -> NDArray[np.uint8]:
     if decoded != n_bytes or end > len(data):
         raise ValueError(f"{len(data)} bytes for {decoded} of {n_bytes} bytes")
     out = np.empty(n_bytes, np.uint8)
-    blosc.decompress(data, out)
+    decoder()(data, out, nthreads=1)
     return out
+
+
+@functools.cache
+def decoder() -> Callable[..., None]:
+    """The function ``decode(data, out, nthreads=1)``, which must not be given more than fits.
+
+    It is imported when a Blosc chunk is read (a quarter of a second), and runs without the
+    interpreter's lock.
+    """
+    import blosc2
+
+    blosc2.set_releasegil(True)
+    return blosc2.decompress2
 
 
 class BloscBlocks:
@@ -70,6 +85,8 @@ class BloscBlocks:
         *_, flags, _, decoded, self.block_bytes, self._end = self._head
         if decoded != n_bytes or self.block_bytes == 0:
             raise ValueError(f"decodes to {decoded} bytes instead of {n_bytes}")
+        if self._end > _LONGEST:
+            raise ValueError(f"{self._end} bytes are more than a Blosc buffer may have")
         self.n_blocks = -(-n_bytes // self.block_bytes)
         self._stored = bool(flags & _STORED)
         if not self._stored:
@@ -98,7 +115,7 @@ class BloscBlocks:
             When bytes are missing or damaged.
         """
         if wanted.all() and not self._stored:
-            blosc.decompress(self._all_of(0, self._end), out)
+            decoder()(self._all_of(0, self._end), out, nthreads=1)
             return
         edges = np.flatnonzero(np.diff(np.concatenate([[False], wanted, [False]])))
         if len(edges) and edges[-2] == self.n_blocks - 1 > 0:
@@ -119,7 +136,7 @@ class BloscBlocks:
         length = _HEADER.size + 4 * (stop - first)
         starts = (self._starts[first:stop] + np.int32(length - low)).tobytes()
         head = _HEADER.pack(*self._head[:4], out.size, self.block_bytes, length + len(body))
-        blosc.decompress(head + starts + body, out)
+        decoder()(head + starts + body, out, nthreads=1)
 
     def _all_of(self, offset: int, length: int) -> bytes:
         found = self._read(offset, length)

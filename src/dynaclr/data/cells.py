@@ -262,9 +262,10 @@ class CellReader:
             where["slot"] = self._slots(rows, source)
         if damaged is not None:
             where["damaged"] = damaged
-        sizes, group = np.unique(self._reader.sides[source], axis=0, return_inverse=True)
-        if len(sizes) == 1:
+        sides = self._reader.sides[source]
+        if (sides == sides[:1]).all():
             return self._projected(self._reader.read(**where))
+        sizes, group = np.unique(sides, axis=0, return_inverse=True)
         parts = []
         for number in range(len(sizes)):
             own = np.flatnonzero(group.ravel() == number)

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dynaclr.data.blosc import BloscBlocks, decode_whole
+from dynaclr.data.blosc import BloscBlocks, decode_whole, decoder
 from dynaclr.data.faults import UNREADABLE, codec_failures_told, reason_of
 from dynaclr.data.files import ChunkFiles, NeverWritten, StoredChunk
 from dynaclr.data.layout import ArrayLayout
@@ -213,8 +213,10 @@ class ChunkReader:
         self._decoders = [None if c.is_blosc or c.is_raw else c.decoders() for c in self.layouts]
         self._is_blosc = [layout.is_blosc for layout in self.layouts]
         self._is_raw = np.array([layout.is_raw for layout in self.layouts], bool)
-        # What goes wrong when the compiled loop is loaded must not be taken for a chunk's damage.
+        # What goes wrong when a decoder is loaded must not be taken for a chunk's damage.
         needed_blocks(np.empty((0, 20), np.int64), (1,) * 5, 1, 1, 1)
+        if any(self._is_blosc):
+            decoder()
 
     def __getstate__(self) -> dict[str, Any]:
         own = ("_owner", "_files", "_cache", "_pool", "_count", "_decoders", "_is_blosc", "_is_raw")

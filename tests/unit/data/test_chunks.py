@@ -1,12 +1,10 @@
 """Boxes of any Zarr array equal its slices; chunks are decoded once, and no further than needed."""
 
 import errno
-import itertools
 import os
 import pickle
 import resource
 import shutil
-import struct
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -192,33 +190,6 @@ def test_only_blocks_that_are_needed_are_decoded(tmp_path, monkeypatch):
     reader.read(Boxes(boxes.array, start + down, boxes.stop + down, boxes.target), out)
     assert sum(decoded) <= 2, "only what is new is decoded"
     np.testing.assert_array_equal(out[0, 0, 0], pixels[0, 0, 0, 103:109, 5:25])
-
-
-def reversed_blocks(buffer: bytes) -> bytes:
-    """The same Blosc buffer with its blocks in the opposite order, as threads may write them."""
-    block, end = struct.unpack_from("<II", buffer, 8)
-    n = -(-struct.unpack_from("<I", buffer, 4)[0] // block)
-    starts = [*struct.unpack_from(f"<{n}i", buffer, 16), end]
-    bodies = [buffer[a:b] for a, b in itertools.pairwise(starts)]
-    behind = np.cumsum([len(body) for body in reversed(bodies)])[::-1] - [len(b) for b in bodies]
-    offsets = (behind + 16 + 4 * n).astype("<i4").tobytes()
-    return buffer[:16] + offsets + b"".join(reversed(bodies))
-
-
-def test_blocks_of_a_buffer_in_any_order_and_stored_as_they_are():
-    rng = np.random.default_rng(0)
-    codec = numcodecs.Blosc("zstd", 1)
-    compressed = codec.encode(rng.integers(0, 50, 200_001, dtype=np.uint16))
-    for buffer in (compressed, reversed_blocks(compressed), codec.encode(rng.bytes(400_001))):
-        whole = np.frombuffer(numcodecs.blosc.decompress(buffer), np.uint8)
-        blocks = BloscBlocks(lambda at, n, buffer=buffer: buffer[at : at + n], whole.size)
-        assert blocks.n_blocks > 3
-        for _ in range(20):
-            wanted = rng.random(blocks.n_blocks) < 0.4
-            out = np.zeros(whole.size, np.uint8)
-            blocks.decode(wanted, out)
-            keep = np.repeat(wanted, blocks.block_bytes)[: whole.size]
-            np.testing.assert_array_equal(out[keep], whole[keep])
 
 
 def chunk_files(path) -> list:
