@@ -23,7 +23,7 @@ from dynaclr.data.blosc import BloscBlocks, decode_whole, decoder
 from dynaclr.data.faults import UNREADABLE, codec_failures_told, reason_of
 from dynaclr.data.files import ChunkFiles, NeverWritten, StoredChunk
 from dynaclr.data.layout import ArrayLayout
-from dynaclr.data.pieces import copy_pieces, needed_blocks
+from dynaclr.data.pieces import copy_pieces, cut_boxes, needed_blocks
 
 # Groups of chunks for each thread: the last ones to finish wait for at most one of them.
 _GROUPS_PER_THREAD = 32
@@ -302,34 +302,16 @@ class ChunkReader:
     def _plan(self, boxes: Boxes) -> _Plan:
         """Cut boxes at the borders of chunks and order the pieces by chunk."""
         layout = self.layout_of[boxes.array]
-        chunk = self._chunk[layout]
-        low = boxes.start // chunk
-        count = (boxes.stop - 1) // chunk - low + 1
-        pieces = count.prod(axis=1)
-        box = np.repeat(np.arange(len(boxes)), pieces)
-        rest = np.arange(len(box)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-        index = np.empty((len(box), 5), np.int64)
-        for axis in range(4, -1, -1):
-            rest, step = np.divmod(rest, count[box, axis])
-            index[:, axis] = low[box, axis] + step
-        number = np.zeros(len(box), np.int64)
-        for axis in range(5):
-            number = number * self._grid[layout[box], axis] + index[:, axis]
+        box, number, index, corners = cut_boxes(
+            boxes.start, boxes.stop, boxes.target, layout, self._chunk, self._grid
+        )
         number += self._first[boxes.array[box]]
         order = np.argsort(number, kind="stable")
-        box, index, number = box[order], index[order], number[order]
+        box, number, index, corners = (x[order] for x in (box, number, index, corners))
         first = self._first_pieces(number, self._is_raw[layout[box]])
-        number = number[first]
-
-        corner = index * chunk[box]
-        begin = np.maximum(boxes.start[box], corner)
-        end = np.minimum(boxes.stop[box], corner + chunk[box])
-        target = boxes.target[box] + begin - boxes.start[box]
-        corners = np.concatenate(
-            [target, target + end - begin, begin - corner, end - corner], axis=1
-        )
         first_piece = np.append(first, len(box))
-        return _Plan(box, corners, first_piece, number, boxes.array[box[first]], index[first])
+        array = boxes.array[box[first]]
+        return _Plan(box, corners, first_piece, number[first], array, index[first])
 
     def _first_pieces(self, number: NDArray[np.int64], raw: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Where each chunk begins among pieces in the order of their chunks.

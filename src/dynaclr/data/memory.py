@@ -1,4 +1,4 @@
-"""Memory of large arrays that is used again.
+"""Memory of large arrays: where it begins, and how it is used again.
 
 The C library gives a large block back to the system when it is freed (mallopt(3), M_MMAP_THRESHOLD
 and M_TRIM_THRESHOLD), and each page of a new one costs a fault when it is first written.
@@ -16,8 +16,23 @@ from numpy.typing import DTypeLike, NDArray
 
 # Smaller arrays the C library keeps well enough itself; larger ones are not worth what they hold.
 _SMALL, _LARGE = 1 << 20, 256 << 20
+# Bytes of a line of the cache.
+_LINE = 64
 # Blocks that are kept for later arrays.
 _SPARES = 2
+
+
+def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """An array of any content, in C order, that begins where a line of the cache does."""
+    n_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    block = np.empty(n_bytes + _LINE, np.uint8)
+    return _aligned(block, n_bytes).view(dtype).reshape(shape)
+
+
+def _aligned(block: NDArray[np.uint8], n_bytes: int) -> NDArray[np.uint8]:
+    """The bytes of a block, of which it has a line more, from the first line of the cache on."""
+    # A view refers to the array at the end of its chain of views; the memoryview ends it here.
+    return np.frombuffer(memoryview(block), np.uint8, n_bytes, -block.ctypes.data % _LINE)
 
 
 class Memory:
@@ -36,13 +51,12 @@ class Memory:
         return Memory, ()
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """An array of any content, in C order; it and all views of it are the caller's."""
+        """As `empty`; the array and all views of it are the caller's."""
         n_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
         if not _SMALL <= n_bytes <= _LARGE:
-            return np.empty(shape, dtype)
-        block = self._taken(n_bytes)
-        # A view refers to the array at the end of its chain of views; the memoryview ends it here.
-        own = np.frombuffer(memoryview(block), np.uint8, n_bytes)
+            return empty(shape, dtype)
+        block = self._taken(n_bytes + _LINE)
+        own = _aligned(block, n_bytes)
         weakref.finalize(own, self._spare.append, block).atexit = False
         return own.view(dtype).reshape(shape)
 

@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 from dynaclr.data.chunks import Boxes, ChunkReader, Fault
 from dynaclr.data.faults import flag_or_refuse, is_news, message_of, place_of
 from dynaclr.data.layout import ArrayLayout, position_layout, store_layout
-from dynaclr.data.memory import Memory
+from dynaclr.data.memory import Memory, empty
 from dynaclr.experiments import Position, UserError
 from dynaclr.index import pixel_of
 
@@ -157,7 +157,7 @@ class PatchReader:
         threads: int | None = None,
     ) -> None:
         self.depth = depth
-        self._empty = np.empty
+        self._empty = empty
         layouts: dict[ArrayLayout, int] = {}
         number = [
             layouts.setdefault(position_layout(source.position, source.level), len(layouts))

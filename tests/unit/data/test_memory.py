@@ -61,6 +61,16 @@ def test_arrays_in_use_never_overlap(steps):
             assert (kept == value).all()
 
 
+@pytest.mark.parametrize("n", [0, 3, MEGABYTE, 4 * MEGABYTE])
+def test_arrays_begin_where_a_line_of_the_cache_does(n):
+    memory = Memory()
+    for _ in range(3):
+        array = memory.empty((n, 2), np.float32)
+        assert address(array) % 64 == 0
+        assert array.flags.c_contiguous
+        assert array.flags.writeable
+
+
 def test_threads_never_share_memory():
     memory = Memory()
 
