@@ -27,6 +27,8 @@ from dynaclr.data.pieces import copy_pieces, cut_boxes, needed_blocks
 
 # Groups of chunks for each thread: the last ones to finish wait for at most one of them.
 _GROUPS_PER_THREAD = 32
+# Shares of a chunk that needs no decoding: to begin one takes as long as to copy some patches.
+_SHARES_PER_THREAD = 4
 # Blosc chunks up to this many bytes are decoded whole: to tell their few blocks apart costs more.
 _SMALL = 1 << 18
 Job, Result = TypeVar("Job"), TypeVar("Result")
@@ -322,7 +324,7 @@ class ChunkReader:
         first = np.flatnonzero(np.diff(number, prepend=-1))
         if self._threads() == 1 or not raw.any():
             return first
-        share = -(-len(number) // (self._threads() * _GROUPS_PER_THREAD))
+        share = -(-len(number) // (self._threads() * _SHARES_PER_THREAD))
         place = np.arange(len(number))
         place -= np.repeat(first, np.diff(np.append(first, len(number))))
         return np.flatnonzero((place == 0) | (raw & (place % share == 0)))
