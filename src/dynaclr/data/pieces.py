@@ -73,9 +73,8 @@ def copy_pieces(pixels: NDArray[Any], pieces: NDArray[np.int64], out: NDArray[An
         Of any type.
     """
     if pixels.dtype == out.dtype and pixels.flags.c_contiguous and out.flags.c_contiguous:
-        source, target, item = _bytes_of(pixels), _bytes_of(out), out.itemsize
-        streams = out.nbytes >= STREAMED and target.ctypes.data % WORD == 0
-        _copy_bytes(source, pixels.shape, target, out.shape, pieces, item, streams)
+        item = out.itemsize
+        _copy_bytes(_bytes_of(pixels), pixels.shape, _bytes_of(out), out.shape, pieces, item)
         return
     # Other types, byte orders and layouts are for NumPy, which holds the lock meanwhile.
     for b, c, z, y, x, _, c1, z1, y1, x1, t, k, i, j, l, _, k1, i1, j1, l1 in pieces.tolist():  # noqa: E741
@@ -173,7 +172,8 @@ def _fence(typing_context):
 
 
 @compiled
-def _copy_bytes(source, source_shape, out, out_shape, pieces, item, streams):
+def _copy_bytes(source, source_shape, out, out_shape, pieces, item):
+    streams = out.size >= STREAMED and out.ctypes.data % WORD == 0
     _, n_k, n_i, n_j, n_l = source_shape
     _, n_c, n_z, n_y, n_x = out_shape
     for piece in pieces:
