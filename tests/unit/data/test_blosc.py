@@ -11,9 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynaclr.data.blosc import BloscBlocks, decode_whole
+from dynaclr.data.blosc import BloscBlocks, decode_whole, decoder
 
 SHUFFLES = (numcodecs.Blosc.NOSHUFFLE, numcodecs.Blosc.SHUFFLE, numcodecs.Blosc.BITSHUFFLE)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def imported_before():
+    """Hypothesis times its examples, not the import."""
+    decoder()
 
 
 @st.composite
