@@ -43,21 +43,21 @@ def decode_whole(data: bytes, n_bytes: int) -> NDArray[np.uint8]:
     if decoded != n_bytes or end > len(data):
         raise ValueError(f"{len(data)} bytes for {decoded} of {n_bytes} bytes")
     out = np.empty(n_bytes, np.uint8)
-    decoder()(data, out, nthreads=1)
+    decoder()(data, out)
     return out
 
 
 @functools.cache
-def decoder() -> Callable[..., None]:
-    """The function ``decode(data, out, nthreads=1)``, which must not be given more than fits.
+def decoder() -> Callable[[bytes, NDArray[np.uint8]], None]:
+    """The function ``decode(data, out)``, which must not be given more than fits.
 
-    It is imported when a Blosc chunk is read (a quarter of a second), and runs without the
-    interpreter's lock.
+    It is imported, in a quarter of a second, when it is first asked for. It runs in the thread that
+    calls it, without the interpreter's lock.
     """
     import blosc2
 
     blosc2.set_releasegil(True)
-    return blosc2.decompress2
+    return functools.partial(blosc2.decompress2, nthreads=1)
 
 
 class BloscBlocks:
@@ -115,7 +115,7 @@ class BloscBlocks:
             When bytes are missing or damaged.
         """
         if wanted.all() and not self._stored:
-            decoder()(self._all_of(0, self._end), out, nthreads=1)
+            decoder()(self._all_of(0, self._end), out)
             return
         edges = np.flatnonzero(np.diff(np.concatenate([[False], wanted, [False]])))
         if len(edges) and edges[-2] == self.n_blocks - 1 > 0:
@@ -136,7 +136,7 @@ class BloscBlocks:
         length = _HEADER.size + 4 * (stop - first)
         starts = (self._starts[first:stop] + np.int32(length - low)).tobytes()
         head = _HEADER.pack(*self._head[:4], out.size, self.block_bytes, length + len(body))
-        decoder()(head + starts + body, out, nthreads=1)
+        decoder()(head + starts + body, out)
 
     def _all_of(self, offset: int, length: int) -> bytes:
         found = self._read(offset, length)

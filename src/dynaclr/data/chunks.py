@@ -215,7 +215,7 @@ class ChunkReader:
         self._decoders = [None if c.is_blosc or c.is_raw else c.decoders() for c in self.layouts]
         self._is_blosc = [layout.is_blosc for layout in self.layouts]
         self._is_raw = np.array([layout.is_raw for layout in self.layouts], bool)
-        # What goes wrong when a decoder is loaded must not be taken for a chunk's damage.
+        # What goes wrong when these are loaded must not be taken for a chunk's damage.
         needed_blocks(np.empty((0, 20), np.int64), (1,) * 5, 1, 1, 1)
         if any(self._is_blosc):
             decoder()

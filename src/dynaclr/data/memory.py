@@ -24,9 +24,13 @@ _SPARES = 2
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """An array of any content, in C order, that begins where a line of the cache does."""
-    n_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    n_bytes = _size(shape, dtype)
     block = np.empty(n_bytes + _LINE, np.uint8)
     return _aligned(block, n_bytes).view(dtype).reshape(shape)
+
+
+def _size(shape: tuple[int, ...], dtype: DTypeLike) -> int:
+    return int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
 
 
 def _aligned(block: NDArray[np.uint8], n_bytes: int) -> NDArray[np.uint8]:
@@ -52,7 +56,7 @@ class Memory:
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """As `empty`; the array and all views of it are the caller's."""
-        n_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        n_bytes = _size(shape, dtype)
         if not _SMALL <= n_bytes <= _LARGE:
             return empty(shape, dtype)
         block = self._taken(n_bytes + _LINE)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from dynaclr.data.compiled import compiled
 
 # Bytes that a streaming store writes at a time, and a multiple of which it writes to.
-WORD = 32
+_WORD = 32
 # Outputs of so many bytes would not stay in the cache: what is written passes by it.
 STREAMED = 8 << 20
 
@@ -143,7 +143,7 @@ def _stream(typing_context, source, begin, out, place):
     """Copy a word that passes by the cache, which else first reads what is there from memory."""
 
     def emitted(context, builder, signature, arguments):
-        word = ir.VectorType(ir.IntType(64), WORD // 8).as_pointer()
+        word = ir.VectorType(ir.IntType(64), _WORD // 8).as_pointer()
         arrays = (
             context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 2)
         )
@@ -152,7 +152,7 @@ def _stream(typing_context, source, begin, out, place):
             for array, at in zip(arrays, arguments[1::2], strict=True)
         )
         loaded = builder.load(first, align=1)
-        stored = builder.store(loaded, target, align=WORD)
+        stored = builder.store(loaded, target, align=_WORD)
         one = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
         stored.set_metadata("nontemporal", one)
         return context.get_dummy_value()
@@ -173,7 +173,7 @@ def _fence(typing_context):
 
 @compiled
 def _copy_bytes(source, source_shape, out, out_shape, pieces, item):
-    streams = out.size >= STREAMED and out.ctypes.data % WORD == 0
+    streams = out.size >= STREAMED and out.ctypes.data % _WORD == 0
     _, n_k, n_i, n_j, n_l = source_shape
     _, n_c, n_z, n_y, n_x = out_shape
     for piece in pieces:
@@ -188,7 +188,7 @@ def _copy_bytes(source, source_shape, out, out_shape, pieces, item):
                 begin = ((plane * n_j + piece[13]) * n_l + piece[14]) * item
                 plane = (piece[0] * n_c + piece[1] + c) * n_z + piece[2] + z
                 target = ((plane * n_y + piece[3]) * n_x + piece[4]) * item
-                if streams and (target | length | n_x * item) % WORD == 0:
+                if streams and (target | length | n_x * item) % _WORD == 0:
                     _stream_runs(source, begin, n_l * item, out, target, n_x * item, runs, length)
                     continue
                 for run in range(runs):
@@ -205,7 +205,7 @@ def _stream_runs(source, begin, step, out, target, target_step, runs, length):
     # No array is passed on or cut from here on: counting who refers to it would wait for the words.
     for run in range(runs):
         first, place = begin + run * step, target + run * target_step
-        for byte in range(0, length, WORD):
+        for byte in range(0, length, _WORD):
             _stream(source, first + byte, out, place + byte)
 
 

@@ -100,9 +100,9 @@ def test_pieces_of_large_outputs_are_slices_whichever_way_they_are_written(dtype
     corners[:, 2, 3:] = rng.integers(0, 20, (shape[0], 2))
     corners[:, 3] = corners[:, 2] + corners[:, 1] - corners[:, 0]
     pieces = corners.reshape(-1, 20)
+    parts = [pieces[first::2].copy() for first in (0, 1)]
     with ThreadPoolExecutor(2) as pool:
-        for part in (pieces[::2], pieces[1::2]):
-            pool.submit(copy_pieces, chunk, part, out)
+        list(pool.map(lambda part: copy_pieces(chunk, part, out), parts))
     copy_by_slices(chunk, pieces, wanted)
     np.testing.assert_array_equal(out, wanted)
 
