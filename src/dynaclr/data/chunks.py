@@ -289,8 +289,7 @@ class ChunkReader:
         stored = self._opened(array, layout, index)
         if stored is None:
             return _never_written(layout)
-        with stored:
-            return _as_pixels(self._decoded(stored, kind), layout)
+        return _as_pixels(self._decoded(stored, kind), layout)
 
     def _threads(self) -> int:
         if self._count == 0:
@@ -375,10 +374,9 @@ class ChunkReader:
         stored = self._opened(array, layout, index)
         if stored is None:
             return _Chunk(_never_written(layout), keep=False)
-        with stored:
-            if self._is_blosc[kind] and layout.chunk_bytes > _SMALL:
-                return _decode_blocks(stored, layout, chunk, pieces)
-            return _Chunk(_as_pixels(self._decoded(stored, kind), layout), keep=not layout.is_raw)
+        if self._is_blosc[kind] and layout.chunk_bytes > _SMALL:
+            return _decode_blocks(stored, layout, chunk, pieces)
+        return _Chunk(_as_pixels(self._decoded(stored, kind), layout), keep=not layout.is_raw)
 
     def _opened(
         self, array: int, layout: ArrayLayout, index: tuple[int, ...]

@@ -7,9 +7,9 @@ import os
 import resource
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import TracebackType
+from collections.abc import Callable
+from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numcodecs.checksum32 import CRC32C
@@ -17,82 +17,97 @@ from numpy.typing import NDArray
 
 from dynaclr.data.layout import ArrayLayout
 
-# Shards whose index is remembered, some kilobytes each, and most files that stay mapped: a mapping
-# holds a descriptor, and a process may have several readers.
+# Shards whose index is remembered, some kilobytes each, and most shards that stay open and most
+# files that stay mapped: each holds a descriptor, and a process may have several readers.
 _INDEXES = 1024
-_MAPS, _SHARE_OF_DESCRIPTORS = 128, 8
+_OPEN, _SHARE_OF_DESCRIPTORS = 128, 8
 _NOT_THERE = np.uint64(2**64 - 1)
 # Chunks up to this many bytes are read whole: one call costs more than the bytes that are left out.
 _SMALL = 1 << 18
+# Bytes that compressors add, at most, to what they cannot compress.
+_ADDED = 1 << 10
+Kept = TypeVar("Kept")
 
 
 class NeverWritten(LookupError):
     """A shard is there, and its index says that nobody has written the chunk."""
 
 
-@contextmanager
-def _closed_on_error(descriptor: int) -> Iterator[None]:
-    """Many lost chunks may be passed over: none may leave a file open."""
-    try:
-        yield
-    except BaseException:
-        os.close(descriptor)
-        raise
+class _File:
+    """A file that stays open as long as something refers to it.
 
+    Raises
+    ------
+    OSError
+        When it is not there or cannot be opened.
+    """
 
-def _open(path: str) -> tuple[int, int]:
-    """Descriptor and length of a file."""
-    descriptor = os.open(path, os.O_RDONLY)
-    with _closed_on_error(descriptor):
-        return descriptor, os.fstat(descriptor).st_size
+    _descriptor = -1
+
+    def __init__(self, path: str) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    @cached_property
+    def size(self) -> int:
+        """Its bytes, when they were first asked for."""
+        return os.fstat(self._descriptor).st_size
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Some of the file's bytes, fewer at its end."""
+        return os.pread(self._descriptor, length, offset)
+
+    def mapped(self) -> NDArray[np.uint8]:
+        """All of its bytes, mapped into memory; they outlive this object."""
+        if self.size == 0:
+            return np.empty(0, np.uint8)
+        return np.frombuffer(mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ), np.uint8)
 
 
 class StoredChunk:
-    """The bytes of one chunk in an open file; use it as a context.
+    """The bytes of one chunk in a file.
 
     Parameters
     ----------
-    descriptor : int
-        The open file, closed at the end of the context.
+    file : _File, optional
+        The file; not needed where it is mapped.
     offset, length : int
         Where the chunk is in it.
+    data : bytes, optional
+        The chunk's bytes, if they are read already.
     mapping : NDArray of uint8, optional
         The file's bytes mapped into memory.
     """
 
     def __init__(
-        self, descriptor: int | None, offset: int, length: int, mapping: NDArray | None = None
+        self,
+        file: _File | None,
+        offset: int,
+        length: int,
+        data: bytes | None = None,
+        mapping: NDArray[np.uint8] | None = None,
     ) -> None:
-        self._descriptor = descriptor
+        self._file = file
         self._offset = offset
         self._length = length
+        self._data = data
         self._mapping = mapping
-        self._data: bytes | None = None
-        if descriptor is not None and length <= _SMALL:
-            with _closed_on_error(descriptor):
-                self._data = self.whole()
-
-    def __enter__(self) -> StoredChunk:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
-    ) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
 
     def read(self, offset: int, length: int) -> bytes:
         """Some of the chunk's bytes, fewer at its end."""
         if self._data is not None:
             return self._data[offset : offset + length]
         length = min(length, self._length - offset)
-        return os.pread(self._descriptor, length, self._offset + offset) if length > 0 else b""
+        return self._file.read(self._offset + offset, length) if length > 0 else b""
 
     def whole(self) -> bytes:
         """All of the chunk's bytes."""
         if self._data is not None:
             return self._data
-        return os.pread(self._descriptor, self._length, self._offset)
+        return self._file.read(self._offset, self._length)
 
     def mapped(self, n_bytes: int) -> NDArray[np.uint8]:
         """The chunk's bytes in the mapped file, without a copy.
@@ -121,11 +136,12 @@ class ChunkFiles:
         self._paths = paths
         self._indexes: OrderedDict[str, NDArray[np.uint64]] = OrderedDict()
         self._maps: OrderedDict[str, NDArray[np.uint8]] = OrderedDict()
+        self._shards: OrderedDict[str, _File] = OrderedDict()
         self._lock = threading.Lock()
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._n_maps = _MAPS
+        self._n_open = _OPEN
         if descriptors != resource.RLIM_INFINITY:
-            self._n_maps = min(_MAPS, max(descriptors // _SHARE_OF_DESCRIPTORS, 1))
+            self._n_open = min(_OPEN, max(descriptors // _SHARE_OF_DESCRIPTORS, 1))
 
     def open(self, array: int, layout: ArrayLayout, index: tuple[int, ...]) -> StoredChunk:
         """Find a chunk.
@@ -142,19 +158,17 @@ class ChunkFiles:
         name, place = layout.file_of(index)
         path = f"{self._paths[array]}/{name}"
         if layout.is_raw:
-            data = self._remembered(self._maps, path, self._n_maps, lambda: _map(path))
+            data = self._remembered(self._maps, path, self._n_open, lambda: _File(path).mapped())
             offset = 0 if layout.shard is None else self._place(path, layout, place)[0]
-            return StoredChunk(None, offset, data.size - offset, data)
-        if layout.shard is not None:
-            offset, length = self._place(path, layout, place)
-            descriptor, size = _open(path)
-            missing = offset + length - size
-            if missing > 0:
-                os.close(descriptor)
-                raise ValueError(f"{missing} bytes are missing at its end")
-            return StoredChunk(descriptor, offset, length)
-        descriptor, size = _open(path)
-        return StoredChunk(descriptor, 0, size)
+            return StoredChunk(None, offset, data.size - offset, mapping=data)
+        if layout.shard is None:
+            return _all_of(_File(path), layout.chunk_bytes)
+        file = self._remembered(self._shards, path, self._n_open, lambda: _File(path))
+        offset, length = self._place(path, layout, place)
+        missing = offset + length - file.size
+        if missing > 0:
+            raise ValueError(f"{missing} bytes are missing at its end")
+        return _part_of(file, offset, length)
 
     def _place(self, path: str, layout: ArrayLayout, place: int) -> tuple[int, int]:
         index = self._remembered(self._indexes, path, _INDEXES, lambda: _read_index(path, layout))
@@ -164,8 +178,8 @@ class ChunkFiles:
         return int(offset), int(length)
 
     def _remembered(
-        self, kept: OrderedDict, path: str, limit: int, make: Callable[[], NDArray]
-    ) -> NDArray:
+        self, kept: OrderedDict[str, Kept], path: str, limit: int, make: Callable[[], Kept]
+    ) -> Kept:
         """What is kept for a file, made now if it is not; the oldest leaves."""
         found = kept.get(path)
         if found is None:
@@ -177,19 +191,25 @@ class ChunkFiles:
         return found
 
 
-def _map(path: str) -> NDArray[np.uint8]:
-    with open(path, "rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:
-            return np.empty(0, np.uint8)
-        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+def _part_of(file: _File, offset: int, length: int) -> StoredChunk:
+    data = file.read(offset, length) if length <= _SMALL else None
+    return StoredChunk(file, offset, length, data)
+
+
+def _all_of(file: _File, chunk_bytes: int) -> StoredChunk:
+    """A chunk in a file of its own; a short one's length is told by reading it, in one call."""
+    most = chunk_bytes + _ADDED
+    if most <= _SMALL:
+        data = file.read(0, most)
+        if len(data) < most:
+            return StoredChunk(file, 0, len(data), data)
+    return _part_of(file, 0, file.size)
 
 
 def _read_index(path: str, layout: ArrayLayout) -> NDArray[np.uint64]:
     """Offset and length of every chunk of a shard, in the order of their indices."""
-    length = layout.index_bytes
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        data = os.pread(file.fileno(), length, 0 if layout.index_first else max(size - length, 0))
+    file, length = _File(path), layout.index_bytes
+    data = file.read(0 if layout.index_first else max(file.size - length, 0), length)
     if len(data) < length:
         raise ValueError(f"the index of its shard {path} is cut off")
     if layout.index_crc:

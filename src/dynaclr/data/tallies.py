@@ -60,7 +60,8 @@ class Histograms:
             flip = np.uint64(self._flip * 0x0001000100010001)
             self._set[place] |= _count_words(values[:whole].view(np.uint64), flip, lanes)
             values = values[whole:]
-        self._set[place] |= _count(values, values.dtype.type(self._flip), lanes)
+        if values.size:
+            self._set[place] |= _count(values, values.dtype.type(self._flip), lanes)
 
     def take(self, place: tuple[int, ...]) -> Histogram:
         """What was counted at a place, which is empty then."""

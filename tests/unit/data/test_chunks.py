@@ -288,7 +288,9 @@ def test_a_machine_at_its_end_is_not_taken_for_a_damaged_chunk(code, name, tmp_p
         reader_of(tmp_path / "a").read(some_boxes(), np.zeros((60, 2, 2, 20, 18), np.uint16))
 
 
-@pytest.mark.parametrize("name", ["v2-raw", "v2-zstd", "v3-sharded-raw-index-first"])
+@pytest.mark.parametrize(
+    "name", ["v2-raw", "v2-zstd", "v3-sharded-raw-index-first", "v3-sharded-blosc"]
+)
 def test_many_arrays_leave_descriptors_over(name, tmp_path):
     make(tmp_path / "0", ARRAYS[name])
     for number in range(1, 400):
