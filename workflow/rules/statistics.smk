@@ -22,7 +22,7 @@ rule statistics:
     threads: lambda wildcards: 2 if megapixels(wildcards.experiment)[0] > 500 else 1
     resources:
         **needs(
-            # Beside the libraries, each thread has up to 100 MB of histograms or of pixels to sort.
+            # Beside the libraries, each thread has up to 100 MB of histograms or of pixels.
             lambda wildcards: 450 + 40 * megapixels(wildcards.experiment)[1],
             lambda wildcards: megapixels(wildcards.experiment)[0] / 600,
         ),
@@ -30,7 +30,10 @@ rule statistics:
     params:
         entry=lambda wildcards: pixels_of(wildcards.experiment),
         plate=lambda wildcards: source_of(wildcards.experiment, plate_fingerprint),
-        code=[reading_code, code_digest("data/statistics.py", "data/tallies.py")],
+        code=[
+            reading_code,
+            code_digest("data/statistics.py", "data/tallies.py", "data/ranks.py"),
+        ],
     shell:
         "dynaclr statistics --entry {params.entry:q} --threads {threads}"
         " --out results/experiments/{wildcards.experiment} > {log} 2>&1"

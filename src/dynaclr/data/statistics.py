@@ -2,9 +2,9 @@
 
 All come from one pass over the pixels, chunk by chunk. Whole numbers of 8 or 16 bits, signed or
 not, are counted into histograms, from which every statistic follows exactly and which add up over
-chunks and frames. Of other dtypes the pixels of a frame are sorted, up to `_EXACT_PER_FRAME` of
-them; beyond that, and pooled over frames, percentiles come from an evenly spaced sample of the
-pixels (mean, std, minimum and maximum stay exact).
+chunks and frames. Of other dtypes the pixels of a frame are gathered, up to `_EXACT_PER_FRAME` of
+them, and the percentiles selected; beyond that, and pooled over frames, percentiles come from a
+sample at evenly spaced ranks (mean, std, minimum and maximum stay exact).
 
 The same pass finds the plane in focus of every stack: the one of largest normalised variance, the
 variance of its pixels over their mean, which Groen, Young and Ligthart ("A comparison of different
@@ -99,8 +99,8 @@ def compute_statistics(entry: ExperimentConfig, out_dir: str | Path, threads: in
         cannot be read has ``n`` 0 and no statistics, and counts in none that are pooled.
     threads : int
         Frames (or groups of frames that share their chunks) counted at the same time. A thread
-        holds one decoded chunk and a histogram of each plane in it, or, of pixels that are sorted,
-        all pixels of the frames that share the chunk; never a whole movie.
+        holds one decoded chunk and a histogram of each plane in it, or, of pixels that are not
+        counted, all of the frames that share the chunk; never a whole movie.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def statistics_table(entry: ExperimentConfig, threads: int = 2) -> pd.DataFrame:
             for channel in _present(entry, positions[number])
         ]
         frames = counter.count(number, first, channels)
-        return [[(tally.row(), tally.pixels.thinned()) for tally in frame] for frame in frames]
+        return [[(tally.row(), tally.pixels) for tally in frame] for frame in frames]
 
     rows: list[dict[str, object]] = []
     pooled = {channel.marker: Pool() for channel in entry.channels}
@@ -309,7 +309,7 @@ class FrameCounter:
     def _count_continuous(
         self, array: int, outer: tuple[int, int], channels: list[int]
     ) -> list[list[FrameTally]]:
-        """Count the frames of chunks by sorting their pixels; by channel and frame."""
+        """Gather the pixels of the frames of chunks and tally them; by channel and frame."""
         layout = self._layout(array)
         n_t = min(layout.chunk[0], layout.shape[0] - outer[0] * layout.chunk[0])
         frames = [[_Continuous(layout) for _ in range(n_t)] for _ in channels]
@@ -323,7 +323,7 @@ class FrameCounter:
 
 
 class _Continuous:
-    """The pixels of a frame that cannot be counted, gathered to be sorted.
+    """The pixels of a frame that cannot be counted, gathered for their percentiles.
 
     Parameters
     ----------
@@ -339,14 +339,14 @@ class _Continuous:
         self._sums = np.zeros((layout.shape[2], 3))
 
     def add(self, pixels: NDArray, plane: int) -> None:
-        """Gather some pixels of a plane; of a frame too large to be sorted whole, a sample."""
+        """Gather some pixels of a plane; of a frame too large to be gathered, a sample."""
         first = int(self._sums[:, 0].sum())
         out = np.empty(pixels.size, self._finite.dtype) if self._large else self._finite[first:]
         sums = take_finite(pixels, out)
         self._sums[plane] += sums
         if self._large:
-            tally = Tally.of_finite(out[: sums[0]], pixels.size - sums[0], *sums[1:])
-            self._parts.append(tally.thinned())
+            n_lost = pixels.size - sums[0]
+            self._parts.append(Tally.of_finite(out[: sums[0]], n_lost, *sums[1:]))
 
     def tally(self) -> FrameTally:
         """Tally of the whole frame."""

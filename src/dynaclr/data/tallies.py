@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dynaclr.data.compiled import compiled
+from dynaclr.data.ranks import values_at
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 STATISTICS = ("mean", "std", "median", "iqr", *(f"p{q}" for q in PERCENTILES), "min", "max")
@@ -19,7 +20,8 @@ Histogram = tuple[int, NDArray[np.int64]]
 # Neighbouring pixels are often equal. Counted into histograms of their own, they need not wait for
 # each other. Of many planes at a time that would take too much memory.
 LANES, _MOST_WITH_LANES = 4, 32
-_SAMPLE_PER_FRAME = 16_384
+# Most values that are kept of a continuous distribution, and ranks of a frame at even distances.
+_SAMPLE, _EVENLY_SPACED = 16_384, 4_096
 # Tallies that wait in a pool to be added up together.
 _WAITING = 64
 
@@ -181,54 +183,30 @@ def take_finite(pixels: NDArray, out: NDArray) -> tuple[int, float, float]:
     total, total_of_squares : float
         Their sums.
     """
-    return _take_finite(pixels.astype(out.dtype, copy=False).ravel(order="K"), out)
+    flat = pixels.astype(out.dtype, copy=False).ravel(order="K")
+    finite = np.isfinite(flat)
+    n = int(np.count_nonzero(finite))
+    out[:n] = flat if n == flat.size else flat[finite]
+    return n, *_moments(out[:n])
 
 
 @compiled
-def _take_finite(pixels, out):
-    n, total, squares = 0, 0.0, 0.0
-    for i in range(pixels.size):
-        pixel = pixels[i]
-        if np.isfinite(pixel):
-            out[n] = pixel
-            n += 1
-            value = np.float64(pixel)
-            total += value
-            squares += value * value
-    return n, total, squares
-
-
-def _ascending(pixels: NDArray) -> NDArray:
-    """Sorted pixels; the array itself is used meanwhile."""
-    if pixels.dtype != np.float32:
-        return np.sort(pixels)
-    return _radix_sorted(pixels.view(np.uint32), np.empty(pixels.size, np.uint32)).view(np.float32)
-
-
-@compiled
-def _radix_sorted(bits, spare):
-    # Bits of numbers order as the numbers do once those of negative ones are inverted and the sign
-    # of the others is set. Three passes over 11 bits each, the lowest first.
-    places = np.zeros((3, 2048), np.int64)
-    for i in range(bits.size):
-        key = bits[i] ^ (np.uint32(0xFFFFFFFF) if bits[i] >> 31 else np.uint32(0x80000000))
-        bits[i] = key
-        places[0, key & 2047] += 1
-        places[1, (key >> 11) & 2047] += 1
-        places[2, key >> 22] += 1
-    for digit in range(3):
-        place = places[digit]
-        first = 0
-        for value in range(2048):
-            first, place[value] = first + place[value], first
-        for i in range(bits.size):
-            value = (bits[i] >> (11 * digit)) & 2047
-            spare[place[value]] = bits[i]
-            place[value] += 1
-        bits, spare = spare, bits
-    for i in range(bits.size):
-        bits[i] ^= np.uint32(0x80000000) if bits[i] >> 31 else np.uint32(0xFFFFFFFF)
-    return bits
+def _moments(pixels):
+    # Sums side by side: each adds the same pixels in the same order on every machine, and the
+    # compiler makes vectors of them.
+    total, squares = np.zeros(32), np.zeros(32)
+    whole = pixels.size // 32
+    for i in range(whole):
+        part = pixels[32 * i : 32 * i + 32]
+        for j in range(32):
+            value = np.float64(part[j])
+            total[j] += value
+            squares[j] += value * value
+    for i in range(32 * whole, pixels.size):
+        value = np.float64(pixels[i])
+        total[0] += value
+        squares[0] += value * value
+    return total.sum(), squares.sum()
 
 
 @dataclass
@@ -275,8 +253,17 @@ class Tally:
 
     @classmethod
     def of_finite(cls, pixels: NDArray, n_nan: int, total: float, total_of_squares: float) -> Tally:
-        """Tally of pixels that are not counted, with their sums; their order is lost."""
-        return cls(_ascending(pixels), None, pixels.size, n_nan, total, total_of_squares)
+        """Tally of pixels that are not counted, with their sums; they are overwritten.
+
+        Of many pixels a sample at evenly spaced ranks is kept, and those that the percentiles, the
+        smallest and the largest follow from.
+        """
+        n = pixels.size
+        if n <= _SAMPLE:
+            return cls(np.sort(pixels), None, n, n_nan, total, total_of_squares)
+        ranks, exact, counts = _kept_ranks(n)
+        values = values_at(pixels, ranks, exact)
+        return cls(values, counts, n, n_nan, total, total_of_squares)
 
     @classmethod
     def of_nothing(cls) -> Tally:
@@ -285,10 +272,10 @@ class Tally:
 
     def thinned(self) -> Tally:
         """Same sums, but at most some thousand values of a continuous distribution."""
-        if self.values.dtype.kind == "i" or self.values.size <= _SAMPLE_PER_FRAME:
+        if self.values.dtype.kind == "i" or self.values.size <= _SAMPLE:
             return self
         # Evenly spaced ranks, each standing for as many pixels but one; the ends are kept.
-        ranks = np.linspace(0, self.n - 1, _SAMPLE_PER_FRAME).round().astype(np.int64)
+        ranks = np.linspace(0, self.n - 1, _SAMPLE).round().astype(np.int64)
         counts = np.diff(np.linspace(0, self.n, ranks.size + 1).round().astype(np.int64))
         values = self._values_at(ranks)
         return Tally(values, counts, self.n, self.n_nan, self.total, self.total_of_squares)
@@ -307,7 +294,8 @@ class Tally:
             values = np.flatnonzero(histogram)
             counts, values = histogram[values], values + lowest
         else:
-            order = np.argsort(values)
+            # Those of each part are in order, which a merge sort makes use of.
+            order = np.argsort(values, kind="stable")
             values, counts = values[order], counts[order]
         return cls(
             values,
@@ -322,7 +310,7 @@ class Tally:
     def _weights(self) -> NDArray[np.int64]:
         return np.ones(self.n, np.int64) if self.counts is None else self.counts
 
-    @cached_property
+    @functools.cached_property
     def _cumulative(self) -> NDArray[np.int64]:
         return np.cumsum(self.counts)
 
@@ -346,13 +334,10 @@ class Tally:
 
     def quantiles(self, fractions: Iterable[float]) -> list[float]:
         """Quantiles with linear interpolation between order statistics, as in `numpy.quantile`."""
-        rank = np.fromiter(fractions, np.float64) * (self.n - 1)
-        lower = np.floor(rank).astype(np.int64)
-        low, high = (
-            self._values_at(ranks).astype(np.float64)
-            for ranks in (lower, np.minimum(lower + 1, self.n - 1))
-        )
-        return (low + (rank - lower) * (high - low)).tolist()
+        fractions = np.fromiter(fractions, np.float64)
+        lower, upper = _neighbours(fractions, self.n)
+        low, high = (self._values_at(ranks).astype(np.float64) for ranks in (lower, upper))
+        return (low + (fractions * (self.n - 1) - lower) * (high - low)).tolist()
 
     def statistics(self) -> dict[str, float]:
         """All of `STATISTICS`, and the numbers of pixels they come from."""
@@ -370,6 +355,25 @@ class Tally:
             "max": float(self.values[-1]),
         }
         return row
+
+
+@functools.lru_cache(maxsize=16)
+def _kept_ranks(n: int) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
+    """Ranks that are kept of `n` pixels, which must be exact, and how many pixels each is for."""
+    needed = np.concatenate([[0, n - 1], *_neighbours(np.array(PERCENTILES) / 100, n)])
+    even = np.linspace(0, n - 1, _EVENLY_SPACED).round().astype(np.int64)
+    ranks = np.union1d(even, needed)
+    # Each stands for the pixels that are nearer to it than to its neighbours.
+    counts = np.diff((ranks[1:] + ranks[:-1] + 1) // 2, prepend=0, append=n)
+    return ranks, np.isin(ranks, needed), counts
+
+
+def _neighbours(
+    fractions: NDArray[np.float64], n: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ranks between which quantiles of `n` pixels lie."""
+    lower = np.floor(fractions * (n - 1)).astype(np.int64)
+    return lower, np.minimum(lower + 1, n - 1)
 
 
 class Pool:
