@@ -577,6 +577,9 @@ storing_code = [
         "data/shards.py",
         "data/stored.py",
         "data/storing.py",
+        "index/anchors.py",
+        "index/fovs.py",
+        "index/multi.py",
     ),
 ]
 # Everything that a training needs but pixels' statistics and pictures.

@@ -8,8 +8,7 @@ import resource
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numcodecs.checksum32 import CRC32C
@@ -17,16 +16,17 @@ from numpy.typing import NDArray
 
 from dynaclr.data.layout import ArrayLayout
 
-# Shards whose index is remembered, some kilobytes each, and most shards that stay open and most
-# files that stay mapped: each holds a descriptor, and a process may have several readers.
+# Shards whose index is remembered, some kilobytes each, and most files that stay open or mapped:
+# each holds a descriptor, and a process may have several readers.
 _INDEXES = 1024
 _OPEN, _SHARE_OF_DESCRIPTORS = 128, 8
 _NOT_THERE = np.uint64(2**64 - 1)
 # Chunks up to this many bytes are read whole: one call costs more than the bytes that are left out.
 _SMALL = 1 << 18
-# Bytes that compressors add, at most, to what they cannot compress.
+# Bytes that compressors rarely exceed in adding to what they cannot compress.
 _ADDED = 1 << 10
 Kept = TypeVar("Kept")
+Read = Callable[[int, int], bytes]
 
 
 class NeverWritten(LookupError):
@@ -35,6 +35,13 @@ class NeverWritten(LookupError):
 
 class _File:
     """A file that stays open as long as something refers to it.
+
+    Attributes
+    ----------
+    size : int
+        Its bytes when it was opened.
+    failed : bool
+        Whether reading it went wrong: a file server may have forgotten it.
 
     Raises
     ------
@@ -46,25 +53,20 @@ class _File:
 
     def __init__(self, path: str) -> None:
         self._descriptor = os.open(path, os.O_RDONLY)
+        self.size = os.fstat(self._descriptor).st_size
+        self.failed = False
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
         if self._descriptor >= 0:
-            os.close(self._descriptor)
-
-    @cached_property
-    def size(self) -> int:
-        """Its bytes, when they were first asked for."""
-        return os.fstat(self._descriptor).st_size
+            close(self._descriptor)
 
     def read(self, offset: int, length: int) -> bytes:
         """Some of the file's bytes, fewer at its end."""
-        return os.pread(self._descriptor, length, offset)
-
-    def mapped(self) -> NDArray[np.uint8]:
-        """All of its bytes, mapped into memory; they outlive this object."""
-        if self.size == 0:
-            return np.empty(0, np.uint8)
-        return np.frombuffer(mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ), np.uint8)
+        try:
+            return os.pread(self._descriptor, length, offset)
+        except OSError:
+            self.failed = True
+            raise
 
 
 class StoredChunk:
@@ -73,7 +75,7 @@ class StoredChunk:
     Parameters
     ----------
     file : _File, optional
-        The file; not needed where it is mapped.
+        The file; not needed where it is mapped or read already.
     offset, length : int
         Where the chunk is in it.
     data : bytes, optional
@@ -135,8 +137,8 @@ class ChunkFiles:
     def __init__(self, paths: list[str]) -> None:
         self._paths = paths
         self._indexes: OrderedDict[str, NDArray[np.uint64]] = OrderedDict()
-        self._maps: OrderedDict[str, NDArray[np.uint8]] = OrderedDict()
-        self._shards: OrderedDict[str, _File] = OrderedDict()
+        # Shards that are open, and files that are mapped.
+        self._open: OrderedDict[str, Any] = OrderedDict()
         self._lock = threading.Lock()
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._n_open = _OPEN
@@ -158,20 +160,47 @@ class ChunkFiles:
         name, place = layout.file_of(index)
         path = f"{self._paths[array]}/{name}"
         if layout.is_raw:
-            data = self._remembered(self._maps, path, self._n_open, lambda: _File(path).mapped())
-            offset = 0 if layout.shard is None else self._place(path, layout, place)[0]
-            return StoredChunk(None, offset, data.size - offset, mapping=data)
+            return self._mapped(path, layout, place)
+        if layout.shard is not None:
+            return self._in_shard(path, layout, place)
+        most = layout.chunk_bytes + _ADDED
+        if most <= _SMALL:
+            # To ask for the length first costs a call more.
+            data = _start_of(path, most)
+            if len(data) < most:
+                return StoredChunk(None, 0, len(data), data)
+        file = _File(path)
+        return _part_of(file, 0, file.size)
+
+    def _mapped(self, path: str, layout: ArrayLayout, place: int) -> StoredChunk:
+        data = self._remembered(self._open, path, self._n_open, lambda: _map(path))
         if layout.shard is None:
-            return _all_of(_File(path), layout.chunk_bytes)
-        file = self._remembered(self._shards, path, self._n_open, lambda: _File(path))
-        offset, length = self._place(path, layout, place)
+            return StoredChunk(None, 0, data.size, mapping=data)
+        offset, _ = self._place(
+            path, layout, place, data.size, lambda first, n: data[first : first + n].tobytes()
+        )
+        return StoredChunk(None, offset, data.size - offset, mapping=data)
+
+    def _in_shard(self, path: str, layout: ArrayLayout, place: int) -> StoredChunk:
+        file = self._remembered(self._open, path, self._n_open, lambda: _File(path))
+        if file.failed:
+            with self._lock:
+                self._open.pop(path, None)
+                self._indexes.pop(path, None)
+            file = self._remembered(self._open, path, self._n_open, lambda: _File(path))
+        offset, length = self._place(path, layout, place, file.size, file.read)
         missing = offset + length - file.size
         if missing > 0:
             raise ValueError(f"{missing} bytes are missing at its end")
         return _part_of(file, offset, length)
 
-    def _place(self, path: str, layout: ArrayLayout, place: int) -> tuple[int, int]:
-        index = self._remembered(self._indexes, path, _INDEXES, lambda: _read_index(path, layout))
+    def _place(
+        self, path: str, layout: ArrayLayout, place: int, size: int, read: Read
+    ) -> tuple[int, int]:
+        """Where a chunk is in a shard of `size` bytes."""
+        index = self._remembered(
+            self._indexes, path, _INDEXES, lambda: _read_index(path, layout, size, read)
+        )
         offset, length = index[place]
         if offset == _NOT_THERE:
             raise NeverWritten(path)
@@ -191,25 +220,30 @@ class ChunkFiles:
         return found
 
 
+def _map(path: str) -> NDArray[np.uint8]:
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            return np.empty(0, np.uint8)
+        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+
+
+def _start_of(path: str, n_bytes: int) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return os.pread(descriptor, n_bytes, 0)
+    finally:
+        os.close(descriptor)
+
+
 def _part_of(file: _File, offset: int, length: int) -> StoredChunk:
     data = file.read(offset, length) if length <= _SMALL else None
     return StoredChunk(file, offset, length, data)
 
 
-def _all_of(file: _File, chunk_bytes: int) -> StoredChunk:
-    """A chunk in a file of its own; a short one's length is told by reading it, in one call."""
-    most = chunk_bytes + _ADDED
-    if most <= _SMALL:
-        data = file.read(0, most)
-        if len(data) < most:
-            return StoredChunk(file, 0, len(data), data)
-    return _part_of(file, 0, file.size)
-
-
-def _read_index(path: str, layout: ArrayLayout) -> NDArray[np.uint64]:
+def _read_index(path: str, layout: ArrayLayout, size: int, read: Read) -> NDArray[np.uint64]:
     """Offset and length of every chunk of a shard, in the order of their indices."""
-    file, length = _File(path), layout.index_bytes
-    data = file.read(0 if layout.index_first else max(file.size - length, 0), length)
+    length = layout.index_bytes
+    data = read(0 if layout.index_first else max(size - length, 0), length)
     if len(data) < length:
         raise ValueError(f"the index of its shard {path} is cut off")
     if layout.index_crc:

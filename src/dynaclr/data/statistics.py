@@ -140,7 +140,7 @@ def statistics_table(entry: ExperimentConfig, threads: int = 2) -> pd.DataFrame:
             for channel in _present(entry, positions[number])
         ]
         frames = counter.count(number, first, channels)
-        return [[(tally.row(), tally.pixels) for tally in frame] for frame in frames]
+        return [[(tally.row(), tally.pixels.thinned()) for tally in frame] for frame in frames]
 
     rows: list[dict[str, object]] = []
     pooled = {channel.marker: Pool() for channel in entry.channels}
@@ -335,7 +335,7 @@ class _Continuous:
         self._n_pixels = math.prod(layout.shape[2:])
         self._large = self._n_pixels > _EXACT_PER_FRAME
         self._finite = np.empty(0 if self._large else self._n_pixels, kept_as(layout.dtype))
-        self._parts: list[Tally] = []
+        self._pool = Pool()
         self._sums = np.zeros((layout.shape[2], 3))
 
     def add(self, pixels: NDArray, plane: int) -> None:
@@ -346,12 +346,12 @@ class _Continuous:
         self._sums[plane] += sums
         if self._large:
             n_lost = pixels.size - sums[0]
-            self._parts.append(Tally.of_finite(out[: sums[0]], n_lost, *sums[1:]))
+            self._pool.add(Tally.of_finite(out[: sums[0]], n_lost, *sums[1:]))
 
     def tally(self) -> FrameTally:
         """Tally of the whole frame."""
         if self._large:
-            return _frame(Tally.sum(self._parts), self._sums)
+            return _frame(self._pool.sum(), self._sums)
         n, *totals = self._sums.sum(axis=0).tolist()
         tally = Tally.of_finite(self._finite[: int(n)], self._n_pixels - int(n), *totals)
         return _frame(tally, self._sums)

@@ -49,7 +49,7 @@ def assert_row(row: dict, pixels: np.ndarray) -> None:
     # The variance is a difference of squares, of which each is rounded.
     rounding = 1e-6
     if pixels.dtype.kind == "f":
-        rounding = max(rounding, 4e-8 * max(abs(truth["min"]), abs(truth["max"])))
+        rounding = max(rounding, 5e-8 * max(abs(truth["min"]), abs(truth["max"])))
     for name, value in truth.items():
         atol = rounding if name == "std" else 1e-6
         np.testing.assert_allclose(row[name], value, rtol=1e-9, atol=atol, err_msg=name)
