@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynaclr.data.blosc import BloscBlocks, decode_whole, decoder
-from dynaclr.data.faults import UNREADABLE, codec_failures_told, reason_of
+from dynaclr.data.faults import UNREADABLE, decoded_by, reason_of
 from dynaclr.data.files import ChunkFiles, NeverWritten, StoredChunk
 from dynaclr.data.layout import ArrayLayout
 from dynaclr.data.pieces import copy_pieces, cut_boxes, needed_blocks
@@ -289,7 +289,8 @@ class ChunkReader:
         stored = self._opened(array, layout, index)
         if stored is None:
             return _never_written(layout)
-        return _as_pixels(self._decoded(stored, kind), layout)
+        with stored:
+            return _as_pixels(self._decoded(stored, kind), layout)
 
     def _threads(self) -> int:
         if self._count == 0:
@@ -374,9 +375,10 @@ class ChunkReader:
         stored = self._opened(array, layout, index)
         if stored is None:
             return _Chunk(_never_written(layout), keep=False)
-        if self._is_blosc[kind] and layout.chunk_bytes > _SMALL:
-            return _decode_blocks(stored, layout, chunk, pieces)
-        return _Chunk(_as_pixels(self._decoded(stored, kind), layout), keep=not layout.is_raw)
+        with stored:
+            if self._is_blosc[kind] and layout.chunk_bytes > _SMALL:
+                return _decode_blocks(stored, layout, chunk, pieces)
+            return _Chunk(_as_pixels(self._decoded(stored, kind), layout), keep=not layout.is_raw)
 
     def _opened(
         self, array: int, layout: ArrayLayout, index: tuple[int, ...]
@@ -398,11 +400,7 @@ class ChunkReader:
             return stored.mapped(layout.chunk_bytes)
         if self._is_blosc[kind]:
             return decode_whole(stored.whole(), layout.chunk_bytes)
-        data = stored.whole()
-        with codec_failures_told():
-            for decode in self._decoders[kind]:
-                data = decode(data)
-            return np.frombuffer(data, np.uint8)
+        return np.frombuffer(decoded_by(self._decoders[kind], stored.whole()), np.uint8)
 
 
 def _chunks_of_frame(layout: ArrayLayout, channels: int, planes: int) -> int:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,22 +23,22 @@ _BROKEN_DISK = (errno.EIO, errno.ESTALE)
 _told: set[tuple[str, tuple[int, ...]]] = set()
 
 
-@contextmanager
-def codec_failures_told() -> Iterator[None]:
-    """Turn whatever a codec raises of damaged bytes into one kind of error.
+def decoded_by(decoders: Sequence[Callable[[bytes], bytes]], data: bytes) -> bytes:
+    """Decode a chunk by one codec after the other.
 
     Raises
     ------
     ValueError
-        When a codec fails.
+        When a codec fails, whatever it raises: EOFError, zlib.error, lzma.LZMAError, ...
     """
     try:
-        yield
+        for decode in decoders:
+            data = decode(data)
     except MemoryError:
         raise
     except Exception as error:
-        # Each codec has errors of its own: EOFError, zlib.error, lzma.LZMAError, ...
         raise ValueError(str(error) or type(error).__name__) from error
+    return data
 
 
 def reason_of(error: Exception) -> str:

@@ -8,6 +8,7 @@ import resource
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -70,12 +71,13 @@ class _File:
 
 
 class StoredChunk:
-    """The bytes of one chunk in a file.
+    """The bytes of one chunk in a file; use it as a context.
 
     Parameters
     ----------
     file : _File, optional
-        The file; not needed where it is mapped or read already.
+        The file, let go at the end of the context: what goes wrong meanwhile may refer to the chunk
+        for long. Not needed where it is mapped or read already.
     offset, length : int
         Where the chunk is in it.
     data : bytes, optional
@@ -97,6 +99,14 @@ class StoredChunk:
         self._length = length
         self._data = data
         self._mapping = mapping
+
+    def __enter__(self) -> StoredChunk:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
+    ) -> None:
+        self._file = None
 
     def read(self, offset: int, length: int) -> bytes:
         """Some of the chunk's bytes, fewer at its end."""

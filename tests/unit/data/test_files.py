@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from dynaclr.data.chunks import Boxes, ChunkReader
 from dynaclr.data.files import _ADDED, _SMALL, ChunkFiles
 from dynaclr.data.layout import layout_of
+from dynaclr.data.statistics import FrameCounter
 from dynaclr.experiments.plate import read_array_metadata
 
 EDGE, N = 16, 8
@@ -23,8 +24,8 @@ INDICES = list(np.ndindex(1, 1, 1, N, N))
 def make(path, **options):
     """A plane of N x N chunks that do not compress."""
     pixels = np.random.default_rng(0).integers(0, 2**16, (1, 1, 1, N * EDGE, N * EDGE), np.uint16)
-    options = {"chunks": (1, 1, 1, EDGE, EDGE)} | options
-    array = zarr.create_array(path, shape=pixels.shape, dtype="u2", **options)
+    options = {"chunks": (1, 1, 1, EDGE, EDGE), "dtype": "u2"} | options
+    array = zarr.create_array(path, shape=pixels.shape, **options)
     array[...] = pixels
     return layout_of(read_array_metadata(path))
 
@@ -104,26 +105,51 @@ def test_a_shard_is_opened_once_for_all_of_its_chunks(threads, tmp_path, monkeyp
     assert files_open(tmp_path) == []
 
 
+def spoil(path, layout, damage):
+    """Lose all chunks of an array; a shard keeps its index, at the end."""
+    for name in {layout.file_of(index)[0] for index in INDICES}:
+        data = (path / name).read_bytes()
+        n = layout.index_bytes if layout.shard is not None else 0
+        lost = b"" if damage == "cut" else bytes(len(data) - n)
+        (path / name).write_bytes(lost + data[len(data) - n :])
+
+
+@pytest.fixture
+def no_garbage():
+    """Nothing is found by looking for garbage, which may come too late."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_garbage")
 @pytest.mark.parametrize("kind", [make, make_sharded])
 @pytest.mark.parametrize("damage", ["cut", "spoilt"])
-def test_chunks_that_are_passed_over_leave_no_file_open(kind, damage, tmp_path):
+@pytest.mark.parametrize("small", [0, _SMALL])
+def test_chunks_that_are_passed_over_leave_no_file_open(kind, damage, small, tmp_path, monkeypatch):
+    # Of a chunk that is not small the file is open while it is decoded.
+    monkeypatch.setattr("dynaclr.data.files._SMALL", small)
     layout = kind(tmp_path / "a")
-    for name in {layout.file_of(index)[0] for index in INDICES}:
-        file = tmp_path / "a" / name
-        data = file.read_bytes()
-        # A shard keeps its index, at the end, and loses its chunks.
-        n = layout.index_bytes if layout.shard is not None else 0
-        kept = data[len(data) - n :]
-        file.write_bytes((b"" if damage == "cut" else bytes(len(data) - n)) + kept)
-    gc.disable()
-    try:
-        reader, faults = every_chunk_read(tmp_path / "a", layout)
-        assert len(faults) == len(INDICES)
-        assert len(files_open(tmp_path)) == (2 if kind is make_sharded else 0)
-        del reader
+    spoil(tmp_path / "a", layout, damage)
+    reader, faults = every_chunk_read(tmp_path / "a", layout)
+    assert len(faults) == len(INDICES)
+    assert len(files_open(tmp_path)) == (2 if kind is make_sharded else 0)
+    del reader
+    assert files_open(tmp_path) == []
+
+
+@pytest.mark.usefixtures("no_garbage")
+@pytest.mark.parametrize("dtype", ["u2", "f4"])
+def test_frames_that_are_passed_over_leave_no_file_open(dtype, tmp_path, monkeypatch):
+    monkeypatch.setattr("dynaclr.data.files._SMALL", 0)
+    # The array is no plate's: there is no field of view to name.
+    monkeypatch.setattr("dynaclr.data.statistics.message_of", lambda *place: "lost")
+    layout = make(tmp_path / "a", dtype=dtype)
+    spoil(tmp_path / "a", layout, "spoilt")
+    reader = ChunkReader([str(tmp_path / "a")], [layout], np.zeros(1, int), 0, 1)
+    for _ in range(3):
+        assert FrameCounter(reader, skip=True).count(0, 0, [0])[0][0].pixels.n == 0
         assert files_open(tmp_path) == []
-    finally:
-        gc.enable()
 
 
 @pytest.mark.parametrize("compressors", ["auto", None])
