@@ -76,7 +76,7 @@ def _select(
     again[bins[exact | (counts[bins] > _CROWDED * keys.size)]] = 1
     chosen = np.flatnonzero(again)
     stop = np.cumsum(counts[chosen])
-    parts = _gather(keys, low, shift, again, counts, stop[-1] if len(stop) else 0)
+    parts = _gather(keys, low, shift, again, counts)
     for number, (a, b) in enumerate(np.searchsorted(bins, [chosen, chosen + 1]).T.tolist()):
         part = parts[stop[number] - counts[chosen[number]] : stop[number]]
         fewer = min(bits, part.size.bit_length())
@@ -110,7 +110,7 @@ def _histogram(keys, low, shift, n_bins):
 
 
 @compiled
-def _gather(keys, low, shift, chosen, counts, n):
+def _gather(keys, low, shift, chosen, counts):
     # Pixels of the chosen bins, bin after bin. A branch for each pixel would be guessed wrongly too
     # often: all are written, and the next one takes the place of one that was not chosen.
     n_held = 0
@@ -123,8 +123,8 @@ def _gather(keys, low, shift, chosen, counts, n):
         if chosen[number]:
             place[number] = first
             first += counts[number]
-    out = np.empty(n, keys.dtype)
-    for i in range(n):
+    out = np.empty(n_held, keys.dtype)
+    for i in range(n_held):
         own = (keys[i] - low) >> shift
         out[place[own]] = keys[i]
         place[own] += 1

@@ -14,6 +14,7 @@ from dynaclr.data.compiled import compiled
 from dynaclr.data.ranks import values_at
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
+_FRACTIONS = np.array(PERCENTILES) / 100
 STATISTICS = ("mean", "std", "median", "iqr", *(f"p{q}" for q in PERCENTILES), "min", "max")
 # The smallest value counted or one below it, and how many pixels have that value and each above it.
 Histogram = tuple[int, NDArray[np.int64]]
@@ -344,7 +345,7 @@ class Tally:
         row: dict[str, float] = {"n": self.n, "n_nan": self.n_nan}
         if self.n == 0:
             return row | dict.fromkeys(STATISTICS, float("nan"))
-        quantiles = self.quantiles(q / 100 for q in PERCENTILES)
+        quantiles = self.quantiles(_FRACTIONS)
         row |= {f"p{q}": value for q, value in zip(PERCENTILES, quantiles, strict=True)}
         row |= {
             "mean": self.mean,
@@ -360,7 +361,7 @@ class Tally:
 @functools.lru_cache(maxsize=16)
 def _kept_ranks(n: int) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
     """Ranks that are kept of `n` pixels, which must be exact, and how many pixels each is for."""
-    needed = np.concatenate([[0, n - 1], *_neighbours(np.array(PERCENTILES) / 100, n)])
+    needed = np.concatenate([[0, n - 1], *_neighbours(_FRACTIONS, n)])
     even = np.linspace(0, n - 1, _EVENLY_SPACED).round().astype(np.int64)
     ranks = np.union1d(even, needed)
     # Each stands for the pixels that are nearer to it than to its neighbours.

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynaclr.data.chunks import Boxes, ChunkReader
+from dynaclr.data.faults import decoded_by
 from dynaclr.data.files import _ADDED, _SMALL, ChunkFiles
 from dynaclr.data.layout import layout_of
 from dynaclr.data.statistics import FrameCounter
@@ -187,13 +188,8 @@ def test_a_chunk_can_be_read_after_its_shard_had_to_leave(tmp_path, monkeypatch)
     data = held.whole()
     assert held.read(3, 5) == data[3:8]
     assert data != other.whole()
-    np.testing.assert_array_equal(decoded(layout, data), pixels[0, 0, 0, :, :edge].ravel())
-
-
-def decoded(layout, data):
-    for decode in layout.decoders():
-        data = decode(data)
-    return np.frombuffer(data, layout.dtype)
+    found = np.frombuffer(decoded_by(layout.decoders(), data), layout.dtype)
+    np.testing.assert_array_equal(found, pixels[0, 0, 0, :, :edge].ravel())
 
 
 def test_a_shard_that_a_file_server_forgot_is_opened_again(tmp_path, monkeypatch):
