@@ -22,8 +22,6 @@ container: str(Path(workflow.basedir) / "envs/dynaclr.sif")
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/cluster.smk"
-include: "workflow/rules/groups.smk"
 include: "workflow/rules/simulate.smk"
 include: "workflow/rules/index.smk"
 include: "workflow/rules/statistics.smk"
@@ -32,24 +30,22 @@ include: "workflow/rules/merge.smk"
 include: "workflow/rules/batches.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/embed.smk"
-include: "workflow/rules/thumbnails.smk"
+include: "workflow/rules/baselines.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/comparison.smk"
+include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 
 
 rule all:
     default_target: True
     input:
-        "results/report.html",
+        paths.report,
 
 
 onstart:
-    check_destination()
-    prepare_for_slurm()
-    refuse_twofold_work()
+    check_cluster()
 
 
 onsuccess:
-    drop_resume_points()
     print_headlines()

@@ -45,7 +45,7 @@ from dynaclr.data.patches import patch_origin
 from dynaclr.data.statistics import statistics_table
 from dynaclr.experiments import Plate
 from dynaclr.training import embed
-from dynaclr.training.embedding import Cells
+from dynaclr.training.cells import Cells
 
 SIZE, ANCHORS, THREADS = 160, 128, 2
 # Most patches of a batch of `dynaclr embed`.

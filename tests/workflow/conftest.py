@@ -93,15 +93,15 @@ class Workflow:
 def jobs_in(said: str) -> list[str]:
     """Jobs that Snakemake says it started, as ``rule wildcard=value ...``, sorted.
 
-    Of how patches are cut, a digest, nothing is told.
+    The digest of how patches are cut is left out.
     """
     blocks = re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", said, flags=re.MULTILINE)
     jobs = []
     for rule, details in blocks:
         wildcards = re.search(r"^    wildcards: (.*)$", details, flags=re.MULTILINE)
         values = re.findall(r"\w+=[^,\s]+", wildcards.group(1)) if wildcards else []
-        told = [value for value in values if not value.startswith("cut=")]
-        jobs.append(" ".join([rule, *told]))
+        kept = [value for value in values if not value.startswith("patches=")]
+        jobs.append(" ".join([rule, *kept]))
     return sorted(jobs)
 
 

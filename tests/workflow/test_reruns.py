@@ -80,11 +80,10 @@ def finished(tmp_path_factory) -> Path:
     assert ran == sorted(
         [
             *(f"{rule} experiment={n}" for n in NAMES for rule in OF_EXPERIMENT),
-            *(f"merge collection={name}" for name in ("first", "second")),
+            *(f"{rule} collection={c}" for c in ("first", "second") for rule in OF_COLLECTION),
             *of_model("a", OF_A),
             *of_model("b", OF_B),
-            *(f"{rule} model={m}" for m in ("a", "b") for rule in ("inspect_batches", "stores")),
-            *(f"stores_of_baselines {collection}" for collection in (FIRST, SECOND)),
+            *(f"inspect_batches model={name}" for name in ("a", "b")),
             *baselines_of(FIRST, OF_A),
             *baselines_of(SECOND, OF_B),
             "report",
@@ -97,8 +96,8 @@ def finished(tmp_path_factory) -> Path:
 def of_model(model: str, experiments: tuple[str, ...], trains: bool = True) -> list[str]:
     """Jobs of a model from training to evaluation."""
     embedded = [f"embed model={model} experiment={name}" for name in experiments]
-    trained = [f"train model={model} seed=0"] if trains else []
-    return [*trained, *embedded, f"evaluate model={model}"]
+    trained = [f"{rule} model={model} seed=0" for rule in OF_TRAINING] if trains else []
+    return [*trained, *embedded, *(f"{rule} model={model}" for rule in OF_EVALUATION)]
 
 
 def baselines_of(collection: str, experiments: tuple[str, ...], fits: bool = True) -> list[str]:
@@ -107,7 +106,11 @@ def baselines_of(collection: str, experiments: tuple[str, ...], fits: bool = Tru
     return [*([f"fit_pixels {collection}"] if fits else []), *embedded]
 
 
-OF_EXPERIMENT = ("index", "statistics", "thumbnails")
+OF_EXPERIMENT = ("index", "statistics", "plate_alone", "thumbnails", "draw_experiment")
+OF_PIXELS = ("index", "statistics", "thumbnails", "draw_experiment")
+OF_COLLECTION = ("merge", "draw_collection")
+OF_TRAINING = ("train", "draw_training")
+OF_EVALUATION = ("evaluate", "draw_evaluation")
 FIRST, SECOND = "collection=first", "collection=second"
 OF_A = ("one", "two", "three", "alone")
 OF_B = ("two", "three", "four", "alone")
@@ -153,9 +156,8 @@ def test_edited_tracks_rerun_their_experiment_and_its_models(project):
     table.write_text("\n".join(text[:-1]) + "\n")
     assert project.jobs() == sorted(
         [
-            "index experiment=one",
-            "thumbnails experiment=one",
-            "merge collection=first",
+            *(f"{rule} experiment=one" for rule in ("index", "thumbnails", "draw_experiment")),
+            *(f"{rule} collection=first" for rule in OF_COLLECTION),
             "inspect_batches model=a",
             *of_model("a", OF_A),
             *baselines_of(FIRST, OF_A),
@@ -170,8 +172,8 @@ def test_edited_entry_reruns_its_experiment_and_its_models(project):
     entry.write_text(entry.read_text().replace("start_hpi: 4", "start_hpi: 5"))
     assert planned(project) == sorted(
         [
-            *(f"{rule} experiment=one" for rule in OF_EXPERIMENT),
-            "merge collection=first",
+            *(f"{rule} experiment=one" for rule in OF_PIXELS),
+            *(f"{rule} collection=first" for rule in OF_COLLECTION),
             "inspect_batches model=a",
             *of_model("a", OF_A),
             *baselines_of(FIRST, OF_A),
@@ -188,8 +190,8 @@ def test_changed_plate_metadata_rerun_its_experiment_and_its_models(project):
     metadata.write_text(json.dumps(content))
     assert planned(project) == sorted(
         [
-            *(f"{rule} experiment=four" for rule in OF_EXPERIMENT),
-            "merge collection=second",
+            *(f"{rule} experiment=four" for rule in OF_PIXELS),
+            *(f"{rule} collection=second" for rule in OF_COLLECTION),
             "inspect_batches model=b",
             *of_model("b", OF_B),
             *baselines_of(SECOND, OF_B),
@@ -214,8 +216,6 @@ def test_new_evaluation_experiment_trains_nothing(project):
     assert project.jobs() == sorted(
         [
             *(f"{rule} experiment=new" for rule in OF_EXPERIMENT),
-            *("stores model=a", "stores model=b"),
-            *(f"stores_of_baselines {collection}" for collection in (FIRST, SECOND)),
             *of_model("a", ("new",), trains=False),
             *of_model("b", ("new",), trains=False),
             *baselines_of(FIRST, ("new",), fits=False),
@@ -305,9 +305,7 @@ def trained_in_order(said: str) -> list[str]:
     trained = re.findall(
         r"^(?:local)?rule train:\n(?:    .*\n)*?    wildcards: model=(\w+)", said, re.MULTILINE
     )
-    # That a new model has no patch stores is noted, too.
-    ran = [job for job in jobs_in(said) if not job.startswith("stores ")]
-    assert ran == sorted(f"train model={name} seed=0" for name in trained)
+    assert jobs_in(said) == sorted(f"train model={name} seed=0" for name in trained)
     return trained
 
 
@@ -373,7 +371,8 @@ def test_a_seed_more_is_embedded_with_those_there_are(project):
     project.config = config
     # Each set of seeds is that of one model: the rule of the first keeps its name.
     embedded = [f"embed_seeds_0_1 model=a experiment={name}" for name in OF_A]
-    ran = ["train model=a seed=1", *embedded, "evaluate model=a", *REPORTED]
+    trained = [f"{rule} model=a seed=1" for rule in OF_TRAINING]
+    ran = [*trained, *embedded, *(f"{rule} model=a" for rule in OF_EVALUATION), *REPORTED]
     assert project.jobs() == sorted(ran)
     after = digests(project)
     assert {f"results/embeddings/a/seed1/{name}.zarr.digest" for name in OF_A} <= after.keys()
@@ -387,7 +386,8 @@ def test_plans_may_be_longer_than_a_command_line(project):
     # Linux takes 131,072 bytes in one argument, and a rule's command is one.
     config["evaluation"]["tasks"][0]["where"] = "hours >= 0" + 140_000 * " "
     project.config = config
-    assert project.jobs() == sorted(["evaluate model=a", "evaluate model=b", *REPORTED])
+    evaluated = [f"{rule} model={name}" for name in ("a", "b") for rule in OF_EVALUATION]
+    assert project.jobs() == sorted([*evaluated, *REPORTED])
 
 
 def test_edited_checkpoint_is_noticed(project):

@@ -4,28 +4,27 @@
 rule compare:
     input:
         lambda wildcards: [
-            f"results/evaluation/{model}/{file}"
+            paths.evaluation(file, model)
             for model in project.comparison.models
             for file in (
-                "metrics.csv",
-                "predictions.parquet",
-                "cells.csv",
+                *("metrics.csv", "predictions.parquet", "cells.csv"),
                 "resampled.parquet",
             )
         ],
     output:
-        metrics="results/comparison/metrics.csv",
-        differences="results/comparison/differences.csv",
-        figures=directory("results/comparison/figures"),
+        metrics=f"{paths.comparison}/metrics.csv",
+        differences=f"{paths.comparison}/differences.csv",
     log:
         "logs/compare.log",
     conda:
         "../../envs/environment.yaml"
     resources:
-        **needs(lambda wildcards: 1000, lambda wildcards: 20),
+        **cluster.needs(lambda wildcards: 1000, lambda wildcards: 20),
     params:
-        plan=lambda wildcards: comparison_plan(),
-        code=code_digest("experiments", "evaluation"),
+        plan=lambda wildcards: plan.comparison(),
+        evaluations=paths.evaluations,
+        out=paths.comparison,
+        code=code_digest("evaluation.comparison"),
     shell:
-        "dynaclr compare --plan {params.plan} --evaluations results/evaluation"
-        " --out results/comparison > {log} 2>&1"
+        "dynaclr compare --plan {params.plan} --evaluations {params.evaluations}"
+        " --out {params.out} > {log} 2>&1"

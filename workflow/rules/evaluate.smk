@@ -3,34 +3,21 @@
 
 rule evaluate:
     input:
-        lambda wildcards: embeddings_of(wildcards.model),
-        lambda wildcards: [
-            simulation
-            for name in project.experiments_of(wildcards.model)
-            if (simulation := simulation_of(name))
-        ],
+        lambda wildcards: plan.embedded(wildcards.model),
+        lambda wildcards: plan.simulations(wildcards.model),
     output:
-        tables=expand(
-            "results/evaluation/{{model}}/{table}.csv",
-            table=(
-                "metrics",
-                "curves",
-                "differences",
-                "confusion",
-                "reliability",
-                "learning",
-                "onsets",
-                "cells",
-            ),
-        ),
-        predictions="results/evaluation/{model}/predictions.parquet",
-        resampled="results/evaluation/{model}/resampled.parquet",
-        maps="results/evaluation/{model}/maps.h5ad",
-        maps_digest="results/evaluation/{model}/maps.h5ad.digest",
-        headline="results/evaluation/{model}/headline.json",
-        figures=expand(
-            "results/evaluation/{{model}}/{figure}", figure=EVALUATION_FIGURES
-        ),
+        tables=[
+            paths.evaluation(f"{table}.csv")
+            for table in (
+                *("metrics", "curves", "differences", "confusion", "reliability"),
+                *("learning", "onsets", "cells"),
+            )
+        ],
+        predictions=paths.evaluation("predictions.parquet"),
+        resampled=paths.evaluation("resampled.parquet"),
+        maps=paths.evaluation("maps.h5ad"),
+        maps_digest=paths.evaluation("maps.h5ad.digest"),
+        headline=paths.evaluation("headline.json"),
     log:
         "logs/evaluate/{model}.log",
     conda:
@@ -38,28 +25,16 @@ rule evaluate:
     # Its many small fits are slower on two threads than on one, and other jobs run beside it.
     threads: 1
     resources:
-        **needs(
+        **cluster.needs(
             lambda wildcards: 2000
-            + 200 * cells_mb(*project.experiments_of(wildcards.model)),
+            + 200 * cluster.cells_mb(*project.experiments_of(wildcards.model)),
             lambda wildcards: 60
-            + 2 * cells_mb(*project.experiments_of(wildcards.model)),
+            + 2 * cluster.cells_mb(*project.experiments_of(wildcards.model)),
         ),
     params:
-        plan=lambda wildcards: evaluation_of(wildcards.model),
-        labels=lambda wildcards: " ".join(
-            source_of(name, label_fingerprint)
-            for name in project.experiments_of(wildcards.model)
-        ),
-        code=code_digest(
-            "experiments",
-            "evaluation",
-            without=(
-                "comparison.py",
-                "comparison_figures.py",
-                "uncertainty.py",
-                "report",
-            ),
-        ),
+        plan=lambda wildcards: plan.evaluation(wildcards.model),
+        out=paths.evaluation(),
+        labels=lambda wildcards: plan.label_content(wildcards.model),
+        code=code_digest("evaluation.evaluate"),
     shell:
-        "dynaclr evaluate --plan {params.plan} --results results"
-        " --out results/evaluation/{wildcards.model} > {log} 2>&1"
+        "dynaclr evaluate --plan {params.plan} --results results --out {params.out} > {log} 2>&1"

@@ -3,35 +3,30 @@
 
 rule index:
     input:
-        lambda wildcards: simulation_of(wildcards.experiment),
+        lambda wildcards: plan.simulation(wildcards.experiment),
     output:
-        cells="results/experiments/{experiment}/cells.parquet",
-        digest="results/experiments/{experiment}/cells.parquet.digest",
-        summary="results/experiments/{experiment}/summary.json",
-        qc="results/experiments/{experiment}/qc.svg",
+        cells=paths.experiment("cells.parquet"),
+        digest=paths.experiment("cells.parquet.digest"),
+        summary=paths.experiment("summary.json"),
     log:
         "logs/index/{experiment}.log",
     group:
-        in_group(
-            "experiments",
-            "logs/index/{experiment}.log",
-            "results/experiments/{experiment}/cells.parquet.digest",
-        )
+        cluster.group("experiments")
     conda:
         "../../envs/environment.yaml"
     resources:
-        **needs(
-            lambda wildcards: 20 * tracks_mb(wildcards.experiment),
-            lambda wildcards: tracks_mb(wildcards.experiment) / 50,
+        **cluster.needs(
+            lambda wildcards: 20 * cluster.tracks_mb(wildcards.experiment),
+            lambda wildcards: cluster.tracks_mb(wildcards.experiment) / 50,
         ),
         together=1,
     params:
-        entry=lambda wildcards: entry_of(
+        out=paths.experiment(),
+        entry=lambda wildcards: plan.entry(
             wildcards.experiment, "annotations", "truth", "simulation"
         ),
-        tracks=lambda wildcards: source_of(wildcards.experiment, tracks_fingerprint),
-        plate=lambda wildcards: source_of(wildcards.experiment, plate_fingerprint),
-        code=code_digest("experiments", "index"),
+        tracks=lambda wildcards: plan.tracks_content(wildcards.experiment),
+        plate=lambda wildcards: plan.plate_content(wildcards.experiment),
+        code=code_digest("index.build"),
     shell:
-        "dynaclr index --entry {params.entry:q} --out results/experiments/{wildcards.experiment}"
-        " > {log} 2>&1"
+        "dynaclr index --entry {params.entry:q} --out {params.out} > {log} 2>&1"

@@ -3,39 +3,35 @@
 
 rule merge:
     input:
-        lambda wildcards: experiment_files(
+        lambda wildcards: paths.of_experiments(
             collections[wildcards.collection].experiments,
             "cells.parquet.digest",
             "summary.json",
         ),
     output:
-        index="results/collections/{collection}/index.arrow",
-        digest="results/collections/{collection}/index.arrow.digest",
-        registry="results/collections/{collection}/registry.json",
-        manifest="results/collections/{collection}/manifest.json",
-        figure="results/collections/{collection}/composition.svg",
+        index=paths.collection("index.arrow"),
+        digest=paths.collection("index.arrow.digest"),
+        registry=paths.collection("registry.json"),
+        manifest=paths.collection("manifest.json"),
     log:
         "logs/merge/{collection}.log",
     conda:
         "../../envs/environment.yaml"
     resources:
-        **needs(
+        **cluster.needs(
             lambda wildcards: 30
-            * cells_mb(*collections[wildcards.collection].experiments),
-            lambda wildcards: cells_mb(*collections[wildcards.collection].experiments)
+            * cluster.cells_mb(*collections[wildcards.collection].experiments),
+            lambda wildcards: cluster.cells_mb(
+                *collections[wildcards.collection].experiments
+            )
             / 50,
         ),
     params:
-        options=lambda wildcards: merge_options(wildcards.collection),
-        altered=lambda wildcards: "".join(
-            map(
-                altered,
-                experiment_files(
-                    collections[wildcards.collection].experiments, "cells.parquet"
-                ),
-            )
-        ),
-        code=code_digest("experiments", "index"),
+        experiments=paths.experiments,
+        out=paths.collection(),
+        split=lambda wildcards: plan.split(wildcards.collection),
+        altered=lambda wildcards: plan.altered_cells(wildcards.collection),
+        code=code_digest("index.merge"),
     shell:
-        "dynaclr merge --experiments results/experiments {params.options}"
-        " --out results/collections/{wildcards.collection} > {log} 2>&1"
+        "dynaclr merge --experiments {params.experiments} {params.split} --out {params.out}"
+        " > {log} 2>&1"

@@ -1,78 +1,62 @@
-# Patches of an experiment's cells laid out for training, where its entry asks for it.
+# Where an experiment's patches are read from: a patch store, if its entry asks for one, or its plate.
 #
-# Readers wait for a file of their model that names its stores, whatever its age: a store that is
-# turned on or off is then no reason to run them again, as long as its pixels are those of the plate.
+# Readers wait for pixels.txt, which says what pixels they get. Those of a store of native pixels are
+# the plate's, so that a store which is turned on or off leaves it as it was.
 
 
 rule patches:
     input:
-        lambda wildcards: patch_sources(wildcards.experiment),
+        lambda wildcards: plan.indexed(wildcards.experiment),
     output:
-        store=directory("results/experiments/{experiment}/patches.zarr"),
-        report="results/experiments/{experiment}/patches.json",
+        pixels=paths.experiment("pixels.txt"),
+        store=directory(paths.experiment("patches.zarr")),
+        report=paths.experiment("patches.json"),
     log:
         "logs/patches/{experiment}.log",
     wildcard_constraints:
-        experiment="|".join(map(re.escape, filter(is_stored, registry))) or "(?!)",
-    # What a killed run has stored stays for the next try.
-    retries: retried(1)
+        experiment=one_of(plan.stored()),
     conda:
         "../../envs/environment.yaml"
     threads: 2
     resources:
         # Each of the threads keeps two frames decoded, of up to 4 bytes a pixel, and decodes some
         # more; what crops take beside them does not grow with their size.
-        **needs(
+        **cluster.needs(
             lambda wildcards: 500
-            + 20 * frame_megapixels(wildcards.experiment)
-            + 30 * cells_mb(wildcards.experiment),
-            lambda wildcards: megapixels(wildcards.experiment)[0] / 300,
+            + 20 * cluster.frame_megapixels(wildcards.experiment)
+            + 30 * cluster.cells_mb(wildcards.experiment),
+            lambda wildcards: cluster.megapixels(wildcards.experiment) / 300,
         ),
     params:
-        entry=lambda wildcards: stored_entry_of(wildcards.experiment),
+        folder=paths.experiment(),
+        entry=lambda wildcards: plan.store_entry(wildcards.experiment),
         trainings=lambda wildcards: json.dumps(
-            {"trainings": cuts_of(wildcards.experiment)}, sort_keys=True
+            {"trainings": plan.cuts(wildcards.experiment)}, sort_keys=True
         ),
-        altered=lambda wildcards: altered_patches(wildcards.experiment),
-        plate=lambda wildcards: source_of(wildcards.experiment, plate_fingerprint),
-        code=storing_code,
+        pixels=lambda wildcards: registry[wildcards.experiment].patch_store.dtype,
+        altered=lambda wildcards: plan.altered_tables(wildcards.experiment),
+        plate=lambda wildcards: plan.plate_content(wildcards.experiment),
+        code=code_digest("data.storing"),
     shell:
-        "dynaclr patches --entry {params.entry:q} --trainings {params.trainings:q}"
-        " --experiment results/experiments/{wildcards.experiment} --threads {threads}"
-        " > {log} 2>&1"
+        "(dynaclr patches --entry {params.entry:q} --trainings {params.trainings:q}"
+        " --experiment {params.folder} --threads {threads}"
+        " && echo {params.pixels} > {output.pixels}) > {log} 2>&1"
 
 
-rule stores:
-    input:
-        lambda wildcards: experiment_files(stored_of(wildcards.model), "patches.json"),
+rule plate_alone:
     output:
-        "results/models/{model}/stores.json",
+        pixels=paths.experiment("pixels.txt"),
     log:
-        "logs/stores/{model}.log",
+        "logs/plate_alone/{experiment}.log",
+    wildcard_constraints:
+        experiment=one_of(set(registry) - set(plan.stored())),
     localrule: True
     conda:
         "../../envs/environment.yaml"
     params:
-        stored=lambda wildcards: json.dumps(stored_of(wildcards.model)),
-        without=lambda wildcards: stored_of(wildcards.model, stored=False),
+        store=paths.experiment("patches"),
+        folder=paths.experiment(),
+        pixels=NATIVE,
     shell:
-        "(for name in {params.without}; do rm -rf results/experiments/$name/patches.json"
-        " results/experiments/$name/patches.zarr results/experiments/$name/.patches.zarr.*; done;"
-        " echo {params.stored:q} > {output}) > {log} 2>&1"
-
-
-# Baselines that models share wait for stores of their own kind, whichever models those are.
-use rule stores as stores_of_baselines with:
-    input:
-        lambda wildcards: experiment_files(
-            stored_of(one_sharing(wildcards)), "patches.json"
-        ),
-    output:
-        "results/baselines/{collection}/{cut}/stores.json",
-    log:
-        "logs/stores/{collection}.{cut}.log",
-    # This is not inherited.
-    localrule: True
-    params:
-        stored=lambda wildcards: json.dumps(stored_of(one_sharing(wildcards))),
-        without=lambda wildcards: stored_of(one_sharing(wildcards), stored=False),
+        "(rm -rf {params.store}.zarr {params.store}.json {params.folder}/.patches.zarr.*"
+        " && echo {params.pixels} > {output.pixels}) > {log} 2>&1"

@@ -3,27 +3,22 @@
 
 rule simulate:
     output:
-        summary="results/experiments/{experiment}/simulation.json",
-        overview="results/experiments/{experiment}/simulation.png",
+        paths.experiment("simulation.json"),
     log:
         "logs/simulate/{experiment}.log",
     group:
-        in_group(
-            "experiments",
-            "logs/simulate/{experiment}.log",
-            "results/experiments/{experiment}/simulation.json",
-        )
+        cluster.group("experiments")
     conda:
         "../../envs/environment.yaml"
     resources:
-        **needs(
+        **cluster.needs(
             lambda wildcards: 500,
-            lambda wildcards: megapixels(wildcards.experiment)[0] / 10,
+            lambda wildcards: cluster.megapixels(wildcards.experiment) / 10,
         ),
         together=1,
     params:
-        entry=lambda wildcards: entry_of(wildcards.experiment),
-        code=code_digest("experiments", "simulation"),
+        out=paths.experiment(),
+        entry=lambda wildcards: plan.entry(wildcards.experiment),
+        code=code_digest("simulation.simulate"),
     shell:
-        "dynaclr simulate --entry {params.entry:q} --out results/experiments/{wildcards.experiment}"
-        " > {log} 2>&1"
+        "dynaclr simulate --entry {params.entry:q} --out {params.out} > {log} 2>&1"

@@ -3,37 +3,30 @@
 
 rule statistics:
     input:
-        lambda wildcards: simulation_of(wildcards.experiment),
+        lambda wildcards: plan.simulation(wildcards.experiment),
     output:
-        table="results/experiments/{experiment}/statistics.parquet",
-        digest="results/experiments/{experiment}/statistics.parquet.digest",
-        figure="results/experiments/{experiment}/intensity.svg",
+        table=paths.experiment("statistics.parquet"),
+        digest=paths.experiment("statistics.parquet.digest"),
     log:
         "logs/statistics/{experiment}.log",
     group:
-        in_group(
-            "experiments",
-            "logs/statistics/{experiment}.log",
-            "results/experiments/{experiment}/statistics.parquet.digest",
-        )
+        cluster.group("experiments")
     conda:
         "../../envs/environment.yaml"
     # A small plate is read sooner than a second thread is worth, and another job takes the core.
-    threads: lambda wildcards: 2 if megapixels(wildcards.experiment)[0] > 500 else 1
+    threads: lambda wildcards: 2 if cluster.megapixels(wildcards.experiment) > 500 else 1
     resources:
-        **needs(
+        **cluster.needs(
             # Beside the libraries, each thread has up to 100 MB of histograms or of pixels.
-            lambda wildcards: 450 + 40 * megapixels(wildcards.experiment)[1],
-            lambda wildcards: megapixels(wildcards.experiment)[0] / 600,
+            lambda wildcards: 450 + 40 * cluster.chunk_megapixels(wildcards.experiment),
+            lambda wildcards: cluster.megapixels(wildcards.experiment) / 600,
         ),
         together=1,
     params:
-        entry=lambda wildcards: pixels_of(wildcards.experiment),
-        plate=lambda wildcards: source_of(wildcards.experiment, plate_fingerprint),
-        code=[
-            reading_code,
-            code_digest("data/statistics.py", "data/tallies.py", "data/ranks.py"),
-        ],
+        out=paths.experiment(),
+        entry=lambda wildcards: plan.pixel_entry(wildcards.experiment),
+        plate=lambda wildcards: plan.plate_content(wildcards.experiment),
+        code=code_digest("data.statistics"),
     shell:
-        "dynaclr statistics --entry {params.entry:q} --threads {threads}"
-        " --out results/experiments/{wildcards.experiment} > {log} 2>&1"
+        "dynaclr statistics --entry {params.entry:q} --threads {threads} --out {params.out}"
+        " > {log} 2>&1"

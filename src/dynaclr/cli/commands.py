@@ -6,10 +6,6 @@ Each import stands inside its function, so that a command loads only what it nee
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 
 def _quiet_lightning() -> None:
@@ -24,43 +20,29 @@ def _quiet_lightning() -> None:
     warnings.filterwarnings("ignore", module=lightning.pytorch.__name__)
 
 
-def check(project: Path = Path("config/config.yaml")) -> None:
+def check(project: Path = Path("config/config.yaml"), content: Path | None = None) -> None:
     """Check a project's configuration, its experiments on disk and its training files.
 
     Args:
         project: The project configuration (YAML).
+        content: JSON file that holds the configuration instead, as Snakemake's `--config` changed
+            it; paths in it are still relative to the project's file.
     """
-    from dynaclr.data.cuts import check_cuts, cuts_of
-    from dynaclr.data.pairing import check_collection
-    from dynaclr.experiments import Problems, UserError
+    import json
+    import sys
+
     from dynaclr.experiments.project import load_project
-    from dynaclr.experiments.training_config import load_training
-    from dynaclr.training import check_training
+    from dynaclr.training import check_project
 
     _quiet_lightning()
-    loaded, problems = load_project(project), Problems()
-    models = loaded.models
-    trainings = {name: load_training(m.training, m.overrides) for name, m in models.items()}
-    made_by = {path: trainings[name] for path, name in loaded.checkpoints.items()}
-    for name, model in models.items():
-        where = str(model.training) + (f" (model {name})" if model.overrides else "")
-        try:
-            check_training(trainings[name], where, made_by)
-            collection = loaded.collection_of(name)
-            check_collection(trainings[name]["data"], collection, loaded.registry, where)
-        except UserError as error:
-            problems.found.append(str(error))
-    for name, entry in loaded.registry.items():
-        try:
-            check_cuts(entry, cuts_of(loaded, name, trainings.__getitem__))
-        except UserError as error:
-            problems.found.append(str(error))
-    # Models that share a file share its faults.
-    problems.found = list(dict.fromkeys(problems.found))
-    problems.raise_if_any()
+    # A project's own encoders, losses and transforms are modules beside it.
+    sys.path.append(str(project.parent.absolute()))
+    changed = None if content is None else json.loads(content.read_text(encoding="utf-8"))
+    loaded = load_project(project) if changed is None else load_project(changed, project)
+    check_project(loaded)
     print(
         f"{project}: {len(loaded.registry)} experiments, {len(loaded.collections)} collections, "
-        f"{len(loaded.models)} models: no fault found"
+        f"{len(loaded.models)} models: no problem found"
     )
 
 
@@ -75,31 +57,6 @@ def check_training(training: str) -> None:
 
     _quiet_lightning()
     run(load_training(training), "training configuration")
-
-
-def check_trainings(trainings: str) -> None:
-    """Check the training configurations of a project's models, all in one process.
-
-    Args:
-        trainings: YAML or JSON text, or a file: {what to call it: {training: the configuration,
-            made_by: {checkpoint that it starts from and that is yet to be made: the configuration
-            that makes it}}}.
-    """
-    from dynaclr.experiments import Problems, UserError
-    from dynaclr.experiments.training_config import load_training
-    from dynaclr.training import check_training
-
-    _quiet_lightning()
-    problems, told = Problems(), set()
-    for where, chosen in load_training(trainings).items():
-        try:
-            check_training(chosen["training"], where, chosen["made_by"])
-        except UserError as error:
-            # Models that share a file share its faults.
-            if (fault := str(error).replace(where, "")) not in told:
-                problems.found.append(str(error))
-            told.add(fault)
-    problems.raise_if_any()
 
 
 def schema(out: Path = Path("workflow/schemas")) -> None:
@@ -646,7 +603,6 @@ def info(path: Path) -> None:
 COMMANDS = {
     "check": check,
     "check-training": check_training,
-    "check-trainings": check_trainings,
     "schema": schema,
     "simulate": simulate,
     "import-ctc": import_ctc,

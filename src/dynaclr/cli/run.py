@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import subprocess
 from pathlib import Path
 
-from dynaclr.cli.jobs import stop_live_jobs
+from dynaclr.workflow.slurm import stop_live_jobs
 
-# What models depend on. Snakemake plans a whole invocation before it starts, so a rebuilt but
-# identical index can only stop the wave between two invocations.
-FIRST = ("merge", "statistics")
+# Rules that read what the first invocation makes: indexes, statistics and patch stores. Snakemake
+# plans a whole invocation before it starts: a product that is rebuilt with the same content spares
+# the jobs behind it in the next invocation only.
+LATER = ("train", "inspect_batches", "fit_pixels", "thumbnails")
 
 
 def run_workflow(arguments: list[str]) -> int:
-    """Run Snakemake up to the indexes, then to the end.
+    """Run Snakemake up to what trainings read, then to the end.
 
     Parameters
     ----------
@@ -27,7 +29,7 @@ def run_workflow(arguments: list[str]) -> int:
     int
         Exit code of the first invocation that failed, or 0.
     """
-    for targets in (["--until", *FIRST], []):
+    for targets in (["--omit-from", *LATER], []):
         code = _snakemake([*arguments, *targets])
         if code:
             return code
@@ -36,11 +38,11 @@ def run_workflow(arguments: list[str]) -> int:
 
 def _snakemake(arguments: list[str]) -> int:
     """Run Snakemake and return its exit code; what signals do to its jobs is its own affair."""
-    told = []
+    signals = []
     with subprocess.Popen(["snakemake", *arguments]) as running:
 
         def stop(number: int, _: object) -> None:
-            told.append(number)
+            signals.append(number)
             # Ctrl-C reaches Snakemake too, which cancels its jobs; it must not be killed meanwhile.
             if number == signal.SIGTERM:
                 running.terminate()
@@ -48,7 +50,7 @@ def _snakemake(arguments: list[str]) -> int:
         signal.signal(signal.SIGINT, stop)
         signal.signal(signal.SIGTERM, stop)
         # A Snakemake that was done by then ends well: what comes after it is not to be begun.
-        return running.wait() or (128 + told[0] if told else 0)
+        return running.wait() or (128 + signals[0] if signals else 0)
 
 
 def unlock_workflow(arguments: list[str]) -> int:
@@ -75,20 +77,21 @@ def unlock_workflow(arguments: list[str]) -> int:
     return subprocess.run(["snakemake", *arguments, "--unlock"], check=False).returncode
 
 
-def shell_prefix(source: Path) -> str:
-    """What to put before every shell command in an environment that lacks this package alone.
+def shell_prefix(*folders: Path) -> str:
+    """What to put before every shell command, so that it finds this package and modules of a user.
 
     Parameters
     ----------
-    source : Path
-        Folder in which the package lies.
+    *folders : Path
+        Folders of Python modules: the one in which the package lies, and that of the project file.
 
     Returns
     -------
     str
         Text with doubled braces, since Snakemake formats it once more.
     """
-    python = f"PYTHONPATH={shlex.quote(str(source))} python"
+    path = shlex.quote(os.pathsep.join(str(folder.absolute()) for folder in folders))
+    python = f"PYTHONPATH={path}${{PYTHONPATH:+:$PYTHONPATH}} python"
     prefix = f'set -euo pipefail; dynaclr() {{ {python} -m dynaclr "$@"; }}; '
     return prefix.replace("{", "{{").replace("}", "}}")
 

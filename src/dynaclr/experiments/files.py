@@ -176,3 +176,19 @@ def read_seal(path: str | Path) -> str:
             f"{path}: has no digest file beside it, so it is not a finished product. "
             "Run the stage that makes it."
         ) from None
+
+
+def verified_digest(product: str | Path) -> str:
+    """Digest of a finished product, held against the one that was written when it was made.
+
+    Raises
+    ------
+    UserError
+        When the product was changed since, or was never finished.
+    """
+    digest = digest_path(product)
+    if digest != read_seal(product):
+        raise UserError(
+            f"{product}: was changed after it was made. Delete it to make it again, or restore it."
+        )
+    return digest

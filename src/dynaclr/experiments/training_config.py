@@ -213,3 +213,18 @@ def _from_here(path: str) -> str:
     whole = Path(os.path.abspath(path))
     inside = whole.is_relative_to(Path.cwd())
     return (whole.relative_to(Path.cwd()) if inside else whole).as_posix()
+
+
+def loader_workers(cpus: int, processes: int, threads: int) -> int:
+    """Loader processes for each training process: its CPUs that torch's threads do not use.
+
+    Parameters
+    ----------
+    cpus : int
+        CPUs of the job on a node.
+    processes : int
+        Training processes on a node.
+    threads : int
+        CPU threads of each of them.
+    """
+    return max(0, cpus // processes - threads)

@@ -5,10 +5,12 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "baselines": ["embed_baselines", "fit_pixels"],
+        "check": ["check_project"],
         "classification": ["ClassificationModule"],
         "cli": ["TrainingCLI", "check_training"],
         "contrastive": ["ContrastiveModule"],
-        "embedding": ["embed", "embed_baselines", "fit_pixels"],
+        "embedding": ["embed"],
         "embedding_figure": ["EmbeddingFigure"],
         "fit": ["train"],
         "health": ["CollapseWarning", "StepTimes"],

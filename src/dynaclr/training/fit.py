@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from dynaclr.experiments.code import code_digest
 from dynaclr.experiments.files import (
     atomic_path,
     digest_file_of,
@@ -20,10 +21,10 @@ from dynaclr.experiments.files import (
     digest_path,
     read_json,
     seal,
+    verified_digest,
     write_json,
     write_text,
 )
-from dynaclr.experiments.fingerprint import code_digest, verified_digest
 from dynaclr.experiments.training_config import checkpoints_of
 from dynaclr.training.callbacks import EpochLine, MetricsHistory, ResumePoints, StepSeed
 from dynaclr.training.cli import build, with_data
@@ -41,13 +42,6 @@ from dynaclr.training.provenance import environment
 log = logging.getLogger(__name__)
 
 _MONITOR = "loss/val"
-_NO_PART_OF_TRAINING = (
-    "figures.py",
-    "embedding.py",
-    "inspection.py",
-    "inspection_figures.py",
-    "statistics.py",
-)
 
 
 def train(
@@ -99,7 +93,9 @@ def train(
     if trainer.get("accelerator") != "cpu":
         refuse_lost_gpus()
     inputs = _inputs(training, collection, experiments)
-    work = _work_folder(out_dir, digest_json([training, inputs, seed, threads, _code()]))
+    # Half a run is of no other code.
+    code = code_digest("training.fit", config=training)
+    work = _work_folder(out_dir, digest_json([training, inputs, seed, threads, code]))
     devices, nodes = count_processes(trainer)
     history = MetricsHistory()
     checkpoint = ModelCheckpoint(
@@ -166,12 +162,6 @@ def _start(checkpoint: Path) -> str:
     """Digest of a checkpoint to start from: of a model of this package, or made elsewhere."""
     sealed = digest_file_of(checkpoint).is_file()
     return verified_digest(checkpoint) if sealed else digest_path(checkpoint)
-
-
-def _code() -> str:
-    """Digest of the code that decides what an epoch does: half a run is of no other code."""
-    rooms = ("index", "sampling", "transforms", "models", "losses", "data", "training")
-    return code_digest(*rooms, without=_NO_PART_OF_TRAINING)
 
 
 def _work_folder(out_dir: Path, key: str) -> Path:

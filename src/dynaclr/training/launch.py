@@ -25,7 +25,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import distributed
 
 from dynaclr.experiments import UserError
-from dynaclr.experiments.resources import loader_workers
+from dynaclr.experiments.training_config import loader_workers
 from dynaclr.training.cli import lacking_hardware
 
 log = logging.getLogger(__name__)

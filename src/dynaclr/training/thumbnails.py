@@ -19,7 +19,7 @@ from torch import Tensor
 from dynaclr.data import NormalizationConfig, PatchConfig, at_common_size
 from dynaclr.experiments.files import atomic_path, seal
 from dynaclr.experiments.selection import whole_lineages
-from dynaclr.training.embedding import Cells
+from dynaclr.training.cells import Cells
 from dynaclr.transforms import Normalize
 
 log = logging.getLogger(__name__)

@@ -122,7 +122,7 @@ def test_check_tells_stores_that_cannot_serve_all_models(project, tmp_path, monk
 def test_check_reads_the_file_that_is_named(project, tmp_path):
     done = run("check", "--project", save(project, tmp_path), folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "2 experiments, 1 collections, 1 models: no fault found" in done.stdout
+    assert "2 experiments, 1 collections, 1 models: no problem found" in done.stdout
     done = run("check", "--project", "absent.yaml", folder=tmp_path)
     assert done.returncode == 2
     assert "absent.yaml: no such file" in done.stderr

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dynaclr.cli.jobs import stop_live_jobs
 from dynaclr.cli.run import shell_prefix
 from dynaclr.experiments import UserError
+from dynaclr.workflow.slurm import stop_live_jobs
 
 
 def test_prefix_makes_the_command_of_a_folder_with_any_name(tmp_path):

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from tests.unit.experiments.conftest import write_experiment
 
-from dynaclr.data.cuts import check_cuts, cuts_of
+from dynaclr.data.cuts import check_cuts
 from dynaclr.experiments import UserError
-from dynaclr.experiments.project import Project, load_project
+from dynaclr.experiments.project import Project, cuts_of, load_project
 
 PATCHES = {"markers": ["phase"], "size": [16, 16]}
 

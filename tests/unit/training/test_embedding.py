@@ -15,7 +15,8 @@ from dynaclr.evaluation.stores import provenance_of, read_store
 from dynaclr.experiments import ExperimentConfig, UserError
 from dynaclr.experiments.files import read_json
 from dynaclr.index import build_index
-from dynaclr.training.embedding import Cells, embed_baselines, fit_pixels
+from dynaclr.training.baselines import embed_baselines, fit_pixels
+from dynaclr.training.cells import Cells
 from dynaclr.training.thumbnails import write_thumbnails
 
 PATCHES = PatchConfig(("phase", "reporter"), (24, 24))
@@ -32,7 +33,7 @@ def test_an_experiment_is_read_in_one_pass(collection, monkeypatch):
 
 @pytest.mark.parametrize(("most", "size"), [(30 << 20, 5), (3 * 2304 + 1, 3), (1, 1)])
 def test_batches_are_filled_and_of_large_patches_smaller(most, size, collection, monkeypatch):
-    monkeypatch.setattr("dynaclr.training.embedding._BATCH_BYTES", most)
+    monkeypatch.setattr("dynaclr.training.cells._BATCH_BYTES", most)
     monkeypatch.setattr("dynaclr.data.memory._SMALL", 1)
     cells = Cells(collection.experiments / "one", PATCHES, NormalizationConfig())
     # Two channels of 24 x 24 pixels of 16 bits.

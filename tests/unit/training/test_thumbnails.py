@@ -14,7 +14,7 @@ from dynaclr.data import NormalizationConfig, PatchConfig
 from dynaclr.experiments.files import read_seal
 from dynaclr.experiments.selection import whole_lineages
 from dynaclr.training import write_thumbnails
-from dynaclr.training.embedding import Cells
+from dynaclr.training.cells import Cells
 
 PATCHES = PatchConfig(("phase", "reporter"), (24, 24))
 

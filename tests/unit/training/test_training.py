@@ -342,7 +342,7 @@ class Watched(torch.nn.Module):
 
 
 def test_embedding_holds_few_rows_in_memory(collection, tmp_path, monkeypatch):
-    monkeypatch.setattr("dynaclr.training.embedding._BLOCK", 16)
+    monkeypatch.setattr("dynaclr.training.embedding_store._BLOCK", 16)
     patches = PatchConfig(("phase", "reporter"), (24, 24))
     data = MultiExperimentDataModule(collection.folder, collection.experiments, patches)
     directory = collection.experiments / "three"

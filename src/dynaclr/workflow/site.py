@@ -73,24 +73,37 @@ def load_site(file: Path, environment: Mapping[str, str] = os.environ) -> SiteCo
     return site
 
 
-def missing_site(file: Path) -> UserError:
-    """What to tell somebody who submits jobs and has not said where to."""
-    return UserError(
-        f"{file}: no such file, so it is not known where jobs go. Write at least\n"
-        "    partition: NAME        # of jobs without GPUs\n"
-        "    gpu_partition: NAME    # of trainings, where there are GPUs\n"
-        "    account: NAME          # if your cluster wants one\n"
-        f"into it (or set {VARIABLE}='{{partition: NAME, account: NAME}}'), or use a profile of "
-        "your site that sets slurm_partition in default-resources. See config/README.md, "
-        "'On a cluster'."
-    )
+def check_destination(site: SiteConfig | None, file: Path, on_gpus: Sequence[str]) -> None:
+    """Refuse to submit jobs where it is not known where to.
 
+    Parameters
+    ----------
+    site : SiteConfig or None
+        From `load_site`.
+    file : Path
+        Where the settings are expected, for the message.
+    on_gpus : sequence of str
+        Models that train on GPUs.
 
-def missing_gpu_partition(file: Path, models: Sequence[str]) -> UserError:
-    """What to tell somebody whose models want GPUs on a cluster that nobody said has any."""
-    return UserError(
-        f"models.{', models.'.join(models)}: the training asks for GPUs (trainer.accelerator), but "
-        f"neither {file} nor {VARIABLE} says where they are. Add\n"
-        "    gpu_partition: NAME\n"
-        "there, or set trainer.accelerator: cpu."
-    )
+    Raises
+    ------
+    UserError
+        Without settings, or without a partition for those models.
+    """
+    if site is None:
+        raise UserError(
+            f"{file}: no such file, so it is not known where jobs go. Write at least\n"
+            "    partition: NAME        # of jobs without GPUs\n"
+            "    gpu_partition: NAME    # of trainings, where there are GPUs\n"
+            "    account: NAME          # if your cluster wants one\n"
+            f"into it, or set {VARIABLE}='{{partition: NAME, account: NAME}}'. Where a profile of "
+            f"your own says all that in its default-resources, {VARIABLE}='{{}}' is enough. See "
+            "config/README.md, 'On a cluster'."
+        )
+    if on_gpus and not site.gpu_partition:
+        raise UserError(
+            f"models.{', models.'.join(on_gpus)}: the training asks for GPUs (trainer.accelerator) "
+            f"and neither {file} nor {VARIABLE} says where they are. Add\n"
+            "    gpu_partition: NAME\n"
+            "there, or set trainer.accelerator: cpu."
+        )

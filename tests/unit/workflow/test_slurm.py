@@ -4,16 +4,13 @@ import os
 
 import pytest
 
-from dynaclr.cli import controller
-from dynaclr.cli.controller import (
-    job_age,
+from dynaclr.experiments import UserError
+from dynaclr.workflow.slurm import (
     partitions,
     refuse_cancelling,
     refuse_forgetful,
     settings,
-    wait_for_controller,
 )
-from dynaclr.experiments import UserError
 
 CONFIG = """Configuration data as of 2026-11-27T17:00:00
 AccountingStorageType   = accounting_storage/none
@@ -38,30 +35,11 @@ def scontrol(tmp_path, monkeypatch):
 
 
 def test_settings_are_read(scontrol):
-    assert job_age(settings()) == 120
+    assert settings()["MinJobAge"] == "120 sec"
     assert settings()["PreemptType"] == "preempt/partition_prio"
     assert partitions()["scavenge"]["PreemptMode"] == "CANCEL"
     (scontrol / "show-config").unlink()
-    assert job_age(settings()) is None
-
-
-def test_controller_is_waited_for(scontrol, monkeypatch, capsys):
-    asleep = []
-
-    def sleep(seconds):
-        asleep.append(seconds)
-        if len(asleep) == 3:
-            (scontrol / "ping").write_text("Slurmctld(primary) at login is UP\n")
-
-    monkeypatch.setattr(controller.time, "sleep", sleep)
-    wait_for_controller()
-    assert len(asleep) == 3
-    assert capsys.readouterr().err.count("does not answer") == 1
-    wait_for_controller()
-    assert len(asleep) == 3
-    (scontrol / "ping").write_text("Slurmctld(primary) at login is DOWN\n")
-    wait_for_controller(lambda: len(asleep) == 4)
-    assert len(asleep) == 4
+    assert settings() == {}
 
 
 @pytest.mark.parametrize("age", [0, 200, 300, 86400])

@@ -3,7 +3,7 @@
 import pytest
 
 from dynaclr.experiments import UserError
-from dynaclr.experiments.site import load_site
+from dynaclr.workflow.site import load_site
 
 
 def test_settings_come_from_file_or_environment(tmp_path):

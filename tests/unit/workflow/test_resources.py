@@ -2,7 +2,7 @@
 
 import pytest
 
-from dynaclr.experiments.resources import (
+from dynaclr.workflow.resources import (
     grown,
     loader_workers,
     training_cpus,

@@ -1,41 +1,45 @@
-"""SLURM's controller: waited for where it is down, and asked for settings that would hang a run."""
+"""What is asked of SLURM by its own commands: settings that would hang a run, and live jobs."""
 
 from __future__ import annotations
 
 import math
+import os
 import re
+import shutil
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from dynaclr.experiments import UserError
 
-# How long a controller that is down is waited for, and between two looks.
-_PATIENCE_S, _LOOK_EVERY_S = 3600, 5
 # Snakemake's plugin looks at the queue at least this often, in seconds; and some.
 _LONGEST_PAUSE_S = 200
+# Where Snakemake's SLURM plugin keeps its logs, unless a profile says otherwise.
+_SUBMITTED = Path(".snakemake/slurm_logs")
+_PATIENCE_S = 300
 
 
-def wait_for_controller(given_up: Callable[[], bool] = lambda: False) -> None:
-    """Return as soon as SLURM's controller answers, or after an hour.
+def check_slurm(status_command: str, first_look_s: int, used: Iterable[str | None]) -> None:
+    """Refuse a SLURM on which a run would hang; one that does not answer is not refused.
 
     Parameters
     ----------
-    given_up : callable
-        Says whether nobody waits any longer.
+    status_command, first_look_s
+        The plugin's, see `refuse_forgetful`.
+    used : iterable of str or None
+        Partitions, see `refuse_cancelling`.
+
+    Raises
+    ------
+    UserError
+        When the run would wait for ever.
     """
-    deadline = time.monotonic() + _PATIENCE_S
-    told = False
-    while not _answers() and time.monotonic() < deadline and not given_up():
-        if not told:
-            print("dynaclr: SLURM's controller does not answer; waiting for it", file=sys.stderr)
-            told = True
-        time.sleep(_LOOK_EVERY_S)
-
-
-def _answers() -> bool:
-    return "is UP" in _ask("ping")
+    configuration = settings()
+    sacct = shutil.which("sacct") is not None
+    refuse_forgetful(configuration, status_command, first_look_s, sacct)
+    if configuration.get("PreemptType") == "preempt/partition_prio":
+        refuse_cancelling(partitions(), used)
 
 
 def _ask(*arguments: str) -> str:
@@ -58,8 +62,8 @@ def _pairs(pattern: str, text: str) -> dict[str, str]:
     return dict(re.findall(pattern, text, flags=re.MULTILINE))
 
 
-def job_age(configuration: Mapping[str, str]) -> float | None:
-    """Seconds for which the controller remembers ended jobs, or None if it did not say."""
+def _job_age(configuration: Mapping[str, str]) -> float | None:
+    """Seconds for which the controller remembers ended jobs, or None if it does not say."""
     seconds = re.match(r"\d+", configuration.get("MinJobAge", ""))
     # With zero, no job is ever forgotten.
     return (int(seconds[0]) or math.inf) if seconds else None
@@ -68,7 +72,7 @@ def job_age(configuration: Mapping[str, str]) -> float | None:
 def refuse_forgetful(
     configuration: Mapping[str, str], command: str, first_look_s: int, sacct: bool
 ) -> None:
-    """Stop a run that would wait for ever for jobs that nobody told it the end of.
+    """Stop a run that would wait for ever for jobs whose end it cannot see.
 
     Parameters
     ----------
@@ -86,7 +90,7 @@ def refuse_forgetful(
     UserError
         When the controller forgets jobs between two looks, or when there is no accounting to ask.
     """
-    age = job_age(configuration)
+    age = _job_age(configuration)
     if age is None:
         return
     # Without accounts it says "(null)", or "accounting_storage/none" in older versions.
@@ -95,15 +99,15 @@ def refuse_forgetful(
     # The plugin turns to sacct by itself where it thinks that squeue forgets too soon.
     asked = "sacct" if sacct and (command == "sacct" or age < 3 * first_look_s) else "squeue"
     if asked == "sacct" and not accounting:
-        fault = "sacct would be asked how jobs end, but this SLURM keeps no accounts"
+        reason = "sacct would be asked how jobs end, but this SLURM keeps no accounts"
     elif asked == "squeue" and not remembers:
-        fault = (
+        reason = (
             f"squeue would be asked how jobs end, but this SLURM forgets them after {age} s "
             f"(MinJobAge), and in a long run Snakemake's looks are up to {_LONGEST_PAUSE_S} s apart"
         )
     else:
         return
-    raise UserError(f"{fault}. Snakemake would wait for ever. {_remedy(accounting, remembers)}")
+    raise UserError(f"{reason}. Snakemake would wait for ever. {_remedy(accounting, remembers)}")
 
 
 def _remedy(accounting: bool, remembers: bool) -> str:
@@ -168,3 +172,94 @@ def _nodes(partition: Mapping[str, str]) -> set[str]:
 
 def _tier(partition: Mapping[str, str]) -> int:
     return int(partition.get("PriorityTier", 0))
+
+
+def live_jobs(on_slurm: bool) -> list[str]:
+    """Numbers of the workflow's jobs that were submitted from this folder and are in the queue.
+
+    Parameters
+    ----------
+    on_slurm : bool
+        Whether jobs may have been submitted though nothing in this folder shows it.
+
+    Raises
+    ------
+    UserError
+        When SLURM does not answer, so that it is not known.
+    """
+    if not (on_slurm or _SUBMITTED.is_dir()):
+        return []
+    # Number, working folder and comment; the plugin's comments say which rule it is.
+    asked = ["squeue", "--me", "--noheader", "--format=%A|%Z|%k"]
+    try:
+        shown = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        reason = getattr(error, "stderr", None) or error
+        raise UserError(
+            f"{Path.cwd()}: SLURM does not tell whether jobs that were submitted from here "
+            f"still run ({str(reason).strip()}). Try again when it does."
+        ) from None
+    found = (line.split("|", 2) for line in shown.splitlines())
+    return sorted(
+        {
+            number
+            for number, folder, comment in found
+            if comment.startswith("rule_")
+            and Path(folder).resolve() == Path.cwd()
+            and number != os.environ.get("SLURM_JOB_ID")
+        },
+        key=int,
+    )
+
+
+def refuse_live_jobs(on_slurm: bool) -> None:
+    """Stop a run that would do what jobs of an earlier one are still doing.
+
+    Parameters
+    ----------
+    on_slurm : bool
+        Whether the run itself submits jobs to SLURM.
+
+    Raises
+    ------
+    UserError
+        When there are such jobs.
+    """
+    jobs = live_jobs(on_slurm)
+    if jobs:
+        raise UserError(
+            f"{Path.cwd()}: {len(jobs)} job(s) of another run are in the queue: "
+            f"{', '.join(jobs[:10])}{' ...' if len(jobs) > 10 else ''}. If its Snakemake is alive, "
+            "wait for it. If it was killed, `dynaclr unlock` stops them (trainings are saved "
+            "first); then the same command goes on."
+        )
+
+
+def stop_live_jobs() -> int:
+    """Stop the jobs that a killed run left, wait until they are gone, and return how many.
+
+    Raises
+    ------
+    UserError
+        When some do not end.
+    """
+    on_slurm = shutil.which("squeue") is not None
+    try:
+        jobs = live_jobs(on_slurm)
+    except UserError:
+        # A machine with SLURM's commands and without a SLURM, whose runs are all its own.
+        if _SUBMITTED.is_dir():
+            raise
+        jobs = []
+    if not jobs:
+        return 0
+    subprocess.run(["scancel", *jobs], check=True)
+    deadline = time.monotonic() + _PATIENCE_S
+    while left := live_jobs(on_slurm):
+        if time.monotonic() > deadline:
+            raise UserError(
+                f"jobs {', '.join(left)} were asked to stop {_PATIENCE_S} s ago and have not. Ask "
+                "your cluster's administrators to end them, then try again."
+            )
+        time.sleep(1)
+    return len(jobs)

@@ -4,15 +4,18 @@ import os
 import time
 
 import pytest
+from tests.unit.experiments.conftest import write_experiment
 
-from dynaclr.experiments import ExperimentConfig, UserError
-from dynaclr.experiments import fingerprint as fp
+from dynaclr.experiments import ExperimentConfig
 from dynaclr.experiments.files import seal
+from dynaclr.workflow import fingerprint as fp
 
 
 @pytest.fixture
-def entry(project, tmp_path):
-    return ExperimentConfig.model_validate(project["experiments"][0], context={"base": tmp_path})
+def entry(tmp_path):
+    return ExperimentConfig.model_validate(
+        write_experiment(tmp_path, "one"), context={"base": tmp_path}
+    )
 
 
 def test_tracks_fingerprint_follows_content(entry):
@@ -55,22 +58,3 @@ def test_altered_product_is_noticed(tmp_path):
     product.write_bytes(b"other weights")
     os.utime(product, ns=(later, later))
     assert len(fp.altered(product)) == 64
-
-
-def test_code_digest_ignores_comments_and_docstrings(tmp_path, monkeypatch):
-    monkeypatch.setattr(fp, "_PACKAGE", tmp_path)
-    module = tmp_path / "room" / "part.py"
-    module.parent.mkdir()
-
-    def digest(text):
-        module.write_text(text)
-        fp.code_digest.cache_clear()
-        fp._meaning.cache_clear()
-        return fp.code_digest("room")
-
-    plain = digest("def f():\n    return 1\n")
-    assert digest('"""Doc."""\n\ndef f():  # why\n    """Doc."""\n    return 1\n') == plain
-    assert digest("def f():\n    return 2\n") != plain
-    with pytest.raises(UserError, match="no such part"):
-        fp.code_digest("nothing.py")
-    fp.code_digest.cache_clear()

@@ -1,0 +1,63 @@
+"""What a result depends on, as short texts: equal text, equal content.
+
+The workflow hands these to its jobs as parameters, so that a changed tracking table, plate or
+module reruns what used it, and a touched file reruns nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dynaclr.experiments.config import ExperimentConfig
+from dynaclr.experiments.files import digest_file_of, digest_path, read_seal
+from dynaclr.experiments.memory import recall
+from dynaclr.experiments.plate import plate_facts
+
+
+def tracks_fingerprint(entry: ExperimentConfig) -> str:
+    """Digest of the experiment's tracking tables: names and content."""
+    return recall("tracks", entry.tracks_path, _read_tracks)[0]
+
+
+def tracks_megabytes(entry: ExperimentConfig) -> float:
+    """Size of the experiment's tracking tables."""
+    return recall("tracks", entry.tracks_path, _read_tracks)[1]
+
+
+def _read_tracks(folder: Path) -> tuple[tuple[str, float], list[Path]]:
+    files = [folder, *folder.rglob("*")]
+    megabytes = sum(file.stat().st_size for file in files if file.is_file()) / 1e6
+    return (digest_path(folder), megabytes), files
+
+
+def plate_fingerprint(entry: ExperimentConfig) -> str:
+    """Digest of the plate's metadata; pixels are not read."""
+    return plate_facts(entry.data_path).digest
+
+
+def checkpoint_fingerprint(path: str | Path) -> str:
+    """Digest of a checkpoint that was made elsewhere."""
+    return recall("checkpoints", Path(path), lambda file: (digest_path(file), [file]))
+
+
+def label_fingerprint(entry: ExperimentConfig) -> str:
+    """Digests of the annotation and truth tables, where the entry has them."""
+    tables = (entry.annotations, entry.truth)
+    return " ".join(digest_path(table) if table else "-" for table in tables)
+
+
+def altered(product: str | Path) -> str:
+    """Digest of a finished product that was changed by hand since; empty when it was not.
+
+    A product older than its digest file cannot have changed, so that the common case costs two
+    looks at the file system.
+    """
+    product = Path(product)
+    try:
+        sealed = digest_file_of(product).stat().st_mtime_ns
+        if product.stat().st_mtime_ns <= sealed:
+            return ""
+    except FileNotFoundError:
+        return ""
+    digest = digest_path(product)
+    return "" if digest == read_seal(product) else digest

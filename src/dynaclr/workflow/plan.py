@@ -1,0 +1,347 @@
+"""What each job of a project depends on, as values that rules hand to their jobs.
+
+Snakemake runs a job again when a parameter of its rule changes. So a parameter holds what the job
+uses of the configuration, and nothing else; text where Snakemake must compare it.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from dynaclr.experiments import UserError
+from dynaclr.experiments.code import code_digest
+from dynaclr.experiments.files import digest_text, write_text
+from dynaclr.experiments.project import Project, cuts_of
+from dynaclr.experiments.training_config import checkpoints_of, load_training
+from dynaclr.workflow.fingerprint import (
+    altered,
+    checkpoint_fingerprint,
+    label_fingerprint,
+    plate_fingerprint,
+    tracks_fingerprint,
+)
+from dynaclr.workflow.paths import Paths
+
+# Facts of an entry that change no pixel.
+_NOT_OF_PIXELS = (
+    *("annotations", "truth", "simulation", "metadata", "patches", "organelle", "microscope"),
+    *("cell_type", "date", "moi"),
+)
+# Keys of a trainer that say how many batches an epoch has, and for how many processes.
+_OF_BATCHES = ("devices", "num_nodes", "limit_train_batches", "overfit_batches")
+NATIVE = "native"
+
+
+def as_text(content: Any) -> str:
+    """JSON of something, the same text for the same content."""
+    return json.dumps(content, sort_keys=True)
+
+
+class Plan:
+    """A project as its rules see it.
+
+    Parameters
+    ----------
+    project : Project
+    config : dict
+        The configuration as Snakemake has it, for the record in the report.
+    """
+
+    def __init__(self, project: Project, config: dict[str, Any]) -> None:
+        self.project, self.config, self.paths = project, config, Paths()
+        self.registry, self.models = project.registry, project.models
+        self.collections = project.collections
+        for name in ("settings", "cuts", "variants"):
+            setattr(self, name, cache(getattr(self, name)))
+
+    # Experiments
+
+    def entry(self, experiment: str, *left_out: str) -> str:
+        """An experiment's entry without keys that a stage does not use."""
+        # Whether patches are stored changes no result.
+        return as_text(self.registry[experiment].dump(exclude={*left_out, "patches"}))
+
+    def pixel_entry(self, experiment: str, **more: Any) -> str:
+        """An experiment's entry as far as its pixels go; tracks and facts do not count."""
+        entry = self.registry[experiment].dump(exclude={*_NOT_OF_PIXELS})
+        return as_text(entry | {"tracks_path": "."} | more)
+
+    def is_simulated(self, experiment: str) -> bool:
+        """Whether the workflow makes an experiment's plate and tracks itself."""
+        return self.registry[experiment].simulation is not None
+
+    def simulation(self, experiment: str) -> list[str]:
+        """Input of what reads an experiment's plate or tracks: its simulation, if it has one."""
+        made = self.is_simulated(experiment)
+        return [self.paths.experiment("simulation.json", experiment)] if made else []
+
+    def plate_content(self, experiment: str) -> str:
+        """Digest of a plate's metadata; a simulated one is known by its simulation."""
+        entry = self.registry[experiment]
+        return "" if self.is_simulated(experiment) else plate_fingerprint(entry)
+
+    def tracks_content(self, experiment: str) -> str:
+        """Digest of tracking tables; simulated ones are known by their simulation."""
+        entry = self.registry[experiment]
+        return "" if self.is_simulated(experiment) else tracks_fingerprint(entry)
+
+    def label_content(self, model: str) -> list[str]:
+        """Digests of the label tables that a model is judged with."""
+        names = self.project.experiments_of(model)
+        given = [name for name in names if not self.is_simulated(name)]
+        return [label_fingerprint(self.registry[name]) for name in given]
+
+    def indexed(self, experiment: str) -> list[str]:
+        """Inputs of a patch store: which cells there are, and how pixels are normalized."""
+        tables = ("cells.parquet.digest", "summary.json", "statistics.parquet.digest")
+        return self.paths.of_experiments([experiment], *tables)
+
+    def readable(self, experiment: str) -> list[str]:
+        """Inputs of whatever reads an experiment's patches, from its plate or its store."""
+        return [*self.indexed(experiment), self.paths.experiment("pixels.txt", experiment)]
+
+    def altered_tables(self, *experiments: str) -> str:
+        """Whether tables of experiments were changed by hand since they were made."""
+        tables = ("cells.parquet", "statistics.parquet")
+        return "".join(map(altered, self.paths.of_experiments(experiments, *tables)))
+
+    # Patch stores
+
+    def cuts(self, experiment: str) -> list[dict[str, Any]]:
+        """How models cut an experiment's patches; none unless its entry asks for a store."""
+        return cuts_of(self.project, experiment, self.settings)
+
+    def stored(self) -> list[str]:
+        """Experiments that have a patch store, since their entry and some model ask for it."""
+        return [name for name in self.registry if self.cuts(name)]
+
+    def store_entry(self, experiment: str) -> str:
+        """An experiment's entry as its patch store uses it."""
+        store = self.registry[experiment].patch_store
+        return self.pixel_entry(experiment, patches=store.model_dump())
+
+    # Collections
+
+    def split(self, collection: str) -> str:
+        """Options of `dynaclr merge` that say which rows train and which validate."""
+        chosen = self.collections[collection]
+        options = ["--train", json.dumps(chosen.train)]
+        if chosen.validation:
+            options += ["--validation", json.dumps(chosen.validation)]
+        else:
+            options += ["--validation_fov_fraction", str(chosen.validation_fov_fraction)]
+            options += ["--seed", str(chosen.seed)]
+        return shlex.join(options)
+
+    def altered_cells(self, collection: str) -> str:
+        """Whether cell indexes of a collection were changed by hand since they were made."""
+        names = self.collections[collection].experiments
+        return "".join(map(altered, self.paths.of_experiments(names, "cells.parquet")))
+
+    # Models
+
+    def settings(self, model: str) -> dict[str, Any]:
+        """A model's training configuration, its overrides applied; to be read, not changed."""
+        chosen = self.models[model]
+        return load_training(chosen.training, chosen.overrides)
+
+    def training(self, model: str) -> str:
+        """A model's training configuration as text."""
+        return as_text(self.settings(model))
+
+    def teachers(self, model: str) -> list[str]:
+        """Checkpoints of other models of this project that a model's training starts from."""
+        started = checkpoints_of(self.settings(model)).values()
+        return sorted({*started} & {*self.project.checkpoints})
+
+    def foreign_starts(self, model: str) -> dict[str, str]:
+        """Content of the other checkpoints that a model's training starts from."""
+        started = checkpoints_of(self.settings(model))
+        foreign = {
+            key: path for key, path in started.items() if path not in self.project.checkpoints
+        }
+        return {key: checkpoint_fingerprint(path) for key, path in foreign.items()}
+
+    def training_inputs(self, model: str) -> list[str]:
+        """Inputs of a training and of a look at its batches."""
+        index = ("index.arrow.digest", "registry.json")
+        name = self.models[model].collection
+        files = [self.paths.collection(file, name) for file in index]
+        products = ("statistics.parquet.digest", "pixels.txt")
+        return files + self.paths.of_experiments(self.collections[name].experiments, *products)
+
+    def collection(self, model: str) -> str:
+        """Folder of the collection that a model is trained on."""
+        return self.paths.collection(name=self.models[model].collection)
+
+    def altered_index(self, model: str) -> str:
+        """Whether a model's index was changed by hand since it was made."""
+        return altered(f"{self.collection(model)}/index.arrow")
+
+    def altered_starts(self, model: str) -> str:
+        """The same of its index and of checkpoints of other models that it starts from."""
+        return self.altered_index(model) + "".join(map(altered, self.teachers(model)))
+
+    def altered_checkpoints(self, model: str) -> str:
+        """The same of a model's own checkpoints."""
+        return "".join(map(altered, self.of_seeds(model, "best.ckpt")))
+
+    def batches(self, model: str) -> str:
+        """What of a model's training configuration says how its batches are made."""
+        settings = self.settings(model)
+        trainer = settings.get("trainer") or {}
+        kept = {key: trainer[key] for key in _OF_BATCHES if key in trainer}
+        return as_text({"data": settings["data"], "trainer": kept})
+
+    def seeds(self, model: str) -> tuple[int, ...]:
+        """The seeds of a model, ascending."""
+        return tuple(sorted(self.models[model].seeds))
+
+    def of_seeds(self, model: str, *files: str) -> list[str]:
+        """The same products of all trainings of a model."""
+        return [self.paths.seed(file, model, seed) for seed in self.seeds(model) for file in files]
+
+    def variants_of_seeds(self, seeds: Iterable[int]) -> list[str]:
+        """Trained seeds, and the encoders that they started from: what one job embeds with."""
+        return [f"seed{seed}{start}" for start in ("", "-untrained") for seed in seeds]
+
+    def rules_of_seeds(self) -> dict[tuple[int, ...], str]:
+        """Every set of seeds that some model has, and the name of the rule that embeds with them.
+
+        That of most models is `embed`, others are named after their seeds: `embed_seeds_0_1`.
+        """
+        n_models = Counter(map(self.seeds, self.models))
+        first, *others = sorted(n_models, key=lambda seeds: (-n_models[seeds], seeds))
+        named = {seeds: "_".join(["embed_seeds", *map(str, seeds)]) for seeds in others}
+        return {first: "embed"} | named
+
+    # Baselines without a network: models of a collection share them if they cut patches alike
+
+    def patches(self, model: str) -> str:
+        """Options that say how a model cuts and normalizes patches."""
+        data = self.settings(model)["data"]
+        options = ["--patches", as_text(data["patches"])]
+        if data.get("normalization"):
+            options += ["--normalization", as_text(data["normalization"])]
+        return shlex.join(options)
+
+    def patches_digest(self, model: str) -> str:
+        """Name of the folder of a model's baselines within those of its collection."""
+        return digest_text(self.patches(model))[:8]
+
+    def shared_patches(self, collection: str, digest: str) -> str:
+        """Options that say how patches are cut for the baselines in this folder.
+
+        Raises
+        ------
+        UserError
+            When no model has them any more.
+        """
+        for name, model in self.models.items():
+            if (model.collection, self.patches_digest(name)) == (collection, digest):
+                return self.patches(name)
+        folder = self.paths.baseline("", collection, digest)
+        raise UserError(f"{folder}: no model cuts patches like that any more. Remove the folder.")
+
+    def altered_baseline(self, collection: str, digest: str) -> str:
+        """Whether fitted components of pixels were changed by hand since they were made."""
+        return altered(self.paths.baseline("pixels.npz", collection, digest))
+
+    # Evaluation and report
+
+    def variants(self, model: str) -> dict[str, str]:
+        """The trained seeds of a model and its baselines: each one's folder in the results."""
+        trained = self.variants_of_seeds(self.models[model].seeds)
+        shared = f"baselines/{self.models[model].collection}/{self.patches_digest(model)}"
+        return {name: f"embeddings/{model}/{name}" for name in trained} | {
+            name: f"{shared}/{name}" for name in ("intensity", "pixels")
+        }
+
+    def embedded(self, model: str) -> list[str]:
+        """Digests of all stores that a model is judged by."""
+        return [
+            f"results/{folder}/{experiment}.zarr.digest"
+            for folder in self.variants(model).values()
+            for experiment in self.project.experiments_of(model)
+        ]
+
+    def simulations(self, model: str) -> list[str]:
+        """Simulations of experiments that a model is judged with: they make the truth."""
+        names = self.project.experiments_of(model)
+        return [file for name in names for file in self.simulation(name)]
+
+    def evaluation(self, model: str) -> str:
+        """File of all that `dynaclr evaluate` needs to know besides the stores."""
+        names, labels = self.project.experiments_of(model), {}
+        for name in names:
+            entry = self.registry[name].dump()
+            labels[name] = {k: entry[k] for k in ("annotations", "truth") if k in entry}
+        return self.in_file(
+            {
+                "model": model,
+                "variants": self.variants(model),
+                "train": self.project.collection_of(model).train,
+                "held_out": self.project.held_out_of(model),
+                "labels": labels,
+                "evaluation": self.project.evaluation.model_dump(
+                    mode="json", exclude={"experiments"}
+                ),
+                "cells": self.project.report.cells,
+            }
+        )
+
+    def comparison(self) -> str:
+        """File of all that `dynaclr compare` needs to know besides the evaluations."""
+        return self.in_file(self.project.comparison.model_dump(mode="json", exclude={"seeds"}))
+
+    @cached_property
+    def pictured_with(self) -> dict[str, str]:
+        """Experiment to the model whose patches show its cells: the first that embeds it."""
+        return {
+            experiment: model
+            for model in reversed(self.models)
+            for experiment in self.project.experiments_of(model)
+        }
+
+    def report(self, figures: list[str]) -> str:
+        """File that says what the report is about."""
+        return self.in_file(
+            {
+                "experiments": list(self.registry),
+                "collections": list(self.collections),
+                "models": {name: model.seeds for name, model in self.models.items()},
+                "figures": [figure.removeprefix("results/") for figure in figures],
+                "config": {key: self.config[key] for key in self.config if key != "experiments"},
+            }
+        )
+
+    def in_file(self, content: Any) -> str:
+        """Path of a file with this content as JSON; a command line takes 128 kB at most."""
+        text = as_text(content)
+        file = Path(self.paths.notes, "plans", digest_text(text)).with_suffix(".json")
+        if not file.exists():
+            # Another process that plans may be writing the same.
+            with suppress(FileNotFoundError):
+                write_text(file, text)
+        return str(file)
+
+    # Code
+
+    def code_of_training(self, model: str) -> str:
+        """Digest of the code that a training runs, the user's own classes included."""
+        return code_digest("training.fit", config=self.settings(model))
+
+    def code_of_batches(self, model: str) -> str:
+        """Digest of the code that makes a training's batches."""
+        return code_digest("training.inspection", config=self.settings(model)["data"])
+
+    def code_of_embedding(self, model: str) -> str:
+        """Digest of the code that embeds with a model's encoder."""
+        return code_digest("training.embedding", config=self.settings(model)["model"])

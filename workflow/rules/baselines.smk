@@ -1,0 +1,75 @@
+# What a trained encoder must beat without any network: intensity statistics, and principal
+# components of pixels, fitted on the training experiments.
+
+
+rule fit_pixels:
+    input:
+        lambda wildcards: [
+            file
+            for name in collections[wildcards.collection].train
+            for file in plan.readable(name)
+        ],
+    output:
+        components=paths.baseline("pixels.npz"),
+        digest=paths.baseline("pixels.npz.digest"),
+    log:
+        "logs/fit_pixels/{collection}.{patches}.log",
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        **cluster.needs(
+            lambda wildcards: 1500
+            + 30 * cluster.cells_mb(*collections[wildcards.collection].train),
+            lambda wildcards: len(collections[wildcards.collection].train),
+        ),
+    params:
+        patches=lambda wildcards: plan.shared_patches(
+            wildcards.collection, wildcards.patches
+        ),
+        experiments=paths.experiments,
+        names=lambda wildcards: json.dumps(collections[wildcards.collection].train),
+        altered=lambda wildcards: plan.altered_tables(
+            *collections[wildcards.collection].train
+        ),
+        code=code_digest("training.baselines"),
+    shell:
+        "dynaclr fit-pixels {params.patches} --experiments {params.experiments}"
+        " --names {params.names:q} --out {output.components} > {log} 2>&1"
+
+
+rule embed_baselines:
+    input:
+        lambda wildcards: plan.readable(wildcards.experiment),
+        paths.baseline("pixels.npz.digest"),
+    output:
+        intensity=directory(paths.baseline("intensity/{experiment}.zarr")),
+        intensity_digest=paths.baseline("intensity/{experiment}.zarr.digest"),
+        pixels=directory(paths.baseline("pixels/{experiment}.zarr")),
+        pixels_digest=paths.baseline("pixels/{experiment}.zarr.digest"),
+    log:
+        "logs/embed_baselines/{collection}.{patches}.{experiment}.log",
+    group:
+        cluster.group("baselines")
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        **cluster.needs(
+            lambda wildcards: 800 + 30 * cluster.cells_mb(wildcards.experiment),
+            lambda wildcards: cluster.cells_mb(wildcards.experiment),
+        ),
+        together=1,
+    params:
+        patches=lambda wildcards: plan.shared_patches(
+            wildcards.collection, wildcards.patches
+        ),
+        experiment=paths.experiment(),
+        components=paths.baseline("pixels.npz"),
+        altered=lambda wildcards: plan.altered_baseline(
+            wildcards.collection, wildcards.patches
+        )
+        + plan.altered_tables(wildcards.experiment),
+        code=code_digest("training.baselines"),
+    shell:
+        "dynaclr embed-baselines {params.patches} --experiment {params.experiment}"
+        " --pixels {params.components} --out {output.intensity} --pixels_out {output.pixels}"
+        " > {log} 2>&1"

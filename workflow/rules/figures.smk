@@ -1,0 +1,164 @@
+# Figures, each drawn by a job of its own: a changed figure is drawn again, and nothing else runs.
+
+EVALUATION_FIGURES = (
+    *("embedding.png", "classifiers.svg", "roc.svg", "confusion.svg", "reliability.svg"),
+    *("learning.svg", "resolution.svg", "kinetics.svg", "temporal.svg", "mixing.svg"),
+    *("kept.svg", "behaviour.svg", "health.svg"),
+)
+
+
+rule thumbnails:
+    input:
+        lambda wildcards: plan.readable(wildcards.experiment),
+    output:
+        table=paths.experiment("thumbnails.parquet"),
+        digest=paths.experiment("thumbnails.parquet.digest"),
+    log:
+        "logs/thumbnails/{experiment}.log",
+    # The report alone waits for it, while the evaluation leaves cores idle.
+    priority: -1
+    group:
+        cluster.group("pictures")
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        **cluster.needs(
+            lambda wildcards: 500 + 30 * cluster.cells_mb(wildcards.experiment),
+            lambda wildcards: 5,
+        ),
+        together=1,
+    params:
+        experiment=paths.experiment(),
+        patches=lambda wildcards: plan.patches(plan.pictured_with[wildcards.experiment]),
+        cells=project.report.pictures,
+        altered=lambda wildcards: plan.altered_tables(wildcards.experiment),
+        code=code_digest("training.thumbnails"),
+    shell:
+        "dynaclr thumbnails {params.patches} --cells {params.cells} --out {output.table}"
+        " --experiment {params.experiment} > {log} 2>&1"
+
+
+rule draw_experiment:
+    input:
+        [paths.experiment(f"{t}.parquet.digest") for t in ("cells", "statistics")],
+        paths.experiment("summary.json"),
+    output:
+        tracks=paths.experiment("qc.svg"),
+        intensity=paths.experiment("intensity.svg"),
+    log:
+        "logs/draw_experiment/{experiment}.log",
+    priority: -1
+    group:
+        cluster.group("pictures")
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        **cluster.needs(
+            lambda wildcards: 30 * cluster.cells_mb(wildcards.experiment),
+            lambda wildcards: 5,
+        ),
+        together=1,
+    params:
+        folder=paths.experiment(),
+        code="x",
+    shell:
+        "dynaclr figures experiment --experiment {params.folder} > {log} 2>&1"
+
+
+rule draw_simulation:
+    input:
+        paths.experiment("simulation.json"),
+    output:
+        paths.experiment("simulation.png"),
+    log:
+        "logs/draw_simulation/{experiment}.log",
+    priority: -1
+    group:
+        cluster.group("pictures")
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        **cluster.needs(lambda wildcards: 500, lambda wildcards: 5),
+        together=1,
+    params:
+        entry=lambda wildcards: plan.entry(wildcards.experiment),
+        code="x",
+    shell:
+        "dynaclr figures simulation --entry {params.entry:q} --out {output} > {log} 2>&1"
+
+
+rule draw_collection:
+    input:
+        paths.collection("index.arrow.digest"),
+    output:
+        paths.collection("composition.svg"),
+    log:
+        "logs/draw_collection/{collection}.log",
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        **cluster.needs(
+            lambda wildcards: 30
+            * cluster.cells_mb(*collections[wildcards.collection].experiments),
+            lambda wildcards: 5,
+        ),
+    params:
+        folder=paths.collection(),
+        code="x",
+    shell:
+        "dynaclr figures collection --collection {params.folder} > {log} 2>&1"
+
+
+rule draw_training:
+    input:
+        paths.seed("metrics.csv"),
+        paths.seed("provenance.json"),
+    output:
+        paths.seed("curves.svg"),
+    log:
+        "logs/draw_training/{model}.seed{seed}.log",
+    localrule: True
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        folder=paths.seed(),
+        code="x",
+    shell:
+        "dynaclr figures training --model {params.folder} > {log} 2>&1"
+
+
+rule draw_evaluation:
+    input:
+        paths.evaluation("headline.json"),
+        paths.evaluation("maps.h5ad.digest"),
+    output:
+        [paths.evaluation(file) for file in EVALUATION_FIGURES],
+    log:
+        "logs/draw_evaluation/{model}.log",
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        **cluster.needs(lambda wildcards: 1000, lambda wildcards: 10),
+    params:
+        folder=paths.evaluation(),
+        code="x",
+    shell:
+        "dynaclr figures evaluation --evaluation {params.folder} > {log} 2>&1"
+
+
+rule draw_comparison:
+    input:
+        f"{paths.comparison}/metrics.csv",
+        f"{paths.comparison}/differences.csv",
+    output:
+        directory(f"{paths.comparison}/figures"),
+    log:
+        "logs/draw_comparison.log",
+    localrule: True
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        folder=paths.comparison,
+        code="x",
+    shell:
+        "dynaclr figures comparison --comparison {params.folder} > {log} 2>&1"
