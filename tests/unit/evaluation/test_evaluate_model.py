@@ -28,9 +28,9 @@ from dynaclr.evaluation.measures import (
 from dynaclr.evaluation.stores import KEY, Cohort, read_cohort, read_store
 from dynaclr.evaluation.study import make_study
 from dynaclr.evaluation.tasks import select_task
-from dynaclr.evaluation.variants import ordered_variants, parse_variant
 from dynaclr.experiments import UserError
 from dynaclr.experiments.project import ComparisonConfig, EvaluationConfig, TaskConfig
+from dynaclr.experiments.variants import ordered_variants, parse_variant
 
 UNCORRECTED = ["seed0", "seed1", "seed0-untrained", "intensity"]
 VARIANTS = [f"{name}{end}" for end in ("", "+zscore", "+transport") for name in UNCORRECTED]
