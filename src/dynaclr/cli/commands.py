@@ -121,17 +121,14 @@ def simulate(entry: str, out: Path, processes: int = 1) -> None:
 
     Args:
         entry: The experiment entry with its simulation block (YAML file, or YAML or JSON text).
-        out: Folder for simulation.json and simulation.png.
+        out: Folder for simulation.json.
         processes: Fields of view simulated at the same time.
     """
     from dynaclr.experiments import load_entry
     from dynaclr.experiments.files import write_json
-    from dynaclr.simulation import overview_figure
     from dynaclr.simulation import simulate as run
 
-    experiment = load_entry(entry)
-    summary = run(experiment, overwrite=True, processes=processes)
-    overview_figure(experiment, out / "simulation.png")
+    summary = run(load_entry(entry), overwrite=True, processes=processes)
     write_json(out / "simulation.json", summary)
 
 
@@ -216,7 +213,7 @@ def index(entry: str, out: Path) -> None:
 
     Args:
         entry: The experiment entry (YAML file, or YAML or JSON text).
-        out: Folder for cells.parquet, summary.json and qc.svg.
+        out: Folder for cells.parquet and summary.json.
     """
     from dynaclr.experiments import load_entry
     from dynaclr.index import build_index
@@ -229,7 +226,7 @@ def statistics(entry: str, out: Path, threads: int = 2) -> None:
 
     Args:
         entry: The experiment entry (YAML file, or YAML or JSON text).
-        out: Folder for statistics.parquet and intensity.svg.
+        out: Folder for statistics.parquet.
         threads: Frames read and counted at the same time.
     """
     from dynaclr.data import compute_statistics
@@ -280,7 +277,7 @@ def merge(
     Args:
         experiments: Folder that holds <experiment>/cells.parquet.
         train: Experiments to train on.
-        out: Folder for index.arrow, registry.json, manifest.json and composition.svg.
+        out: Folder for index.arrow, registry.json and manifest.json.
         validation: Experiments kept whole for validation.
         validation_fov_fraction: Instead: share of each experiment's fields of view.
         seed: Seed that chooses those fields of view.
@@ -320,10 +317,14 @@ def inspect_batches(
         max_steps: Longer epochs are audited up to this step.
     """
     from dynaclr.experiments.training_config import load_training
+    from dynaclr.figures.batches import draw_audit, draw_pairs
     from dynaclr.training import inspect_batches as run
 
     _quiet_lightning()
-    run(load_training(training), collection, experiments, seed, out, epoch, max_steps)
+    settings = load_training(training)
+    audit, pairs = run(settings, collection, experiments, seed, out, epoch, max_steps)
+    draw_audit(**vars(audit), path=out / "batches.png")
+    draw_pairs(*pairs, out / "batch_pairs.png")
 
 
 def train(
@@ -643,6 +644,41 @@ def info(path: Path) -> None:
     show(path)
 
 
+def figures_experiment(experiment: Path, entry: str | None = None) -> None:
+    """Draw qc.svg and intensity.svg, and simulation.png of a simulated experiment.
+
+    Args:
+        experiment: Folder of an experiment's results.
+        entry: The experiment entry (YAML file, or YAML or JSON text), if it has a simulation block.
+    """
+    from dynaclr.experiments import load_entry
+    from dynaclr.figures.stages import draw_experiment
+
+    draw_experiment(experiment, None if entry is None else load_entry(entry))
+
+
+def figures_collection(collection: Path) -> None:
+    """Draw composition.svg of a collection.
+
+    Args:
+        collection: Folder of the merged collection.
+    """
+    from dynaclr.figures.stages import draw_collection
+
+    draw_collection(collection)
+
+
+def figures_training(model: Path) -> None:
+    """Draw curves.svg of a training.
+
+    Args:
+        model: Folder of the training: <model>/seed<seed>.
+    """
+    from dynaclr.figures.stages import draw_training
+
+    draw_training(model)
+
+
 COMMANDS = {
     "check": check,
     "check-training": check_training,
@@ -670,6 +706,12 @@ COMMANDS = {
     "fetch-classifier": fetch_classifier,
     "annotate": annotate,
     "info": info,
+    "figures": {
+        "_help": "Draw the figures of a stage's products; no stage draws any itself.",
+        "experiment": figures_experiment,
+        "collection": figures_collection,
+        "training": figures_training,
+    },
 }
 
 # Their arguments are those of model, data and trainer, which Lightning's own command line knows.

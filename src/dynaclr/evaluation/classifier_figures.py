@@ -17,8 +17,8 @@ from dynaclr.evaluation.figures import (
     panel_title,
     task_grid,
 )
-from dynaclr.experiments.figures import figure_style, save_figure
 from dynaclr.experiments.variants import first_of_each_kind, ordered_variants, uncorrected
+from dynaclr.figures.style import figure_style, save_figure
 
 
 def draw_reliability(scores: Sequence[TaskScores], path: str | Path) -> None:

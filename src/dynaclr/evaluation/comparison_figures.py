@@ -11,8 +11,8 @@ import pandas as pd
 
 from dynaclr.evaluation.figures import kind_color
 from dynaclr.evaluation.measures import fact_of
-from dynaclr.experiments.figures import figure_style, save_figure
 from dynaclr.experiments.variants import KINDS, kind_title
+from dynaclr.figures.style import figure_style, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

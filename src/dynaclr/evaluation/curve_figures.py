@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from dynaclr.evaluation.figures import draw_nothing, kind_color
-from dynaclr.experiments.figures import figure_style, save_figure
 from dynaclr.experiments.variants import first_of_each_kind, ordered_variants, uncorrected
+from dynaclr.figures.style import figure_style, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,8 +13,8 @@ from dynaclr.evaluation.classification import TaskScores
 from dynaclr.evaluation.measures import HELD_OUT
 from dynaclr.evaluation.score_tables import ScoredSet
 from dynaclr.evaluation.scores import confusion_matrix
-from dynaclr.experiments.figures import CATEGORICAL, figure_style, save_figure
 from dynaclr.experiments.variants import Variant, kind_title, ordered_variants, uncorrected
+from dynaclr.figures.style import CATEGORICAL, figure_style, save_figure
 
 if TYPE_CHECKING:
     import pandas as pd

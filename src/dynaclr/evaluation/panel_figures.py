@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from dynaclr.evaluation.figures import count_of, face_of, kind_color
 from dynaclr.evaluation.measures import Fact, fact_of
-from dynaclr.experiments.figures import figure_style, save_figure
 from dynaclr.experiments.variants import Variant, ordered_variants
+from dynaclr.figures.style import figure_style, save_figure
 
 if TYPE_CHECKING:
     import pandas as pd
