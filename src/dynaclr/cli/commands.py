@@ -488,7 +488,7 @@ def evaluate(plan: str, out: Path, results: Path = Path("results")) -> None:
         plan: YAML or JSON text, or a file: model, variants (each one's folder in the results
             folder, which holds <experiment>.zarr), train, held_out, labels, evaluation (as in the
             project configuration), cells (most of them in maps.h5ad).
-        out: Folder for tables and figures.
+        out: Folder for tables and maps.
         results: The results folder.
     """
     from dynaclr.evaluation import evaluate_model
@@ -513,12 +513,12 @@ def evaluate(plan: str, out: Path, results: Path = Path("results")) -> None:
 
 
 def compare(plan: str, evaluations: Path, out: Path) -> None:
-    """Hold evaluated models side by side: tables, contrasts with verdicts, one figure a metric.
+    """Hold evaluated models side by side: tables, and contrasts with verdicts.
 
     Args:
         plan: YAML or JSON text, or a file: as `comparison` in the project configuration.
         evaluations: Folder that holds <model>/metrics.csv.
-        out: Folder for metrics.csv, differences.csv and figures.
+        out: Folder for metrics.csv and differences.csv.
     """
     from dynaclr.evaluation import compare_models
     from dynaclr.experiments.project import ComparisonConfig
@@ -679,6 +679,28 @@ def figures_training(model: Path) -> None:
     draw_training(model)
 
 
+def figures_evaluation(evaluation: Path) -> None:
+    """Draw all figures of a model's evaluation.
+
+    Args:
+        evaluation: Folder of the evaluation's tables and maps.
+    """
+    from dynaclr.figures.stages import draw_evaluation
+
+    draw_evaluation(evaluation)
+
+
+def figures_comparison(comparison: Path) -> None:
+    """Draw figures/<metric>.svg of each compared metric.
+
+    Args:
+        comparison: Folder of the comparison's tables.
+    """
+    from dynaclr.figures.stages import draw_comparison
+
+    draw_comparison(comparison)
+
+
 COMMANDS = {
     "check": check,
     "check-training": check_training,
@@ -711,6 +733,8 @@ COMMANDS = {
         "experiment": figures_experiment,
         "collection": figures_collection,
         "training": figures_training,
+        "evaluation": figures_evaluation,
+        "comparison": figures_comparison,
     },
 }
 

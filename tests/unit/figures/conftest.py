@@ -1,10 +1,11 @@
-"""What the figures are drawn from: the command that draws, and what it wrote."""
+"""What the figures are drawn from: an evaluation, and the command that draws."""
 
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.unit.evaluation.conftest import evaluate, make_synthetic
 
 from dynaclr.cli.main import main
 
@@ -19,6 +20,15 @@ def command(monkeypatch) -> Callable[..., None]:
         main()
 
     return run
+
+
+@pytest.fixture(scope="session")
+def evaluated(tmp_path_factory) -> Path:
+    """Tables and maps of two tasks: one of two classes and one of three."""
+    made = make_synthetic(tmp_path_factory.mktemp("drawn"), n_tracks=24, n_frames=5)
+    del made.stores["seed1"]
+    evaluate(made, made.folder / "model")
+    return made.folder / "model"
 
 
 @pytest.fixture

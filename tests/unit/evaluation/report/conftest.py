@@ -13,6 +13,7 @@ from dynaclr.experiments.files import read_json, write_json
 from dynaclr.experiments.project import EvaluationConfig, TaskConfig
 from dynaclr.figures.stages import (
     draw_collection,
+    draw_evaluation,
     draw_experiment,
     draw_training,
 )
@@ -98,3 +99,4 @@ def _evaluate(results: Path) -> None:
         ["three"],
         results / "evaluation" / "small",
     )
+    draw_evaluation(results / "evaluation" / "small")
