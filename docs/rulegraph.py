@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from matplotlib.patches import FancyBboxPatch
 
-from dynaclr.experiments.figures import figure_style, save_figure
+from dynaclr.figures.style import figure_style, save_figure
 
 FILE = Path(__file__).with_name("rulegraph.svg")
 # Where each rule stands (column, row), and what it is done once for.

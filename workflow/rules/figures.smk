@@ -60,7 +60,7 @@ rule draw_experiment:
         together=1,
     params:
         folder=paths.experiment(),
-        code="x",
+        code=code_digest("figures.experiment"),
     shell:
         "dynaclr figures experiment --experiment {params.folder} > {log} 2>&1"
 
@@ -82,7 +82,7 @@ rule draw_simulation:
         together=1,
     params:
         entry=lambda wildcards: plan.entry(wildcards.experiment),
-        code="x",
+        code=code_digest("figures.simulation"),
     shell:
         "dynaclr figures simulation --entry {params.entry:q} --out {output} > {log} 2>&1"
 
@@ -104,7 +104,7 @@ rule draw_collection:
         ),
     params:
         folder=paths.collection(),
-        code="x",
+        code=code_digest("figures.composition"),
     shell:
         "dynaclr figures collection --collection {params.folder} > {log} 2>&1"
 
@@ -122,7 +122,7 @@ rule draw_training:
         "../../envs/environment.yaml"
     params:
         folder=paths.seed(),
-        code="x",
+        code=code_digest("figures.training"),
     shell:
         "dynaclr figures training --model {params.folder} > {log} 2>&1"
 
@@ -141,7 +141,7 @@ rule draw_evaluation:
         **cluster.needs(lambda wildcards: 1000, lambda wildcards: 10),
     params:
         folder=paths.evaluation(),
-        code="x",
+        code=code_digest("figures.evaluation"),
     shell:
         "dynaclr figures evaluation --evaluation {params.folder} > {log} 2>&1"
 
@@ -159,6 +159,6 @@ rule draw_comparison:
         "../../envs/environment.yaml"
     params:
         folder=paths.comparison,
-        code="x",
+        code=code_digest("figures.comparison"),
     shell:
         "dynaclr figures comparison --comparison {params.folder} > {log} 2>&1"

@@ -78,17 +78,14 @@ def simulate(entry: str, out: Path, processes: int = 1) -> None:
 
     Args:
         entry: The experiment entry with its simulation block (YAML file, or YAML or JSON text).
-        out: Folder for simulation.json and simulation.png.
+        out: Folder for simulation.json.
         processes: Fields of view simulated at the same time.
     """
     from dynaclr.experiments import load_entry
     from dynaclr.experiments.files import write_json
-    from dynaclr.simulation import overview_figure
     from dynaclr.simulation import simulate as run
 
-    experiment = load_entry(entry)
-    summary = run(experiment, overwrite=True, processes=processes)
-    overview_figure(experiment, out / "simulation.png")
+    summary = run(load_entry(entry), overwrite=True, processes=processes)
     write_json(out / "simulation.json", summary)
 
 
@@ -173,7 +170,7 @@ def index(entry: str, out: Path) -> None:
 
     Args:
         entry: The experiment entry (YAML file, or YAML or JSON text).
-        out: Folder for cells.parquet, summary.json and qc.svg.
+        out: Folder for cells.parquet and summary.json.
     """
     from dynaclr.experiments import load_entry
     from dynaclr.index import build_index
@@ -186,7 +183,7 @@ def statistics(entry: str, out: Path, threads: int = 2) -> None:
 
     Args:
         entry: The experiment entry (YAML file, or YAML or JSON text).
-        out: Folder for statistics.parquet and intensity.svg.
+        out: Folder for statistics.parquet.
         threads: Frames read and counted at the same time.
     """
     from dynaclr.data import compute_statistics
@@ -237,7 +234,7 @@ def merge(
     Args:
         experiments: Folder that holds <experiment>/cells.parquet.
         train: Experiments to train on.
-        out: Folder for index.arrow, registry.json, manifest.json and composition.svg.
+        out: Folder for index.arrow, registry.json and manifest.json.
         validation: Experiments kept whole for validation.
         validation_fov_fraction: Instead: share of each experiment's fields of view.
         seed: Seed that chooses those fields of view.
@@ -277,10 +274,14 @@ def inspect_batches(
         max_steps: Longer epochs are audited up to this step.
     """
     from dynaclr.experiments.training_config import load_training
+    from dynaclr.figures.batches import draw_audit, draw_pairs
     from dynaclr.training import inspect_batches as run
 
     _quiet_lightning()
-    run(load_training(training), collection, experiments, seed, out, epoch, max_steps)
+    settings = load_training(training)
+    audit, pairs = run(settings, collection, experiments, seed, out, epoch, max_steps)
+    draw_audit(**vars(audit), path=out / "batches.png")
+    draw_pairs(*pairs, out / "batch_pairs.png")
 
 
 def train(
@@ -444,7 +445,7 @@ def evaluate(plan: str, out: Path, results: Path = Path("results")) -> None:
         plan: YAML or JSON text, or a file: model, variants (each one's folder in the results
             folder, which holds <experiment>.zarr), train, held_out, labels, evaluation (as in the
             project configuration), cells (most of them in maps.h5ad).
-        out: Folder for tables and figures.
+        out: Folder for tables and maps.
         results: The results folder.
     """
     from dynaclr.evaluation import evaluate_model
@@ -469,12 +470,12 @@ def evaluate(plan: str, out: Path, results: Path = Path("results")) -> None:
 
 
 def compare(plan: str, evaluations: Path, out: Path) -> None:
-    """Hold evaluated models side by side: tables, contrasts with verdicts, one figure a metric.
+    """Hold evaluated models side by side: tables, and contrasts with verdicts.
 
     Args:
         plan: YAML or JSON text, or a file: as `comparison` in the project configuration.
         evaluations: Folder that holds <model>/metrics.csv.
-        out: Folder for metrics.csv, differences.csv and figures.
+        out: Folder for metrics.csv and differences.csv.
     """
     from dynaclr.evaluation import compare_models
     from dynaclr.experiments.project import ComparisonConfig
@@ -600,6 +601,74 @@ def info(path: Path) -> None:
     show(path)
 
 
+def figures_experiment(experiment: Path) -> None:
+    """Draw qc.svg and intensity.svg of an experiment.
+
+    Args:
+        experiment: Folder of an experiment's results.
+    """
+    from dynaclr.figures.experiment import draw_experiment
+
+    draw_experiment(experiment)
+
+
+def figures_simulation(entry: str, out: Path) -> None:
+    """Draw what was simulated: every well, and the stories of some cells.
+
+    Args:
+        entry: The experiment entry with its simulation block (YAML file, or YAML or JSON text).
+        out: Figure to write.
+    """
+    from dynaclr.experiments import load_entry
+    from dynaclr.figures.simulation import draw_simulation
+
+    draw_simulation(load_entry(entry), out)
+
+
+def figures_collection(collection: Path) -> None:
+    """Draw composition.svg of a collection.
+
+    Args:
+        collection: Folder of the merged collection.
+    """
+    from dynaclr.figures.composition import draw_collection
+
+    draw_collection(collection)
+
+
+def figures_training(model: Path) -> None:
+    """Draw curves.svg of a training.
+
+    Args:
+        model: Folder of the training: <model>/seed<seed>.
+    """
+    from dynaclr.figures.training import draw_training
+
+    draw_training(model)
+
+
+def figures_evaluation(evaluation: Path) -> None:
+    """Draw all figures of a model's evaluation.
+
+    Args:
+        evaluation: Folder of the evaluation's tables and maps.
+    """
+    from dynaclr.figures.evaluation import draw_evaluation
+
+    draw_evaluation(evaluation)
+
+
+def figures_comparison(comparison: Path) -> None:
+    """Draw figures/<metric>.svg of each compared metric.
+
+    Args:
+        comparison: Folder of the comparison's tables.
+    """
+    from dynaclr.figures.comparison import draw_comparison
+
+    draw_comparison(comparison)
+
+
 COMMANDS = {
     "check": check,
     "check-training": check_training,
@@ -626,6 +695,15 @@ COMMANDS = {
     "fetch-classifier": fetch_classifier,
     "annotate": annotate,
     "info": info,
+    "figures": {
+        "_help": "Draw the figures of a stage's products; no stage draws any itself.",
+        "experiment": figures_experiment,
+        "simulation": figures_simulation,
+        "collection": figures_collection,
+        "training": figures_training,
+        "evaluation": figures_evaluation,
+        "comparison": figures_comparison,
+    },
 }
 
 # Their arguments are those of model, data and trainer, which Lightning's own command line knows.

@@ -46,7 +46,6 @@ from dynaclr.data.tallies import (
     together,
 )
 from dynaclr.experiments import ChannelConfig, ExperimentConfig, Plate, Position
-from dynaclr.experiments.figures import color_of, figure_style, save_figure
 from dynaclr.experiments.files import atomic_path, seal
 
 log = logging.getLogger(__name__)
@@ -85,7 +84,7 @@ _LOST = FrameTally(Tally.of_nothing(), NO_FOCUS)
 
 
 def compute_statistics(entry: ExperimentConfig, out_dir: str | Path, threads: int = 2) -> None:
-    """Compute the intensity statistics of one experiment and write table and figure.
+    """Compute the intensity statistics of one experiment and write them as a table.
 
     Parameters
     ----------
@@ -95,8 +94,8 @@ def compute_statistics(entry: ExperimentConfig, out_dir: str | Path, threads: in
         Folder for ``statistics.parquet`` (one row per level, field of view, frame and channel;
         intensities in the plate's own units; ``t`` is -1 where a row pools over frames, ``fov``
         is empty where it pools over fields of view; ``focus`` is the plane in focus of a stack's
-        frame, else -1) and ``intensity.svg``. A frame and channel that is skipped because a chunk
-        cannot be read has ``n`` 0 and no statistics, and counts in none that are pooled.
+        frame, else -1). A frame and channel that is skipped because a chunk cannot be read has
+        ``n`` 0 and no statistics, and counts in none that are pooled.
     threads : int
         Frames (or groups of frames that share their chunks) counted at the same time. A thread
         holds one decoded chunk and a histogram of each plane in it, or, of pixels that are not
@@ -107,12 +106,10 @@ def compute_statistics(entry: ExperimentConfig, out_dir: str | Path, threads: in
     UserError
         When a chunk cannot be read and the entry does not say ``unreadable: skip``.
     """
-    table = statistics_table(entry, threads)
-    out_dir = Path(out_dir)
-    with atomic_path(out_dir / "statistics.parquet") as temporary:
-        table.to_parquet(temporary, index=False)
-    seal(out_dir / "statistics.parquet")
-    save_intensity_figure(table, entry, out_dir / "intensity.svg")
+    path = Path(out_dir) / "statistics.parquet"
+    with atomic_path(path) as temporary:
+        statistics_table(entry, threads).to_parquet(temporary, index=False)
+    seal(path)
 
 
 def statistics_table(entry: ExperimentConfig, threads: int = 2) -> pd.DataFrame:
@@ -156,14 +153,9 @@ def statistics_table(entry: ExperimentConfig, threads: int = 2) -> pd.DataFrame:
             tally = pooled[channel.marker].sum()
             rows.append(_head(entry, channel) | place | tally.statistics())
     table = _as_table(rows)
-    if lost := _n_lost(table):
+    if lost := int(((table["level"] == "frame") & (table["n"] + table["n_nan"] == 0)).sum()):
         log.warning("%s: %d frames of a channel cannot be read; left out", entry.name, lost)
     return table
-
-
-def _n_lost(table: pd.DataFrame) -> int:
-    """Frames of a channel that were skipped."""
-    return int(((table["level"] == "frame") & (table["n"] + table["n_nan"] == 0)).sum())
 
 
 def _reader(
@@ -404,41 +396,3 @@ def _as_table(rows: list[dict[str, object]]) -> pd.DataFrame:
             for name, dtype in _COLUMNS.items()
         }
     )
-
-
-def save_intensity_figure(table: pd.DataFrame, entry: ExperimentConfig, path: Path) -> None:
-    """Draw median and interquartile range over time, one panel a channel, one line a field of view.
-
-    It answers: is the illumination stable, and do conditions differ in brightness alone?
-    """
-    import matplotlib.pyplot as plt
-
-    frames = table[table["level"] == "frame"]
-    colors = color_of(list(entry.condition_wells))
-    with figure_style():
-        figure, axes = plt.subplots(
-            1, len(entry.channels), figsize=(4.2 * len(entry.channels), 3), squeeze=False
-        )
-        for axis, channel in zip(axes[0], entry.channels, strict=True):
-            chosen = frames[frames["marker"] == channel.marker]
-            for (well, fov), rows in chosen.groupby(["well", "fov"], observed=True):
-                condition = entry.condition_of_well[well]
-                hours = entry.hours(rows["t"].to_numpy())
-                axis.fill_between(
-                    hours, rows["p25"], rows["p75"], color=colors[condition], alpha=0.12, lw=0
-                )
-                axis.plot(hours, rows["median"], color=colors[condition], label=condition)
-                seen = np.flatnonzero(rows["median"].notna())
-                if seen.size:
-                    end = hours[seen[-1]], rows["median"].iloc[seen[-1]]
-                    axis.annotate(fov, end, fontsize=6, color="0.4")
-            axis.set(
-                xlabel="hours post infection",
-                ylabel="pixel intensity (median, IQR)",
-                title=f"{channel.marker} ({channel.name}), n = {chosen['fov'].nunique()} fields"
-                + (f"\n{_n_lost(chosen)} frames cannot be read" if _n_lost(chosen) else ""),
-            )
-        handles, labels = axes[0][0].get_legend_handles_labels()
-        unique = dict(zip(labels, handles, strict=True))
-        axes[0][0].legend(unique.values(), unique.keys())
-        save_figure(figure, path)

@@ -1,4 +1,4 @@
-"""Evaluation: embedding stores in, metrics tables and figures out."""
+"""Evaluation: embedding stores in, metrics tables and maps out."""
 
 from dynaclr.evaluation.annotate import append_columns
 from dynaclr.evaluation.classifier_registry import fetch_classifier, publish_classifier

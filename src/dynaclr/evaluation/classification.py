@@ -23,8 +23,8 @@ from dynaclr.evaluation.measures import (
 from dynaclr.evaluation.score_tables import ScoredSet, ScoreTables, tabulate_scores
 from dynaclr.evaluation.stores import Cohort, key_of
 from dynaclr.evaluation.tasks import TaskRows
-from dynaclr.evaluation.variants import ordered_variants
 from dynaclr.experiments.project import TaskConfig
+from dynaclr.experiments.variants import ordered_variants
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Models side by side: one table of all metrics, contrasts with verdicts, one figure a metric."""
+"""Models side by side: one table of all metrics, and contrasts with verdicts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from dynaclr.evaluation.bootstrap import cluster_bootstrap, seed_of
-from dynaclr.evaluation.comparison_figures import draw_comparison
 from dynaclr.evaluation.evaluate import digest_of_rows, write_csv
 from dynaclr.evaluation.measures import (
     ALL,
@@ -34,7 +33,6 @@ from dynaclr.evaluation.uncertainty import (
     estimate_mean,
 )
 from dynaclr.experiments import UserError
-from dynaclr.experiments.files import atomic_path
 from dynaclr.experiments.project import ComparisonConfig
 from dynaclr.experiments.registry import nearest
 
@@ -51,7 +49,7 @@ _NAMES = {"model": str, "experiment": str, "digest": str}
 KEY = ["model", "kind", "task", "estimate", "metric"]
 METRIC_COLUMNS = [
     *(*KEY, "value", "low", "high", "per_seed", "n_seeds", "n_experiments", "n_lineages"),
-    *("expected", "family", "better", "note"),
+    *("expected", "family", "better", "compared", "note"),
 ]
 DIFFERENCE_COLUMNS = [
     *("first", "second", "task", "estimate", "metric", "value", "low", "high", "p", "p_corrected"),
@@ -105,7 +103,7 @@ class _Resampled(NamedTuple):
 def compare_models(
     evaluations: Mapping[str, str | Path], config: ComparisonConfig, out_dir: str | Path
 ) -> pd.DataFrame:
-    """Compare evaluated models; write tables and figures.
+    """Compare evaluated models and write the tables.
 
     Values are means over held-out experiments, then over seeds. Intervals are over seeds and, for
     scores of classifiers, resolution, progression and onsets, lineages
@@ -121,7 +119,8 @@ def compare_models(
     config : ComparisonConfig
         Contrasts and the metrics that are compared.
     out_dir : str or Path
-        Gets ``metrics.csv``, ``differences.csv`` and ``figures/<metric>.svg``.
+        Gets ``metrics.csv``, whose column ``compared`` says which metrics are contrasted, and
+        ``differences.csv``.
 
     Returns
     -------
@@ -138,16 +137,11 @@ def compare_models(
     for model, evaluation in tables.items():
         samples |= _samples(model, evaluation)
     compared = _compared_metrics(config, samples)
-    metrics = pd.DataFrame([_metric_row(key, sample) for key, sample in samples.items()])
+    metrics = pd.DataFrame([_metric_row(key, sample, compared) for key, sample in samples.items()])
     differences = _differences(samples, contrasts_of(config, list(evaluations)), compared)
     out_dir = Path(out_dir)
     write_csv(out_dir / "metrics.csv", metrics, METRIC_COLUMNS)
     write_csv(out_dir / "differences.csv", differences, DIFFERENCE_COLUMNS)
-    with atomic_path(out_dir / "figures") as temporary:
-        temporary.mkdir()
-        for metric in compared:
-            shown = metrics[metrics["metric"].str.partition(":")[0] == metric]
-            draw_comparison(shown, differences, temporary / f"{metric}.svg")
     return differences
 
 
@@ -302,7 +296,9 @@ def _resample(predictions: pd.DataFrame) -> dict[tuple[str, ...], list[_Resample
     return found
 
 
-def _metric_row(key: tuple[str, ...], sample: _Sample) -> dict[str, object]:
+def _metric_row(
+    key: tuple[str, ...], sample: _Sample, compared: Sequence[str]
+) -> dict[str, object]:
     seeds = list(sample.per_seed)
     told = estimate_mean(*sample.values(seeds))
     fact = fact_of(key[-1])
@@ -317,6 +313,7 @@ def _metric_row(key: tuple[str, ...], sample: _Sample) -> dict[str, object]:
         "expected": sample.expected,
         "family": fact.family,
         "better": fact.better,
+        "compared": key[-1].partition(":")[0] in compared,
     }
 
 

@@ -15,7 +15,7 @@ from dynaclr.evaluation.score_tables import ScoredSet
 from dynaclr.evaluation.scores import classification_scores
 from dynaclr.evaluation.stores import Cohort
 from dynaclr.evaluation.tasks import TaskRows
-from dynaclr.evaluation.variants import Variant
+from dynaclr.experiments.variants import Variant
 
 N_DRAWS = 5
 SMALLEST = 4

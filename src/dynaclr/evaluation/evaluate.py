@@ -1,4 +1,4 @@
-"""Judge a model by its embeddings: tables, figures and one sentence."""
+"""Judge a model by its embeddings: tables, maps and one sentence."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dynaclr.evaluation import classifier_figures, curve_figures, figures, panel_figures
 from dynaclr.evaluation.classification import TaskScores, score_task
 from dynaclr.evaluation.controls import learning_curve, null_rows
-from dynaclr.evaluation.embedding_figures import draw_embeddings
 from dynaclr.evaluation.families import Rows, health_rows, resolution_rows, temporal_rows
 from dynaclr.evaluation.headline import summarize
 from dynaclr.evaluation.maps import lay_out, write_maps
@@ -44,7 +42,9 @@ DIFFERENCE_COLUMNS = [
     *("model", "task", "estimate", "experiment", "metric", "baseline", "value", "low", "high"),
     *("n_seeds", "n_rows", "n_lineages", "note"),
 ]
-CONFUSION_COLUMNS = [*_PLACE, "task", "estimate", "experiment", "true", "predicted", "count"]
+CONFUSION_COLUMNS = [
+    *(*_PLACE, "task", "label", "estimate", "experiment", "true", "predicted", "count"),
+]
 LEARNING_COLUMNS = [
     *(*_PLACE, "task", "metric", "n_lineages", "value", "low", "high", "n_draws", "n_rows"),
 ]
@@ -86,7 +86,7 @@ def evaluate_model(
     seed: int = 0,
     max_cells: int = 50_000,
 ) -> dict[str, Any]:
-    """Score a model's embeddings and its baselines on the same rows; write tables and figures.
+    """Score a model's embeddings and its baselines on the same rows; write tables and maps.
 
     Parameters
     ----------
@@ -107,8 +107,8 @@ def evaluate_model(
         Gets ``metrics.csv`` with every metric, ``curves.csv`` with those that run over hours,
         further tables (``differences.csv``, ``confusion.csv``, ``reliability.csv``,
         ``learning.csv``, ``onsets.csv``, ``predictions.parquet``), ``cells.csv`` and
-        ``resampled.parquet`` by which models are paired, ``maps.h5ad``, a figure beside each, and
-        last ``headline.json``.
+        ``resampled.parquet`` by which models are paired, ``maps.h5ad``, and last
+        ``headline.json``.
     seed : int
         Decides folds, resamples, subsamples and UMAP.
     max_cells : int
@@ -140,12 +140,8 @@ def evaluate_model(
     out_dir = Path(out_dir)
     _write_tables(out_dir, model, scores, results)
     write_csv(out_dir / "cells.csv", _cells(study).assign(model=model), CELL_COLUMNS)
-    logger.info("figures")
-    _draw(out_dir, scores, results)
-    classes = _classes(study, scores)
-    store = lay_out(study.cohort, classes, max_cells, seed)
+    store = lay_out(study.cohort, _classes(study, scores), max_cells, seed)
     write_maps(store, out_dir / "maps.h5ad")
-    draw_embeddings(store, list(classes), out_dir / "embedding.png")
     write_json(out_dir / "headline.json", headline)
     return headline
 
@@ -202,7 +198,9 @@ def _joined(tables: list[pd.DataFrame]) -> pd.DataFrame:
 
 def _write_tables(out_dir: Path, model: str, scores: list[TaskScores], results: _Results) -> None:
     def of_all(name: str) -> pd.DataFrame:
-        return _joined([getattr(s.tables, name).assign(task=s.task.name) for s in scores])
+        return _joined(
+            [getattr(s.tables, name).assign(task=s.task.name, label=s.task.label) for s in scores]
+        )
 
     facts = [fact_of(metric) for metric in results.metrics["metric"]]
     metrics = results.metrics.assign(
@@ -287,21 +285,6 @@ def _typed(predictions: pd.DataFrame) -> pd.DataFrame:
     text = [name for name in columns if name not in (*whole, *real)]
     types = {**dict.fromkeys(whole, "int64"), **dict.fromkeys(real, "float64")}
     return predictions[columns].astype({**types, **dict.fromkeys(text, "string")})
-
-
-def _draw(out_dir: Path, scores: list[TaskScores], results: _Results) -> None:
-    figures.draw_classifiers(scores, results.metrics, out_dir / "classifiers.svg")
-    figures.draw_roc(scores, out_dir / "roc.svg")
-    figures.draw_confusion(scores, out_dir / "confusion.svg")
-    classifier_figures.draw_reliability(scores, out_dir / "reliability.svg")
-    classifier_figures.draw_learning(results.learning, out_dir / "learning.svg")
-    panel_figures.draw_mixing(results.metrics, out_dir / "mixing.svg")
-    panel_figures.draw_kept(results.metrics, out_dir / "kept.svg")
-    panel_figures.draw_behaviour(results.metrics, out_dir / "behaviour.svg")
-    curve_figures.draw_resolution(results.curves, out_dir / "resolution.svg")
-    curve_figures.draw_temporal(results.curves, out_dir / "temporal.svg")
-    curve_figures.draw_kinetics(results.curves, out_dir / "kinetics.svg")
-    panel_figures.draw_health(results.metrics, out_dir / "health.svg")
 
 
 def _classes(study: Study, scores: list[TaskScores]) -> dict[str, np.ndarray]:

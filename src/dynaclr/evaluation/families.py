@@ -11,7 +11,7 @@ from dynaclr.evaluation.bootstrap import cluster_bootstrap, percentile_interval,
 from dynaclr.evaluation.classification import TaskScores
 from dynaclr.evaluation.correction import zscore_by_experiment
 from dynaclr.evaluation.measures import ALL, Measure, join_notes, tabulate
-from dynaclr.evaluation.projection import balanced_subsample, standardize
+from dynaclr.evaluation.projection import standardize
 from dynaclr.evaluation.responses import Separation, separation, sister_pairs, visible_from
 from dynaclr.evaluation.score_tables import ScoredSet
 from dynaclr.evaluation.study import Study
@@ -24,7 +24,8 @@ from dynaclr.evaluation.temporal import (
     r_squared,
     smoothness,
 )
-from dynaclr.evaluation.variants import Variant
+from dynaclr.experiments.selection import balanced_subsample
+from dynaclr.experiments.variants import Variant
 
 # Intervals of a hundred windows need no thousand resamples.
 MAX_BOOTSTRAP = 200

@@ -10,7 +10,7 @@ import pandas as pd
 from dynaclr.evaluation.classification import TaskScores
 from dynaclr.evaluation.measures import HELD_OUT
 from dynaclr.evaluation.score_tables import ScoredSet
-from dynaclr.evaluation.variants import kind_title
+from dynaclr.experiments.variants import kind_title
 
 METRIC = "auroc"
 

@@ -16,14 +16,14 @@ import numpy as np
 from dynaclr.evaluation.projection import principal_components, standardize, umap_coordinates
 from dynaclr.evaluation.stores import Cohort, key_of
 from dynaclr.evaluation.tasks import group_codes
-from dynaclr.evaluation.variants import (
+from dynaclr.experiments.files import atomic_path, seal
+from dynaclr.experiments.selection import whole_lineages
+from dynaclr.experiments.variants import (
     Variant,
     first_of_each_kind,
     ordered_variants,
     uncorrected,
 )
-from dynaclr.experiments.files import atomic_path, seal
-from dynaclr.experiments.selection import whole_lineages
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -22,10 +22,11 @@ from dynaclr.evaluation.mixing import (
     scaled_ilisi,
     with_shuffles,
 )
-from dynaclr.evaluation.projection import balanced_subsample, standardize
+from dynaclr.evaluation.projection import standardize
 from dynaclr.evaluation.study import Study
 from dynaclr.evaluation.tasks import TaskRows
-from dynaclr.evaluation.variants import Variant
+from dynaclr.experiments.selection import balanced_subsample
+from dynaclr.experiments.variants import Variant
 
 MAX_LABELLED = 600
 TOO_FEW = "fewer than two classes with five independent observations"

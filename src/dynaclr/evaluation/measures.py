@@ -1,4 +1,4 @@
-"""What is measured: names, families, and which way is better, for tables and figures."""
+"""What is measured: names, families, and which way is better."""
 
 from __future__ import annotations
 
@@ -51,88 +51,85 @@ class Measure(NamedTuple):
 
 
 class Fact(NamedTuple):
-    """What a metric is: family, better (higher, lower or none), and words for figures."""
+    """What a metric is: its family, and which way is better (higher, lower or none)."""
 
     family: str
     better: str
-    title: str
 
 
 _CATALOG = {
     "classification": {
-        "auroc": ("higher", "AUROC"),
-        "average_precision": ("higher", "Average precision"),
-        "balanced_accuracy": ("higher", "Balanced accuracy"),
-        "f1": ("higher", "F1"),
-        "brier": ("lower", "Brier score"),
-        "ece": ("lower", "Expected calibration error"),
-        "auroc_null": ("none", "AUROC after shuffled training labels"),
-        "auroc_p": ("lower", "p of AUROC against shuffled labels"),
+        "auroc": "higher",
+        "average_precision": "higher",
+        "balanced_accuracy": "higher",
+        "f1": "higher",
+        "brier": "lower",
+        "ece": "lower",
+        "auroc_null": "none",
+        "auroc_p": "lower",
     },
     "resolution": {
-        "window_auroc": ("higher", "AUROC within condition and hour window"),
-        "visible_from_hours": ("lower", "Classes told apart from (hours)"),
-        "sister_auroc": ("higher", "Sisters of different against same fates, AUROC"),
+        "window_auroc": "higher",
+        "visible_from_hours": "lower",
+        "sister_auroc": "higher",
     },
     "mixing": {
-        "ilisi": ("higher", "iLISI, all cells"),
-        "experiment_accuracy": ("lower", "Experiment classifier, mean recall"),
-        "experiment_auroc": ("lower", "Experiment classifier, AUROC"),
-        "matched_ilisi": ("higher", "iLISI, matched cells"),
-        "matched_kbet": ("higher", "kBET acceptance, matched cells"),
-        "matched_connectivity": ("higher", "Graph connectivity, matched cells"),
-        "matched_silhouette": ("higher", "1 - |batch silhouette|, matched cells"),
-        "matched_experiment_auroc": ("lower", "Experiment classifier, matched cells, AUROC"),
-        "clisi": ("higher", "cLISI of classes"),
-        "nmi": ("higher", "NMI of clusters and classes"),
-        "ari": ("higher", "ARI of clusters and classes"),
-        "silhouette": ("higher", "Silhouette of classes"),
-        "retrieval_map": ("higher", "Retrieval across experiments, mAP"),
-        "scib_batch": ("higher", "scIB, batch correction"),
-        "scib_bio": ("higher", "scIB, biology kept"),
-        "scib_total": ("higher", "scIB, total"),
-        "jump_total": ("higher", "JUMP-CP protocol, total"),
-        "isolated_state_auroc": ("higher", "State left in one experiment after training, AUROC"),
+        "ilisi": "higher",
+        "experiment_accuracy": "lower",
+        "experiment_auroc": "lower",
+        "matched_ilisi": "higher",
+        "matched_kbet": "higher",
+        "matched_connectivity": "higher",
+        "matched_silhouette": "higher",
+        "matched_experiment_auroc": "lower",
+        "clisi": "higher",
+        "nmi": "higher",
+        "ari": "higher",
+        "silhouette": "higher",
+        "retrieval_map": "higher",
+        "scib_batch": "higher",
+        "scib_bio": "higher",
+        "scib_total": "higher",
+        "jump_total": "higher",
+        "isolated_state_auroc": "higher",
     },
     "temporal": {
-        "smoothness": ("lower", "Smoothness (adjacent / random distance)"),
-        "smoothness_pooled": ("none", "Smoothness, random pairs pooled (rewards batch effects)"),
-        "dynamic_range": ("higher", "Dynamic range"),
-        "msd": ("none", "Mean squared displacement / that of random pairs"),
-        "msd_exponent": ("none", "Exponent of displacement over lag"),
-        "progression_r2": ("higher", "R2 to true progression"),
+        "smoothness": "lower",
+        "smoothness_pooled": "none",
+        "dynamic_range": "higher",
+        "msd": "none",
+        "msd_exponent": "none",
+        "progression_r2": "higher",
     },
     "kinetics": {
-        "mmd2": ("none", "Squared MMD to control"),
-        "mmd_z": ("higher", "MMD to control, z of the largest over windows"),
-        "mmd_from_hours": ("none", "MMD to control seen from (hours)"),
-        "onset_error_hours": ("lower", "Error of onset time (hours)"),
-        "onset_coverage": ("higher", "Responders whose onset is seen"),
-        "onset_control_rate": ("lower", "Control cells that seem to respond"),
+        "mmd2": "none",
+        "mmd_z": "higher",
+        "mmd_from_hours": "none",
+        "onset_error_hours": "lower",
+        "onset_coverage": "higher",
+        "onset_control_rate": "lower",
     },
     "health": {
-        "effective_rank": ("higher", "Effective rank"),
-        "alignment": ("lower", "Alignment"),
-        "uniformity": ("lower", "Uniformity"),
-        "norm_mean": ("none", "Mean norm"),
-        "norm_variation": ("none", "Variation of norms"),
-        "purity_lineage": ("none", "Neighbours of the same lineage"),
-        "purity_experiment": ("lower", "Neighbours of the same experiment"),
-        "purity_hour": ("none", "Neighbours within an hour"),
+        "effective_rank": "higher",
+        "alignment": "lower",
+        "uniformity": "lower",
+        "norm_mean": "none",
+        "norm_variation": "none",
+        "purity_lineage": "none",
+        "purity_experiment": "lower",
+        "purity_hour": "none",
     },
 }
 FACTS = {
-    metric: Fact(family, *told)
+    metric: Fact(family, better)
     for family, metrics in _CATALOG.items()
-    for metric, told in metrics.items()
+    for metric, better in metrics.items()
 }
 
 
 def fact_of(metric: str) -> Fact:
-    """Family, direction and words of a metric; ``f1:late`` is the ``f1`` of class ``late``."""
-    base, _, of_class = metric.partition(":")
-    fact = FACTS[base]
-    return fact._replace(title=f"{fact.title} of {of_class}") if of_class else fact
+    """Family and direction of a metric; ``f1:late`` is the ``f1`` of class ``late``."""
+    return FACTS[metric.partition(":")[0]]
 
 
 def join_notes(*notes: str) -> str:

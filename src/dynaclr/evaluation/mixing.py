@@ -14,8 +14,9 @@ from sklearn.neighbors import NearestNeighbors
 
 from dynaclr.evaluation.linear_classifier import cross_validate
 from dynaclr.evaluation.measures import Measure
-from dynaclr.evaluation.projection import balanced_subsample, standardize
+from dynaclr.evaluation.projection import standardize
 from dynaclr.evaluation.scores import classification_scores
+from dynaclr.experiments.selection import balanced_subsample
 
 PERPLEXITY = 30.0
 # One shuffle is no null; the mean of several hardly moves.

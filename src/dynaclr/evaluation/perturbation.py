@@ -23,7 +23,7 @@ from dynaclr.evaluation.projection import standardize
 from dynaclr.evaluation.samples import MIN_LINEAGES
 from dynaclr.evaluation.stores import key_of
 from dynaclr.evaluation.study import Study
-from dynaclr.evaluation.variants import Variant
+from dynaclr.experiments.variants import Variant
 
 N_PERMUTATIONS = 200
 LEVEL = 0.05

@@ -1,4 +1,4 @@
-"""Two coordinates of an embedding to look at, and the subsamples they are drawn from."""
+"""Two coordinates of an embedding to look at."""
 
 from __future__ import annotations
 
@@ -13,31 +13,6 @@ from sklearn.neighbors import NearestNeighbors
 
 # Rows whose neighbours are looked for together: of a large lineage there are thousands to look at.
 _ROWS_AT_A_TIME = 1024
-
-
-def balanced_subsample(experiments: np.ndarray, max_rows: int, seed: int) -> np.ndarray:
-    """Positions of at most `max_rows` rows, as many of each experiment where it has them.
-
-    Parameters
-    ----------
-    experiments : numpy.ndarray
-        Shape (n,).
-    max_rows : int
-    seed : int
-
-    Returns
-    -------
-    numpy.ndarray
-        int64, ascending.
-    """
-    names, codes = np.unique(experiments.astype(str), return_inverse=True)
-    generator = np.random.default_rng(seed)
-    share = max(1, max_rows // max(1, len(names)))
-    chosen = [
-        generator.permutation(np.flatnonzero(codes == number))[:share]
-        for number in range(len(names))
-    ]
-    return np.sort(np.concatenate(chosen)) if chosen else np.empty(0, dtype=np.int64)
 
 
 def standardize(features: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from dynaclr.evaluation.calibration import (
 )
 from dynaclr.evaluation.measures import ALL_TRAINING, HELD_OUT, join_notes
 from dynaclr.evaluation.scores import classification_scores, confusion_matrix, scores_note
-from dynaclr.evaluation.variants import Variant
+from dynaclr.experiments.variants import Variant
 
 METRICS = ("auroc", "average_precision", "balanced_accuracy")
 # Single training experiments and corrected variants: where intervals may be rougher.

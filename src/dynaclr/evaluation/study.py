@@ -14,10 +14,10 @@ from dynaclr.evaluation.measures import HELD_OUT, POOLED
 from dynaclr.evaluation.samples import independent_rows, matched_strata
 from dynaclr.evaluation.stores import MARKER, Cohort, key_of
 from dynaclr.evaluation.tasks import LabelPaths, TaskRows, group_codes, select_task
-from dynaclr.evaluation.variants import Variant, ordered_variants, uncorrected
 from dynaclr.experiments import UserError
 from dynaclr.experiments.project import EvaluationConfig, TaskConfig
 from dynaclr.experiments.registry import nearest
+from dynaclr.experiments.variants import Variant, ordered_variants, uncorrected
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Experiments: entries, registries and projects in YAML, turned into validated objects.
 
 This room also holds what every room that touches the disk shares: readable errors, whole-or-nothing
-files, digests, the plate's metadata and the look of figures.
+files, digests, the plate's metadata and the names of variants.
 """
 
 from dynaclr.experiments.config import ChannelConfig, ExperimentConfig

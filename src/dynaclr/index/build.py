@@ -20,7 +20,6 @@ from dynaclr.experiments import ExperimentConfig, Plate, Position, Problems, Use
 from dynaclr.experiments.files import atomic_path, seal, write_json
 from dynaclr.experiments.registry import check_on_disk
 from dynaclr.index.columns import SCHEMA, entry_columns, text_column
-from dynaclr.index.figures import save_qc_figure
 from dynaclr.index.lineage import (
     Forest,
     Links,
@@ -41,13 +40,12 @@ from dynaclr.index.tracks import (
 
 CELLS = "cells.parquet"
 SUMMARY = "summary.json"
-QC = "qc.svg"
 # What merging and training do not need, and a change of which must not change the index.
 NOT_INDEXED = {"annotations", "truth", "simulation"}
 
 
 def build_index(entry: ExperimentConfig, out_dir: str | Path) -> dict[str, Any]:
-    """Write an experiment's ``cells.parquet`` with its digest, ``summary.json`` and ``qc.svg``.
+    """Write an experiment's ``cells.parquet`` with its digest, and ``summary.json``.
 
     The same content gives the same bytes of ``cells.parquet``, whatever the order of the rows in
     the tracking tables, the folder they lie in, or the Zarr format of the plate.
@@ -73,7 +71,6 @@ def build_index(entry: ExperimentConfig, out_dir: str | Path) -> dict[str, Any]:
     with atomic_path(out_dir / CELLS) as temporary:
         pq.write_table(table, temporary, compression="zstd")
     summary["digest"] = seal(out_dir / CELLS)
-    save_qc_figure(table, summary, out_dir / QC)
     write_json(out_dir / SUMMARY, summary)
     return summary
 

@@ -28,13 +28,11 @@ from dynaclr.experiments.files import (
 )
 from dynaclr.index.build import CELLS, SUMMARY
 from dynaclr.index.columns import SCHEMA, SPLIT, text_column
-from dynaclr.index.figures import save_composition_figure
 from dynaclr.index.split import check_split, split_fovs
 
 INDEX = "index.arrow"
 MANIFEST = "manifest.json"
 REGISTRY = "registry.json"
-COMPOSITION = "composition.svg"
 UNKNOWN = "unknown"
 SIDES = ("train", "validation")
 
@@ -49,9 +47,9 @@ def merge_indexes(
 ) -> dict[str, Any]:
     """Join experiments' indexes into a collection's.
 
-    Writes ``index.arrow`` with its digest, ``manifest.json`` (counts, digests, split),
-    ``registry.json`` (the entries, so that training finds plates and channels) and
-    ``composition.svg``. The order of `experiment_dirs` does not matter.
+    Writes ``index.arrow`` with its digest, ``manifest.json`` (counts, digests, split) and
+    ``registry.json`` (the entries, so that training finds plates and channels). The order of
+    `experiment_dirs` does not matter.
 
     Parameters
     ----------
@@ -112,7 +110,6 @@ def merge_indexes(
     }
     write_json(out_dir / MANIFEST, manifest)
     write_json(out_dir / REGISTRY, [source.entry for source in sources.values()])
-    save_composition_figure(batch, out_dir / COMPOSITION)
     return manifest
 
 

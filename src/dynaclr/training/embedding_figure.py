@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,7 +12,9 @@ from lightning.pytorch.loggers import Logger
 from numpy.typing import NDArray
 
 from dynaclr.experiments import UserError
-from dynaclr.training.figures import draw_embedding
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _TAG = "embedding/val"
 
@@ -22,6 +24,7 @@ class EmbeddingFigure(Callback):
 
     Goes to every logger that takes figures or images, TensorBoard and Weights & Biases among them;
     with none of these nothing is computed. With several processes it shows the rows of the first.
+    It is no product of the workflow, whose figures `dynaclr.figures` draws from finished tables.
 
     Parameters
     ----------
@@ -103,7 +106,7 @@ class EmbeddingFigure(Callback):
         values = {name: _column(trainer.datamodule.index, name, rows) for name in self.columns}
         coordinates, shares = principal_components(torch.cat(self._features).numpy())
         epoch = trainer.current_epoch + 1
-        figure = draw_embedding(coordinates, shares, values, f"epoch {epoch}, n = {len(rows)}")
+        figure = _draw(coordinates, shares, values, f"epoch {epoch}, n = {len(rows)}")
         for logger in trainer.loggers:
             _hand_over(logger, figure, trainer.global_step)
         self._forget()
@@ -134,6 +137,36 @@ def principal_components(
     coordinates[:, :n] = (left * singular * signs)[:, :n]
     shares[:n] = singular[:n] ** 2 / max(float((singular**2).sum()), np.finfo(np.float64).tiny)
     return coordinates, shares
+
+
+def _draw(
+    coordinates: NDArray[np.float64],
+    shares: NDArray[np.float64],
+    columns: Mapping[str, NDArray[Any]],
+    title: str,
+) -> Figure:
+    """Draw cells in two principal components, one panel a column: text by a legend."""
+    from matplotlib import style
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    points = {"s": 6, "alpha": 0.7, "linewidths": 0}
+    with style.context("tableau-colorblind10"):
+        # On a canvas of its own, unknown to pyplot, which would have to close it.
+        figure = Figure(figsize=(3.4 * len(columns), 3.2), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(1, len(columns), squeeze=False, sharex=True, sharey=True)[0]
+        for axis, (name, values) in zip(axes, columns.items(), strict=True):
+            if values.dtype == object:
+                for value in sorted(set(values)):
+                    axis.scatter(*coordinates[values == value].T, label=value, **points)
+                axis.legend(markerscale=2, fontsize=8)
+            else:
+                figure.colorbar(axis.scatter(*coordinates.T, c=values, **points), ax=axis)
+            axis.set(title=name, xlabel=f"PC 1 ({shares[0]:.0%} of variance)")
+        axes[0].set_ylabel(f"PC 2 ({shares[1]:.0%} of variance)")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+    return figure
 
 
 def _column(index: Any, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:

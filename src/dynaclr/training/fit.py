@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -28,7 +27,6 @@ from dynaclr.experiments.files import (
 from dynaclr.experiments.training_config import checkpoints_of
 from dynaclr.training.callbacks import EpochLine, MetricsHistory, ResumePoints, StepSeed
 from dynaclr.training.cli import build, with_data
-from dynaclr.training.figures import save_curves
 from dynaclr.training.hardware import refuse_lost_gpus
 from dynaclr.training.launch import (
     WorldSize,
@@ -70,7 +68,7 @@ def train(
     seed : int
         Seed of everything random.
     out_dir : Path
-        Gets ``best.ckpt``, ``last.ckpt``, ``config.yaml``, ``metrics.csv``, ``curves.svg``,
+        Gets ``best.ckpt``, ``last.ckpt``, ``config.yaml``, ``metrics.csv``,
         ``provenance.json`` and, while it trains already, the folder ``tensorboard``.
     threads : int
         CPU threads of torch; part of what makes results the same to the last bit.
@@ -196,9 +194,6 @@ def _write_products(
             "best_loss": float(checkpoint.best_model_score),
         },
     )
-    name = f"{out_dir.parent.name}, {out_dir.name}"
-    table = pd.read_csv(out_dir / "metrics.csv")
-    save_curves(table, best["epoch"], out_dir / "curves.svg", name)
 
 
 def _publish(source: Path, target: Path) -> dict[str, Any]:

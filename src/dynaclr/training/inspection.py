@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,6 @@ from dynaclr.experiments.training_config import with_checkpoints
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.sampling import FlexibleBatchSampler
 from dynaclr.training.cli import ON_ANY_MACHINE, build, with_data
-from dynaclr.training.inspection_figures import save_audit_figure, save_pairs_figure
 from dynaclr.training.launch import count_processes
 
 log = logging.getLogger(__name__)
@@ -58,6 +57,26 @@ class Audit:
     epoch_steps: int
 
 
+class Pairs(NamedTuple):
+    """A few pairs of an epoch, plain and as training sees them.
+
+    Attributes
+    ----------
+    shown : pandas.DataFrame
+        N lines of `Audit.draws`.
+    patches : dict of str to NDArray
+        ``anchor``, ``positive``, ``augmented anchor`` and ``augmented positive``:
+        (N, C, Y, X) normalized intensities of the middle plane; NaN where a marker is absent. Of a
+        bag of channels ``C`` is 1.
+    markers : tuple of str
+        Names of the C channels; none of a bag of channels, where each pair has its own.
+    """
+
+    shown: pd.DataFrame
+    patches: dict[str, NDArray]
+    markers: tuple[str, ...]
+
+
 def inspect_batches(
     training: dict[str, Any],
     collection: Path,
@@ -66,8 +85,8 @@ def inspect_batches(
     out_dir: Path,
     epoch: int = 0,
     max_steps: int = MAX_STEPS,
-) -> Audit:
-    """Write what the training batches of an epoch hold, as a table and two figures.
+) -> tuple[Audit, Pairs]:
+    """Find what the training batches of an epoch hold, and write the table of its steps.
 
     A batch is what all processes that the trainer asks for see in a step, and an epoch has as many
     steps as the trainer lets through (``limit_train_batches``).
@@ -81,7 +100,7 @@ def inspect_batches(
     seed : int
         Seed of the training.
     out_dir : Path
-        Gets ``batches.csv`` (`Audit.steps`), ``batches.png`` and ``batch_pairs.png``.
+        Gets ``batches.csv`` (`Audit.steps`).
     epoch : int
         Which epoch.
     max_steps : int
@@ -90,6 +109,7 @@ def inspect_batches(
     Returns
     -------
     Audit
+    Pairs
 
     Raises
     ------
@@ -113,16 +133,8 @@ def inspect_batches(
     batches = datamodule.batches("train", n_processes)
     n_steps = _count_steps(len(batches), built.trainer.limit_train_batches)
     audit = audit_batches(batches, dataset, datamodule.index, epoch, max_steps, n_steps)
-    out_dir = Path(out_dir)
-    with atomic_path(out_dir / "batches.csv") as temporary:
+    with atomic_path(Path(out_dir) / "batches.csv") as temporary:
         audit.steps.to_csv(temporary, index=False, float_format="%.6g")
-    save_audit_figure(
-        audit.draws, audit.steps, audit.available, audit.epoch_steps, out_dir / "batches.png"
-    )
-    shown, patches = example_pairs(datamodule, dataset, audit.draws, epoch)
-    # In a bag of channels each pair has a marker of its own.
-    markers = () if datamodule.patches.bag_of_channels else datamodule.patches.markers
-    save_pairs_figure(shown, patches, markers, out_dir / "batch_pairs.png")
     log.info(
         "%d of %d steps of epoch %d audited, as %d process(es) train them",
         len(audit.steps),
@@ -130,7 +142,7 @@ def inspect_batches(
         epoch,
         n_processes,
     )
-    return audit
+    return audit, example_pairs(datamodule, dataset, audit.draws, epoch)
 
 
 def _count_replicas(trainer: dict[str, Any]) -> int:
@@ -247,18 +259,8 @@ def example_pairs(
     dataset: MultiExperimentTripletDataset,
     draws: pd.DataFrame,
     epoch: int,
-) -> tuple[pd.DataFrame, dict[str, NDArray]]:
-    """Read a few pairs from steps spread over the epoch, plain and as training sees them.
-
-    Returns
-    -------
-    draws : pandas.DataFrame
-        The N lines of `draws` that are shown.
-    patches : dict of str to NDArray
-        ``anchor``, ``positive``, ``augmented anchor`` and ``augmented positive``:
-        (N, C, Y, X) normalized intensities of the middle plane; NaN where a marker is absent. Of a
-        bag of channels ``C`` is 1.
-    """
+) -> Pairs:
+    """Read a few pairs from steps spread over the epoch."""
     chosen = np.linspace(0, len(draws) - 1, min(N_PAIRS, len(draws))).astype(int)
     shown = draws.iloc[chosen].reset_index(drop=True)
     keys = epoch * len(dataset) + shown["position"].to_numpy()
@@ -271,7 +273,8 @@ def example_pairs(
         for name, views in ((view, x_BCZYX), (f"augmented {view}", augmented)):
             middle_BCYX = _middle(views, datamodule.patches.size)
             patches[name] = np.where(imaged_BC[..., None, None], middle_BCYX, np.nan)
-    return shown, patches
+    markers = () if datamodule.patches.bag_of_channels else datamodule.patches.markers
+    return Pairs(shown, patches, tuple(markers))
 
 
 def _middle(x_BCZYX: Tensor, size: tuple[int, int]) -> NDArray:

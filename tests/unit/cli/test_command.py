@@ -54,9 +54,17 @@ def test_help_lists_every_command():
         assert name in said
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_argument_of_every_command_is_described(name):
-    function = COMMANDS[name]
+@pytest.mark.parametrize(
+    "function",
+    [
+        function
+        for command in COMMANDS.values()
+        for function in (command.values() if isinstance(command, dict) else [command])
+        if callable(function)
+    ],
+    ids=lambda function: function.__name__,
+)
+def test_every_argument_of_every_command_is_described(function):
     arguments = [a for a in function.__annotations__ if a != "return"]
     for argument in arguments:
         assert f"\n    {argument}: " in inspect.getdoc(function), argument

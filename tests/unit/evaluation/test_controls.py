@@ -17,7 +17,7 @@ from dynaclr.evaluation.controls import (
 from dynaclr.evaluation.linear_classifier import fit_probabilities, leave_one_out
 from dynaclr.evaluation.stores import Cohort
 from dynaclr.evaluation.tasks import select_task
-from dynaclr.evaluation.variants import parse_variant
+from dynaclr.experiments.variants import parse_variant
 
 
 def lineages_of(lengths, seed=0):

@@ -1,4 +1,4 @@
-"""The whole evaluation on synthetic stores: tables, figures, headline, and what cannot be had."""
+"""The whole evaluation on synthetic stores: tables, maps, headline, and what cannot be had."""
 
 import json
 from dataclasses import replace
@@ -12,10 +12,8 @@ from sklearn.metrics import confusion_matrix, roc_auc_score
 from dynaclr.evaluation import apply_linear_classifier, compare_models, train_linear_classifier
 from dynaclr.evaluation.annotate import append_columns
 from dynaclr.evaluation.classification import score_task
-from dynaclr.evaluation.classifier_figures import draw_reliability
 from dynaclr.evaluation.evaluate import CURVE_COLUMNS, METRIC_COLUMNS
 from dynaclr.evaluation.families import resolution_rows
-from dynaclr.evaluation.figures import draw_classifiers, draw_confusion, draw_roc
 from dynaclr.evaluation.headline import summarize
 from dynaclr.evaluation.measures import (
     ALL_TRAINING,
@@ -28,9 +26,9 @@ from dynaclr.evaluation.measures import (
 from dynaclr.evaluation.stores import KEY, Cohort, read_cohort, read_store
 from dynaclr.evaluation.study import make_study
 from dynaclr.evaluation.tasks import select_task
-from dynaclr.evaluation.variants import ordered_variants, parse_variant
 from dynaclr.experiments import UserError
 from dynaclr.experiments.project import ComparisonConfig, EvaluationConfig, TaskConfig
+from dynaclr.experiments.variants import ordered_variants, parse_variant
 
 UNCORRECTED = ["seed0", "seed1", "seed0-untrained", "intensity"]
 VARIANTS = [f"{name}{end}" for end in ("", "+zscore", "+transport") for name in UNCORRECTED]
@@ -38,11 +36,6 @@ TABLES = [
     *("metrics.csv", "curves.csv", "differences.csv", "confusion.csv", "reliability.csv"),
     *("learning.csv", "onsets.csv", "cells.csv", "predictions.parquet", "resampled.parquet"),
     "headline.json",
-]
-FIGURES = [
-    *("classifiers.svg", "roc.svg", "confusion.svg", "reliability.svg", "learning.svg"),
-    *("resolution.svg", "temporal.svg", "kinetics.svg", "mixing.svg", "health.svg"),
-    *("kept.svg", "behaviour.svg", "embedding.png"),
 ]
 
 
@@ -58,7 +51,7 @@ def chosen(table, **columns):
 
 
 def test_every_file_is_there(evaluated):
-    made = [*TABLES, *FIGURES, "maps.h5ad", "maps.h5ad.digest"]
+    made = [*TABLES, "maps.h5ad", "maps.h5ad.digest"]
     assert sorted(path.name for path in evaluated.iterdir()) == sorted(made)
 
 
@@ -274,9 +267,6 @@ def test_a_held_out_experiment_with_one_class_gives_nan_and_the_reason(make, tmp
     assert headline["trained"]["mean"] is None
     assert "no AUROC (all labelled observations are '0')" in headline["text"]
     json.dumps(headline, allow_nan=False)
-    draw_classifiers([scores], scores.tables.metrics.assign(task="x"), tmp_path / "figure.svg")
-    for draw in (draw_roc, draw_confusion, draw_reliability):
-        draw([scores], tmp_path / "figure.svg")
 
 
 def test_training_labels_of_one_class_train_nothing_and_say_so(make, tmp_path):
@@ -291,9 +281,6 @@ def test_training_labels_of_one_class_train_nothing_and_say_so(make, tmp_path):
         "all labels of the training experiments are '1': nothing was trained"
     }
     assert len(scores.predictions) == 0
-    draw_classifiers([scores], scores.tables.metrics.assign(task="x"), tmp_path / "figure.svg")
-    for draw in (draw_roc, draw_confusion, draw_reliability):
-        draw([scores], tmp_path / "figure.svg")
 
 
 def test_what_was_not_trained_has_resolution_rows_with_the_reason(make, tmp_path):

@@ -18,8 +18,8 @@ from dynaclr.evaluation.projection import standardize
 from dynaclr.evaluation.stores import Cohort
 from dynaclr.evaluation.study import make_study
 from dynaclr.evaluation.temporal import smoothness
-from dynaclr.evaluation.variants import parse_variant
 from dynaclr.experiments.project import EvaluationConfig, TaskConfig
+from dynaclr.experiments.variants import parse_variant
 
 CONFIG = EvaluationConfig(
     tasks=[

@@ -74,7 +74,7 @@ def test_written_products(experiment, tmp_path):
     )
     summary = build_index(entry, tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "cells.parquet", "cells.parquet.digest", "qc.svg", "summary.json"
+        "cells.parquet", "cells.parquet.digest", "summary.json"
     ]  # fmt: skip
     assert read_json(tmp_path / "out" / "summary.json") == json.loads(json.dumps(summary))
     assert summary["digest"] == read_seal(tmp_path / "out" / "cells.parquet")
@@ -102,7 +102,7 @@ def test_bytes_depend_on_content_alone(tmp_path):
     moved = make_experiment(tmp_path / "y", {"A/1/0": edited(y=[(3, 11.0)]), "A/2/0": FAMILY})
     for entry, name in ((first, "first"), (first, "again"), (second, "second"), (moved, "moved")):
         build_index(entry, tmp_path / name)
-    for product in ("cells.parquet", "summary.json", "qc.svg"):
+    for product in ("cells.parquet", "summary.json"):
         digests = {digest_path(tmp_path / name / product) for name in ("first", "again")}
         assert len(digests) == 1
     cells = {name: digest_path(tmp_path / name / "cells.parquet") for name in ("first", "second")}

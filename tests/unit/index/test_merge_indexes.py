@@ -50,7 +50,7 @@ def test_products_and_manifest(built, tmp_path):
     out = tmp_path / "collection"
     manifest = merge_indexes(built, out, train=["a", "b"], validation=["c"])
     assert sorted(path.name for path in out.iterdir()) == [
-        "composition.svg", "index.arrow", "index.arrow.digest", "manifest.json", "registry.json"
+        "index.arrow", "index.arrow.digest", "manifest.json", "registry.json"
     ]  # fmt: skip
     assert read_json(out / "manifest.json") == manifest
     assert manifest["digest"] == read_seal(out / "index.arrow") == digest_path(out / "index.arrow")

@@ -10,7 +10,7 @@ import tensorstore as ts
 
 from dynaclr.experiments import ExperimentConfig, ExperimentRegistry, Plate, UserError, load_entry
 from dynaclr.experiments.files import digest_path
-from dynaclr.simulation import overview_figure, provenance_path, simulate
+from dynaclr.simulation import provenance_path, simulate
 
 SMALL = {"seed": 4, "frames": 4, "height": 80, "width": 96, "cells": 6, "onset_hours": 2.0}
 KEYS = ("data_path", "tracks_path", "annotations", "truth")
@@ -279,37 +279,6 @@ def test_tables_are_optional(tmp_path):
     simulate(entry_at(tmp_path, annotations=None, truth=None))
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"plate.zarr", "tracks", "plate.zarr.simulation.json"}
-
-
-def test_overview_is_drawn_the_same_each_time(made, tmp_path):
-    entry, _ = made
-    for name in ("one.png", "two.png"):
-        overview_figure(entry, tmp_path / name)
-    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
-    assert (tmp_path / "one.png").stat().st_size > 50_000
-
-
-def test_overview_stays_below_a_megabyte_even_of_pure_noise(tmp_path):
-    entry = entry_at(
-        tmp_path,
-        simulation={"height": 320, "width": 320},
-        channels=[{"name": m, "marker": m} for m in ("phase", "reporter", "nucleus")],
-        condition_wells={"mock": ["A/1", "A/2"], "infected": ["B/1"], "drug": ["C/1"]},
-    )
-    simulate(entry)
-    rng = np.random.default_rng(0)
-    for position in Plate(entry.data_path).positions.values():
-        store = {"driver": "file", "path": str(position.levels[0].path)}
-        array = ts.open({"driver": "zarr", "kvstore": store}).result()
-        array[...] = rng.integers(0, 4000, array.shape, dtype=np.uint16)
-    overview_figure(entry, tmp_path / "noise.png")
-    # Snakemake compares files of up to a million bytes by content.
-    assert 300_000 < (tmp_path / "noise.png").stat().st_size < 1_000_000
-
-
-def test_overview_needs_the_truth(made, tmp_path):
-    with pytest.raises(UserError, match="no `truth`"):
-        overview_figure(made[0].model_copy(update={"truth": None}), tmp_path / "x.png")
 
 
 def test_demo_experiments_differ_as_real_ones_do(repository):

@@ -12,14 +12,12 @@ from hypothesis import strategies as st
 from dynaclr.cli.main import main
 from dynaclr.data import MultiExperimentDataModule, PatchConfig, SamplingConfig
 from dynaclr.experiments import UserError
-from dynaclr.training import inspection_figures
 from dynaclr.training.inspection import (
     audit_batches,
     example_pairs,
     inspect_batches,
     same_lineage_share,
 )
-from dynaclr.training.inspection_figures import save_pairs_figure
 
 ENRICHED = SamplingConfig(leaky=0.25, temporal_enrichment=True, temporal_window_hours=0.5)
 TRAINING = """
@@ -110,16 +108,9 @@ def test_audit_of_a_long_epoch_stops(module):
 def inspect(collection, out, trainer, **options):
     training = yaml.safe_load(TRAINING) | {"trainer": trainer}
     folders = (collection.folder, collection.experiments)
-    return inspect_batches(training, *folders, 0, out, **options)
+    return inspect_batches(training, *folders, 0, out, **options)[0]
 
 
-@pytest.fixture
-def no_figures(monkeypatch):
-    for name in ("save_audit_figure", "save_pairs_figure"):
-        monkeypatch.setattr(f"dynaclr.training.inspection.{name}", lambda *given: None)
-
-
-@pytest.mark.usefixtures("no_figures")
 def test_audit_shows_batches_as_the_trainer_asks_for_them(collection, tmp_path):
     alone = inspect(collection, tmp_path, {"devices": 1})
     # Two GPUs on each of two nodes, which this machine need not have.
@@ -157,13 +148,14 @@ def test_share_of_same_lineage_negatives_equals_counting(lineage):
 def test_example_pairs_are_the_pairs_told(module):
     audit = audit_of(module)
     dataset = module.train_dataloader().dataset
-    shown, patches = example_pairs(module, dataset, audit.draws, 0)
+    shown, patches, named = example_pairs(module, dataset, audit.draws, 0)
     assert len(shown) == 12
     markers, n_channels = None, 2
     if dataset.pairs is not None:
         markers = shown["marker"].map({"phase": 0, "reporter": 1}).to_numpy()
         n_channels = 1
         assert set(markers) == {0, 1}, "else this shows nothing"
+    assert named == (("phase", "reporter") if markers is None else ())
     assert {view: x.shape for view, x in patches.items() if "augmented" not in view} == {
         "anchor": (12, n_channels, 24, 24),
         "positive": (12, n_channels, 24, 24),
@@ -178,19 +170,6 @@ def test_example_pairs_are_the_pairs_told(module):
     assert n_channels == 1 or 0 < imaged[:, 1].sum() < len(imaged), "else this shows nothing"
     for view in ("anchor", "augmented anchor"):
         assert (np.isnan(patches[view]).all((-1, -2)) == ~imaged).all(), "told by no grey value"
-
-
-def test_a_line_of_the_pairs_tells_the_marker_where_each_has_its_own(monkeypatch, tmp_path):
-    drawn = []
-    monkeypatch.setattr(inspection_figures, "save_figure", lambda figure, _: drawn.append(figure))
-    told = {"experiment": "one", "condition": "mock", "hours": 4.0, "offset_hours": 0.5}
-    pixels = {view: np.zeros((2, 1, 4, 4)) for view in ("anchor", "positive")}
-    shown = pd.DataFrame([told | {"marker": "phase"}, told | {"marker": "reporter"}])
-    save_pairs_figure(shown, pixels, (), tmp_path / "pairs.png")
-    texts = [text.get_text() for axis in drawn[0].axes for text in axis.texts]
-    assert texts == [
-        f"one\nmock\n{marker}\n4.0 h\npositive +0.5 h" for marker in ("phase", "reporter")
-    ]
 
 
 @pytest.mark.parametrize("bag", [False, pytest.param(True, marks=pytest.mark.slow)])

@@ -89,7 +89,6 @@ def test_products_are_complete_and_say_where_they_come_from(model, collection):
         "last.ckpt",
         "config.yaml",
         "metrics.csv",
-        "curves.svg",
         "provenance.json",
         "tensorboard",
     }

@@ -256,6 +256,7 @@ def difference_tables(plan: ReportPlan, results: Path) -> list[Table]:
     within = [_read_table(results / "evaluation" / m / "differences.csv") for m in plan.models]
     among = _read_table(results / "comparison" / "differences.csv")
     overall = _read_table(results / "comparison" / "metrics.csv")
+    overall = overall.drop(columns="compared", errors="ignore")
     told = [
         (
             "Models against each other",

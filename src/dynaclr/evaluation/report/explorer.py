@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 
 from dynaclr.evaluation.maps import map_facts
 from dynaclr.evaluation.stores import KEY, key_of, open_anndata
-from dynaclr.evaluation.variants import parse_variant
 from dynaclr.experiments import UserError
 from dynaclr.experiments.selection import whole_lineages
+from dynaclr.experiments.variants import parse_variant
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
@@ -12,6 +11,10 @@ from dynaclr.evaluation import evaluate_model
 from dynaclr.evaluation.report import ReportPlan, write_report
 from dynaclr.experiments.files import read_json, write_json
 from dynaclr.experiments.project import EvaluationConfig, TaskConfig
+from dynaclr.figures.composition import draw_collection
+from dynaclr.figures.evaluation import draw_evaluation
+from dynaclr.figures.experiment import draw_experiment
+from dynaclr.figures.training import draw_training
 from dynaclr.training import embed_baselines, write_thumbnails
 
 PATCHES = PatchConfig(("phase", "reporter"), (24, 24))
@@ -38,6 +41,8 @@ def made(collection, tmp_path_factory) -> Made:
     for name in NAMES:
         folder = results / "experiments" / name
         write_thumbnails(PATCHES, NormalizationConfig(), folder, folder / "thumbnails.parquet")
+        draw_experiment(folder)
+    draw_collection(results / "collections" / "all")
     _fake_training(results / "models" / "small" / "seed0")
     _evaluate(results)
     plan = ReportPlan(
@@ -66,7 +71,7 @@ def _fake_training(folder: Path) -> None:
     write_json(folder / "provenance.json", facts)
     history = {"epoch": [0, 1], "loss/train": [2.0, 1.0], "loss/val": [2.0, 1.5]}
     pd.DataFrame(history).to_csv(folder / "metrics.csv", index=False)
-    plt.figure().savefig(folder / "curves.svg")
+    draw_training(folder)
 
 
 def _evaluate(results: Path) -> None:
@@ -92,3 +97,4 @@ def _evaluate(results: Path) -> None:
         ["three"],
         results / "evaluation" / "small",
     )
+    draw_evaluation(results / "evaluation" / "small")

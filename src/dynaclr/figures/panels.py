@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynaclr.evaluation.figures import count_of, face_of, kind_color
-from dynaclr.evaluation.measures import Fact, fact_of
-from dynaclr.evaluation.variants import Variant, ordered_variants
-from dynaclr.experiments.figures import figure_style, save_figure
+from dynaclr.experiments.variants import Variant, ordered_variants
+from dynaclr.figures.style import count_of, face_of, figure_style, kind_color, save_figure
+from dynaclr.figures.titles import direction_of, title_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,7 +90,7 @@ def _draw_panels(
         for axis in axes.flat[len(names) :]:
             axis.set_visible(False)
         for axis, name in zip(axes.flat, names, strict=False):
-            _draw_metric_panel(axis, metrics[base == name], variants, fact_of(name))
+            _draw_metric_panel(axis, metrics[base == name], variants, title_of(name))
         axes[0, 0].set_yticks(range(len(variants)), [variant.title for variant in variants])
         axes[0, 0].set_ylim(len(variants) - 0.4, -0.6)
         axes[0, -1].plot([], [], "|", label=chance, **_CHANCE)
@@ -100,7 +99,7 @@ def _draw_panels(
 
 
 def _draw_metric_panel(
-    axis: Axes, table: pd.DataFrame, variants: Sequence[Variant], fact: Fact
+    axis: Axes, table: pd.DataFrame, variants: Sequence[Variant], title: str
 ) -> None:
     """One metric: its mean over experiments and tasks, and, small, each of them."""
     means = table.groupby("variant")[["value", "expected"]].mean()
@@ -115,9 +114,8 @@ def _draw_metric_panel(
             axis.plot(values, [place] * len(values), ".", color=color, markersize=3)
         axis.plot(value, place, "o", color=color, **face_of(variant))
         axis.plot(expected, place, "|", **_CHANCE)
-    axis.set_xlabel(textwrap.fill(fact.title, 28))
-    told = {"higher": "higher is better", "lower": "lower is better"}.get(fact.better, "")
+    axis.set_xlabel(textwrap.fill(title, 28))
     count = count_of(table["n_rows"].max()) if len(table) else ""
-    axis.set_title("; ".join(filter(None, (count, told))), fontsize=8)
+    axis.set_title("; ".join(filter(None, (count, direction_of(table)))), fontsize=8)
     if table["value"].isna().all():
         axis.text(0.5, 0.5, "no value", transform=axis.transAxes, ha="center")

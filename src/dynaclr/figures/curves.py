@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from dynaclr.evaluation.figures import draw_nothing, kind_color
-from dynaclr.evaluation.variants import first_of_each_kind, ordered_variants, uncorrected
-from dynaclr.experiments.figures import figure_style, save_figure
+from dynaclr.experiments.variants import first_of_each_kind, ordered_variants, uncorrected
+from dynaclr.figures.style import draw_nothing, figure_style, kind_color, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,8 +49,7 @@ def _draw(
     import matplotlib.pyplot as plt
 
     with figure_style():
-        if len(curves):
-            curves = curves[curves["metric"].str.partition(":")[0] == metric]
+        curves = curves[curves["metric"].str.split(":").str[0] == metric]
         if not len(curves):
             return draw_nothing("no curve: see the notes of the metrics table", path)
         panels = _panels(curves, metric)
@@ -77,13 +75,12 @@ def _draw(
 
 
 def _panels(curves: pd.DataFrame, metric: str) -> list[tuple[str, pd.DataFrame]]:
-    keys = [key for key in ("task", "experiment", "metric") if key in curves]
     panels = []
-    for values, part in curves.groupby(keys, sort=True, dropna=False):
-        told = dict(zip(keys, values, strict=True))
-        words = [told["metric"].partition(":")[2], told["experiment"].strip("()")]
+    keys = ["task", "experiment", "metric"]
+    for (task, experiment, name), part in curves.groupby(keys, sort=True, dropna=False):
+        words = [name.partition(":")[2], experiment.strip("()")]
         if metric == "window_auroc":
-            words.insert(0, told["task"])
+            words.insert(0, task)
         first = ordered_variants(part["variant"])[0].name
         n_rows = part.loc[part["variant"] == first, "n_rows"]
         count = f"n = {n_rows.min():,.0f} to {n_rows.max():,.0f} a point"
@@ -100,6 +97,6 @@ def _draw_panel(axis: Axes, table: pd.DataFrame, chance: float) -> None:
         color = kind_color(variant.kind)
         title = variant.title.partition(",")[0] if variant in shown else None
         axis.plot(line["hours"], line["value"], "o-", color=color, markersize=3, label=title)
-        if variant == variants[0] and "low" in line and line["low"].notna().any():
+        if variant == variants[0] and line["low"].notna().any():
             axis.fill_between(line["hours"], line["low"], line["high"], color=color, alpha=0.15)
         axis.lines[-1].set_zorder(2 + 0.01 * place)

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from dynaclr.evaluation.figures import kind_color
-from dynaclr.evaluation.measures import fact_of
-from dynaclr.evaluation.variants import KINDS, kind_title
-from dynaclr.experiments.figures import figure_style, save_figure
+from dynaclr.experiments.files import atomic_path
+from dynaclr.experiments.variants import KINDS, kind_title
+from dynaclr.figures.style import figure_style, kind_color, save_figure
+from dynaclr.figures.tables import read_csv
+from dynaclr.figures.titles import direction_of, title_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def draw_comparison(metrics: pd.DataFrame, differences: pd.DataFrame, path: str | Path) -> None:
+def draw_metric(metrics: pd.DataFrame, differences: pd.DataFrame, path: str | Path) -> None:
     """One metric of all models: seeds, mean and interval, and the baselines on the same cells.
 
     An asterisk marks models that differ from the one they are contrasted with.
@@ -80,9 +81,9 @@ def _draw_model(axis: Axes, rows: pd.DataFrame, line: int) -> None:
 
 
 def _finish_panel(axis: Axes, table: pd.DataFrame, place: tuple[str, str, str]) -> None:
-    fact = fact_of(place[2])
-    told = {"higher": " (higher is better)", "lower": " (lower is better)"}.get(fact.better, "")
-    axis.set_xlabel(textwrap.fill(fact.title + told, 36))
+    direction = direction_of(table)
+    words = title_of(place[2]) + (f" ({direction})" if direction else "")
+    axis.set_xlabel(textwrap.fill(words, 36))
     trained = table[table["kind"] == "trained"]
     n_seeds, n_experiments = trained["n_seeds"].max(), trained["n_experiments"].max()
     words = [place[0], place[1].replace("_", " "), place[2].partition(":")[2]]
@@ -107,3 +108,15 @@ def _mark_differences(
             ha="right",
             fontsize=7,
         )
+
+
+def draw_comparison(folder: Path) -> None:
+    """Draw ``figures/<metric>.svg`` of each compared metric from both tables of a comparison."""
+    metrics, differences = (
+        read_csv(folder / name).fillna({"task": ""}) for name in ("metrics.csv", "differences.csv")
+    )
+    base = metrics["metric"].str.split(":").str[0]
+    with atomic_path(folder / "figures") as temporary:
+        temporary.mkdir()
+        for metric in base[metrics["compared"]].unique():
+            draw_metric(metrics[base == metric], differences, temporary / f"{metric}.svg")

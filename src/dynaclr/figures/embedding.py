@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dynaclr.evaluation.maps import map_facts
-from dynaclr.evaluation.projection import balanced_subsample
-from dynaclr.evaluation.variants import parse_variant
-from dynaclr.experiments.figures import SEQUENTIAL, color_of, figure_style, save_figure
+from dynaclr.experiments.selection import balanced_subsample
+from dynaclr.experiments.variants import parse_variant
+from dynaclr.figures.style import SEQUENTIAL, color_of, figure_style, save_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAX_POINTS = 4000
+_CLASSES = ("(truth)", "(annotations)", "(predicted)")
 _UNKNOWN = "#dddddd"
 _POINTS = {"s": 5, "linewidths": 0, "alpha": 0.7, "rasterized": True}
 
@@ -31,27 +32,26 @@ class _Map(NamedTuple):
     coordinates: np.ndarray
 
 
-def draw_embeddings(store: AnnData, class_columns: Sequence[str], path: str | Path) -> None:
+def draw_embeddings(store: AnnData, path: str | Path) -> None:
     """Draw maps: the first variant's, and one map of each baseline below them.
 
-    All panels show the same observations, as many of each experiment.
+    All panels show the same observations, as many of each experiment. A column of panels shows
+    experiments, conditions, hours, and the known and the predicted classes of each task.
 
     Parameters
     ----------
     store : anndata.AnnData
-        Maps as `dynaclr.evaluation.maps.lay_out` makes them.
-    class_columns : sequence of str
-        Columns of ``obs`` that hold classes, one column of panels each.
+        The evaluation's maps.
     path : str or Path
         Figure to write.
     """
-    facts = map_facts(store)
+    facts = json.loads(store.uns["dynaclr"])
     shown = store[balanced_subsample(store.obs["experiment"].to_numpy(), MAX_POINTS, facts["seed"])]
     colors = {
         "experiment": _classes(shown.obs["experiment"]),
         "condition": _classes(shown.obs["condition"]),
         "hours": shown.obs["hours"].to_numpy(dtype=float),
-        **{name: _classes(shown.obs[name]) for name in class_columns},
+        **{name: _classes(shown.obs[name]) for name in store.obs if name.endswith(_CLASSES)},
     }
     _draw([_map(shown, one) for one in _shown_maps(facts["maps"])], colors, path)
 

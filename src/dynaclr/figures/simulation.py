@@ -1,4 +1,4 @@
-"""A figure of what was simulated: every well, and cells over the hours."""
+"""The figure of a simulated experiment: every well, and cells over the hours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dynaclr.experiments import ExperimentConfig, Plate, UserError
-from dynaclr.experiments.figures import color_of, figure_style, save_figure
+from dynaclr.figures.style import color_of, figure_style, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +23,7 @@ CROPS = 10
 _COLUMNS = ["track_id", "t", "y", "x", "parent_track_id"]
 
 
-def overview_figure(entry: ExperimentConfig, path: str | Path) -> None:
+def draw_simulation(entry: ExperimentConfig, path: str | Path) -> None:
     """Draw a simulated experiment: a frame of each well, and single cells over the hours.
 
     Parameters

@@ -1,4 +1,4 @@
-"""One look for all figures: colour-blind-safe, quiet, the same bytes for the same data."""
+"""One style for all figures: colour-blind-safe, quiet, the same bytes for the same data."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynaclr.experiments.files import atomic_path
+from dynaclr.experiments.variants import Variant
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,6 +26,13 @@ CATEGORICAL = (
 )
 # Perceptually uniform; for hours, densities and other ordered values.
 SEQUENTIAL = "viridis"
+# Baselines in quiet colours; what is judged stands out.
+_KIND_COLORS = {
+    "trained": CATEGORICAL[0],
+    "untrained": "#777777",
+    "intensity": CATEGORICAL[1],
+    "pixels": CATEGORICAL[3],
+}
 
 _STYLE = {
     "figure.dpi": 110,
@@ -57,9 +65,24 @@ def color_of(names: list[str] | tuple[str, ...]) -> dict[str, str]:
     return {name: CATEGORICAL[i % len(CATEGORICAL)] for i, name in enumerate(sorted(set(names)))}
 
 
+def kind_color(kind: str) -> str:
+    """Colour of a kind of variant, the same in every figure, whatever the correction."""
+    return _KIND_COLORS.get(kind.partition("+")[0], CATEGORICAL[2])
+
+
+def face_of(variant: Variant) -> dict[str, str]:
+    """Hollow markers for corrected variants."""
+    return {"markerfacecolor": "white"} if variant.correction else {}
+
+
+def count_of(n_rows: float) -> str:
+    """Words for a number of observations."""
+    return f"n = {n_rows:,.0f}"
+
+
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """Draw inside this context to get the project's look, without a display."""
+    """Draw inside this context to get the project's style, without a display."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -90,6 +113,16 @@ def save_figure(figure: Figure, path: str | Path, dpi: float | None = None) -> N
         if path.suffix == ".png":
             _shrink(temporary)
     plt.close(figure)
+
+
+def draw_nothing(text: str, path: str | Path) -> None:
+    """A figure that says why there is none."""
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(5, 1.5))
+    axis.text(0.5, 0.5, text, ha="center", va="center")
+    axis.set_axis_off()
+    save_figure(figure, path)
 
 
 def _shrink(path: Path) -> None:

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dynaclr.experiments.figures import CATEGORICAL, color_of, figure_style, save_figure
+from dynaclr.figures.style import CATEGORICAL, color_of, figure_style, save_figure
 
 _SHOWN_STEPS = 40
 
 
-def save_audit_figure(
+def draw_audit(
     draws: pd.DataFrame,
     steps: pd.DataFrame,
     available: pd.DataFrame,
@@ -27,7 +27,7 @@ def save_audit_figure(
     Parameters
     ----------
     draws, steps, available, epoch_steps
-        Of `dynaclr.training.inspection.Audit`.
+        As `dynaclr.training.inspect_batches` returns them.
     path : Path
         Image to write.
     """
@@ -169,7 +169,7 @@ def _draw_shares(axis: Any, draws: pd.DataFrame, available: pd.DataFrame) -> Non
     axis.grid(False)
 
 
-def save_pairs_figure(
+def draw_pairs(
     shown: pd.DataFrame, patches: dict[str, NDArray], markers: Sequence[str], path: Path
 ) -> None:
     """Draw anchors beside their positives, plain and augmented, one line a pair.
@@ -177,11 +177,12 @@ def save_pairs_figure(
     Parameters
     ----------
     shown : pandas.DataFrame
-        One line a pair; see `dynaclr.training.inspection.Audit`.
+        One line a pair, with experiment, condition, hours, offset_hours and, where each pair has a
+        marker of its own, marker.
     patches : dict of str to NDArray
         (N, C, Y, X) normalized intensities by view; NaN where a marker is absent.
     markers : sequence of str
-        Names of the C channels; none where `shown` tells the marker of each pair.
+        Names of the C channels; none where `shown` has the marker of each pair.
     path : Path
         Image to write.
     """

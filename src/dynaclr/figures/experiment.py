@@ -1,0 +1,30 @@
+"""Figures of one experiment: can its tracks be trusted, and do its intensities drift."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from dynaclr.experiments import ExperimentConfig
+from dynaclr.experiments.files import read_json
+from dynaclr.figures.intensity import draw_intensity
+from dynaclr.figures.tables import made
+from dynaclr.figures.tracks import COLUMNS, draw_tracks
+
+
+def draw_experiment(folder: Path) -> None:
+    """Draw ``qc.svg`` and ``intensity.svg``.
+
+    Parameters
+    ----------
+    folder : Path
+        With ``cells.parquet``, ``summary.json`` and ``statistics.parquet``.
+    """
+    summary = read_json(folder / "summary.json")
+    cells = pq.read_table(made(folder / "cells.parquet"), columns=COLUMNS)
+    draw_tracks(cells, summary, folder / "qc.svg")
+    statistics = pd.read_parquet(made(folder / "statistics.parquet"))
+    entry = ExperimentConfig.model_validate(summary["entry"])
+    draw_intensity(statistics, entry, folder / "intensity.svg")
