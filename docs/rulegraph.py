@@ -29,8 +29,11 @@ PLACES = {
     "compare": (5.5, 2, "project"),
     "report": (6, 1, "project"),
 }
-# They order what they stand between, and make nothing that one would look at.
-PASSED_OVER = {"stores", "stores_of_baselines"}
+# Left out of the graph: figures of a rule's products, and experiments without a patch store.
+PASSED_OVER = {
+    *(f"draw_{what}" for what in ("experiment", "simulation", "collection", "training")),
+    *("draw_evaluation", "draw_comparison", "plate_alone"),
+}
 WIDTH, HEIGHT = 0.8, 0.56
 
 

@@ -36,7 +36,7 @@ def check(project: Path = Path("config/config.yaml"), content: Path | None = Non
 
     _quiet_lightning()
     # A project's own encoders, losses and transforms are modules beside it.
-    sys.path.append(str(project.parent.absolute()))
+    sys.path.append(str(Path(project).parent.absolute()))
     changed = None if content is None else json.loads(content.read_text(encoding="utf-8"))
     loaded = load_project(project) if changed is None else load_project(changed, project)
     check_project(loaded)
