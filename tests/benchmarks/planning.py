@@ -168,8 +168,9 @@ def jobs_of_change(folder: Path, name: str) -> Counter[str]:
     config = yaml.safe_load((folder / "config.yaml").read_text())
     (share,) = (own["train"] for own in config["collections"].values() if name in own["train"])
     once = ("merge", "inspect_batches", "train", "fit_pixels", "evaluate", "report", "all")
+    drawn = ("thumbnails", *(f"draw_{what}" for what in ("experiment", "collection", "training")))
     return Counter(
-        dict.fromkeys(("index", "thumbnails", *once), 1)
+        dict.fromkeys(("index", *once, *drawn, "draw_evaluation"), 1)
         | dict.fromkeys(("embed", "embed_baselines"), len(share))
     )
 

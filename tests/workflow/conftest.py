@@ -71,6 +71,21 @@ class Workflow:
         """Run and return the jobs that ran, each as ``rule wildcard=value ...``, sorted."""
         return jobs_in(self.run(*arguments))
 
+    def jobs_in_two_phases(self, *arguments: str) -> list[str]:
+        """Jobs that ``dynaclr run`` runs in both of its invocations, sorted."""
+        done = subprocess.run(
+            ["dynaclr", "run", *self.command(*arguments)[1:]],
+            cwd=self.folder,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=False,
+        )
+        said = done.stdout + done.stderr
+        assert done.returncode == 0, said + self.logs()
+        return jobs_in(said)
+
     def logs(self) -> str:
         """All log files, for the message of a failed test."""
         files = sorted((self.folder / "logs").rglob("*.log"))

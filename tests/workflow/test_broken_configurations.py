@@ -104,6 +104,6 @@ def test_broken_training_configuration_is_told_before_any_job(tmp_path, keys, to
     project = Workflow(tmp_path)
     project.config = content
     said = project.run(fails=True)
-    assert "models.small.training" in said
+    assert "training.yaml" in said
     assert [text for text in told if text not in said] == []
     assert not (tmp_path / "results").exists()

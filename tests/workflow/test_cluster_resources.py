@@ -54,6 +54,7 @@ def project(tmp_path) -> ClusterWorkflow:
 
 
 def test_what_the_site_leaves_open_its_profile_says(project):
+    project.site = "{}"
     asked = project.resources(*OWN_PROFILE)
     assert {job["slurm_partition"] for job in asked.values()} == {"mine"}
     project.site = "{gpu_partition: gpus}"

@@ -8,7 +8,7 @@ from tests.workflow.test_reruns import TRAINING, make_source
 from tests.workflow.test_simulated import SIMULATION
 
 NAMES = ("one", "two")
-UNTIL, TRAIN = ("--until", "patches"), ("--until", "train")
+UNTIL, TRAIN = ("--until", "patches"), ("results/models/m/seed0/best.ckpt",)
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_store_is_rebuilt_for_other_tracks_and_plate_but_not_for_what_it_does_no
 
 def test_training_reads_from_the_store(project):
     jobs = project.jobs(*TRAIN)
-    assert {"patches experiment=one", "stores model=m"} <= set(jobs)
+    assert {"patches experiment=one", "plate_alone experiment=two"} <= set(jobs)
     assert jobs[-1] == "train model=m seed=0"
     assert project.jobs(*TRAIN) == []
 
@@ -104,19 +104,17 @@ def test_training_reads_from_the_store(project):
 def test_training_is_not_repeated_for_a_store_of_native_pixels(project):
     project.jobs(*TRAIN)
     change(project, store=False)
-    assert project.jobs(*TRAIN) == ["stores model=m"]
+    assert project.jobs_in_two_phases(*TRAIN) == ["plate_alone experiment=one"]
     assert not (project.folder / "results/experiments/one/patches.zarr").exists()
     change(project, store=True)
-    assert project.jobs(*TRAIN) == ["patches experiment=one", "stores model=m"]
+    assert project.jobs_in_two_phases(*TRAIN) == ["patches experiment=one"]
     assert project.jobs(*TRAIN) == []
-    # What changes for both is noticed at once.
-    both = ["patches experiment=one", "stores model=m", "train model=m seed=0"]
-    change(project, store={"dtype": "uint8"})
-    assert planned(project, *TRAIN) == both
-    change(project, store=True)
-    assert planned(project, *TRAIN) == []
+    # Other pixels, or other patches, are trained on anew.
+    both = ["patches experiment=one", "train model=m seed=0"]
     change(project, data__patches__size=[28, 28])
     assert planned(project, *TRAIN) == both
+    change(project, data__patches__size=[24, 24], store={"dtype": "uint8"})
+    assert project.jobs_in_two_phases(*TRAIN) == both
 
 
 def test_models_that_one_store_cannot_serve_are_told_before_any_job(project):

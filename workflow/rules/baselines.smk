@@ -26,7 +26,7 @@ rule fit_pixels:
         patches=lambda wildcards: plan.shared_patches(
             wildcards.collection, wildcards.patches
         ),
-        experiments=paths.experiments,
+        experiments=lambda wildcards: paths.experiments,
         names=lambda wildcards: json.dumps(collections[wildcards.collection].train),
         altered=lambda wildcards: plan.altered_tables(
             *collections[wildcards.collection].train
@@ -40,7 +40,7 @@ rule fit_pixels:
 rule embed_baselines:
     input:
         lambda wildcards: plan.readable(wildcards.experiment),
-        paths.baseline("pixels.npz.digest"),
+        components=paths.baseline("pixels.npz.digest"),
     output:
         intensity=directory(paths.baseline("intensity/{experiment}.zarr")),
         intensity_digest=paths.baseline("intensity/{experiment}.zarr.digest"),
@@ -62,8 +62,8 @@ rule embed_baselines:
         patches=lambda wildcards: plan.shared_patches(
             wildcards.collection, wildcards.patches
         ),
-        experiment=paths.experiment(),
-        components=paths.baseline("pixels.npz"),
+        experiment=lambda wildcards: paths.experiment("", wildcards.experiment),
+        components=subpath(input.components, strip_suffix=".digest"),
         altered=lambda wildcards: plan.altered_baseline(
             wildcards.collection, wildcards.patches
         )

@@ -24,8 +24,8 @@ rule inspect_batches:
         # A function of input is no reason to run again: what matters here is in `batches`.
         training=lambda wildcards, input: plan.training(wildcards.model),
         collection=lambda wildcards: plan.collection(wildcards.model),
-        experiments=paths.experiments,
-        out=paths.model(),
+        experiments=lambda wildcards: paths.experiments,
+        out=subpath(output.table, parent=True),
         seed=lambda wildcards: models[wildcards.model].seeds[0],
         altered=lambda wildcards: plan.altered_index(wildcards.model),
         code=lambda wildcards: plan.code_of_batches(wildcards.model),

@@ -64,7 +64,9 @@ def check_models():
         return
     command = ["dynaclr", "check", "--project", str(PROJECT_FILE)]
     command += ["--content", plan.in_file(config)]
-    folders = os.pathsep.join(filter(None, [*sys.path[-1:], os.environ.get("PYTHONPATH")]))
+    folders = os.pathsep.join(
+        filter(None, [*sys.path[-1:], os.environ.get("PYTHONPATH")])
+    )
     environment = os.environ | {"PYTHONPATH": folders}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
@@ -79,7 +81,10 @@ def forget_lost_simulations():
     for name, entry in registry.items():
         summary = Path(paths.experiment("simulation.json", name))
         if entry.simulation and summary.exists() and not entry.data_path.exists():
-            print(f"{entry.data_path} is gone; it will be simulated again.", file=sys.stderr)
+            print(
+                f"{entry.data_path} is gone; it will be simulated again.",
+                file=sys.stderr,
+            )
             summary.unlink()
 
 

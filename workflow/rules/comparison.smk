@@ -22,8 +22,8 @@ rule compare:
         **cluster.needs(lambda wildcards: 1000, lambda wildcards: 20),
     params:
         plan=lambda wildcards: plan.comparison(),
-        evaluations=paths.evaluations,
-        out=paths.comparison,
+        evaluations=lambda wildcards: paths.evaluations,
+        out=subpath(output.metrics, parent=True),
         code=code_digest("evaluation.comparison"),
     shell:
         "dynaclr compare --plan {params.plan} --evaluations {params.evaluations}"

@@ -14,7 +14,9 @@ for seeds, name in plan.rules_of_seeds().items():
             ),
             lambda wildcards: plan.readable(wildcards.experiment),
         output:
-            stores=[directory(paths.embedding(v)) for v in plan.variants_of_seeds(seeds)],
+            stores=[
+                directory(paths.embedding(v)) for v in plan.variants_of_seeds(seeds)
+            ],
             digests=[
                 f"{paths.embedding(v)}.digest" for v in plan.variants_of_seeds(seeds)
             ],
@@ -29,8 +31,8 @@ for seeds, name in plan.rules_of_seeds().items():
             **cluster.embedding(),
         params:
             models=lambda wildcards: json.dumps(plan.of_seeds(wildcards.model, "")),
-            experiment=paths.experiment(),
-            out=paths.embeddings(),
+            experiment=lambda wildcards: paths.experiment("", wildcards.experiment),
+            out=subpath(output[0], ancestor=2),
             altered=lambda wildcards: plan.altered_checkpoints(wildcards.model)
             + plan.altered_tables(wildcards.experiment),
             threads=lambda wildcards: models[wildcards.model].threads,

@@ -33,7 +33,7 @@ rule evaluate:
         ),
     params:
         plan=lambda wildcards: plan.evaluation(wildcards.model),
-        out=paths.evaluation(),
+        out=subpath(output.headline, parent=True),
         labels=lambda wildcards: plan.label_content(wildcards.model),
         code=code_digest("evaluation.evaluate"),
     shell:

@@ -1,11 +1,5 @@
 # Figures, each drawn by a job of its own: a changed figure is drawn again, and nothing else runs.
 
-EVALUATION_FIGURES = (
-    *("embedding.png", "classifiers.svg", "roc.svg", "confusion.svg", "reliability.svg"),
-    *("learning.svg", "resolution.svg", "kinetics.svg", "temporal.svg", "mixing.svg"),
-    *("kept.svg", "behaviour.svg", "health.svg"),
-)
-
 
 rule thumbnails:
     input:
@@ -28,7 +22,7 @@ rule thumbnails:
         ),
         together=1,
     params:
-        experiment=paths.experiment(),
+        experiment=subpath(output.table, parent=True),
         patches=lambda wildcards: plan.patches(plan.pictured_with[wildcards.experiment]),
         cells=project.report.pictures,
         altered=lambda wildcards: plan.altered_tables(wildcards.experiment),
@@ -59,7 +53,7 @@ rule draw_experiment:
         ),
         together=1,
     params:
-        folder=paths.experiment(),
+        folder=subpath(output.tracks, parent=True),
         code=code_digest("figures.experiment"),
     shell:
         "dynaclr figures experiment --experiment {params.folder} > {log} 2>&1"
@@ -103,7 +97,7 @@ rule draw_collection:
             lambda wildcards: 5,
         ),
     params:
-        folder=paths.collection(),
+        folder=subpath(output[0], parent=True),
         code=code_digest("figures.composition"),
     shell:
         "dynaclr figures collection --collection {params.folder} > {log} 2>&1"
@@ -121,7 +115,7 @@ rule draw_training:
     conda:
         "../../envs/environment.yaml"
     params:
-        folder=paths.seed(),
+        folder=subpath(output[0], parent=True),
         code=code_digest("figures.training"),
     shell:
         "dynaclr figures training --model {params.folder} > {log} 2>&1"
@@ -132,7 +126,7 @@ rule draw_evaluation:
         paths.evaluation("headline.json"),
         paths.evaluation("maps.h5ad.digest"),
     output:
-        [paths.evaluation(file) for file in EVALUATION_FIGURES],
+        paths.evaluation_figures(),
     log:
         "logs/draw_evaluation/{model}.log",
     conda:
@@ -140,7 +134,7 @@ rule draw_evaluation:
     resources:
         **cluster.needs(lambda wildcards: 1000, lambda wildcards: 10),
     params:
-        folder=paths.evaluation(),
+        folder=subpath(output[0], parent=True),
         code=code_digest("figures.evaluation"),
     shell:
         "dynaclr figures evaluation --evaluation {params.folder} > {log} 2>&1"
@@ -158,7 +152,7 @@ rule draw_comparison:
     conda:
         "../../envs/environment.yaml"
     params:
-        folder=paths.comparison,
+        folder=subpath(output[0], parent=True),
         code=code_digest("figures.comparison"),
     shell:
         "dynaclr figures comparison --comparison {params.folder} > {log} 2>&1"

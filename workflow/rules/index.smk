@@ -21,7 +21,7 @@ rule index:
         ),
         together=1,
     params:
-        out=paths.experiment(),
+        out=subpath(output.cells, parent=True),
         entry=lambda wildcards: plan.entry(
             wildcards.experiment, "annotations", "truth", "simulation"
         ),

@@ -27,8 +27,8 @@ rule merge:
             / 50,
         ),
     params:
-        experiments=paths.experiments,
-        out=paths.collection(),
+        experiments=lambda wildcards: paths.experiments,
+        out=subpath(output.index, parent=True),
         split=lambda wildcards: plan.split(wildcards.collection),
         altered=lambda wildcards: plan.altered_cells(wildcards.collection),
         code=code_digest("index.merge"),

@@ -28,7 +28,7 @@ rule patches:
             lambda wildcards: cluster.megapixels(wildcards.experiment) / 300,
         ),
     params:
-        folder=paths.experiment(),
+        folder=subpath(output.pixels, parent=True),
         entry=lambda wildcards: plan.store_entry(wildcards.experiment),
         trainings=lambda wildcards: json.dumps(
             {"trainings": plan.cuts(wildcards.experiment)}, sort_keys=True
@@ -49,14 +49,13 @@ rule plate_alone:
     log:
         "logs/plate_alone/{experiment}.log",
     wildcard_constraints:
-        experiment=one_of(set(registry) - set(plan.stored())),
+        experiment=one_of(plan.not_stored()),
     localrule: True
     conda:
         "../../envs/environment.yaml"
     params:
-        store=paths.experiment("patches"),
-        folder=paths.experiment(),
+        folder=subpath(output.pixels, parent=True),
         pixels=NATIVE,
     shell:
-        "(rm -rf {params.store}.zarr {params.store}.json {params.folder}/.patches.zarr.*"
-        " && echo {params.pixels} > {output.pixels}) > {log} 2>&1"
+        "(rm -rf {params.folder}/patches.zarr {params.folder}/patches.json"
+        " {params.folder}/.patches.zarr.* && echo {params.pixels} > {output.pixels}) > {log} 2>&1"

@@ -17,7 +17,7 @@ rule simulate:
         ),
         together=1,
     params:
-        out=paths.experiment(),
+        out=subpath(output[0], parent=True),
         entry=lambda wildcards: plan.entry(wildcards.experiment),
         code=code_digest("simulation.simulate"),
     shell:

@@ -18,12 +18,13 @@ rule statistics:
     resources:
         **cluster.needs(
             # Beside the libraries, each thread has up to 100 MB of histograms or of pixels.
-            lambda wildcards: 450 + 40 * cluster.chunk_megapixels(wildcards.experiment),
+            lambda wildcards: 450
+            + 40 * cluster.chunk_megapixels(wildcards.experiment),
             lambda wildcards: cluster.megapixels(wildcards.experiment) / 600,
         ),
         together=1,
     params:
-        out=paths.experiment(),
+        out=subpath(output.table, parent=True),
         entry=lambda wildcards: plan.pixel_entry(wildcards.experiment),
         plate=lambda wildcards: plan.plate_content(wildcards.experiment),
         code=code_digest("data.statistics"),

@@ -23,8 +23,8 @@ rule train:
     params:
         training=lambda wildcards: plan.training(wildcards.model),
         collection=lambda wildcards: plan.collection(wildcards.model),
-        experiments=paths.experiments,
-        out=paths.seed(),
+        experiments=lambda wildcards: paths.experiments,
+        out=subpath(output.best, parent=True),
         starts=lambda wildcards: plan.foreign_starts(wildcards.model),
         altered=lambda wildcards: plan.altered_starts(wildcards.model),
         threads=lambda wildcards: models[wildcards.model].threads,

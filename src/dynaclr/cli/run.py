@@ -13,7 +13,10 @@ from dynaclr.workflow.slurm import stop_live_jobs
 # Rules that read what the first invocation makes: indexes, statistics and patch stores. Snakemake
 # plans a whole invocation before it starts: a product that is rebuilt with the same content spares
 # the jobs behind it in the next invocation only.
-LATER = ("train", "inspect_batches", "fit_pixels", "thumbnails")
+LATER = (
+    *("train", "inspect_batches", "fit_pixels", "thumbnails"),
+    *("draw_experiment", "draw_collection"),
+)
 
 
 def run_workflow(arguments: list[str]) -> int:

@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 RESULTS = "results"
+# What `dynaclr figures evaluation` draws, in the order of the report.
+_EVALUATION_FIGURES = (
+    *("embedding.png", "classifiers.svg", "roc.svg", "confusion.svg", "reliability.svg"),
+    *("learning.svg", "resolution.svg", "kinetics.svg", "temporal.svg", "mixing.svg"),
+    *("kept.svg", "behaviour.svg", "health.svg"),
+)
 
 
 class Paths:
@@ -60,3 +66,7 @@ class Paths:
     def evaluation(self, file: str = "", model: str = "{model}") -> str:
         """Product of one model's evaluation."""
         return f"{self.evaluations}/{model}/{file}".rstrip("/")
+
+    def evaluation_figures(self, model: str = "{model}") -> list[str]:
+        """Figures of one model's evaluation."""
+        return [self.evaluation(file, model) for file in _EVALUATION_FIGURES]

@@ -122,6 +122,11 @@ class Plan:
         """Experiments that have a patch store, since their entry and some model ask for it."""
         return [name for name in self.registry if self.cuts(name)]
 
+    def not_stored(self) -> list[str]:
+        """Experiments that are read from their plate alone."""
+        stored = set(self.stored())
+        return [name for name in self.registry if name not in stored]
+
     def store_entry(self, experiment: str) -> str:
         """An experiment's entry as its patch store uses it."""
         store = self.registry[experiment].patch_store
@@ -310,14 +315,41 @@ class Plan:
             for experiment in self.project.experiments_of(model)
         }
 
-    def report(self, figures: list[str]) -> str:
+    def figures(self) -> list[str]:
+        """Every figure that the report shows, in its order."""
+        paths, simulated = self.paths, filter(self.is_simulated, self.registry)
+        made = paths.of_experiments(self.registry, "qc.svg", "intensity.svg")
+        made += paths.of_experiments(simulated, "simulation.png")
+        made += [paths.collection("composition.svg", name) for name in self.collections]
+        for name, model in self.models.items():
+            made += [paths.model(file, name) for file in ("batches.png", "batch_pairs.png")]
+            made += [paths.seed("curves.svg", name, seed) for seed in model.seeds]
+            made += paths.evaluation_figures(name)
+        return made
+
+    def report_inputs(self) -> list[str]:
+        """All that the report is made from."""
+        paths = self.paths
+        made = self.figures() + paths.of_experiments(self.registry, "summary.json")
+        made += paths.of_experiments(self.pictured_with, "thumbnails.parquet.digest")
+        made += [paths.collection("manifest.json", name) for name in self.collections]
+        for name in self.models:
+            made += self.of_seeds(name, "provenance.json", "metrics.csv")
+            tables = ("metrics.csv", "differences.csv", "headline.json", "maps.h5ad.digest")
+            made += [paths.evaluation(file, name) for file in tables]
+        if self.project.comparison:
+            tables = ("metrics.csv", "differences.csv", "figures")
+            made += [f"{paths.comparison}/{file}" for file in tables]
+        return made
+
+    def report(self) -> str:
         """File that says what the report is about."""
         return self.in_file(
             {
                 "experiments": list(self.registry),
                 "collections": list(self.collections),
                 "models": {name: model.seeds for name, model in self.models.items()},
-                "figures": [figure.removeprefix("results/") for figure in figures],
+                "figures": [figure.removeprefix("results/") for figure in self.figures()],
                 "config": {key: self.config[key] for key in self.config if key != "experiments"},
             }
         )
@@ -340,7 +372,8 @@ class Plan:
 
     def code_of_batches(self, model: str) -> str:
         """Digest of the code that makes a training's batches."""
-        return code_digest("training.inspection", config=self.settings(model)["data"])
+        data = self.settings(model)["data"]
+        return code_digest("training.inspection", "figures.batches", config=data)
 
     def code_of_embedding(self, model: str) -> str:
         """Digest of the code that embeds with a model's encoder."""

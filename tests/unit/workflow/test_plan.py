@@ -1,0 +1,109 @@
+"""What rules hand to their jobs: what a job uses of the configuration, and nothing else."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.unit.experiments.conftest import write_experiment
+
+from dynaclr.experiments import UserError
+from dynaclr.experiments.project import load_project
+from dynaclr.workflow.paths import Paths
+from dynaclr.workflow.plan import Plan
+
+TRAINING = {
+    "model": {
+        "encoder": {"class_path": "dynaclr.models.SmallEncoder", "init_args": {"in_channels": 1}}
+    },
+    "data": {"patches": {"markers": ["phase"], "size": [16, 16]}},
+}
+
+
+@pytest.fixture
+def content(tmp_path, monkeypatch) -> dict:
+    """A project of two collections and three models, of which two cut patches alike."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "training.yaml").write_text(yaml.safe_dump(TRAINING))
+    model = {"collection": "both", "training": "training.yaml"}
+    return {
+        "experiments": [write_experiment(tmp_path, name) for name in ("one", "two", "three")],
+        "collections": {"both": {"train": ["one"], "validation": ["two"]}},
+        "models": {
+            "a": model | {"seeds": [1, 0]},
+            "b": model | {"seeds": [0, 1], "overrides": {"model.learning_rate": 0.01}},
+            "wide": model | {"overrides": {"data.patches.size": [32, 32]}},
+        },
+        "evaluation": {"experiments": ["three"]},
+    }
+
+
+def plan_of(content: dict) -> Plan:
+    return Plan(load_project(content, Path("config.yaml")), content)
+
+
+def test_an_entry_is_told_without_what_a_stage_does_not_use(content):
+    content["experiments"][0] |= {"patches": True, "organelle": "ER"}
+    plan = plan_of(content)
+    assert json.loads(plan.entry("one"))["organelle"] == "ER"
+    assert "patches" not in json.loads(plan.entry("one"))
+    assert "start_hpi" not in json.loads(plan.entry("one", "start_hpi"))
+    assert "organelle" not in json.loads(plan.pixel_entry("one"))
+    assert json.loads(plan.store_entry("one"))["patches"]["dtype"] == "native"
+
+
+def test_only_experiments_that_ask_for_a_store_have_one(content):
+    content["experiments"][1]["patches"] = True
+    assert plan_of(content).stored() == ["two"]
+
+
+def test_models_that_cut_patches_alike_share_baselines(content):
+    plan = plan_of(content)
+    digests = {name: plan.patches_digest(name) for name in ("a", "b", "wide")}
+    assert digests["a"] == digests["b"] != digests["wide"]
+    assert plan.shared_patches("both", digests["wide"]) == plan.patches("wide")
+    with pytest.raises(UserError, match=r"baselines/both/0000: no model cuts patches like that"):
+        plan.shared_patches("both", "0000")
+    shared = f"baselines/both/{digests['a']}/pixels"
+    assert plan.variants("a")["pixels"] == plan.variants("b")["pixels"] == shared
+
+
+def test_one_rule_embeds_for_each_set_of_seeds(content):
+    plan = plan_of(content)
+    assert plan.rules_of_seeds() == {(0, 1): "embed", (0,): "embed_seeds_0"}
+    assert plan.variants_of_seeds((0, 1)) == [
+        *("seed0", "seed1", "seed0-untrained", "seed1-untrained")
+    ]
+
+
+def test_a_training_waits_for_models_it_starts_from_alone(content, tmp_path):
+    start = "results/models/a/seed1/best.ckpt"
+    content["models"]["b"]["overrides"] = {"model.encoder_checkpoint": start}
+    elsewhere = tmp_path / "elsewhere.ckpt"
+    elsewhere.write_bytes(b"weights")
+    content["models"]["wide"]["overrides"]["model.encoder_checkpoint"] = "elsewhere.ckpt"
+    plan = plan_of(content)
+    assert plan.teachers("b") == [start]
+    assert plan.foreign_starts("b") == {}
+    assert plan.teachers("wide") == []
+    before = plan.foreign_starts("wide")["encoder_checkpoint"]
+    elsewhere.write_bytes(b"other weights")
+    assert plan_of(content).foreign_starts("wide")["encoder_checkpoint"] != before
+
+
+def test_long_plans_go_through_files_named_by_their_content(content):
+    plan = plan_of(content)
+    file = Path(plan.evaluation("a"))
+    assert file.is_relative_to(Paths.notes)
+    assert json.loads(file.read_text())["held_out"] == ["three"]
+    assert plan.evaluation("a") == str(file)
+    assert plan.evaluation("b") != str(file)
+
+
+def test_paths_keep_wildcards_for_names_that_are_left_out():
+    paths = Paths()
+    assert paths.experiment() == "results/experiments/{experiment}"
+    assert paths.seed("best.ckpt", "m") == "results/models/m/seed{seed}/best.ckpt"
+    assert paths.of_experiments(["a", "b"], "x") == [
+        *("results/experiments/a/x", "results/experiments/b/x")
+    ]
