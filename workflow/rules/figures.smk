@@ -1,4 +1,4 @@
-# Figures, each drawn by a job of its own: a changed figure is drawn again, and nothing else runs.
+# Figures, drawn by jobs of their own: a changed figure is drawn again, and nothing else runs.
 
 
 rule thumbnails:

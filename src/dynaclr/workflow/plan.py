@@ -7,6 +7,7 @@ uses of the configuration, and nothing else; text where Snakemake must compare i
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections import Counter
 from collections.abc import Iterable
@@ -27,7 +28,7 @@ from dynaclr.workflow.fingerprint import (
     plate_fingerprint,
     tracks_fingerprint,
 )
-from dynaclr.workflow.paths import Paths
+from dynaclr.workflow.paths import RESULTS, Paths
 
 # Facts of an entry that change no pixel.
 _NOT_OF_PIXELS = (
@@ -262,17 +263,17 @@ class Plan:
     # Evaluation and report
 
     def variants(self, model: str) -> dict[str, str]:
-        """The trained seeds of a model and its baselines: each one's folder in the results."""
+        """The trained seeds of a model and its baselines: the folder of each one's stores."""
         trained = self.variants_of_seeds(self.models[model].seeds)
-        shared = f"baselines/{self.models[model].collection}/{self.patches_digest(model)}"
-        return {name: f"embeddings/{model}/{name}" for name in trained} | {
-            name: f"{shared}/{name}" for name in ("intensity", "pixels")
+        shared = self.models[model].collection, self.patches_digest(model)
+        return {name: f"{self.paths.embeddings(model)}/{name}" for name in trained} | {
+            name: self.paths.baseline(name, *shared) for name in ("intensity", "pixels")
         }
 
     def embedded(self, model: str) -> list[str]:
         """Digests of all stores that a model is judged by."""
         return [
-            f"results/{folder}/{experiment}.zarr.digest"
+            f"{folder}/{experiment}.zarr.digest"
             for folder in self.variants(model).values()
             for experiment in self.project.experiments_of(model)
         ]
@@ -291,7 +292,10 @@ class Plan:
         return self.in_file(
             {
                 "model": model,
-                "variants": self.variants(model),
+                "variants": {
+                    name: os.path.relpath(folder, RESULTS)
+                    for name, folder in self.variants(model).items()
+                },
                 "train": self.project.collection_of(model).train,
                 "held_out": self.project.held_out_of(model),
                 "labels": labels,
@@ -349,7 +353,7 @@ class Plan:
                 "experiments": list(self.registry),
                 "collections": list(self.collections),
                 "models": {name: model.seeds for name, model in self.models.items()},
-                "figures": [figure.removeprefix("results/") for figure in self.figures()],
+                "figures": [os.path.relpath(file, RESULTS) for file in self.figures()],
                 "config": {key: self.config[key] for key in self.config if key != "experiments"},
             }
         )

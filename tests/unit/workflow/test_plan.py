@@ -64,7 +64,7 @@ def test_models_that_cut_patches_alike_share_baselines(content):
     assert plan.shared_patches("both", digests["wide"]) == plan.patches("wide")
     with pytest.raises(UserError, match=r"baselines/both/0000: no model cuts patches like that"):
         plan.shared_patches("both", "0000")
-    shared = f"baselines/both/{digests['a']}/pixels"
+    shared = f"results/baselines/both/{digests['a']}/pixels"
     assert plan.variants("a")["pixels"] == plan.variants("b")["pixels"] == shared
 
 
