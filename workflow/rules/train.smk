@@ -30,9 +30,8 @@ rule train:
         threads=lambda wildcards: models[wildcards.model].threads,
         code=lambda wildcards: plan.code_of_training(wildcards.model),
     shell:
-        # What a resume needs stays until the report is made: Snakemake does not count a training
-        # that finished while it was dead. SLURM stops a job by SIGTERM to every process of it. This
-        # shell and tee must outlive it until the training has saved itself.
+        # SLURM stops a job by SIGTERM to every process of it. This shell and tee must outlive it
+        # until the training has saved itself.
         "trap : TERM; dynaclr train --training {params.training:q} --collection {params.collection}"
         " --experiments {params.experiments} --seed {wildcards.seed} --threads {params.threads}"
-        " --keep_work true --out {params.out} 2>&1 | (trap '' TERM; exec tee {log})"
+        " --out {params.out} 2>&1 | (trap '' TERM; exec tee {log})"

@@ -12,8 +12,6 @@ def test_slurm_is_a_profile_of_the_clone(repository: Path):
     settings = yaml.safe_load((profile / "profile.yaml").read_text())
     assert settings["executor"] == "slurm"
     assert settings["keep-going"]
-    # What a job writes on record outlives a killed Snakemake only if the main process saw it end.
-    assert "persistence" not in settings["shared-fs-usage"]
 
 
 def test_groups_of_rules_are_those_that_the_profile_sizes(repository: Path):
