@@ -73,7 +73,7 @@ def test_simulated_experiment_is_shown_with_its_truth(collection, experiment, co
     entry["simulation"] = {"seed": 0, "frames": 8, "height": 96, "width": 96, "cells": 8}
     picture = experiment / "simulation.png"
     command("simulation", "--entry", json.dumps(entry), "--out", picture)
-    assert drawn_in(experiment) == {"simulation.png"}
+    assert picture.stat().st_size > 10_000
 
 
 def test_collection_is_drawn(collection, tmp_path, command, texts):
