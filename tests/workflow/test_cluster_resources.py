@@ -60,9 +60,13 @@ def test_what_the_site_leaves_open_its_profile_says(project):
     project.site = "{gpu_partition: gpus}"
     asked = project.resources(*OWN_PROFILE)
     with_gpus = {"train either", "embed either"}
-    assert {name for name in asked if asked[name]["slurm_partition"] == "gpus"} == with_gpus
+    assert {name for name in asked if asked[name].get("slurm_partition") == "gpus"} == with_gpus
     assert {name for name in asked if asked[name].get("gres") == "gpu:1"} == with_gpus
-    assert {asked[name]["slurm_partition"] for name in asked.keys() - with_gpus} == {"mine"}
+    # Models on CPUs go to the cluster's default partition.
+    on_cpus = {"train cpu", "embed cpu"}
+    assert [asked[name].get("slurm_partition") for name in on_cpus] == [None, None]
+    others = asked.keys() - with_gpus - on_cpus
+    assert {asked[name]["slurm_partition"] for name in others} == {"mine"}
 
 
 def test_tried_again_jobs_ask_for_more_up_to_what_the_site_has(project):

@@ -121,6 +121,7 @@ def baselines_of(collection: str, experiments: tuple[str, ...], fits: bool = Tru
 
 
 OF_EXPERIMENT = ("index", "statistics", "plate_alone", "thumbnails", "draw_experiment")
+OF_TRACKS = ("index", "thumbnails", "draw_experiment")
 OF_PIXELS = ("index", "statistics", "thumbnails", "draw_experiment")
 OF_COLLECTION = ("merge", "draw_collection")
 OF_TRAINING = ("train", "draw_training")
@@ -170,7 +171,7 @@ def test_edited_tracks_rerun_their_experiment_and_its_models(project):
     table.write_text("\n".join(text[:-1]) + "\n")
     assert project.jobs() == sorted(
         [
-            *(f"{rule} experiment=one" for rule in ("index", "thumbnails", "draw_experiment")),
+            *(f"{rule} experiment=one" for rule in OF_TRACKS),
             *(f"{rule} collection=first" for rule in OF_COLLECTION),
             "inspect_batches model=a",
             *of_model("a", OF_A),
@@ -186,7 +187,7 @@ def test_edited_entry_reruns_its_experiment_and_its_models(project):
     entry.write_text(entry.read_text().replace("start_hpi: 4", "start_hpi: 5"))
     assert planned(project) == sorted(
         [
-            *(f"{rule} experiment=one" for rule in OF_PIXELS),
+            *(f"{rule} experiment=one" for rule in OF_TRACKS),
             *(f"{rule} collection=first" for rule in OF_COLLECTION),
             "inspect_batches model=a",
             *of_model("a", OF_A),

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from dynaclr.cli.run import shell_prefix
@@ -16,7 +17,7 @@ from dynaclr.experiments.code import code_digest
 from dynaclr.experiments.files import digest_path, digest_text
 from dynaclr.experiments.memory import remember_in
 from dynaclr.experiments.project import load_project
-from dynaclr.workflow.paths import Paths
+from dynaclr.workflow.paths import RESULTS, Paths
 from dynaclr.workflow.plan import NATIVE, Plan
 from dynaclr.workflow.resources import JobResources
 from dynaclr.workflow.site import SiteConfig, check_destination, load_site
@@ -25,6 +26,7 @@ from dynaclr.workflow.slurm import check_slurm, refuse_live_jobs
 SOURCE = Path(workflow.basedir) / "src"
 PROJECT_FILE = Path(os.path.relpath(workflow.configfiles[-1]))
 SITE_FILE = Path(workflow.basedir) / "config/site.yaml"
+BEGUN = time.time()
 paths = Paths()
 
 # Commands run this clone's package, in whichever environment Snakemake provides, and find modules
@@ -55,20 +57,19 @@ def check_models():
 
     That takes seconds, so what was found sound is noted.
     """
-    plates = [plan.plate_content(name) for name in plan.stored()]
-    code = [plan.code_of_training(name) for name in models]
-    starts = [plan.foreign_starts(name) for name in models]
-    content = json.dumps([config, plates, code, starts], sort_keys=True, default=str)
-    note = Path(paths.notes, "checked", digest_text(content))
+    used = [
+        [config, code_digest("training.check")],
+        [[plan.training(name), plan.foreign_starts(name)] for name in models],
+        [plan.code_of_training(name) for name in models],
+        [entry.model_dump_json() for entry in registry.values()],
+        [plan.plate_content(name) for name in registry if registry[name].patch_store],
+    ]
+    note = Path(paths.notes, "checked", digest_text(json.dumps(used, sort_keys=True)))
     if note.exists():
         return
-    command = ["dynaclr", "check", "--project", str(PROJECT_FILE)]
+    command = [sys.executable, "-m", "dynaclr", "check", "--project", str(PROJECT_FILE)]
     command += ["--content", plan.in_file(config)]
-    folders = os.pathsep.join(
-        filter(None, [*sys.path[-1:], os.environ.get("PYTHONPATH")])
-    )
-    environment = os.environ | {"PYTHONPATH": folders}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         print(done.stderr, file=sys.stderr)
         sys.exit(2)
@@ -104,7 +105,7 @@ def check_cluster():
             check_slurm(
                 executor.status_command,
                 executor.init_seconds_before_status_checks,
-                {cluster.site.partition, *map(cluster.partition, models)},
+                {cluster.site.partition, *map(cluster.partition, models)} - {None},
             )
         refuse_live_jobs(on_slurm)
     except UserError as error:
@@ -112,7 +113,10 @@ def check_cluster():
 
 
 def print_headlines():
-    """Say where the report is and how each model did."""
+    """Say where the report is that this run has made, and how each model did."""
+    page = Path(paths.report)
+    if not page.exists() or page.stat().st_mtime < BEGUN:
+        return
     print(f"\nReport: {paths.report}", file=sys.stderr)
     for model in models:
         headline = Path(paths.evaluation("headline.json", model))
@@ -141,4 +145,7 @@ wildcard_constraints:
 
 if workflow.is_main_process:
     forget_lost_simulations()
-    check_models()
+    try:
+        check_models()
+    except UserError as error:
+        stop(error)

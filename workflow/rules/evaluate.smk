@@ -1,5 +1,8 @@
 # Every model judged on held-out experiments, beside its baselines.
 
+# Those that figures are drawn from.
+EVALUATION_TABLES = ("metrics", "curves", "confusion", "reliability", "learning")
+
 
 rule evaluate:
     input:
@@ -8,10 +11,7 @@ rule evaluate:
     output:
         tables=[
             paths.evaluation(f"{table}.csv")
-            for table in (
-                *("metrics", "curves", "differences", "confusion", "reliability"),
-                *("learning", "onsets", "cells"),
-            )
+            for table in (*EVALUATION_TABLES, "differences", "onsets", "cells")
         ],
         predictions=paths.evaluation("predictions.parquet"),
         resampled=paths.evaluation("resampled.parquet"),
@@ -33,8 +33,9 @@ rule evaluate:
         ),
     params:
         plan=lambda wildcards: plan.evaluation(wildcards.model),
+        results=lambda wildcards: RESULTS,
         out=subpath(output.headline, parent=True),
         labels=lambda wildcards: plan.label_content(wildcards.model),
         code=code_digest("evaluation.evaluate"),
     shell:
-        "dynaclr evaluate --plan {params.plan} --results results --out {params.out} > {log} 2>&1"
+        "dynaclr evaluate --plan {params.plan} --results {params.results} --out {params.out} > {log} 2>&1"

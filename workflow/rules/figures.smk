@@ -9,6 +9,8 @@ rule thumbnails:
         digest=paths.experiment("thumbnails.parquet.digest"),
     log:
         "logs/thumbnails/{experiment}.log",
+    wildcard_constraints:
+        experiment=one_of(plan.pictured_with),
     # The report alone waits for it, while the evaluation leaves cores idle.
     priority: -1
     group:
@@ -123,7 +125,8 @@ rule draw_training:
 
 rule draw_evaluation:
     input:
-        paths.evaluation("headline.json"),
+        [paths.evaluation(f"{table}.csv") for table in EVALUATION_TABLES],
+        paths.evaluation("predictions.parquet"),
         paths.evaluation("maps.h5ad.digest"),
     output:
         paths.evaluation_figures(),

@@ -15,5 +15,7 @@ rule report:
         plan=lambda wildcards: plan.report(),
         code=code_digest("evaluation.report.build"),
         page=digest_path(SOURCE / "dynaclr/evaluation/report/page"),
+    # All trainings are on record now: what they would resume from can go.
     shell:
-        "dynaclr report --plan {params.plan} --out {output} > {log} 2>&1"
+        "(dynaclr report --plan {params.plan} --out {output}"
+        " && rm -rf results/models/*/seed*/.work) > {log} 2>&1"

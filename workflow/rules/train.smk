@@ -30,8 +30,9 @@ rule train:
         threads=lambda wildcards: models[wildcards.model].threads,
         code=lambda wildcards: plan.code_of_training(wildcards.model),
     shell:
-        # SLURM stops a job by SIGTERM to every process of it. This shell and tee must outlive it
-        # until the training has saved itself.
+        # What a resume needs stays until the report is made: Snakemake does not count a training
+        # that finished while it was dead. SLURM stops a job by SIGTERM to every process of it. This
+        # shell and tee must outlive it until the training has saved itself.
         "trap : TERM; dynaclr train --training {params.training:q} --collection {params.collection}"
         " --experiments {params.experiments} --seed {wildcards.seed} --threads {params.threads}"
-        " --out {params.out} 2>&1 | (trap '' TERM; exec tee {log})"
+        " --keep_work true --out {params.out} 2>&1 | (trap '' TERM; exec tee {log})"

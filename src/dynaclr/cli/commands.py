@@ -292,6 +292,7 @@ def train(
     seed: int = 0,
     threads: int = 2,
     save_minutes: float = 5.0,
+    keep_work: bool = False,
 ) -> None:
     """Train a model; stopped or killed and started again, it goes on where it was.
 
@@ -305,6 +306,7 @@ def train(
         seed: Seed of everything random.
         threads: CPU threads.
         save_minutes: Minutes after which a run is saved within an epoch.
+        keep_work: Keep what a resume needs, though the run has finished.
     """
     import sys
 
@@ -315,7 +317,7 @@ def train(
     _quiet_lightning()
     content = load_training(training)
     launch(content, sys.argv[1:])
-    run(content, collection, experiments, seed, out, threads, save_minutes)
+    run(content, collection, experiments, seed, out, threads, save_minutes, keep_work)
 
 
 def trainer(arguments: list[str]) -> None:

@@ -1,18 +1,19 @@
-"""The workflow in two invocations of Snakemake, and the way back after one was killed."""
+"""The workflow in three invocations of Snakemake, and the way back after one was killed."""
 
 from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 from pathlib import Path
 
 from dynaclr.workflow.slurm import stop_live_jobs
 
-# Rules that read what the first invocation makes: indexes, statistics and patch stores. Snakemake
-# plans a whole invocation before it starts: a product that is rebuilt with the same content spares
-# the jobs behind it in the next invocation only.
+# Rules that read what the first invocations make: indexes and statistics, then patch stores.
+# Snakemake plans a whole invocation before it starts: a product that is rebuilt with the same
+# content spares the jobs behind it in the next invocation only.
 LATER = (
     *("train", "inspect_batches", "fit_pixels", "thumbnails"),
     *("draw_experiment", "draw_collection"),
@@ -20,7 +21,7 @@ LATER = (
 
 
 def run_workflow(arguments: list[str]) -> int:
-    """Run Snakemake up to what trainings read, then to the end.
+    """Run Snakemake up to indexes and statistics, then with patch stores, then to the end.
 
     Parameters
     ----------
@@ -32,8 +33,8 @@ def run_workflow(arguments: list[str]) -> int:
     int
         Exit code of the first invocation that failed, or 0.
     """
-    for targets in (["--omit-from", *LATER], []):
-        code = _snakemake([*arguments, *targets])
+    for left_out in (("patches", *LATER), LATER, ()):
+        code = _snakemake([*arguments, *(["--omit-from", *left_out] if left_out else [])])
         if code:
             return code
     return 0
@@ -57,7 +58,7 @@ def _snakemake(arguments: list[str]) -> int:
 
 
 def unlock_workflow(arguments: list[str]) -> int:
-    """Stop the jobs that a killed Snakemake left on a cluster, and unlock the folder.
+    """Stop the jobs that a killed Snakemake left on a cluster, and clear up behind them.
 
     Parameters
     ----------
@@ -77,7 +78,29 @@ def unlock_workflow(arguments: list[str]) -> int:
     stopped = stop_live_jobs()
     if stopped:
         print(f"stopped {stopped} job(s) that the killed run had left in the queue")
-    return subprocess.run(["snakemake", *arguments, "--unlock"], check=False).returncode
+    code = subprocess.run(["snakemake", *arguments, "--unlock"], check=False).returncode
+    return code or _remove_unrecorded(arguments)
+
+
+def _remove_unrecorded(arguments: list[str]) -> int:
+    """Remove products that jobs finished while Snakemake was dead; return its exit code.
+
+    It has no record of what they were made with, and would never notice that this changes.
+    Trainings are finished again at once, from what a resume needs.
+    """
+    asked = ["snakemake", *arguments, "--summary"]
+    done = subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=False)
+    rows = (line.split("\t") for line in done.stdout.splitlines())
+    # Product, date, rule: a product that is there has a date, and only on record a rule.
+    lost = [Path(row[0]) for row in rows if len(row) > 2 and row[1] != "-" and row[2] == "-"]
+    for product in lost:
+        if product.is_dir():
+            shutil.rmtree(product)
+        else:
+            product.unlink(missing_ok=True)
+    if lost:
+        print(f"removed {len(lost)} product(s) that were finished while nothing recorded how")
+    return done.returncode
 
 
 def shell_prefix(*folders: Path) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import re
 import sys
-import sysconfig
 from collections.abc import Iterator
 from functools import cache
 from importlib.machinery import PathFinder
@@ -22,6 +21,8 @@ from dynaclr.experiments.files import digest_text
 from dynaclr.experiments.memory import recall
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+# Rooms whose classes a configuration may name without their module.
+_BARE = ("losses", "transforms", "models", "training")
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
 
@@ -47,7 +48,7 @@ def code_digest(*entries: str, config: Any = None) -> str:
         When the package has no such module.
     """
     modules = code_of(*entries, config=config)
-    lines = (f"{name} {_read_module(file)[0]}" for name, file in sorted(modules.items()))
+    lines = (f"{name} {_read_module(name)[0]}" for name in sorted(modules))
     return digest_text("\n".join(lines))[:16]
 
 
@@ -59,25 +60,32 @@ def code_of(*entries: str, config: Any = None) -> dict[str, Path]:
         if _file_of(name) is None:
             raise UserError(f"{name}: no such module. Correct the rule's `code`.")
         waiting.append(name)
-    waiting += filter(None, map(_module_of, _dotted_names(config)))
+    waiting += filter(None, map(_module_of, _class_names(config)))
     found: dict[str, Path] = {}
     while waiting:
         name = waiting.pop()
         file = _file_of(name)
         if name not in found and file is not None:
             found[name] = file
-            waiting += filter(None, map(_module_of, _read_module(file)[1]))
+            waiting += filter(None, map(_module_of, _read_module(name)[1]))
     return found
 
 
-def _dotted_names(config: Any) -> Iterator[str]:
-    """Every value of a configuration that may name a class."""
+def _class_names(config: Any) -> Iterator[str]:
+    """Every value of a configuration that may name a class, as a dotted name."""
     if isinstance(config, str) and _DOTTED.fullmatch(config):
         yield config
     elif isinstance(config, dict):
-        yield from (name for value in config.values() for name in _dotted_names(value))
+        given = config.get("class_path")
+        # The parser finds a class of a known kind by its bare name.
+        rooms = _BARE if isinstance(given, str) and given.isidentifier() else ()
+        packages = [f"{_PACKAGE.name}.{room}" for room in rooms]
+        for package in filter(_file_of, packages):
+            if given in _read_module(package)[2]:
+                yield f"{package}.{given}"
+        yield from (name for value in config.values() for name in _class_names(value))
     elif isinstance(config, list | tuple):
-        yield from (name for value in config for name in _dotted_names(value))
+        yield from (name for value in config for name in _class_names(value))
 
 
 @cache
@@ -93,7 +101,7 @@ def _module_of(name: str) -> str | None:
     if file is None:
         # An attribute of a class, for example.
         return _module_of(parent) if parent else None
-    origin = _read_module(file)[2].get(attribute)
+    origin = _read_module(parent)[2].get(attribute)
     return (_module_of(origin) if origin else None) or parent
 
 
@@ -116,24 +124,28 @@ def _own_source(top: str) -> Path | None:
     if top in sys.stdlib_module_names:
         return None
     spec = PathFinder.find_spec(top)
-    if spec is None or not (spec.origin or "").endswith(".py"):
+    if spec is None:
         return None
-    file = Path(spec.origin).resolve()
-    installed = {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")}
-    if installed & {*file.parents}:
+    folders = list(spec.submodule_search_locations or ())
+    path = Path(folders[0] if folders else spec.origin or "").resolve()
+    if {"site-packages", "dist-packages"} & {*path.parts}:
         return None
-    return file.parent if spec.submodule_search_locations else file
+    return path if folders or path.suffix == ".py" else None
 
 
 @cache
-def _read_module(file: Path) -> tuple[str, list[str], dict[str, str]]:
+def _read_module(name: str) -> tuple[str, list[str], dict[str, str]]:
     """Digest of a module's code, the names that it imports, and what the names in it stand for."""
-    return tuple(recall("code", file, lambda file: (_parse(file), [file])))
+    file = _file_of(name)
+    package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+    return tuple(recall("code", file, lambda file: (_parse(file, package), [file])))
 
 
-def _parse(file: Path) -> tuple[str, list[str], dict[str, str]]:
-    tree = ast.parse(file.read_bytes())
-    package = _package_of(file)
+def _parse(file: Path, package: str) -> tuple[str, list[str], dict[str, str]]:
+    try:
+        tree = ast.parse(file.read_bytes())
+    except SyntaxError as error:
+        raise UserError(f"{file}, line {error.lineno}: {error.msg}. Correct it.") from None
     imports: list[str] = []
     origins: dict[str, str] = {}
     waiting: list[tuple[ast.AST, bool]] = [(tree, True)]
@@ -176,15 +188,6 @@ def _lazy_names(call: ast.Call, package: str) -> dict[str, str]:
         return {}
     modules: dict[str, list[str]] = ast.literal_eval(given[0])
     return {name: f"{package}.{file}.{name}" for file, names in modules.items() for name in names}
-
-
-def _package_of(file: Path) -> str:
-    """Dotted name of the package in which a module lies; empty for a module outside of one."""
-    names, folder = [], file.parent
-    while (folder / "__init__.py").is_file():
-        names.append(folder.name)
-        folder = folder.parent
-    return ".".join(reversed(names))
 
 
 def _absolute(node: ast.ImportFrom, package: str) -> str:

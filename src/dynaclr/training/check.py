@@ -36,7 +36,8 @@ def check_project(project: Project) -> None:
             check_collection(trainings[name]["data"], collection, project.registry, where)
         except UserError as error:
             problems.found.append(str(error))
-    for name, entry in project.registry.items():
+    # What models ask of stores is known only of sound ones.
+    for name, entry in project.registry.items() if not problems.found else ():
         try:
             check_cuts(entry, cuts_of(project, name, trainings.__getitem__))
         except UserError as error:

@@ -50,6 +50,7 @@ def train(
     out_dir: Path,
     threads: int = 2,
     save_minutes: float = 5.0,
+    keep_work: bool = False,
 ) -> None:
     """Train a model and write its checkpoints, history, configuration and provenance.
 
@@ -73,6 +74,9 @@ def train(
         CPU threads of torch; part of what makes results the same to the last bit.
     save_minutes : float
         Minutes after which a run is saved within an epoch; the end of an epoch always is.
+    keep_work : bool
+        Keep what a resume needs in the folder ``.work``, though the run has finished: whoever loses
+        the products gets them again at once.
 
     Raises
     ------
@@ -136,7 +140,8 @@ def train(
         provenance = inputs | {"seed": seed, "threads": threads} | environment()
         write_text(out_dir / "config.yaml", cli.resolved())
         _write_products(out_dir, work, history, checkpoint, provenance)
-        shutil.rmtree(work.parent)
+        if not keep_work:
+            shutil.rmtree(work.parent)
 
 
 def _inputs(training: dict[str, Any], collection: Path, experiments: Path) -> dict[str, Any]:

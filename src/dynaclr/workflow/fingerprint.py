@@ -54,8 +54,8 @@ def altered(product: str | Path) -> str:
     """
     product = Path(product)
     try:
-        sealed = digest_file_of(product).stat().st_mtime_ns
-        if product.stat().st_mtime_ns <= sealed:
+        recorded = digest_file_of(product).stat().st_mtime_ns
+        if product.stat().st_mtime_ns <= recorded:
             return ""
     except FileNotFoundError:
         return ""

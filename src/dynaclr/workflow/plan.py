@@ -12,7 +12,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,6 @@ class Plan:
         self.project, self.config, self.paths = project, config, Paths()
         self.registry, self.models = project.registry, project.models
         self.collections = project.collections
-        for name in ("settings", "cuts", "variants"):
-            setattr(self, name, cache(getattr(self, name)))
 
     # Experiments
 
@@ -72,7 +70,7 @@ class Plan:
     def pixel_entry(self, experiment: str, **more: Any) -> str:
         """An experiment's entry as far as its pixels go; tracks and facts do not count."""
         entry = self.registry[experiment].dump(exclude={*_NOT_OF_PIXELS})
-        return as_text(entry | {"tracks_path": "."} | more)
+        return as_text(entry | {"tracks_path": ".", "start_hpi": 0} | more)
 
     def is_simulated(self, experiment: str) -> bool:
         """Whether the workflow makes an experiment's plate and tracks itself."""
@@ -117,7 +115,11 @@ class Plan:
 
     def cuts(self, experiment: str) -> list[dict[str, Any]]:
         """How models cut an experiment's patches; none unless its entry asks for a store."""
-        return cuts_of(self.project, experiment, self.settings)
+        return self._cuts[experiment]
+
+    @cached_property
+    def _cuts(self) -> dict[str, list[dict[str, Any]]]:
+        return {name: cuts_of(self.project, name, self.settings) for name in self.registry}
 
     def stored(self) -> list[str]:
         """Experiments that have a patch store, since their entry and some model ask for it."""
@@ -155,8 +157,11 @@ class Plan:
 
     def settings(self, model: str) -> dict[str, Any]:
         """A model's training configuration, its overrides applied; to be read, not changed."""
-        chosen = self.models[model]
-        return load_training(chosen.training, chosen.overrides)
+        return self._settings[model]
+
+    @cached_property
+    def _settings(self) -> dict[str, dict[str, Any]]:
+        return {name: load_training(m.training, m.overrides) for name, m in self.models.items()}
 
     def training(self, model: str) -> str:
         """A model's training configuration as text."""
@@ -188,8 +193,10 @@ class Plan:
         return self.paths.collection(name=self.models[model].collection)
 
     def altered_index(self, model: str) -> str:
-        """Whether a model's index was changed by hand since it was made."""
-        return altered(f"{self.collection(model)}/index.arrow")
+        """Whether a model's index or statistics were changed by hand since they were made."""
+        names = self.project.collection_of(model).experiments
+        statistics = self.paths.of_experiments(names, "statistics.parquet")
+        return "".join(map(altered, [f"{self.collection(model)}/index.arrow", *statistics]))
 
     def altered_starts(self, model: str) -> str:
         """The same of its index and of checkpoints of other models that it starts from."""
@@ -339,7 +346,8 @@ class Plan:
         made += [paths.collection("manifest.json", name) for name in self.collections]
         for name in self.models:
             made += self.of_seeds(name, "provenance.json", "metrics.csv")
-            tables = ("metrics.csv", "differences.csv", "headline.json", "maps.h5ad.digest")
+            tables = ("metrics.csv", "curves.csv", "differences.csv", "headline.json")
+            made.append(paths.evaluation("maps.h5ad.digest", name))
             made += [paths.evaluation(file, name) for file in tables]
         if self.project.comparison:
             tables = ("metrics.csv", "differences.csv", "figures")

@@ -165,9 +165,9 @@ def _makes_way(partition: Mapping[str, str], other: Mapping[str, str]) -> bool:
 
 
 def _nodes(partition: Mapping[str, str]) -> set[str]:
-    """Names of a partition's nodes; none if they are not told."""
-    told = partition.get("Nodes", "")
-    return set(_ask("show", "hostnames", told).split()) if told else set()
+    """Names of a partition's nodes; none if they are not known."""
+    names = partition.get("Nodes", "")
+    return set(_ask("show", "hostnames", names).split()) if names else set()
 
 
 def _tier(partition: Mapping[str, str]) -> int:
@@ -187,7 +187,8 @@ def live_jobs(on_slurm: bool) -> list[str]:
     UserError
         When SLURM does not answer, so that it is not known.
     """
-    if not (on_slurm or _SUBMITTED.is_dir()):
+    # A folder that was copied from a cluster to a machine without SLURM has no jobs.
+    if not on_slurm and not (_SUBMITTED.is_dir() and shutil.which("squeue")):
         return []
     # Number, working folder and comment; the plugin's comments say which rule it is.
     asked = ["squeue", "--me", "--noheader", "--format=%A|%Z|%k"]

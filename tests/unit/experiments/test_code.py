@@ -114,6 +114,28 @@ def test_classes_of_a_configuration_count(package, tmp_path, monkeypatch):
     assert digest("alone") == digest("alone", config={"model": "no_such_module.Encoder"})
 
 
+def test_a_package_of_the_user_needs_no_init_file(package, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "project")])
+    own = tmp_path / "project/nets/mine.py"
+    write(own, "from .blocks import Block\n")
+    write(own.with_name("blocks.py"), "class Block: pass\n")
+    config = {"class_path": "nets.mine.Encoder"}
+    assert set(code.code_of(config=config)) == {"nets.mine", "nets.blocks"}
+
+
+def test_a_class_of_a_known_kind_is_found_by_its_bare_name(package):
+    write(package / "losses/__init__.py", "from dynaclr.losses.margin import Margin\n")
+    write(package / "losses/margin.py", "class Margin: pass\n")
+    config = {"loss": {"class_path": "Margin"}, "callbacks": [{"class_path": "Timer"}]}
+    assert set(code.code_of(config=config)) == {"dynaclr.losses.margin"}
+
+
+def test_a_module_that_python_cannot_read_is_named(package):
+    (package / "alone.py").write_text("def broken(:\n")
+    with pytest.raises(UserError, match=r"alone\.py, line 1: .*Correct it"):
+        code.code_of("alone")
+
+
 def test_a_module_that_is_not_there_is_an_error(package):
     with pytest.raises(UserError, match=r"dynaclr\.nothing: no such module"):
         code.code_of("nothing")

@@ -551,12 +551,7 @@ def test_checkpoint_yet_to_be_made_is_held_against_the_training_that_makes_it():
         check_training(student, "my.yaml", {best: teacher})
 
 
-def test_training_is_known_by_the_content_of_what_it_starts_from(
-    model, collection, tmp_path, monkeypatch
-):
-    # What a resume needs goes when a training has finished; here it stays to be looked at.
-    remove = shutil.rmtree
-    monkeypatch.setattr(shutil, "rmtree", lambda path: path.name == ".work" or remove(path))
+def test_training_is_known_by_the_content_of_what_it_starts_from(model, collection, tmp_path):
     start = tmp_path / "start.ckpt"
     shutil.copy(model / "best.ckpt", start)
     training = copy.deepcopy(CONFIGURATION)
@@ -566,7 +561,7 @@ def test_training_is_known_by_the_content_of_what_it_starts_from(
     def run() -> Path:
         """Train, and return the folder of what a resume needs."""
         out = tmp_path / "student" / "seed0"
-        train(training, collection.folder, collection.experiments, 0, out, 1)
+        train(training, collection.folder, collection.experiments, 0, out, 1, keep_work=True)
         recorded = read_json(out / "provenance.json")["checkpoints"]
         assert recorded == {"encoder_checkpoint": digest_path(start)}
         (work,) = (out / ".work").iterdir()

@@ -49,6 +49,7 @@ def test_an_entry_is_told_without_what_a_stage_does_not_use(content):
     assert "patches" not in json.loads(plan.entry("one"))
     assert "start_hpi" not in json.loads(plan.entry("one", "start_hpi"))
     assert "organelle" not in json.loads(plan.pixel_entry("one"))
+    assert json.loads(plan.pixel_entry("one"))["start_hpi"] == 0, "hours are not those of pixels"
     assert json.loads(plan.store_entry("one"))["patches"]["dtype"] == "native"
 
 
