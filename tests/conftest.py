@@ -10,6 +10,9 @@ import pytest
 
 from tests.lacking import lacks
 
+# Before torch is imported. Tests run in as many processes as there are cores, on small arrays:
+# threads of several processes on one core would spend most of the time waiting for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
