@@ -1,5 +1,8 @@
 """Fixtures that all tests share."""
 
+import fcntl
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +10,9 @@ import pytest
 
 from tests.lacking import lacks
 
+# Before torch is imported. Tests run in as many processes as there are cores, on small arrays:
+# threads of several processes on one core would spend most of the time waiting for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -23,6 +29,30 @@ def shared_data() -> Path:
     if not path.is_dir():
         lacks(f"{path}, the real data beside the project's own checkout, is not here")
     return path
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Function of a name and of what fills a folder; returns that folder, for reading only.
+
+    Where tests run in several processes, the first that asks makes it and the others wait.
+    """
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+
+    def made(name: str, fill: Callable[[Path], None]) -> Path:
+        folder, done = root / f"{name}-shared", root / f"{name}-shared.done"
+        with (root / f"{name}-shared.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                # What a failed attempt left could not be filled again; its error is the answer.
+                folder.mkdir()
+                fill(folder)
+                done.touch()
+        return folder
+
+    return made
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,21 @@
-"""A real SLURM on one machine, for tests: two pretend nodes with two pretend GPUs each.
+"""A real SLURM on one machine, for tests: pretend nodes with two pretend GPUs each.
 
 The daemons are Debian's packages, run without systemd, cgroups, an accounting database or GPUs. One
 slurmd runs for each node, all on this host. What was started is stopped by its process id.
 
-    python -m tests.slurm.cluster up      install what is missing, configure, start
-    python -m tests.slurm.cluster down    cancel jobs, stop daemons, remove the configuration
+    python -m tests.slurm.cluster up             install what is missing, configure, start
+    python -m tests.slurm.cluster down           cancel jobs, stop daemons, remove the configuration
+    python -m tests.slurm.cluster with COMMAND   run a command while the cluster is up; one that
+                                                 was up before stays up
 
-A SLURM that this module did not configure is somebody's real cluster and is left alone.
+Tests run side by side on it. What would disturb the jobs of others, a node that is lost or taken by
+more important jobs, happens to nodes that have partitions of their own. A SLURM that this module
+did not configure is somebody's real cluster and is left alone.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -18,14 +23,18 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-NODES = ("pretend1", "pretend2")
+# Nodes of the partitions cpu and gpu; that of preempt and urgent; that of frail.
+SHARED, LENT, FRAIL = ("pretend1", "pretend2"), "pretend3", "pretend4"
+NODES = (*SHARED, LENT, FRAIL)
 CPUS, MEMORY_MB, GPUS = 8, 20_000, 2
 # Job steps lose SLURM_CONF, so the configuration must lie where SLURM looks by itself.
 CONFIGURATION = Path("/etc/slurm")
 STATE = Path("/var/lib/dynaclr-slurm")
+LOCK = Path("/run/lock/dynaclr-slurm")
 MARK = "# Written by dynaclr's tests/slurm/cluster.py."
 PACKAGES = {
     "munged": "munge",
@@ -73,10 +82,12 @@ ReturnToService=2
 SlurmdParameters=config_overrides
 GresTypes=gpu
 {nodes}
-PartitionName=DEFAULT Nodes={names} MaxTime=INFINITE DefaultTime=10 DefMemPerCPU=500 GraceTime=5
-PartitionName=cpu Default=YES PriorityTier=10 PreemptMode=OFF
-PartitionName=gpu PriorityTier=10 PreemptMode=OFF
-PartitionName=preempt PriorityTier=1 PreemptMode=REQUEUE
+PartitionName=DEFAULT MaxTime=INFINITE DefaultTime=10 DefMemPerCPU=500 GraceTime=5
+PartitionName=cpu Nodes={shared} Default=YES PriorityTier=10 PreemptMode=OFF
+PartitionName=gpu Nodes={shared} PriorityTier=10 PreemptMode=OFF
+PartitionName=preempt Nodes={lent} PriorityTier=1 PreemptMode=REQUEUE
+PartitionName=urgent Nodes={lent} PriorityTier=10 PreemptMode=OFF
+PartitionName=frail Nodes={frail} PriorityTier=10 PreemptMode=OFF
 """
 
 NODE = (
@@ -95,18 +106,41 @@ def up() -> None:
     Raises
     ------
     SlurmError
-        Without root, where a real cluster is configured, or when a daemon does not start.
+        Without root, where a real cluster or that of another checkout is configured, or when a
+        daemon does not start.
     """
     why_not = obstacle()
     if why_not:
         raise SlurmError(why_not)
-    _install()
-    _configure()
-    start_munge()
-    start_controller()
-    for name in NODES:
-        start_node(name)
-    wait_for(lambda: set(node_states()) <= {"idle", "mixed", "allocated"}, 60, "nodes")
+    with _one_at_a_time():
+        _install()
+        _configure()
+        start_munge()
+        start_controller()
+        for name in NODES:
+            start_node(name)
+        usable = {"idle", "mixed", "allocated"}
+        wait_for(lambda: len(node_states()) == len(NODES), 30, "an answer about nodes")
+        wait_for(lambda: set(node_states()) <= usable, 60, "nodes")
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Several processes may want the cluster up."""
+    with LOCK.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def run(*arguments: str) -> int:
+    """Run a command while the cluster is up, and return its exit code."""
+    was_up = process_of("slurmctld.pid") is not None
+    try:
+        up()
+        return subprocess.run(arguments).returncode
+    finally:
+        if not was_up:
+            down()
 
 
 def down() -> None:
@@ -164,17 +198,23 @@ def _install() -> None:
 
 def _configure() -> None:
     """Write the configuration; names of the nodes must resolve, since processes meet by them."""
-    (STATE / "slurmctld").mkdir(parents=True, exist_ok=True)
-    CONFIGURATION.mkdir(exist_ok=True)
     host = socket.gethostname().split(".")[0]
     facts = {"host": host, "cpus": CPUS, "memory": MEMORY_MB, "gpus": GPUS}
     nodes = [
         NODE.format(name=name, port=6818 + number, **facts) for number, name in enumerate(NODES)
     ]
     text = SLURM_CONF.format(
-        mark=MARK, host=host, state=STATE, nodes="\n".join(nodes), names=",".join(NODES)
+        **{"mark": MARK, "host": host, "state": STATE, "nodes": "\n".join(nodes)},
+        **{"shared": ",".join(SHARED), "lent": LENT, "frail": FRAIL},
     )
-    (CONFIGURATION / "slurm.conf").write_text(text)
+    file = CONFIGURATION / "slurm.conf"
+    if process_of("slurmctld.pid"):
+        if file.read_text() != text:
+            raise SlurmError("another checkout's cluster runs: python -m tests.slurm.cluster down")
+        return
+    (STATE / "slurmctld").mkdir(parents=True, exist_ok=True)
+    CONFIGURATION.mkdir(exist_ok=True)
+    file.write_text(text)
     # SLURM wants character devices for GPUs, and takes links to one.
     for number in range(GPUS):
         link = STATE / f"gpu{number}"
@@ -275,10 +315,9 @@ def _send(pid: int, number: signal.Signals) -> None:
 
 def node_states() -> list[str]:
     """State of every node, in the order of their names."""
-    shown = command(
-        "sinfo", "--noheader", "--Node", "--partition=cpu", "--format=%N %T", check=False
-    )
-    return [line.split()[1].rstrip("*") for line in sorted(shown.splitlines())]
+    shown = command("sinfo", "--noheader", "--Node", "--format=%N %T", check=False)
+    # A node has a line for each of its partitions.
+    return [line.split()[1].rstrip("*") for line in sorted(set(shown.splitlines()))]
 
 
 def queue(*arguments: str) -> list[dict[str, str]]:
@@ -326,4 +365,7 @@ def command(*arguments: str, check: bool = True, **options: object) -> str:
 
 
 if __name__ == "__main__":
-    {"up": up, "down": down}[sys.argv[1]]()
+    try:
+        sys.exit({"up": up, "down": down, "with": run}[sys.argv[1]](*sys.argv[2:]))
+    except SlurmError as error:
+        sys.exit(f"tests.slurm.cluster: {error}")

@@ -1,4 +1,4 @@
-"""A real SLURM for the session, and small projects that Snakemake runs on it."""
+"""A real SLURM, and small projects that Snakemake runs on it, several at the same time."""
 
 from __future__ import annotations
 
@@ -133,37 +133,44 @@ def write_training(folder: Path, trainer: dict, batch_size: int = 32) -> None:
 
 
 @pytest.fixture(scope="session")
-def slurm() -> Iterator[None]:
-    """A running cluster; skipped with a reason where there can be none, never in CI."""
+def slurm() -> None:
+    """A running cluster; skipped with a reason where there can be none, never in CI.
+
+    It stays up: other processes of this run may use it. `make test-slurm` brings it down.
+    """
     why_not = cluster.obstacle()
     if why_not:
         lacks(why_not)
     cluster.up()
-    yield
-    cluster.down()
 
 
 @pytest.fixture(autouse=True)
-def whole_cluster(slurm: None) -> Iterator[None]:
-    """Every daemon is up before each test, and no job of the last one is left."""
-    cluster.up()
+def nothing_left(slurm: None, tmp_path: Path) -> Iterator[None]:
+    """No Snakemake and no job of a test outlives it."""
     yield
     for running in STARTED:
         running.kill()
         running.wait()
     STARTED.clear()
-    cluster.up()
-    cluster.command("scancel", "--user=root")
-    cluster.wait_for(lambda: set(cluster.node_states()) == {"idle"}, 60, "idle nodes")
+    left = lambda: [  # noqa: E731
+        job["id"]
+        for job in cluster.queue("--states=pending,running,completing,suspended")
+        if Path(job["folder"]).is_relative_to(tmp_path)
+    ]
+    if left():
+        cluster.command("scancel", *left())
+        cluster.wait_for(lambda: not left(), 60, "the end of a test's jobs")
 
 
 @pytest.fixture(scope="session")
-def merged(slurm: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def merged(slurm: None, made_once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
     """A project run up to what its trainings need, without SLURM."""
-    folder = tmp_path_factory.mktemp("merged")
-    write_project(folder, seeds=[0], trainer={"max_epochs": 1})
-    LocalWorkflow(folder).run("--until", "merge", "statistics")
-    return folder
+
+    def make(folder: Path) -> None:
+        write_project(folder, seeds=[0], trainer={"max_epochs": 1})
+        LocalWorkflow(folder).run("--until", "merge", "statistics")
+
+    return made_once("merged", make)
 
 
 EPOCHS = 8
@@ -179,13 +186,17 @@ def slow(seconds: float, **options: object) -> dict:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(merged: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def undisturbed(
+    merged: Path, made_once: Callable[[str, Callable[[Path], None]], Path]
+) -> dict[str, str]:
     """Digests of what the disturbed trainings must arrive at."""
-    folder = tmp_path_factory.mktemp("undisturbed") / "project"
-    shutil.copytree(merged, folder, symlinks=True)
-    write_training(folder, slow(0))
-    LocalWorkflow(folder).run("--until", "train")
-    return products_of(folder)
+
+    def make(folder: Path) -> None:
+        shutil.copytree(merged, folder, symlinks=True, dirs_exist_ok=True)
+        write_training(folder, slow(0))
+        LocalWorkflow(folder).run("--until", "train")
+
+    return products_of(made_once("undisturbed", make))
 
 
 def products_of(folder: Path) -> dict[str, str]:

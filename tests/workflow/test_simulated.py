@@ -91,4 +91,5 @@ def test_changed_truth_alone_reaches_the_evaluation(project):
     change(project, responding_above=0.9)
     project.run(*UP_TO)
     assert (project.folder / "data/one/truth.csv").read_text() != truth
-    assert project.jobs() == ["all", "evaluate model=m", "report"]
+    drawn = ["draw_evaluation model=m", "draw_simulation experiment=one"]
+    assert project.jobs() == ["all", *drawn, "evaluate model=m", "report"]

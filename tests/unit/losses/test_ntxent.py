@@ -282,19 +282,20 @@ def test_wrong_inputs_are_named(change, error, named):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("labels", ["torch.arange(16384).repeat(2)", "torch.arange(32768) % 100"])
+@pytest.mark.parametrize("labels", ["torch.arange(8192).repeat(2)", "torch.arange(16384) % 100"])
 def test_large_batch_fits_where_the_mask_of_pairs_and_negatives_cannot(labels):
     script = f"""
         import resource, torch
         from dynaclr.losses import NTXentHCL
         torch.set_num_threads(1)
-        z = torch.randn(32768, 128, requires_grad=True)
+        z = torch.randn(16384, 128, requires_grad=True)
         labels = {labels}
         loss = NTXentHCL()(z, labels)
         loss.backward()
         assert loss.isfinite() and z.grad.isfinite().all() and (z.grad != 0).any()
         kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        assert kibibytes < 4 * 2**20, kibibytes
+        # What one float for each pair takes.
+        assert kibibytes < 2**20, kibibytes
         print(kibibytes)
     """
     done = subprocess.run(

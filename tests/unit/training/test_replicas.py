@@ -136,24 +136,24 @@ def test_two_processes_learn_what_one_learns_with_twice_the_batch(alone, togethe
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGUSR1])
-def test_processes_stop_together_and_go_on_to_the_same_weights(
-    collection, together, tmp_path, stop
-):
+def test_processes_stop_together_and_go_on_to_the_same_weights(collection, together, tmp_path):
     command = command_of(collection, tmp_path, 2, BATCH, workers=0)
-    running = subprocess.Popen(
-        command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("model/seed0/.work/*/last.ckpt")):
-        assert running.poll() is None, running.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    # To torchrun alone, which hands it on.
-    os.kill(running.pid, stop)
-    _, told = running.communicate(timeout=60)
-    assert running.returncode != 0
-    assert f"stopped by {stop.name}; started again" in told
+    for stop in (signal.SIGTERM, signal.SIGUSR1):
+        running = subprocess.Popen(
+            command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        saved = {point: point.stat().st_mtime_ns for point in points(tmp_path)}
+        deadline = time.monotonic() + 120
+        while all(saved.get(point) == point.stat().st_mtime_ns for point in points(tmp_path)):
+            assert running.poll() is None, running.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        # To torchrun alone, which hands it on.
+        os.kill(running.pid, stop)
+        _, said = running.communicate(timeout=60)
+        assert running.returncode != 0
+        assert f"stopped by {stop.name}; started again" in said
+        assert ("resuming from" in said) == bool(saved)
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "resuming from" in done.stderr
@@ -161,3 +161,8 @@ def test_processes_stop_together_and_go_on_to_the_same_weights(
     assert (tmp_path / "model/seed0/metrics.csv").read_text() == (
         expected / "metrics.csv"
     ).read_text()
+
+
+def points(folder: Path) -> list[Path]:
+    """What a training has saved to go on from."""
+    return list(folder.glob("model/seed0/.work/*/last.ckpt"))

@@ -208,11 +208,10 @@ def test_killed_training_goes_on_to_the_same_weights(model, collection, tmp_path
 @pytest.mark.slow
 def test_any_number_of_workers_gives_the_same_bytes(model, collection, tmp_path):
     """One worker is among the stopped trainings below, none in the model itself."""
-    for workers in (2, 3):
-        folder = tmp_path / str(workers) / "small" / "seed0"
-        training = CONFIGURATION | {"data": CONFIGURATION["data"] | {"num_workers": workers}}
-        subprocess.run(train_command(training, collection, folder, save_minutes=5), check=True)
-        assert_same_result(folder, model)
+    folder = tmp_path / "small" / "seed0"
+    training = CONFIGURATION | {"data": CONFIGURATION["data"] | {"num_workers": 3}}
+    subprocess.run(train_command(training, collection, folder, save_minutes=5), check=True)
+    assert_same_result(folder, model)
 
 
 @pytest.mark.slow
@@ -244,7 +243,7 @@ def test_training_stopped_anywhere_goes_on_to_the_same_weights(collection, tmp_p
     seed = time.time_ns()
     print(f"random points from seed {seed}")
     rng = np.random.default_rng(seed)
-    signals = [signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1, signal.SIGKILL]
+    signals = [signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1]
     # An epoch takes half a second, so that some of it is done and lost.
     interrupt(command, folder, [(number, 1, rng.uniform(0, 0.5)) for number in signals])
     subprocess.run(command, check=True)
