@@ -96,5 +96,5 @@ def test_an_edited_encoder_of_the_user_reruns_its_models_alone(project):  # noqa
     encoder = project.folder / "my_encoder.py"
     encoder.write_text(encoder.read_text() + "\n\n# A comment changes nothing.\n")
     assert jobs_in(project.run("--dry-run")) == []
-    encoder.write_text(encoder.read_text().replace("width=8", "width=12"))
+    encoder.write_text(encoder.read_text().replace("width=8", "width=16"))
     assert project.jobs() == sorted([*of_model("b", OF_B), "report", "all"])
