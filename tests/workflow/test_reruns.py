@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -59,9 +60,13 @@ def make_source(folder: Path, name: str, seed: int) -> None:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Path:
+def finished(made_once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
     """A project of 4 experiments, 2 models and 1 evaluation-only experiment, run to its end."""
-    folder = tmp_path_factory.mktemp("finished")
+    return made_once("finished", finish)
+
+
+def finish(folder: Path) -> None:
+    """Make the project and run it; everything runs once."""
     (folder / "experiments").mkdir()
     for seed, name in enumerate(NAMES):
         make_source(folder, name, seed)
@@ -104,7 +109,6 @@ def finished(tmp_path_factory) -> Path:
             "all",
         ]
     )
-    return folder
 
 
 def of_model(model: str, experiments: tuple[str, ...], trains: bool = True) -> list[str]:
