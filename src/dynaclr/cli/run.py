@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import shlex
 import shutil
@@ -90,9 +91,9 @@ def _remove_unrecorded(arguments: list[str]) -> int:
     """
     asked = ["snakemake", *arguments, "--summary"]
     done = subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=False)
-    rows = (line.split("\t") for line in done.stdout.splitlines())
-    # Product, date, rule: a product that is there has a date, and only on record a rule.
-    lost = [Path(row[0]) for row in rows if len(row) > 2 and row[1] != "-" and row[2] == "-"]
+    rows = csv.DictReader(done.stdout.splitlines(), delimiter="\t")
+    # A product that is there has a date; only one that is on record has the log of its job.
+    lost = [Path(r["output_file"]) for r in rows if r["date"] != "-" and r["log-file(s)"] == "-"]
     for product in lost:
         if product.is_dir():
             shutil.rmtree(product)
