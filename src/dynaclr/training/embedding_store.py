@@ -67,8 +67,8 @@ class EmbeddingStore:
         """Write what is held, and which rows are unknown because pixels cannot be read."""
         self.flush()
         if self._lost:
-            told = zarr.open_group(self._path, mode="r+")["uns/dynaclr"]
-            told[()] = self._provenance(unreadable=self._lost)
+            facts = zarr.open_group(self._path, mode="r+")["uns/dynaclr"]
+            facts[()] = self._provenance(unreadable=self._lost)
             counts = len(self._lost), len(self._cells)
             log.warning("%s: %d of %d observations cannot be read", self._cells.name, *counts)
 
