@@ -10,7 +10,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from dynaclr.workflow.slurm import stop_live_jobs
+from dynaclr.workflow.slurm import SUBMITTED, stop_live_jobs
 
 # Rules that read what the first invocations make: indexes and statistics, then patch stores.
 # Snakemake plans a whole invocation before it starts: a product that is rebuilt with the same
@@ -80,7 +80,9 @@ def unlock_workflow(arguments: list[str]) -> int:
     if stopped:
         print(f"stopped {stopped} job(s) that the killed run had left in the queue")
     code = subprocess.run(["snakemake", *arguments, "--unlock"], check=False).returncode
-    return code or _remove_unrecorded(arguments)
+    # Only jobs of a cluster outlive their Snakemake. A folder that was copied without records, to be
+    # read elsewhere, keeps all it has.
+    return code if code or not SUBMITTED.is_dir() else _remove_unrecorded(arguments)
 
 
 def _remove_unrecorded(arguments: list[str]) -> int:

@@ -16,7 +16,7 @@ from dynaclr.experiments import UserError
 # Snakemake's plugin looks at the queue at least this often, in seconds; and some.
 _LONGEST_PAUSE_S = 200
 # Where Snakemake's SLURM plugin keeps its logs, unless a profile says otherwise.
-_SUBMITTED = Path(".snakemake/slurm_logs")
+SUBMITTED = Path(".snakemake/slurm_logs")
 _PATIENCE_S = 300
 
 
@@ -188,7 +188,7 @@ def live_jobs(on_slurm: bool) -> list[str]:
         When SLURM does not answer, so that it is not known.
     """
     # A folder that was copied from a cluster to a machine without SLURM has no jobs.
-    if not on_slurm and not (_SUBMITTED.is_dir() and shutil.which("squeue")):
+    if not on_slurm and not (SUBMITTED.is_dir() and shutil.which("squeue")):
         return []
     # Number, working folder and comment; the plugin's comments say which rule it is.
     asked = ["squeue", "--me", "--noheader", "--format=%A|%Z|%k"]
@@ -249,7 +249,7 @@ def stop_live_jobs() -> int:
         jobs = live_jobs(on_slurm)
     except UserError:
         # A machine with SLURM's commands and without a SLURM, whose runs are all its own.
-        if _SUBMITTED.is_dir():
+        if SUBMITTED.is_dir():
             raise
         jobs = []
     if not jobs:
