@@ -54,8 +54,11 @@ class Workflow:
 
     def run(self, *arguments: str, fails: bool = False) -> str:
         """Run Snakemake and return what it said; it must succeed unless `fails`."""
+        return self._execute(self.command(*arguments), fails)
+
+    def _execute(self, command: list[str], fails: bool = False) -> str:
         done = subprocess.run(
-            self.command(*arguments),
+            command,
             cwd=self.folder,
             env=self.environment(),
             capture_output=True,
@@ -71,20 +74,9 @@ class Workflow:
         """Run and return the jobs that ran, each as ``rule wildcard=value ...``, sorted."""
         return jobs_in(self.run(*arguments))
 
-    def jobs_in_two_phases(self, *arguments: str) -> list[str]:
-        """Jobs that ``dynaclr run`` runs in both of its invocations, sorted."""
-        done = subprocess.run(
-            ["dynaclr", "run", *self.command(*arguments)[1:]],
-            cwd=self.folder,
-            env=self.environment(),
-            capture_output=True,
-            text=True,
-            timeout=900,
-            check=False,
-        )
-        said = done.stdout + done.stderr
-        assert done.returncode == 0, said + self.logs()
-        return jobs_in(said)
+    def jobs_of_all_phases(self, *arguments: str) -> list[str]:
+        """Jobs that ``dynaclr run`` runs in all of its invocations, sorted."""
+        return jobs_in(self._execute(["dynaclr", "run", *self.command(*arguments)[1:]]))
 
     def logs(self) -> str:
         """All log files, for the message of a failed test."""

@@ -104,17 +104,17 @@ def test_training_reads_from_the_store(project):
 def test_training_is_not_repeated_for_a_store_of_native_pixels(project):
     project.jobs(*TRAIN)
     change(project, store=False)
-    assert project.jobs_in_two_phases(*TRAIN) == ["plate_alone experiment=one"]
+    assert project.jobs_of_all_phases(*TRAIN) == ["plate_alone experiment=one"]
     assert not (project.folder / "results/experiments/one/patches.zarr").exists()
     change(project, store=True)
-    assert project.jobs_in_two_phases(*TRAIN) == ["patches experiment=one"]
+    assert project.jobs_of_all_phases(*TRAIN) == ["patches experiment=one"]
     assert project.jobs(*TRAIN) == []
     # Other pixels, or other patches, are trained on anew.
     both = ["patches experiment=one", "train model=m seed=0"]
     change(project, data__patches__size=[28, 28])
     assert planned(project, *TRAIN) == both
     change(project, data__patches__size=[24, 24], store={"dtype": "uint8"})
-    assert project.jobs_in_two_phases(*TRAIN) == both
+    assert project.jobs_of_all_phases(*TRAIN) == both
 
 
 def test_models_that_one_store_cannot_serve_are_told_before_any_job(project):

@@ -333,7 +333,7 @@ def test_rebuilt_identical_index_stops_the_wave(project):
     table = project.folder / "data/one/tracks/A/1/0/tracks.csv"
     head, *rows = table.read_text().splitlines()
     table.write_text("\n".join([head, *reversed(rows)]) + "\n")
-    assert project.jobs_in_two_phases() == ["index experiment=one", "merge collection=first"]
+    assert project.jobs_of_all_phases() == ["index experiment=one", "merge collection=first"]
     assert digests(project) == before
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dynaclr.cli.figures import FIGURES
+
 
 def _quiet_lightning() -> None:
     """Keep Lightning to its warnings: what it says of itself hides what the stage says."""
@@ -601,74 +603,6 @@ def info(path: Path) -> None:
     show(path)
 
 
-def figures_experiment(experiment: Path) -> None:
-    """Draw qc.svg and intensity.svg of an experiment.
-
-    Args:
-        experiment: Folder of an experiment's results.
-    """
-    from dynaclr.figures.experiment import draw_experiment
-
-    draw_experiment(experiment)
-
-
-def figures_simulation(entry: str, out: Path) -> None:
-    """Draw what was simulated: every well, and the stories of some cells.
-
-    Args:
-        entry: The experiment entry with its simulation block (YAML file, or YAML or JSON text).
-        out: Figure to write.
-    """
-    from dynaclr.experiments import load_entry
-    from dynaclr.figures.simulation import draw_simulation
-
-    draw_simulation(load_entry(entry), out)
-
-
-def figures_collection(collection: Path) -> None:
-    """Draw composition.svg of a collection.
-
-    Args:
-        collection: Folder of the merged collection.
-    """
-    from dynaclr.figures.composition import draw_collection
-
-    draw_collection(collection)
-
-
-def figures_training(model: Path) -> None:
-    """Draw curves.svg of a training.
-
-    Args:
-        model: Folder of the training: <model>/seed<seed>.
-    """
-    from dynaclr.figures.training import draw_training
-
-    draw_training(model)
-
-
-def figures_evaluation(evaluation: Path) -> None:
-    """Draw all figures of a model's evaluation.
-
-    Args:
-        evaluation: Folder of the evaluation's tables and maps.
-    """
-    from dynaclr.figures.evaluation import draw_evaluation
-
-    draw_evaluation(evaluation)
-
-
-def figures_comparison(comparison: Path) -> None:
-    """Draw figures/<metric>.svg of each compared metric.
-
-    Args:
-        comparison: Folder of the comparison's tables.
-    """
-    from dynaclr.figures.comparison import draw_comparison
-
-    draw_comparison(comparison)
-
-
 COMMANDS = {
     "check": check,
     "check-training": check_training,
@@ -695,15 +629,7 @@ COMMANDS = {
     "fetch-classifier": fetch_classifier,
     "annotate": annotate,
     "info": info,
-    "figures": {
-        "_help": "Draw the figures of a stage's products; no stage draws any itself.",
-        "experiment": figures_experiment,
-        "simulation": figures_simulation,
-        "collection": figures_collection,
-        "training": figures_training,
-        "evaluation": figures_evaluation,
-        "comparison": figures_comparison,
-    },
+    "figures": FIGURES,
 }
 
 # Their arguments are those of model, data and trainer, which Lightning's own command line knows.

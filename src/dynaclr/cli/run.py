@@ -80,8 +80,8 @@ def unlock_workflow(arguments: list[str]) -> int:
     if stopped:
         print(f"stopped {stopped} job(s) that the killed run had left in the queue")
     code = subprocess.run(["snakemake", *arguments, "--unlock"], check=False).returncode
-    # Only jobs of a cluster outlive their Snakemake. A folder that was copied without records, to be
-    # read elsewhere, keeps all it has.
+    # Only jobs of a cluster outlive their Snakemake: a folder that was copied without Snakemake's
+    # records, to be read elsewhere, keeps all it has.
     return code if code or not SUBMITTED.is_dir() else _remove_unrecorded(arguments)
 
 

@@ -18,7 +18,7 @@ def check_cuts(entry: ExperimentConfig, cuts: Sequence[Mapping[str, Any]]) -> No
     entry : ExperimentConfig
         Its experiment.
     cuts : sequence of mapping
-        From `dynaclr.experiments.project.cuts_of`.
+        From `dynaclr.experiments.patch_requirements.cuts_of`.
 
     Raises
     ------

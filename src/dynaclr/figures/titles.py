@@ -17,7 +17,7 @@ METRIC_TITLES = {
     "auroc_null": "AUROC after shuffled training labels",
     "auroc_p": "p of AUROC against shuffled labels",
     "window_auroc": "AUROC within condition and hour window",
-    "visible_from_hours": "Classes told apart from (hours)",
+    "visible_from_hours": "Classes separable from (hours)",
     "sister_auroc": "Sisters of different against same fates, AUROC",
     "ilisi": "iLISI, all cells",
     "experiment_accuracy": "Experiment classifier, mean recall",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dynaclr.data.cuts import check_cuts
 from dynaclr.data.pairing import check_collection
 from dynaclr.experiments import Problems, UserError
-from dynaclr.experiments.project import Project, cuts_of
+from dynaclr.experiments.patch_requirements import cuts_of
+from dynaclr.experiments.project import Project
 from dynaclr.experiments.training_config import load_training
 from dynaclr.training.cli import check_training
 

@@ -19,7 +19,8 @@ from typing import Any
 from dynaclr.experiments import UserError
 from dynaclr.experiments.code import code_digest
 from dynaclr.experiments.files import digest_text, write_text
-from dynaclr.experiments.project import Project, cuts_of
+from dynaclr.experiments.patch_requirements import cuts_of
+from dynaclr.experiments.project import Project
 from dynaclr.experiments.training_config import checkpoints_of, load_training
 from dynaclr.workflow.fingerprint import (
     altered,
@@ -247,7 +248,11 @@ class Plan:
 
     def patches_digest(self, model: str) -> str:
         """Name of the folder of a model's baselines within those of its collection."""
-        return digest_text(self.patches(model))[:8]
+        return self._patches_digests[model]
+
+    @cached_property
+    def _patches_digests(self) -> dict[str, str]:
+        return {name: digest_text(self.patches(name))[:8] for name in self.models}
 
     def shared_patches(self, collection: str, digest: str) -> str:
         """Options that say how patches are cut for the baselines in this folder.
@@ -389,4 +394,12 @@ class Plan:
 
     def code_of_embedding(self, model: str) -> str:
         """Digest of the code that embeds with a model's encoder."""
-        return code_digest("training.embedding", config=self.settings(model)["model"])
+        return self._embedding_codes[model]
+
+    @cached_property
+    def _embedding_codes(self) -> dict[str, str]:
+        # Once a model: a project has a thousand times as many jobs that embed.
+        return {
+            name: code_digest("training.embedding", config=self.settings(name)["model"])
+            for name in self.models
+        }

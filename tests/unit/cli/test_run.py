@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dynaclr.cli.run import shell_prefix
+from dynaclr.cli.run import shell_prefix, unlock_workflow
 from dynaclr.experiments import UserError
 from dynaclr.workflow.slurm import stop_live_jobs
 
@@ -85,3 +85,34 @@ def test_a_machine_with_slurm_commands_alone_is_unlocked(tmp_path, monkeypatch, 
     (tmp_path / ".snakemake/slurm_logs").mkdir(parents=True)
     with pytest.raises(UserError, match="SLURM does not tell"):
         stop_live_jobs()
+
+
+SUMMARY = (
+    "output_file\tdate\trule\tlog-file(s)\tstatus\tplan\n"
+    "recorded.csv\tMon Nov 30 2026\ta\tlogs/a.log\tok\tno update\n"
+    "unrecorded.csv\tMon Nov 30 2026\ta\t-\tok\tno update\n"
+    "store.zarr\tMon Nov 30 2026\tb\t-\tok\tno update\n"
+    "missing.csv\t-\ta\t-\tmissing\tupdate pending\n"
+)
+
+
+@pytest.mark.parametrize("submitted", [False, True])
+def test_unlocking_removes_unrecorded_products_only_where_a_cluster_ran_jobs(
+    tmp_path, monkeypatch, submitted
+):
+    (tmp_path / "summary").write_text(SUMMARY)
+    programs = {"snakemake": 'case "$*" in *--summary*) cat summary ;; esac', "squeue": "exit 0"}
+    for name, script in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.chdir(tmp_path)
+    products = {"recorded.csv", "unrecorded.csv", "store.zarr"}
+    (tmp_path / "store.zarr").mkdir()
+    for name in products - {"store.zarr"}:
+        (tmp_path / name).touch()
+    if submitted:
+        (tmp_path / ".snakemake/slurm_logs").mkdir(parents=True)
+    assert unlock_workflow(["--cores", "1"]) == 0
+    left = {name for name in products if (tmp_path / name).exists()}
+    assert left == ({"recorded.csv"} if submitted else products)

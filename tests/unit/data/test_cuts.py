@@ -9,7 +9,8 @@ from tests.unit.experiments.conftest import write_experiment
 
 from dynaclr.data.cuts import check_cuts
 from dynaclr.experiments import UserError
-from dynaclr.experiments.project import Project, cuts_of, load_project
+from dynaclr.experiments.patch_requirements import cuts_of
+from dynaclr.experiments.project import Project, load_project
 
 PATCHES = {"markers": ["phase"], "size": [16, 16]}
 
