@@ -175,11 +175,8 @@ class Plan:
 
     def foreign_starts(self, model: str) -> dict[str, str]:
         """Content of the other checkpoints that a model's training starts from."""
-        started = checkpoints_of(self.settings(model))
-        foreign = {
-            key: path for key, path in started.items() if path not in self.project.checkpoints
-        }
-        return {key: checkpoint_fingerprint(path) for key, path in foreign.items()}
+        started, own = checkpoints_of(self.settings(model)), self.project.checkpoints
+        return {k: checkpoint_fingerprint(path) for k, path in started.items() if path not in own}
 
     def training_inputs(self, model: str) -> list[str]:
         """Inputs of a training and of a look at its batches."""
@@ -297,17 +294,14 @@ class Plan:
 
     def evaluation(self, model: str) -> str:
         """File of all that `dynaclr evaluate` needs to know besides the stores."""
-        names, labels = self.project.experiments_of(model), {}
-        for name in names:
+        labels, variants = {}, self.variants(model)
+        for name in self.project.experiments_of(model):
             entry = self.registry[name].dump()
             labels[name] = {k: entry[k] for k in ("annotations", "truth") if k in entry}
         return self.in_file(
             {
                 "model": model,
-                "variants": {
-                    name: os.path.relpath(folder, RESULTS)
-                    for name, folder in self.variants(model).items()
-                },
+                "variants": {k: os.path.relpath(path, RESULTS) for k, path in variants.items()},
                 "train": self.project.collection_of(model).train,
                 "held_out": self.project.held_out_of(model),
                 "labels": labels,
