@@ -74,8 +74,8 @@ class Collection:
 @pytest.fixture(scope="session")
 def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
     """Three simulated experiments that differ in interval, pixel size and NGFF version."""
+    from dynaclr.config import ExperimentConfig
     from dynaclr.data import compute_statistics
-    from dynaclr.experiments import ExperimentConfig
     from dynaclr.index import build_index, merge_indexes
     from dynaclr.simulation import simulate
 

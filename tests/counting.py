@@ -2,7 +2,7 @@
 
 import pytest
 
-from dynaclr.data.files import ChunkFiles
+from dynaclr.data.pixels.chunk_files import ChunkFiles
 
 
 def opened_by(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[int, ...]]]:

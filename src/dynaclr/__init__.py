@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "data": ["MultiExperimentDataModule", "MultiExperimentTripletDataset"],
-        "experiments": ["ExperimentConfig", "ExperimentRegistry"],
+        "config": ["ExperimentConfig", "ExperimentRegistry"],
         "index": ["MultiExperimentIndex"],
         "losses": ["NTXentHCL"],
         "models": ["ContrastiveEncoder", "ResNet3dEncoder"],

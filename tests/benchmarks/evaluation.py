@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dynaclr.evaluation.classification import score_task
-from dynaclr.evaluation.controls import learning_curve, null_rows
+from dynaclr.config.project import EvaluationConfig, TaskConfig
+from dynaclr.evaluation.classifiers.controls import learning_curve, null_rows
+from dynaclr.evaluation.classifiers.task_scores import score_task
 from dynaclr.evaluation.families import health_rows, resolution_rows, temporal_rows
 from dynaclr.evaluation.matched import mixing_rows
 from dynaclr.evaluation.perturbation import mmd_rows, onset_rows
-from dynaclr.evaluation.stores import Cohort
 from dynaclr.evaluation.study import Study, make_study
-from dynaclr.experiments.project import EvaluationConfig, TaskConfig
+from dynaclr.io.embeddings import Cohort
 
 EXPERIMENTS = "abcdef"
 FRAMES = 24

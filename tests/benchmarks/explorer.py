@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.browser import open_page
 
 from dynaclr.evaluation.maps import write_maps
-from dynaclr.evaluation.report import ReportPlan, write_report
-from dynaclr.experiments.files import write_json
+from dynaclr.io.artifacts import write_json
+from dynaclr.report import ReportPlan, write_report
 
 DRAG = """
 const done = arguments[0];

@@ -12,8 +12,8 @@ import pandas as pd
 from iohub.ngff import open_ome_zarr
 from scipy.ndimage import gaussian_filter
 
+from dynaclr.config import ExperimentConfig
 from dynaclr.data import compute_statistics
-from dynaclr.experiments import ExperimentConfig
 from dynaclr.index import build_index, merge_indexes
 
 CHANNELS = ("Phase", "GFP")

@@ -40,12 +40,12 @@ from dynaclr.data import (
     SamplingConfig,
     build_patches,
 )
-from dynaclr.data.loading import EpochBatches
-from dynaclr.data.patches import patch_origin
-from dynaclr.data.statistics import statistics_table
-from dynaclr.experiments import Plate
-from dynaclr.training import embed
-from dynaclr.training.cells import Cells
+from dynaclr.data.loading.loaders import EpochBatches
+from dynaclr.data.pixels.patch_reader import patch_origin
+from dynaclr.data.statistics.compute import statistics_table
+from dynaclr.inference import embed
+from dynaclr.inference.observations import Cells
+from dynaclr.io import Plate
 
 SIZE, ANCHORS, THREADS = 160, 128, 2
 # Most patches of a batch of `dynaclr embed`.

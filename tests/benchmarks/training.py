@@ -31,7 +31,7 @@ from plates import Case, make_collection
 
 from dynaclr import transforms as T
 from dynaclr.data import MultiExperimentDataModule, PatchConfig
-from dynaclr.data.prefetch import copied_ahead
+from dynaclr.data.loading.prefetch import copied_ahead
 from dynaclr.models import ContrastiveEncoder
 from dynaclr.training import ContrastiveModule
 

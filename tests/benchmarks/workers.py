@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from sampling import lineages_and_anchors, positives
 from tables import as_batch, make_rows
 
+from dynaclr.config import ExperimentConfig
 from dynaclr.data import (
     CellReader,
     MultiExperimentTripletDataset,
@@ -32,8 +33,7 @@ from dynaclr.data import (
     PatchConfig,
     ResumableLoader,
 )
-from dynaclr.data.dataset import IndexColumn
-from dynaclr.experiments import ExperimentConfig
+from dynaclr.data.loading.dataset import IndexColumn
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.sampling import FlexibleBatchSampler
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dynaclr.experiments.files import digest_path
+from dynaclr.io.artifacts import digest_path
 from dynaclr.training.hardware import WITHOUT_GPUS
 from tests.lacking import lacks
 from tests.slurm import cluster

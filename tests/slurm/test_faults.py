@@ -2,7 +2,7 @@
 
 import pytest
 
-from dynaclr.experiments.files import digest_path
+from dynaclr.io.artifacts import digest_path
 from tests.slurm import cluster
 from tests.slurm.conftest import slow, write_training
 from tests.slurm.disturbing import (

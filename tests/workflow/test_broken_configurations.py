@@ -5,9 +5,9 @@ import subprocess
 import pytest
 import yaml
 
-from dynaclr.experiments.training_config import merge
-from tests.unit.experiments.conftest import write_experiment
-from tests.unit.experiments.test_project import (
+from dynaclr.config.training import merge
+from tests.unit.config.conftest import write_experiment
+from tests.unit.config.test_project import (
     duplicate_name,
     empty_list,
     in_train_and_validation,

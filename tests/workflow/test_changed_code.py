@@ -82,7 +82,7 @@ def test_a_changed_constant_reruns_the_stages_that_use_it(copied, module):
 
 
 def test_a_changed_help_text_of_a_slurm_setting_reruns_nothing(copied):
-    file = copied.copy / "src/dynaclr/workflow/site.py"
+    file = copied.copy / "src/dynaclr/config/site.py"
     before = file.read_text()
     file.write_text(before.replace("Account that jobs are charged to.", "Who pays."))
     try:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from dynaclr.experiments import ExperimentConfig
+from dynaclr.config import ExperimentConfig
 from dynaclr.simulation import simulate
 from tests.workflow.conftest import Workflow
 from tests.workflow.test_reruns import TRAINING, entry_of

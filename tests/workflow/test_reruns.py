@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dynaclr.experiments import ExperimentConfig
-from dynaclr.experiments.files import digest_path
+from dynaclr.config import ExperimentConfig
+from dynaclr.io.artifacts import digest_path
 from dynaclr.simulation import simulate
 from tests.workflow.conftest import Workflow, entry_of, jobs_in
 

@@ -31,7 +31,7 @@ rule fit_pixels:
         altered=lambda wildcards: plan.altered_tables(
             *collections[wildcards.collection].train
         ),
-        code=code_digest("training.baselines"),
+        code=code_digest("inference.baselines"),
     shell:
         "dynaclr fit-pixels {params.patches} --experiments {params.experiments}"
         " --names {params.names:q} --out {output.components} > {log} 2>&1"
@@ -68,7 +68,7 @@ rule embed_baselines:
             wildcards.collection, wildcards.patches
         )
         + plan.altered_tables(wildcards.experiment),
-        code=code_digest("training.baselines"),
+        code=code_digest("inference.baselines"),
     shell:
         "dynaclr embed-baselines {params.patches} --experiment {params.experiment}"
         " --pixels {params.components} --out {output.intensity} --pixels_out {output.pixels}"

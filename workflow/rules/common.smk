@@ -12,15 +12,16 @@ import time
 from pathlib import Path
 
 from dynaclr.cli.run import shell_prefix
-from dynaclr.experiments import UserError
-from dynaclr.experiments.code import code_digest
-from dynaclr.experiments.files import digest_path, digest_text
-from dynaclr.experiments.memory import remember_in
-from dynaclr.experiments.project import load_project
+from dynaclr.config import UserError
+from dynaclr.config.project import load_project
+from dynaclr.config.site import SiteConfig, check_destination, load_site
+from dynaclr.io import check_all_on_disk
+from dynaclr.io.artifacts import digest_path, digest_text
+from dynaclr.io.code_digest import code_digest
+from dynaclr.io.file_cache import remember_in
 from dynaclr.workflow.paths import RESULTS, Paths
 from dynaclr.workflow.plan import NATIVE, Plan
 from dynaclr.workflow.resources import JobResources
-from dynaclr.workflow.site import SiteConfig, check_destination, load_site
 from dynaclr.workflow.slurm import check_slurm, refuse_live_jobs
 
 SOURCE = Path(workflow.basedir) / "src"
@@ -45,8 +46,8 @@ def read_configuration():
     """The validated project and the site's settings, if any."""
     try:
         # Jobs on other nodes read these again; the first process has checked the disk for them.
-        on_disk = workflow.is_main_process
-        project = load_project(dict(config), PROJECT_FILE, on_disk=on_disk)
+        check_files = check_all_on_disk if workflow.is_main_process else None
+        project = load_project(dict(config), PROJECT_FILE, check_files=check_files)
         return project, load_site(SITE_FILE)
     except UserError as error:
         stop(error)

@@ -28,7 +28,7 @@ rule thumbnails:
         patches=lambda wildcards: plan.patches(plan.pictured_with[wildcards.experiment]),
         cells=project.report.pictures,
         altered=lambda wildcards: plan.altered_tables(wildcards.experiment),
-        code=code_digest("training.thumbnails"),
+        code=code_digest("inference.thumbnails"),
     shell:
         "dynaclr thumbnails {params.patches} --cells {params.cells} --out {output.table}"
         " --experiment {params.experiment} > {log} 2>&1"

@@ -36,7 +36,7 @@ rule patches:
         pixels=lambda wildcards: registry[wildcards.experiment].patch_store.dtype,
         altered=lambda wildcards: plan.altered_tables(wildcards.experiment),
         plate=lambda wildcards: plan.plate_content(wildcards.experiment),
-        code=code_digest("data.storing"),
+        code=code_digest("data.patch_store.builder"),
     shell:
         "(dynaclr patches --entry {params.entry:q} --trainings {params.trainings:q}"
         " --experiment {params.folder} --threads {threads}"

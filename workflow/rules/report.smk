@@ -13,8 +13,8 @@ rule report:
         "../../envs/environment.yaml"
     params:
         plan=lambda wildcards: plan.report(),
-        code=code_digest("evaluation.report.build"),
-        page=digest_path(SOURCE / "dynaclr/evaluation/report/page"),
+        code=code_digest("report.build"),
+        page=digest_path(SOURCE / "dynaclr/report/page"),
     # All trainings are on record now: what they would resume from can go.
     shell:
         "(dynaclr report --plan {params.plan} --out {output}"

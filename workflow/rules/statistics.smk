@@ -27,7 +27,7 @@ rule statistics:
         out=subpath(output.table, parent=True),
         entry=lambda wildcards: plan.pixel_entry(wildcards.experiment),
         plate=lambda wildcards: plan.plate_content(wildcards.experiment),
-        code=code_digest("data.statistics"),
+        code=code_digest("data.statistics.compute"),
     shell:
         "dynaclr statistics --entry {params.entry:q} --threads {threads} --out {params.out}"
         " > {log} 2>&1"

@@ -33,14 +33,16 @@ def check(project: Path = Path("config/config.yaml"), content: Path | None = Non
     import json
     import sys
 
-    from dynaclr.experiments.project import load_project
+    from dynaclr.config.project import load_project
+    from dynaclr.io import check_all_on_disk
     from dynaclr.training import check_project
 
     _quiet_lightning()
     # A project's own encoders, losses and transforms are modules beside it.
     sys.path.append(str(Path(project).parent.absolute()))
     changed = None if content is None else json.loads(content.read_text(encoding="utf-8"))
-    loaded = load_project(project) if changed is None else load_project(changed, project)
+    source, base = (project, None) if changed is None else (changed, project)
+    loaded = load_project(source, base, check_files=check_all_on_disk)
     check_project(loaded)
     print(
         f"{project}: {len(loaded.registry)} experiments, {len(loaded.collections)} collections, "
@@ -54,7 +56,7 @@ def check_training(training: str) -> None:
     Args:
         training: The training configuration (YAML file, or YAML or JSON text).
     """
-    from dynaclr.experiments.training_config import load_training
+    from dynaclr.config.training import load_training
     from dynaclr.training import check_training as run
 
     _quiet_lightning()
@@ -67,9 +69,9 @@ def schema(out: Path = Path("workflow/schemas")) -> None:
     Args:
         out: Folder for config.schema.json and experiment.schema.json.
     """
-    from dynaclr.experiments import ExperimentConfig
-    from dynaclr.experiments.files import write_json
-    from dynaclr.experiments.project import ProjectConfig
+    from dynaclr.config import ExperimentConfig
+    from dynaclr.config.project import ProjectConfig
+    from dynaclr.io.artifacts import write_json
 
     write_json(out / "config.schema.json", ProjectConfig.model_json_schema())
     write_json(out / "experiment.schema.json", ExperimentConfig.model_json_schema())
@@ -83,8 +85,8 @@ def simulate(entry: str, out: Path, processes: int = 1) -> None:
         out: Folder for simulation.json.
         processes: Fields of view simulated at the same time.
     """
-    from dynaclr.experiments import load_entry
-    from dynaclr.experiments.files import write_json
+    from dynaclr.config import load_entry
+    from dynaclr.io.artifacts import write_json
     from dynaclr.simulation import simulate as run
 
     summary = run(load_entry(entry), overwrite=True, processes=processes)
@@ -117,8 +119,8 @@ def import_ctc(
         pixel_size_um: Pixel size in micrometres, if it is known.
         labels: CSV of labels with track_id and t.
     """
-    from dynaclr.experiments.importing import ImportOptions
-    from dynaclr.experiments.importing import import_ctc as run
+    from dynaclr.io.tiff_import import ImportOptions
+    from dynaclr.io.tiff_import import import_ctc as run
 
     options = ImportOptions(
         interval_minutes,
@@ -154,8 +156,8 @@ def import_stacks(
         pixel_size_um: Pixel size in micrometres, if it is known.
         labels: CSV of labels with track_id and t.
     """
-    from dynaclr.experiments.importing import ImportOptions
-    from dynaclr.experiments.importing import import_stacks as run
+    from dynaclr.io.tiff_import import ImportOptions
+    from dynaclr.io.tiff_import import import_stacks as run
 
     options = ImportOptions(
         interval_minutes,
@@ -174,7 +176,7 @@ def index(entry: str, out: Path) -> None:
         entry: The experiment entry (YAML file, or YAML or JSON text).
         out: Folder for cells.parquet and summary.json.
     """
-    from dynaclr.experiments import load_entry
+    from dynaclr.config import load_entry
     from dynaclr.index import build_index
 
     build_index(load_entry(entry), out)
@@ -188,8 +190,8 @@ def statistics(entry: str, out: Path, threads: int = 2) -> None:
         out: Folder for statistics.parquet.
         threads: Frames read and counted at the same time.
     """
+    from dynaclr.config import load_entry
     from dynaclr.data import compute_statistics
-    from dynaclr.experiments import load_entry
 
     compute_statistics(load_entry(entry), out, threads)
 
@@ -213,9 +215,9 @@ def patches(
     """
     import json
 
+    from dynaclr.config import load_entry
+    from dynaclr.config.training import load_training
     from dynaclr.data import Cut, build_patches
-    from dynaclr.experiments import load_entry
-    from dynaclr.experiments.training_config import load_training
 
     cuts = [Cut.of(data) for data in load_training(trainings)["trainings"]]
     report = build_patches(load_entry(entry), experiment, cuts, threads, dry_run)
@@ -275,9 +277,9 @@ def inspect_batches(
         epoch: Which epoch.
         max_steps: Longer epochs are audited up to this step.
     """
-    from dynaclr.experiments.training_config import load_training
+    from dynaclr.config.training import load_training
     from dynaclr.figures.batches import draw_audit, draw_pairs
-    from dynaclr.training import inspect_batches as run
+    from dynaclr.inference import inspect_batches as run
 
     _quiet_lightning()
     settings = load_training(training)
@@ -312,7 +314,7 @@ def train(
     """
     import sys
 
-    from dynaclr.experiments.training_config import load_training
+    from dynaclr.config.training import load_training
     from dynaclr.training import train as run
     from dynaclr.training.launch import launch
 
@@ -328,7 +330,7 @@ def trainer(arguments: list[str]) -> None:
     Args:
         arguments: The command and its arguments.
     """
-    from dynaclr.training.command_line import run_trainer
+    from dynaclr.cli.lightning import run_trainer
 
     _quiet_lightning()
     run_trainer(arguments)
@@ -355,7 +357,7 @@ def embed(
         threads: CPU threads.
         device: Torch device; auto takes a GPU when there is one.
     """
-    from dynaclr.training import embed as run
+    from dynaclr.inference import embed as run
 
     _quiet_lightning()
     run(models, experiment, out, untrained, batch_size, threads, device)
@@ -377,7 +379,7 @@ def fit_pixels(
         out: Components to write (.npz).
         normalization: YAML or JSON text as in a training configuration.
     """
-    from dynaclr.training import fit_pixels as run
+    from dynaclr.inference import fit_pixels as run
 
     run(*_patch_options(patches, normalization), [experiments / name for name in names], out)
 
@@ -402,15 +404,15 @@ def embed_baselines(
         pixels_out: AnnData zarr store to write for coordinates on them.
         batch_size: Most patches of a batch.
     """
-    from dynaclr.training import embed_baselines as run
+    from dynaclr.inference import embed_baselines as run
 
     options = _patch_options(patches, normalization)
     run(*options, experiment, out, pixels, pixels_out, batch_size)
 
 
 def _patch_options(patches: str, normalization: str) -> tuple:
+    from dynaclr.config.training import load_training
     from dynaclr.data import NormalizationConfig, PatchConfig
-    from dynaclr.experiments.training_config import load_training
 
     cut = {
         key: tuple(value) if isinstance(value, list) else value
@@ -435,7 +437,7 @@ def thumbnails(
         normalization: YAML or JSON text as in a training configuration.
         cells: Most pictures; cells of whole lineages are taken.
     """
-    from dynaclr.training import write_thumbnails
+    from dynaclr.inference import write_thumbnails
 
     write_thumbnails(*_patch_options(patches, normalization), experiment, out, cells)
 
@@ -450,9 +452,9 @@ def evaluate(plan: str, out: Path, results: Path = Path("results")) -> None:
         out: Folder for tables and maps.
         results: The results folder.
     """
+    from dynaclr.config.project import EvaluationConfig
+    from dynaclr.config.training import load_training
     from dynaclr.evaluation import evaluate_model
-    from dynaclr.experiments.project import EvaluationConfig
-    from dynaclr.experiments.training_config import load_training
 
     chosen = load_training(plan)
     stores = {
@@ -479,9 +481,9 @@ def compare(plan: str, evaluations: Path, out: Path) -> None:
         evaluations: Folder that holds <model>/metrics.csv.
         out: Folder for metrics.csv and differences.csv.
     """
+    from dynaclr.config.project import ComparisonConfig
+    from dynaclr.config.training import load_training
     from dynaclr.evaluation import compare_models
-    from dynaclr.experiments.project import ComparisonConfig
-    from dynaclr.experiments.training_config import load_training
 
     config = ComparisonConfig.model_validate(load_training(plan))
     compare_models({name: evaluations / name for name in config.models}, config, out)
@@ -495,8 +497,8 @@ def report(plan: str, results: Path = Path("results"), out: Path | None = None) 
         results: The results folder.
         out: Page to write; default: report.html in the results folder.
     """
-    from dynaclr.evaluation.report import ReportPlan, write_report
-    from dynaclr.experiments.training_config import load_training
+    from dynaclr.config.training import load_training
+    from dynaclr.report import ReportPlan, write_report
 
     chosen = ReportPlan.model_validate(load_training(plan))
     write_report(chosen, results, out or results / "report.html")
@@ -518,10 +520,11 @@ def train_linear_classifier(
         out: Folder for the classifier.
         project: Project configuration: its tasks, and the label tables of its experiments.
     """
+    from dynaclr.config.project import load_project
     from dynaclr.evaluation import train_linear_classifier as run
-    from dynaclr.experiments.project import load_project
+    from dynaclr.io import check_all_on_disk
 
-    loaded = load_project(project)
+    loaded = load_project(project, check_files=check_all_on_disk)
     stores = {name: embeddings / f"{name}.zarr" for name in experiments}
     run(stores, loaded.labels(experiments), loaded.task(task), out)
 

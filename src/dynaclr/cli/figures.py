@@ -23,7 +23,7 @@ def simulation(entry: str, out: Path) -> None:
         entry: The experiment entry with its simulation block (YAML file, or YAML or JSON text).
         out: Figure to write.
     """
-    from dynaclr.experiments import load_entry
+    from dynaclr.config import load_entry
     from dynaclr.figures.simulation import draw_simulation
 
     draw_simulation(load_entry(entry), out)

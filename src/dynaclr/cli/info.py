@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dynaclr.experiments import UserError
+from dynaclr.config import UserError
 
 # What a folder of results is known by, in this order.
 _HOLDS = ("index.arrow", "cells.parquet", "best.ckpt")
@@ -46,11 +46,11 @@ def summarize(path: Path) -> tuple[str, dict[str, str]]:
 
         return "checkpoint", summarize_checkpoint(path)
     if path.suffix == ".h5ad" or _is_anndata(path):
-        from dynaclr.evaluation.stores import summarize_store
+        from dynaclr.io.embeddings import summarize_store
 
         return "AnnData", summarize_store(path)
     if path.is_dir():
-        from dynaclr.experiments import Plate
+        from dynaclr.io import Plate
 
         return "OME-Zarr plate", Plate(path).summary()
     raise UserError(

@@ -7,7 +7,7 @@ import sys
 import time
 
 from dynaclr.cli.garbage import look_for_garbage_seldom
-from dynaclr.experiments import UserError
+from dynaclr.config import UserError
 
 log = logging.getLogger("dynaclr")
 

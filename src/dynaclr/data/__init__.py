@@ -1,4 +1,8 @@
-"""Data: patches from plates, intensity statistics, datasets and the data module."""
+"""From plates to batches: patches, patch stores, intensity statistics, datasets.
+
+Read `pixels.patch_reader` (all patches of a batch in one read) and `loading.datamodule` (what a
+training gets) first.
+"""
 
 import lazy_loader
 
@@ -6,15 +10,12 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "cells": ["CellReader", "PatchConfig", "at_common_size"],
-        "datamodule": [
-            "MultiExperimentDataModule",
-            "SamplingConfig",
-        ],
-        "dataset": ["MultiExperimentTripletDataset"],
-        "loading": ["ResumableLoader"],
-        "lookup": ["NormalizationConfig", "read_statistics"],
-        "statistics": ["compute_statistics"],
-        "storing": ["Cut", "build_patches"],
+        "loading.datamodule": ["MultiExperimentDataModule", "SamplingConfig"],
+        "loading.dataset": ["MultiExperimentTripletDataset"],
+        "loading.loaders": ["ResumableLoader"],
+        "loading.observation_reader": ["CellReader", "PatchConfig", "at_common_size"],
+        "patch_store.builder": ["Cut", "build_patches"],
+        "statistics.compute": ["compute_statistics"],
+        "statistics.lookup": ["NormalizationConfig", "read_statistics"],
     },
 )

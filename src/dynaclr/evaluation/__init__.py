@@ -1,12 +1,15 @@
 """Evaluation: embedding stores in, metrics tables and maps out."""
 
 from dynaclr.evaluation.annotate import append_columns
-from dynaclr.evaluation.classifier_registry import fetch_classifier, publish_classifier
-from dynaclr.evaluation.classify import apply_linear_classifier, train_linear_classifier
+from dynaclr.evaluation.classifiers.fit_and_apply import (
+    apply_linear_classifier,
+    train_linear_classifier,
+)
+from dynaclr.evaluation.classifiers.linear import LinearClassifier, fit_linear_classifier
+from dynaclr.evaluation.classifiers.registry import fetch_classifier, publish_classifier
 from dynaclr.evaluation.comparison import compare_models
 from dynaclr.evaluation.evaluate import evaluate_model
-from dynaclr.evaluation.linear_classifier import LinearClassifier, fit_linear_classifier
-from dynaclr.evaluation.stores import read_store
+from dynaclr.io.embeddings import read_store
 
 __all__ = [
     "LinearClassifier",

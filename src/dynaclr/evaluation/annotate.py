@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from dynaclr.evaluation.stores import KEY, MARKER, REQUIRED, open_anndata, provenance_of
-from dynaclr.experiments import UserError
-from dynaclr.experiments.files import atomic_path, digest_file_of, digest_path, read_json, seal
-from dynaclr.experiments.registry import nearest
+from dynaclr.config import UserError
+from dynaclr.config.errors import nearest
+from dynaclr.io.artifacts import atomic_path, digest_file_of, digest_path, read_json, seal
+from dynaclr.io.embeddings import KEY, MARKER, REQUIRED, open_anndata, provenance_of
 
 if TYPE_CHECKING:
     from anndata import AnnData

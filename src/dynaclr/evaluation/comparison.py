@@ -11,20 +11,15 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from dynaclr.evaluation.bootstrap import cluster_bootstrap, seed_of
+from dynaclr.config import UserError
+from dynaclr.config.errors import nearest
+from dynaclr.config.metrics import ALL, HELD_OUT, INCLUDES_TRAINING, POOLED, fact_of, join_notes
+from dynaclr.config.project import ComparisonConfig
+from dynaclr.evaluation.classifiers.score_tables import METRICS
 from dynaclr.evaluation.evaluate import digest_of_rows, write_csv
-from dynaclr.evaluation.measures import (
-    ALL,
-    HELD_OUT,
-    INCLUDES_TRAINING,
-    POOLED,
-    fact_of,
-    join_notes,
-)
-from dynaclr.evaluation.score_tables import METRICS
-from dynaclr.evaluation.scores import classification_scores
-from dynaclr.evaluation.stores import key_of
-from dynaclr.evaluation.uncertainty import (
+from dynaclr.evaluation.metrics.bootstrap import cluster_bootstrap, seed_of
+from dynaclr.evaluation.metrics.classification import classification_scores
+from dynaclr.evaluation.metrics.uncertainty import (
     NOT_RESAMPLED,
     Estimate,
     Values,
@@ -32,9 +27,7 @@ from dynaclr.evaluation.uncertainty import (
     estimate_difference,
     estimate_mean,
 )
-from dynaclr.experiments import UserError
-from dynaclr.experiments.project import ComparisonConfig
-from dynaclr.experiments.registry import nearest
+from dynaclr.io.embeddings import key_of
 
 # The main metric of each question, as far as it was measured.
 MAIN_METRICS = (

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from sklearn.covariance import ledoit_wolf
 
-from dynaclr.evaluation.stores import Cohort
+from dynaclr.io.embeddings import Cohort
 
 # Fewer control cells of an experiment than this say nothing about a covariance.
 MIN_CONTROLS = 10

@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dynaclr.evaluation.classification import TaskScores, score_task
-from dynaclr.evaluation.controls import learning_curve, null_rows
+from dynaclr.config.metrics import INCLUDES_TRAINING, POOLED, fact_of, join_notes
+from dynaclr.config.project import EvaluationConfig
+from dynaclr.evaluation.classifiers.controls import learning_curve, null_rows
+from dynaclr.evaluation.classifiers.task_scores import TaskScores, score_task
 from dynaclr.evaluation.families import Rows, health_rows, resolution_rows, temporal_rows
 from dynaclr.evaluation.headline import summarize
 from dynaclr.evaluation.maps import lay_out, write_maps
 from dynaclr.evaluation.matched import mixing_rows
-from dynaclr.evaluation.measures import INCLUDES_TRAINING, POOLED, fact_of, join_notes
 from dynaclr.evaluation.perturbation import mmd_rows, onset_rows
-from dynaclr.evaluation.stores import KEY, MARKER, key_of, read_cohort
 from dynaclr.evaluation.study import Study, make_study
 from dynaclr.evaluation.tasks import LabelPaths
-from dynaclr.experiments.files import atomic_path, write_json
-from dynaclr.experiments.project import EvaluationConfig
+from dynaclr.io.artifacts import atomic_path, write_json
+from dynaclr.io.embeddings import KEY, MARKER, key_of, read_cohort
 
 logger = logging.getLogger(__name__)
 

@@ -6,17 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dynaclr.evaluation import health
-from dynaclr.evaluation.bootstrap import cluster_bootstrap, percentile_interval, seed_of
-from dynaclr.evaluation.classification import TaskScores
+from dynaclr.config.metrics import ALL, Measure, join_notes, tabulate
+from dynaclr.config.variants import Variant
+from dynaclr.evaluation.classifiers.score_tables import ScoredSet
+from dynaclr.evaluation.classifiers.task_scores import TaskScores
 from dynaclr.evaluation.correction import zscore_by_experiment
-from dynaclr.evaluation.measures import ALL, Measure, join_notes, tabulate
-from dynaclr.evaluation.projection import standardize
-from dynaclr.evaluation.responses import Separation, separation, sister_pairs, visible_from
-from dynaclr.evaluation.score_tables import ScoredSet
-from dynaclr.evaluation.study import Study
-from dynaclr.evaluation.tasks import TaskRows
-from dynaclr.evaluation.temporal import (
+from dynaclr.evaluation.metrics import health
+from dynaclr.evaluation.metrics.bootstrap import cluster_bootstrap, percentile_interval, seed_of
+from dynaclr.evaluation.metrics.responses import Separation, separation, sister_pairs, visible_from
+from dynaclr.evaluation.metrics.temporal import (
     adjacent_pairs,
     displacement,
     displacement_exponent,
@@ -24,8 +22,10 @@ from dynaclr.evaluation.temporal import (
     r_squared,
     smoothness,
 )
-from dynaclr.experiments.selection import balanced_subsample
-from dynaclr.experiments.variants import Variant
+from dynaclr.evaluation.projection import standardize
+from dynaclr.evaluation.study import Study
+from dynaclr.evaluation.tasks import TaskRows
+from dynaclr.io.subsample import balanced_subsample
 
 # Intervals of a hundred windows need no thousand resamples.
 MAX_BOOTSTRAP = 200

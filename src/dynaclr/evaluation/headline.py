@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dynaclr.evaluation.classification import TaskScores
-from dynaclr.evaluation.measures import HELD_OUT
-from dynaclr.evaluation.score_tables import ScoredSet
-from dynaclr.experiments.variants import kind_title
+from dynaclr.config.metrics import HELD_OUT
+from dynaclr.config.variants import kind_title
+from dynaclr.evaluation.classifiers.score_tables import ScoredSet
+from dynaclr.evaluation.classifiers.task_scores import TaskScores
 
 METRIC = "auroc"
 

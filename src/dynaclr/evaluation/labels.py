@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dynaclr.experiments import UserError
-from dynaclr.experiments.registry import nearest
+from dynaclr.config import UserError
+from dynaclr.config.errors import nearest
 
 # More distinct values than this are a measurement, not classes.
 MAX_CLASSES = 20

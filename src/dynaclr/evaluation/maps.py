@@ -13,17 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dynaclr.config.variants import Variant, first_of_each_kind, ordered_variants, uncorrected
 from dynaclr.evaluation.projection import principal_components, standardize, umap_coordinates
-from dynaclr.evaluation.stores import Cohort, key_of
 from dynaclr.evaluation.tasks import group_codes
-from dynaclr.experiments.files import atomic_path, seal
-from dynaclr.experiments.selection import whole_lineages
-from dynaclr.experiments.variants import (
-    Variant,
-    first_of_each_kind,
-    ordered_variants,
-    uncorrected,
-)
+from dynaclr.io.artifacts import atomic_path, seal
+from dynaclr.io.embeddings import Cohort, key_of
+from dynaclr.io.subsample import whole_lineages
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -81,11 +76,6 @@ def lay_out(
     facts = {"maps": maps, "n_cells": counts, "seed": seed, "dynaclr": version("dynaclr")}
     store.uns["dynaclr"] = json.dumps(facts, sort_keys=True)
     return store
-
-
-def map_facts(store: AnnData) -> dict[str, Any]:
-    """What ``uns["dynaclr"]`` tells; ``maps`` lists key in ``obsm``, variant, method and axes."""
-    return json.loads(store.uns["dynaclr"])
 
 
 def write_maps(store: AnnData, path: str | Path) -> None:

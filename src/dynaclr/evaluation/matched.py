@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynaclr.evaluation import integration
+from dynaclr.config.metrics import ALL, Measure, tabulate
+from dynaclr.config.variants import Variant
 from dynaclr.evaluation.correction import CORRECTIONS
-from dynaclr.evaluation.measures import ALL, Measure, tabulate
-from dynaclr.evaluation.mixing import (
+from dynaclr.evaluation.metrics import integration
+from dynaclr.evaluation.metrics.mixing import (
     PERPLEXITY,
     by_chance,
     experiment_classifier,
@@ -25,8 +26,7 @@ from dynaclr.evaluation.mixing import (
 from dynaclr.evaluation.projection import standardize
 from dynaclr.evaluation.study import Study
 from dynaclr.evaluation.tasks import TaskRows
-from dynaclr.experiments.selection import balanced_subsample
-from dynaclr.experiments.variants import Variant
+from dynaclr.io.subsample import balanced_subsample
 
 MAX_LABELLED = 600
 TOO_FEW = "fewer than two classes with five independent observations"

@@ -7,9 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from dynaclr.evaluation.bootstrap import cluster_bootstrap, percentile_interval, seed_of
+from dynaclr.config.metrics import ALL, POOLED, Measure, join_notes, tabulate
+from dynaclr.config.variants import Variant
 from dynaclr.evaluation.families import MAX_BOOTSTRAP, Rows
-from dynaclr.evaluation.kinetics import (
+from dynaclr.evaluation.metrics.bootstrap import cluster_bootstrap, percentile_interval, seed_of
+from dynaclr.evaluation.metrics.kinetics import (
     Discrepancies,
     Onset,
     control_threshold,
@@ -18,12 +20,10 @@ from dynaclr.evaluation.kinetics import (
     permuted_members,
     response_axis,
 )
-from dynaclr.evaluation.measures import ALL, POOLED, Measure, join_notes, tabulate
 from dynaclr.evaluation.projection import standardize
 from dynaclr.evaluation.samples import MIN_LINEAGES
-from dynaclr.evaluation.stores import key_of
 from dynaclr.evaluation.study import Study
-from dynaclr.experiments.variants import Variant
+from dynaclr.io.embeddings import key_of
 
 N_PERMUTATIONS = 200
 LEVEL = 0.05

@@ -8,16 +8,16 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from dynaclr.config import UserError
+from dynaclr.config.errors import nearest
+from dynaclr.config.metrics import HELD_OUT, POOLED
+from dynaclr.config.project import EvaluationConfig, TaskConfig
+from dynaclr.config.variants import Variant, ordered_variants, uncorrected
 from dynaclr.evaluation.correction import left_as_they_are, with_corrections
 from dynaclr.evaluation.labels import join_numbers
-from dynaclr.evaluation.measures import HELD_OUT, POOLED
 from dynaclr.evaluation.samples import independent_rows, matched_strata
-from dynaclr.evaluation.stores import MARKER, Cohort, key_of
 from dynaclr.evaluation.tasks import LabelPaths, TaskRows, group_codes, select_task
-from dynaclr.experiments import UserError
-from dynaclr.experiments.project import EvaluationConfig, TaskConfig
-from dynaclr.experiments.registry import nearest
-from dynaclr.experiments.variants import Variant, ordered_variants, uncorrected
+from dynaclr.io.embeddings import MARKER, Cohort, key_of
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dynaclr.config import UserError
+from dynaclr.config.errors import nearest
+from dynaclr.config.project import TaskConfig
 from dynaclr.evaluation.labels import join_labels
-from dynaclr.experiments import UserError
-from dynaclr.experiments.project import TaskConfig
-from dynaclr.experiments.registry import nearest
 
 _CONDITION = (
     *(ast.Expression, ast.Compare, ast.cmpop, ast.BoolOp, ast.boolop, ast.UnaryOp, ast.unaryop),

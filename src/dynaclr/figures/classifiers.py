@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynaclr.experiments.variants import Variant, first_of_each_kind, ordered_variants
+from dynaclr.config.variants import Variant, first_of_each_kind, ordered_variants
 from dynaclr.figures.style import (
     count_of,
     draw_nothing,

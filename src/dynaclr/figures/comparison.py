@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from dynaclr.experiments.files import atomic_path
-from dynaclr.experiments.variants import KINDS, kind_title
+from dynaclr.config.variants import KINDS, kind_title
 from dynaclr.figures.style import figure_style, kind_color, save_figure
 from dynaclr.figures.tables import read_csv
 from dynaclr.figures.titles import direction_of, title_of
+from dynaclr.io.artifacts import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from dynaclr.experiments.variants import first_of_each_kind, ordered_variants, uncorrected
+from dynaclr.config.variants import first_of_each_kind, ordered_variants, uncorrected
 from dynaclr.figures.style import draw_nothing, figure_style, kind_color, save_figure
 
 if TYPE_CHECKING:

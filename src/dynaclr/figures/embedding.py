@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dynaclr.experiments.selection import balanced_subsample
-from dynaclr.experiments.variants import parse_variant
+from dynaclr.config.variants import parse_variant
 from dynaclr.figures.style import SEQUENTIAL, color_of, figure_style, save_figure
+from dynaclr.io.subsample import balanced_subsample
 
 if TYPE_CHECKING:
     import pandas as pd

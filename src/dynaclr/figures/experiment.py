@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
-from dynaclr.experiments import ExperimentConfig
-from dynaclr.experiments.files import read_json
+from dynaclr.config import ExperimentConfig
 from dynaclr.figures.intensity import draw_intensity
 from dynaclr.figures.tables import made
 from dynaclr.figures.tracks import COLUMNS, draw_tracks
+from dynaclr.io.artifacts import read_json
 
 
 def draw_experiment(folder: Path) -> None:

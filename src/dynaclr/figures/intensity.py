@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dynaclr.experiments import ExperimentConfig
+from dynaclr.config import ExperimentConfig
 from dynaclr.figures.style import color_of, figure_style, save_figure
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynaclr.experiments.variants import Variant, ordered_variants
+from dynaclr.config.variants import Variant, ordered_variants
 from dynaclr.figures.style import count_of, face_of, figure_style, kind_color, save_figure
 from dynaclr.figures.titles import direction_of, title_of
 

@@ -12,12 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.metrics import roc_curve
 
-from dynaclr.experiments.variants import (
-    first_of_each_kind,
-    kind_title,
-    ordered_variants,
-    uncorrected,
-)
+from dynaclr.config.variants import first_of_each_kind, kind_title, ordered_variants, uncorrected
 from dynaclr.figures.style import draw_nothing, figure_style, kind_color, save_figure
 from dynaclr.figures.tasks import HELD_OUT, ScoredSet, Task, legend_beside, task_grid
 

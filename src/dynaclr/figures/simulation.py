@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dynaclr.experiments import ExperimentConfig, Plate, UserError
+from dynaclr.config import ExperimentConfig, UserError
 from dynaclr.figures.style import color_of, figure_style, save_figure
+from dynaclr.io import Plate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynaclr.experiments.files import atomic_path
-from dynaclr.experiments.variants import Variant
+from dynaclr.config.variants import Variant
+from dynaclr.io.artifacts import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

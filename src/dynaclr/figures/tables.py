@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dynaclr.experiments import UserError
+from dynaclr.config import UserError
 
 # Columns of text; a name may be all digits, a date for example, or read "NA".
 _TEXT = (

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from dynaclr.experiments.files import read_json
 from dynaclr.figures.style import CATEGORICAL, figure_style, save_figure
 from dynaclr.figures.tables import made
+from dynaclr.io.artifacts import read_json
 
 _PANELS = (
     ("loss", "loss", "Does it still learn, and does validation follow?"),

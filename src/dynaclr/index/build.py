@@ -16,9 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from dynaclr.experiments import ExperimentConfig, Plate, Position, Problems, UserError
-from dynaclr.experiments.files import atomic_path, seal, write_json
-from dynaclr.experiments.registry import check_on_disk
+from dynaclr.config import ExperimentConfig, Problems, UserError
 from dynaclr.index.columns import SCHEMA, entry_columns, text_column
 from dynaclr.index.lineage import (
     Forest,
@@ -37,6 +35,9 @@ from dynaclr.index.tracks import (
     place_of,
     read_tracks,
 )
+from dynaclr.io import Plate, Position
+from dynaclr.io.artifacts import atomic_path, seal, write_json
+from dynaclr.io.disk_checks import check_on_disk
 
 CELLS = "cells.parquet"
 SUMMARY = "summary.json"

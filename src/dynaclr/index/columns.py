@@ -36,7 +36,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike
 
-from dynaclr.experiments import ExperimentConfig, UserError
+from dynaclr.config import ExperimentConfig, UserError
 
 DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 ENTRY_TEXT = ("organelle", "microscope", "cell_type", "date")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynaclr.experiments import Problems, UserError
-from dynaclr.experiments.registry import nearest
+from dynaclr.config import Problems, UserError
+from dynaclr.config.errors import nearest
 
 if TYPE_CHECKING:
     from dynaclr.index.multi import MultiExperimentIndex

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from dynaclr.experiments import Problems
+from dynaclr.config import Problems
 
 ATTRIBUTE = "geff"
 _UNSCALED = {None, "pixel", "pixels", "frame", "frames"}

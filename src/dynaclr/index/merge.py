@@ -17,18 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from dynaclr.experiments import Problems, UserError
-from dynaclr.experiments.files import (
-    atomic_path,
-    digest_path,
-    read_json,
-    read_seal,
-    seal,
-    write_json,
-)
+from dynaclr.config import Problems, UserError
 from dynaclr.index.build import CELLS, SUMMARY
 from dynaclr.index.columns import SCHEMA, SPLIT, text_column
 from dynaclr.index.split import check_split, split_fovs
+from dynaclr.io.artifacts import atomic_path, digest_path, read_json, read_seal, seal, write_json
 
 INDEX = "index.arrow"
 MANIFEST = "manifest.json"

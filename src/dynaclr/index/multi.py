@@ -13,15 +13,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from dynaclr.experiments import ExperimentConfig, ExperimentRegistry, Plate, Problems, UserError
-from dynaclr.experiments.files import read_json
-from dynaclr.experiments.registry import nearest, validate_entry
+from dynaclr.config import ExperimentConfig, ExperimentRegistry, Problems, UserError
+from dynaclr.config.errors import nearest
+from dynaclr.config.registry import validate_entry
 from dynaclr.index.anchors import Anchors, border_shift
 from dynaclr.index.build import CELLS, index_experiment
 from dynaclr.index.columns import SPLIT
 from dynaclr.index.fovs import FovExtents, FovRuns
 from dynaclr.index.markers import MarkerPairs
 from dynaclr.index.merge import INDEX, REGISTRY, collate
+from dynaclr.io import Plate
+from dynaclr.io.artifacts import read_json
 
 
 class MultiExperimentIndex:

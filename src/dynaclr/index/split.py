@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from dynaclr.experiments import Problems, UserError
-from dynaclr.experiments.files import digest_text
+from dynaclr.config import Problems, UserError
+from dynaclr.io.artifacts import digest_text
 
 
 def check_split(

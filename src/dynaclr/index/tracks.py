@@ -69,7 +69,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from dynaclr.experiments import Problems
+from dynaclr.config import Problems
 from dynaclr.index.geff import is_geff, read_graph
 from dynaclr.index.lineage import TRACK_ID_LIMIT
 

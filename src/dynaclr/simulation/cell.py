@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dynaclr.experiments.simulation_config import SimulationConfig
+from dynaclr.config.simulation import SimulationConfig
 from dynaclr.simulation.population import Cell
 
 MARKERS = ("phase", "nucleus", "reporter")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from dynaclr.experiments.simulation_config import SimulationConfig
+from dynaclr.config.simulation import SimulationConfig
 from dynaclr.simulation.randomness import generator
 
 Image = NDArray[np.float32]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from dynaclr.experiments.simulation_config import SimulationConfig
+from dynaclr.config.simulation import SimulationConfig
 
 # Cells live in an area a little larger than the field of view, so that they come and go.
 MARGIN_UM = 10.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynaclr.experiments.files import digest_text
+from dynaclr.io.artifacts import digest_text
 
 
 def generator(seed: int, *names: str | int) -> np.random.Generator:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dynaclr.experiments.simulation_config import SimulationConfig
+from dynaclr.config.simulation import SimulationConfig
 from dynaclr.simulation import microscope as imaging
 from dynaclr.simulation.cell import Appearance
 from dynaclr.simulation.microscope import Microscope

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dynaclr.experiments import ExperimentConfig, Plate, Problems, SimulationConfig, UserError
-from dynaclr.experiments.files import atomic_path, digest_path, read_json, write_json
-from dynaclr.experiments.plate_writing import FrameWriter, PlateLayout, new_plate
+from dynaclr.config import ExperimentConfig, Problems, SimulationConfig, UserError
+from dynaclr.io import Plate
+from dynaclr.io.artifacts import atomic_path, digest_path, read_json, write_json
+from dynaclr.io.plate_writer import FrameWriter, PlateLayout, new_plate
 from dynaclr.simulation import tables
 from dynaclr.simulation.cell import MARKERS
 from dynaclr.simulation.microscope import Microscope, microscopes

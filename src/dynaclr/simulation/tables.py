@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from dynaclr.experiments.simulation_config import SimulationConfig
+from dynaclr.config.simulation import SimulationConfig
 from dynaclr.simulation.population import Population
 
 # A cell that was out of sight for longer is a new track when it comes back.

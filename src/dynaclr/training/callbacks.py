@@ -17,8 +17,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
-from dynaclr.data.loading import STOP_SIGNALS
-from dynaclr.experiments.files import atomic_path
+from dynaclr.data.loading.loaders import STOP_SIGNALS
+from dynaclr.io.artifacts import atomic_path
 
 # Optimiser steps between two times at which processes ask each other whether to save or stop:
 # asking makes a GPU wait.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dynaclr.data.cuts import check_cuts
-from dynaclr.data.pairing import check_collection
-from dynaclr.experiments import Problems, UserError
-from dynaclr.experiments.patch_requirements import cuts_of
-from dynaclr.experiments.project import Project
-from dynaclr.experiments.training_config import load_training
-from dynaclr.training.cli import check_training
+from dynaclr.config import Problems, UserError
+from dynaclr.config.patch_requirements import cuts_of
+from dynaclr.config.project import Project
+from dynaclr.config.training import load_training
+from dynaclr.data.loading.positives import check_collection
+from dynaclr.data.patch_store.requirements import check_cuts
+from dynaclr.training.builder import check_training
 
 
 def check_project(project: Project) -> None:

@@ -11,7 +11,7 @@ from torchmetrics.classification import MulticlassAUROC, MulticlassConfusionMatr
 from torchmetrics.functional.classification import binary_auroc
 from torchmetrics.utilities import dim_zero_cat
 
-from dynaclr.experiments import UserError
+from dynaclr.config import UserError
 from dynaclr.training.base import Batch, TrainedModule
 from dynaclr.training.heads import (
     UNKNOWN_LABEL,

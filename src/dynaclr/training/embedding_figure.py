@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 from numpy.typing import NDArray
 
-from dynaclr.experiments import UserError
+from dynaclr.config import UserError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

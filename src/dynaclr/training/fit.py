@@ -12,8 +12,8 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from dynaclr.experiments.code import code_digest
-from dynaclr.experiments.files import (
+from dynaclr.config.training import checkpoints_of
+from dynaclr.io.artifacts import (
     atomic_path,
     digest_file_of,
     digest_json,
@@ -24,9 +24,9 @@ from dynaclr.experiments.files import (
     write_json,
     write_text,
 )
-from dynaclr.experiments.training_config import checkpoints_of
+from dynaclr.io.code_digest import code_digest
+from dynaclr.training.builder import build, with_data
 from dynaclr.training.callbacks import EpochLine, MetricsHistory, ResumePoints, StepSeed
-from dynaclr.training.cli import build, with_data
 from dynaclr.training.hardware import refuse_lost_gpus
 from dynaclr.training.launch import (
     WorldSize,

@@ -7,7 +7,7 @@ import socket
 
 import torch
 
-from dynaclr.experiments import UserError
+from dynaclr.config import UserError
 
 # Set to anything, jobs may leave the GPUs idle that they were given: tests have pretend ones.
 WITHOUT_GPUS = "DYNACLR_WITHOUT_GPUS"

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, distributed, nn
 
-from dynaclr.experiments import UserError
+from dynaclr.config import UserError
 
 # What `data.carry` gives a row whose label is not known.
 UNKNOWN_LABEL = -1

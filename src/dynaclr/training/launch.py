@@ -24,9 +24,9 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import distributed
 
-from dynaclr.experiments import UserError
-from dynaclr.experiments.training_config import loader_workers
-from dynaclr.training.cli import lacking_hardware
+from dynaclr.config import UserError
+from dynaclr.config.training import loader_workers
+from dynaclr.training.builder import lacking_hardware
 
 log = logging.getLogger(__name__)
 

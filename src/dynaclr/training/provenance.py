@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from dynaclr.experiments.files import digest_path
+from dynaclr.io.artifacts import digest_path
 
 _PACKAGES = ("dynaclr", "torch", "lightning", "numpy", "pandas", "timm", "tensorstore", "anndata")
 _LOCK = "envs/lock.txt"

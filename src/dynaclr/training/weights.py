@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from dynaclr.experiments import UserError
-from dynaclr.experiments.files import read_json
+from dynaclr.config import UserError
+from dynaclr.io.artifacts import read_json
 
 # As modules of this package store an encoder, as a channel group stores its own, as VisCy does,
 # and as a bare encoder does.

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dynaclr.experiments.config import ExperimentConfig
-from dynaclr.experiments.files import digest_file_of, digest_path, read_seal
-from dynaclr.experiments.memory import recall
-from dynaclr.experiments.plate import plate_facts
+from dynaclr.config.experiment import ExperimentConfig
+from dynaclr.io.artifacts import digest_file_of, digest_path, read_seal
+from dynaclr.io.file_cache import recall
+from dynaclr.io.plate import plate_facts
 
 
 def tracks_fingerprint(entry: ExperimentConfig) -> str:

@@ -16,12 +16,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dynaclr.experiments import UserError
-from dynaclr.experiments.code import code_digest
-from dynaclr.experiments.files import digest_text, write_text
-from dynaclr.experiments.patch_requirements import cuts_of
-from dynaclr.experiments.project import Project
-from dynaclr.experiments.training_config import checkpoints_of, load_training
+from dynaclr.config import UserError
+from dynaclr.config.patch_requirements import cuts_of
+from dynaclr.config.project import Project
+from dynaclr.config.training import checkpoints_of, load_training
+from dynaclr.io.artifacts import digest_text, write_text
+from dynaclr.io.code_digest import code_digest
 from dynaclr.workflow.fingerprint import (
     altered,
     checkpoint_fingerprint,
@@ -384,7 +384,7 @@ class Plan:
     def code_of_batches(self, model: str) -> str:
         """Digest of the code that makes a training's batches."""
         data = self.settings(model)["data"]
-        return code_digest("training.inspection", "figures.batches", config=data)
+        return code_digest("inference.batch_inspection", "figures.batches", config=data)
 
     def code_of_embedding(self, model: str) -> str:
         """Digest of the code that embeds with a model's encoder."""
@@ -394,6 +394,6 @@ class Plan:
     def _embedding_codes(self) -> dict[str, str]:
         # Once a model: a project has a thousand times as many jobs that embed.
         return {
-            name: code_digest("training.embedding", config=self.settings(name)["model"])
+            name: code_digest("inference.embedding", config=self.settings(name)["model"])
             for name in self.models
         }

@@ -6,11 +6,11 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from dynaclr.experiments.plate import plate_facts
-from dynaclr.experiments.training_config import loader_workers
+from dynaclr.config.site import SiteConfig
+from dynaclr.config.training import loader_workers
+from dynaclr.io.plate import plate_facts
 from dynaclr.workflow.fingerprint import tracks_megabytes
 from dynaclr.workflow.plan import Plan
-from dynaclr.workflow.site import SiteConfig
 
 # Megabytes that the interpreter, its libraries and Snakemake around it need.
 BASE_MB = 2000

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from dynaclr.experiments import UserError
+from dynaclr.config import UserError
 
 # Snakemake's plugin looks at the queue at least this often, in seconds; and some.
 _LONGEST_PAUSE_S = 200

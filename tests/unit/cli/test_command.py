@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from tests.unit.experiments.conftest import write_experiment
+from tests.unit.config.conftest import write_experiment
 
 from dynaclr.cli.commands import COMMANDS, check
-from dynaclr.experiments import UserError
-from dynaclr.experiments.files import read_json
+from dynaclr.config import UserError
+from dynaclr.io.artifacts import read_json
 
 COMMAND = str(Path(sys.executable).with_name("dynaclr"))
 

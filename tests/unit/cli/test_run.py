@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dynaclr.cli.run import shell_prefix, unlock_workflow
-from dynaclr.experiments import UserError
+from dynaclr.config import UserError
 from dynaclr.workflow.slurm import stop_live_jobs
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dynaclr.config.project import EvaluationConfig, TaskConfig
 from dynaclr.evaluation import evaluate_model
-from dynaclr.evaluation.stores import key_of
-from dynaclr.experiments.project import EvaluationConfig, TaskConfig
+from dynaclr.io.embeddings import key_of
 
 
 @dataclass

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from dynaclr.config import UserError
 from dynaclr.evaluation import append_columns
 from dynaclr.evaluation.annotate import _write_all
-from dynaclr.experiments import UserError
-from dynaclr.experiments.files import digest_path, read_seal, seal
+from dynaclr.io.artifacts import digest_path, read_seal, seal
 
 KEY = ["experiment", "fov", "track_id", "t"]
 

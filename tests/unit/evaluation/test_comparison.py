@@ -7,11 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control, ttest_1samp, ttest_ind
 
+from dynaclr.config import UserError
+from dynaclr.config.project import ComparisonConfig
 from dynaclr.evaluation import compare_models
 from dynaclr.evaluation.comparison import DIFFERENCE_COLUMNS, METRIC_COLUMNS, verdict
-from dynaclr.evaluation.uncertainty import Values, adjust, estimate_difference, estimate_mean
-from dynaclr.experiments import UserError
-from dynaclr.experiments.project import ComparisonConfig
+from dynaclr.evaluation.metrics.uncertainty import (
+    Values,
+    adjust,
+    estimate_difference,
+    estimate_mean,
+)
 
 
 def test_over_seeds_alone_it_is_students_t():

@@ -11,7 +11,7 @@ from dynaclr.evaluation.correction import (
     with_corrections,
     zscore_by_experiment,
 )
-from dynaclr.evaluation.stores import Cohort
+from dynaclr.io.embeddings import Cohort
 
 
 def covariance(seed, d=4):

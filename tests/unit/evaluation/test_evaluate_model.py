@@ -9,26 +9,19 @@ import pandas as pd
 import pytest
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
+from dynaclr.config import UserError
+from dynaclr.config.metrics import ALL_TRAINING, CROSS_VALIDATED, FACTS, HELD_OUT, LEFT_OUT, POOLED
+from dynaclr.config.project import ComparisonConfig, EvaluationConfig, TaskConfig
+from dynaclr.config.variants import ordered_variants, parse_variant
 from dynaclr.evaluation import apply_linear_classifier, compare_models, train_linear_classifier
 from dynaclr.evaluation.annotate import append_columns
-from dynaclr.evaluation.classification import score_task
+from dynaclr.evaluation.classifiers.task_scores import score_task
 from dynaclr.evaluation.evaluate import CURVE_COLUMNS, METRIC_COLUMNS
 from dynaclr.evaluation.families import resolution_rows
 from dynaclr.evaluation.headline import summarize
-from dynaclr.evaluation.measures import (
-    ALL_TRAINING,
-    CROSS_VALIDATED,
-    FACTS,
-    HELD_OUT,
-    LEFT_OUT,
-    POOLED,
-)
-from dynaclr.evaluation.stores import KEY, Cohort, read_cohort, read_store
 from dynaclr.evaluation.study import make_study
 from dynaclr.evaluation.tasks import select_task
-from dynaclr.experiments import UserError
-from dynaclr.experiments.project import ComparisonConfig, EvaluationConfig, TaskConfig
-from dynaclr.experiments.variants import ordered_variants, parse_variant
+from dynaclr.io.embeddings import KEY, Cohort, read_cohort, read_store
 
 UNCORRECTED = ["seed0", "seed1", "seed0-untrained", "intensity"]
 VARIANTS = [f"{name}{end}" for end in ("", "+zscore", "+transport") for name in UNCORRECTED]

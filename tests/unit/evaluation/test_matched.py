@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dynaclr.evaluation.matched import MATCHED, matched_mixing, perplexity_within
-from dynaclr.evaluation.mixing import N_SHUFFLES, by_chance, with_shuffles
+from dynaclr.evaluation.metrics.mixing import N_SHUFFLES, by_chance, with_shuffles
 from dynaclr.evaluation.samples import MIN_LINEAGES, independent_rows, matched_strata
 
 

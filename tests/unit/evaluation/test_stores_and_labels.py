@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dynaclr.config import UserError
+from dynaclr.config.project import TaskConfig
 from dynaclr.evaluation.labels import join_labels
-from dynaclr.evaluation.stores import KEY, provenance_of, read_cohort, read_store
 from dynaclr.evaluation.tasks import group_codes, select_task
-from dynaclr.experiments import UserError
-from dynaclr.experiments.project import TaskConfig
+from dynaclr.io.embeddings import KEY, provenance_of, read_cohort, read_store
 
 
 def write(path, text):

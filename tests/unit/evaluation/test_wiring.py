@@ -8,18 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dynaclr.evaluation.classification import score_task
+from dynaclr.config.metrics import ALL, HELD_OUT, POOLED
+from dynaclr.config.project import EvaluationConfig, TaskConfig
+from dynaclr.config.variants import parse_variant
+from dynaclr.evaluation.classifiers.task_scores import score_task
 from dynaclr.evaluation.correction import zscore_by_experiment
 from dynaclr.evaluation.families import health_rows, resolution_rows, temporal_rows
 from dynaclr.evaluation.matched import _refitted, mixing_rows
-from dynaclr.evaluation.measures import ALL, HELD_OUT, POOLED
+from dynaclr.evaluation.metrics.temporal import smoothness
 from dynaclr.evaluation.perturbation import mmd_rows, onset_rows, weighted_median
 from dynaclr.evaluation.projection import standardize
-from dynaclr.evaluation.stores import Cohort
 from dynaclr.evaluation.study import make_study
-from dynaclr.evaluation.temporal import smoothness
-from dynaclr.experiments.project import EvaluationConfig, TaskConfig
-from dynaclr.experiments.variants import parse_variant
+from dynaclr.io.embeddings import Cohort
 
 CONFIG = EvaluationConfig(
     tasks=[

@@ -9,11 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import auc
 
+from dynaclr.config import UserError
+from dynaclr.config.metrics import FACTS
+from dynaclr.config.project import ComparisonConfig
 from dynaclr.evaluation import compare_models
-from dynaclr.evaluation.measures import FACTS
-from dynaclr.experiments import UserError
-from dynaclr.experiments.files import read_json, write_json
-from dynaclr.experiments.project import ComparisonConfig
 from dynaclr.figures.comparison import draw_comparison
 from dynaclr.figures.composition import draw_collection
 from dynaclr.figures.evaluation import draw_evaluation
@@ -21,6 +20,7 @@ from dynaclr.figures.experiment import draw_experiment
 from dynaclr.figures.predictions import mean_roc
 from dynaclr.figures.titles import METRIC_TITLES, title_of
 from dynaclr.figures.training import draw_training
+from dynaclr.io.artifacts import read_json, write_json
 
 TABLES = [
     *("metrics.csv", "confusion.csv", "reliability.csv", "learning.csv", "curves.csv"),

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import tensorstore as ts
 
-from dynaclr.experiments import ExperimentConfig, Plate, UserError
+from dynaclr.config import ExperimentConfig, UserError
 from dynaclr.figures.simulation import draw_simulation
+from dynaclr.io import Plate
 from dynaclr.simulation import simulate
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from index_examples import make_experiment
 
-from dynaclr.experiments import ExperimentConfig
+from dynaclr.config import ExperimentConfig
 
 
 @pytest.fixture

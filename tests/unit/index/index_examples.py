@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from iohub.ngff import open_ome_zarr
 
-from dynaclr.experiments import ExperimentConfig
+from dynaclr.config import ExperimentConfig
 
 HEADER = "track_id,t,y,x,parent_track_id"
 SHAPE = (10, 2, 1, 40, 60)

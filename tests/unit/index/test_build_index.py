@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from index_examples import FAMILY, SHAPE, make_experiment
 
-from dynaclr.experiments import UserError
-from dynaclr.experiments.files import digest_path, read_json, read_seal
+from dynaclr.config import UserError
 from dynaclr.index import build_index, index_experiment
 from dynaclr.index.columns import SCHEMA
+from dynaclr.io.artifacts import digest_path, read_json, read_seal
 
 MISSING_PARENT = FAMILY.assign(parent_track_id=FAMILY["parent_track_id"].replace(1, 99))
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from index_examples import FAMILY
 
-from dynaclr.experiments import Problems, UserError
+from dynaclr.config import Problems, UserError
 from dynaclr.index import Repairs, index_experiment, read_tracks
 from dynaclr.index.geff import is_geff
 

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from index_examples import FAMILY, TWO_WELLS, make_experiment
 
-from dynaclr.experiments import UserError
-from dynaclr.experiments.files import digest_path, read_json, read_seal, seal
+from dynaclr.config import UserError
 from dynaclr.index import build_forest, build_index, merge_indexes
 from dynaclr.index.columns import DICTIONARY, SCHEMA, text_column
 from dynaclr.index.merge import UNKNOWN, collate
+from dynaclr.io.artifacts import digest_path, read_json, read_seal, seal
 
 CONDITIONS = {"mock": ["A/1"], "infected": ["B/1"]}
 

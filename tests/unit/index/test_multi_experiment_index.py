@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from index_examples import FAMILY, TWO_WELLS, make_experiment
 
-from dynaclr.experiments import ExperimentRegistry, UserError
+from dynaclr.config import ExperimentRegistry, UserError
 from dynaclr.index import (
     MarkerPairs,
     MultiExperimentIndex,

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dynaclr.experiments import Problems
+from dynaclr.config import Problems
 from dynaclr.index import index_experiment, read_tracks
 from dynaclr.index.tracks import Repairs
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynaclr.experiments import UserError
+from dynaclr.config import UserError
 from dynaclr.index.split import check_split, split_fovs
 
 plates = st.dictionaries(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dynaclr.experiments import Problems
+from dynaclr.config import Problems
 from dynaclr.index import Repairs, read_tracks
 from dynaclr.index.tracks import EXAMPLES, find_table
 

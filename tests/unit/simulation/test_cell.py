@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from dynaclr.experiments import SimulationConfig
+from dynaclr.config import SimulationConfig
 from dynaclr.simulation.cell import MARKERS, Appearance
 from dynaclr.simulation.population import TRAITS, Cell, Fate
 

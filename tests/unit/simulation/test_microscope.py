@@ -5,7 +5,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from dynaclr.experiments import SimulationConfig
+from dynaclr.config import SimulationConfig
 from dynaclr.simulation.microscope import (
     Microscope,
     expose,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynaclr.experiments import SimulationConfig
+from dynaclr.config import SimulationConfig
 from dynaclr.simulation.population import MARGIN_UM, Fate, simulate_population
 
 HOURS = 2.0 + np.arange(40) * 0.25

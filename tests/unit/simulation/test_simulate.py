@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 import tensorstore as ts
 
-from dynaclr.experiments import ExperimentConfig, ExperimentRegistry, Plate, UserError, load_entry
-from dynaclr.experiments.files import digest_path
+from dynaclr.config import ExperimentConfig, ExperimentRegistry, UserError, load_entry
+from dynaclr.io import Plate
+from dynaclr.io.artifacts import digest_path
 from dynaclr.simulation import provenance_path, simulate
 
 SMALL = {"seed": 4, "frames": 4, "height": 80, "width": 96, "cells": 6, "onset_hours": 2.0}

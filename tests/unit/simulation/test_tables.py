@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dynaclr.experiments import SimulationConfig
+from dynaclr.config import SimulationConfig
 from dynaclr.simulation import tables
 from dynaclr.simulation.population import simulate_population
 

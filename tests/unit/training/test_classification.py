@@ -7,8 +7,8 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 from torch import nn
 from toy import SEVERAL, Logged, OwnShare, ToyEncoder, batches, fit
 
+from dynaclr.config import UserError
 from dynaclr.data import MultiExperimentDataModule, PatchConfig
-from dynaclr.experiments import UserError
 from dynaclr.models import SmallEncoder
 from dynaclr.training import ClassificationModule, ContrastiveModule
 from dynaclr.training.classification import BalancedAccuracy, MacroAUROC, MacroF1

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dynaclr.experiments import UserError
+from dynaclr.config import UserError
 from dynaclr.training.hardware import WITHOUT_GPUS, refuse_lost_gpus
 
 

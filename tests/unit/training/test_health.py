@@ -10,8 +10,8 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from toy import Ready, ToyEncoder, batches, fit
 
+from dynaclr.config import UserError
 from dynaclr.data import MultiExperimentDataModule, PatchConfig
-from dynaclr.experiments import UserError
 from dynaclr.models import SmallEncoder
 from dynaclr.training import ContrastiveModule, EmbeddingFigure, StepTimes
 from dynaclr.training.callbacks import MetricsHistory
@@ -70,7 +70,7 @@ class Clock:
 def clock(monkeypatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr("dynaclr.training.health.time", clock)
-    monkeypatch.setattr("dynaclr.data.datamodule.time", clock)
+    monkeypatch.setattr("dynaclr.data.loading.datamodule.time", clock)
     return clock
 
 

@@ -8,7 +8,7 @@ import psutil
 import pytest
 from lightning.pytorch import Trainer
 
-from dynaclr.experiments import UserError
+from dynaclr.config import UserError
 from dynaclr.training.launch import (
     SlurmJob,
     WorldSize,

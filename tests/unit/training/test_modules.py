@@ -8,8 +8,8 @@ from lightning.pytorch import Callback
 from torch import nn
 from toy import Logged, ToyEncoder, batches, fit
 
+from dynaclr.config import UserError
 from dynaclr.data import MultiExperimentDataModule, PatchConfig
-from dynaclr.experiments import UserError
 from dynaclr.losses import CosineMarginLoss, NTXentHCL, TripletMarginLoss
 from dynaclr.training import ContrastiveModule
 from dynaclr.training.callbacks import MetricsHistory, StepSeed

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dynaclr.training.inspection import same_lineage_share
+from dynaclr.inference.batch_inspection import same_lineage_share
 from dynaclr.training.monitors import (
     alignment,
     effective_rank,

@@ -20,13 +20,14 @@ import yaml
 import zarr
 from lightning.pytorch import Callback
 
+from dynaclr.config import UserError
+from dynaclr.config.training import load_training
 from dynaclr.data import MultiExperimentDataModule, NormalizationConfig, PatchConfig
-from dynaclr.evaluation.stores import read_cohort
-from dynaclr.experiments import UserError
-from dynaclr.experiments.files import digest_path, read_json, read_seal
-from dynaclr.experiments.training_config import load_training
-from dynaclr.training import check_training, embed, embed_baselines, fit_pixels, train
-from dynaclr.training.embedding import write_embeddings
+from dynaclr.inference import embed, embed_baselines, fit_pixels
+from dynaclr.inference.embedding import write_embeddings
+from dynaclr.io.artifacts import digest_path, read_json, read_seal
+from dynaclr.io.embeddings import read_cohort
+from dynaclr.training import check_training, train
 
 CONFIGURATION = {
     "model": {
@@ -340,7 +341,7 @@ class Watched(torch.nn.Module):
 
 
 def test_embedding_holds_few_rows_in_memory(collection, tmp_path, monkeypatch):
-    monkeypatch.setattr("dynaclr.training.embedding_store._BLOCK", 16)
+    monkeypatch.setattr("dynaclr.inference.embedding_writer._BLOCK", 16)
     patches = PatchConfig(("phase", "reporter"), (24, 24))
     data = MultiExperimentDataModule(collection.folder, collection.experiments, patches)
     directory = collection.experiments / "three"

@@ -4,10 +4,10 @@ import os
 import time
 
 import pytest
-from tests.unit.experiments.conftest import write_experiment
+from tests.unit.config.conftest import write_experiment
 
-from dynaclr.experiments import ExperimentConfig
-from dynaclr.experiments.files import seal
+from dynaclr.config import ExperimentConfig
+from dynaclr.io.artifacts import seal
 from dynaclr.workflow import fingerprint as fp
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.unit.experiments.conftest import write_experiment
+from tests.unit.config.conftest import write_experiment
 
-from dynaclr.experiments import UserError
-from dynaclr.experiments.project import load_project
+from dynaclr.config import UserError
+from dynaclr.config.project import load_project
 from dynaclr.workflow.paths import Paths
 from dynaclr.workflow.plan import Plan
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from dynaclr.experiments import UserError
+from dynaclr.config import UserError
 from dynaclr.workflow.slurm import (
     partitions,
     refuse_cancelling,

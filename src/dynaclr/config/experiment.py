@@ -1,0 +1,233 @@
+"""One experiment's entry: the only definition of its keys, their types and defaults."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
+
+from dynaclr.config.simulation import SimulationConfig
+
+
+def resolve_path(value: Any, info: ValidationInfo) -> Any:
+    """Expand ``${VAR}`` and make a path absolute, relative to the file that holds it."""
+    if not isinstance(value, str | os.PathLike):
+        return value
+    text = os.path.expanduser(os.path.expandvars(os.fspath(value)))
+    unset = re.search(r"\$\{?(\w+)", text)
+    if unset:
+        raise ValueError(
+            f"environment variable {unset.group(1)} is not set; set it or write the path out"
+        )
+    base = (info.context or {}).get("base", Path.cwd())
+    return Path(os.path.normpath(Path(base).absolute() / text))
+
+
+def _check_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", value):
+        raise ValueError(
+            f"{value!r} is used as a folder name; use letters, digits, '_', '-' and '.'"
+        )
+    return value
+
+
+ConfigPath = Annotated[Path, BeforeValidator(resolve_path)]
+Name = Annotated[str, AfterValidator(_check_name)]
+Well = Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$", examples=["A/1"])]
+
+
+class ConfigModel(BaseModel):
+    """Base of all configuration: unknown keys are faults, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ChannelConfig(ConfigModel):
+    """One channel of a plate and what it shows."""
+
+    name: str = Field(description="Name of the channel in the plate.")
+    marker: str = Field(
+        description="What the channel shows, the same word in every experiment: phase, nucleus ..."
+    )
+    wells: list[Well] | None = Field(
+        None, description="Wells (row/column) in which the marker is present; default: all."
+    )
+
+
+class PatchStoreConfig(ConfigModel):
+    """How the patches of an experiment are stored for training."""
+
+    dtype: Literal["native", "float16", "uint8"] = Field(
+        "native",
+        description="Type of the pixels: the plate's own, or normalized as the models ask for.",
+    )
+    compressor: Literal["none", "zstd", "lz4"] = Field(
+        "none", description="What the crops are compressed with; none reads fastest."
+    )
+
+
+class ExperimentConfig(ConfigModel):
+    """One time-lapse experiment: an OME-Zarr plate, its tracks, and what was done to the cells."""
+
+    name: Name = Field(description="Unique name; also the folder name of its results.")
+    data_path: ConfigPath = Field(description="OME-Zarr plate (HCS layout, NGFF 0.4 or 0.5).")
+    tracks_path: ConfigPath = Field(
+        description="Folder with one table a field of view at <row>/<column>/<fov>/: a CSV, or a "
+        "GEFF store (*.geff, or that folder itself)."
+    )
+    channels: list[ChannelConfig] = Field(min_length=1, description="Channels to use.")
+    condition_wells: dict[str, list[Well]] = Field(
+        min_length=1, description="Condition to the wells (row/column) that received it."
+    )
+    interval_minutes: float = Field(gt=0, description="Minutes from one frame to the next.")
+    start_hpi: float = Field(
+        description="Hours post infection (or perturbation) at frame 0; may be negative."
+    )
+    annotations: ConfigPath | None = Field(
+        None, description="CSV of labels keyed by fov, track_id and (optionally) t."
+    )
+    truth: ConfigPath | None = Field(
+        None, description="CSV of known truth, same key; read by evaluation alone."
+    )
+    organelle: str | None = Field(None, description="Organelle or structure of interest.")
+    microscope: str | None = Field(None, description="Microscope it was imaged on.")
+    cell_type: str | None = Field(None, description="Cell line or type.")
+    date: str | None = Field(None, description="Day of imaging, YYYY-MM-DD.")
+    moi: float | None = Field(None, ge=0, description="Multiplicity of infection.")
+    pixel_size_um: float | None = Field(
+        None, gt=0, description="Pixel size in micrometres; default: the plate's own metadata."
+    )
+    include_wells: list[Well] | None = Field(
+        None, description="Use only these wells; default: all that have a condition."
+    )
+    exclude_fovs: list[str] = Field(
+        default_factory=list, description="Fields of view (row/column/fov) to leave out."
+    )
+    metadata: dict[str, str | int | float | bool] = Field(
+        default_factory=dict, description="Anything else; each key becomes an index column."
+    )
+    empty_chunks: bool = Field(
+        False,
+        description="The plate's writer left out chunks that hold no signal: one that is not "
+        "there counts as empty instead of as lost.",
+    )
+    unreadable: Literal["error", "skip"] = Field(
+        "error",
+        description="Whether pixels that are missing or damaged end a stage, or what needs them is "
+        "left out, named and counted.",
+    )
+    patches: bool | PatchStoreConfig = Field(
+        False,
+        description="Whether the patches of its cells are stored for training, and how.",
+    )
+    simulation: SimulationConfig | None = Field(
+        None, description="When given, `dynaclr simulate` makes the plate, tracks and truth."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _date_as_text(cls, data: Any) -> Any:
+        # YAML reads an unquoted 2024-05-01 as a date.
+        if isinstance(data, dict) and hasattr(data.get("date"), "isoformat"):
+            return {**data, "date": data["date"].isoformat()}
+        return data
+
+    @model_validator(mode="after")
+    def _wells_and_channels_are_unique(self) -> ExperimentConfig:
+        seen: dict[str, str] = {}
+        for condition, wells in self.condition_wells.items():
+            if not wells:
+                raise ValueError(f"condition_wells.{condition} is empty; list its wells")
+            for well in wells:
+                if well in seen:
+                    raise ValueError(
+                        f"condition_wells: well {well} stands in both {seen[well]!r} and "
+                        f"{condition!r}; leave it in one of them"
+                    )
+                seen[well] = condition
+        for what in ("name", "marker"):
+            values = [getattr(channel, what) for channel in self.channels]
+            for value in sorted({v for v in values if values.count(v) > 1}):
+                raise ValueError(
+                    f"channels: {what} {value!r} stands twice; give each channel its own"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _somebody_is_infected(self) -> ExperimentConfig:
+        infected = set(self.simulation.infected_conditions) if self.simulation else set()
+        if infected and not infected & set(self.condition_wells):
+            raise ValueError(
+                f"simulation.infected_conditions: none of {sorted(infected)} is in "
+                "condition_wells; name a condition of the entry, or give an empty list"
+            )
+        return self
+
+    @property
+    def patch_store(self) -> PatchStoreConfig | None:
+        """How patches are stored; None when they are not."""
+        return PatchStoreConfig() if self.patches is True else self.patches or None
+
+    @property
+    def condition_of_well(self) -> dict[str, str]:
+        """Condition of each well that is used, ``include_wells`` applied."""
+        wells = {w: name for name, group in self.condition_wells.items() for w in group}
+        if self.include_wells is None:
+            return wells
+        return {well: name for well, name in wells.items() if well in self.include_wells}
+
+    @property
+    def markers(self) -> list[str]:
+        """Markers of the channels, in the order of the entry."""
+        return [channel.marker for channel in self.channels]
+
+    def channel_name(self, marker: str) -> str:
+        """Name in the plate of the channel that shows `marker`.
+
+        Raises
+        ------
+        KeyError
+            When the experiment has no such marker.
+        """
+        return next_or_key_error((c.name for c in self.channels if c.marker == marker), marker)
+
+    def has_marker(self, marker: str, well: str) -> bool:
+        """Whether `marker` is present in `well`."""
+        return any(
+            c.marker == marker and (c.wells is None or well in c.wells) for c in self.channels
+        )
+
+    def hours(self, t: Any) -> Any:
+        """Hours post infection at frame `t` (a number or an array)."""
+        return self.start_hpi + t * (self.interval_minutes / 60.0)
+
+    def dump(self, exclude: set[str] | None = None) -> dict[str, Any]:
+        """JSON-able content, defaults left out, paths relative to the working folder where inside.
+
+        Relative paths keep a result valid when the whole project folder moves.
+        """
+        content = self.model_dump(mode="json", exclude=exclude, exclude_defaults=True)
+        for key in ("data_path", "tracks_path", "annotations", "truth"):
+            if key in content:
+                path = Path(content[key])
+                if path.is_relative_to(Path.cwd()):
+                    content[key] = path.relative_to(Path.cwd()).as_posix()
+        return content
+
+
+def next_or_key_error(values: Any, key: str) -> Any:
+    """First of `values`, or a KeyError that names `key`."""
+    for value in values:
+        return value
+    raise KeyError(key)

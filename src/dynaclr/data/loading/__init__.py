@@ -1,0 +1,4 @@
+"""Datasets, loaders and the data module.
+
+Read `datamodule` first.
+"""

@@ -1,0 +1,142 @@
+"""From composed batches to a loader that stops and goes on in the middle of an epoch."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Sampler
+
+from dynaclr.data.loading.dataset import Batch, MultiExperimentTripletDataset
+from dynaclr.data.loading.prefetch import copied_ahead
+from dynaclr.sampling import FlexibleBatchSampler
+
+# What schedulers send before they kill. They send it to all processes of a job.
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+
+class EpochBatches(Sampler[NDArray[np.int64]]):
+    """Batches of a batch sampler as the rows that are drawn for them in its epoch.
+
+    Workers outlive an epoch and hear nothing but what is drawn here, so they need neither the
+    epoch nor anything that grows with the index.
+
+    Parameters
+    ----------
+    batches : FlexibleBatchSampler
+        Yields lists of positions of its `epoch`.
+    dataset : MultiExperimentTripletDataset
+        Knows the rows.
+    """
+
+    def __init__(
+        self, batches: FlexibleBatchSampler, dataset: MultiExperimentTripletDataset
+    ) -> None:
+        self.batches = batches
+        self.dataset = dataset
+
+    @property
+    def sampler(self) -> FlexibleBatchSampler:
+        """The object whose ``set_epoch`` Lightning calls at the start of an epoch."""
+        return self.batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        stamp = self.batches.epoch * len(self.dataset)
+        for positions in self.batches:
+            yield self.dataset.draw(stamp + np.asarray(positions, np.int64))
+
+
+class ResumableLoader(DataLoader[Batch]):
+    """A loader whose place in the epoch is saved and restored with the trainer's checkpoints.
+
+    The place counts the batches that were handed out, not those that workers read ahead.
+
+    Parameters
+    ----------
+    dataset : MultiExperimentTripletDataset
+    batches : FlexibleBatchSampler
+    num_workers : int
+        Processes that read batches; 0 reads in this one.
+    device : torch.device
+        Batches are handed out on this device if it is a GPU, see `copied_ahead`.
+    """
+
+    def __init__(
+        self,
+        dataset: MultiExperimentTripletDataset,
+        batches: FlexibleBatchSampler,
+        num_workers: int = 0,
+        device: torch.device = torch.device("cpu"),  # noqa: B008 (immutable)
+    ) -> None:
+        workers = num_workers > 0
+        super().__init__(
+            dataset,
+            batch_sampler=EpochBatches(batches, dataset),
+            collate_fn=_as_is,
+            num_workers=num_workers,
+            persistent_workers=workers,
+            # Threads (of torch, say) do not survive a fork, so workers start afresh and stay.
+            multiprocessing_context="spawn" if workers else None,
+            pin_memory=torch.cuda.is_available(),
+        )
+        self._step = 0
+        self._device = device
+
+    @property
+    def batches(self) -> FlexibleBatchSampler:
+        """What composes the batches."""
+        return self.batch_sampler.batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        # A generator: nothing is read before the first batch is asked for. Lightning makes the
+        # iterator of a resumed epoch before it tells the sampler which epoch that is.
+        self._step = self.batches.resume_step
+        with _workers_deaf_to(STOP_SIGNALS):
+            batches = super().__iter__()
+        for batch in copied_ahead(batches, self._device):
+            self._step += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the place in the epoch, and what it is only valid for."""
+        return self.batches.state_dict() | {"step": self._step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a place that `state_dict` returned.
+
+        Raises
+        ------
+        ValueError
+            When it was saved with other data or options.
+        """
+        self.batches.load_state_dict(state)
+
+
+def _as_is(batch: Batch) -> Batch:
+    """Collate function for batches that are already whole; a plain function, so it pickles."""
+    return batch
+
+
+@contextmanager
+def _workers_deaf_to(signals: Iterable[signal.Signals]) -> Iterator[None]:
+    """Let processes that are started meanwhile hear none of the signals.
+
+    The training process saves and stops at them; it needs its workers for that long, and they end
+    with it. A mask is inherited from the first instruction on, a handler would come too late.
+    """
+    # Its start, which the first worker's would bring along, lets signals through again.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,393 @@
+"""Cell-centred patches, straight from plates: where they lie, and all of a batch in one read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from dynaclr.config import UserError
+from dynaclr.data.pixels.buffers import Memory, empty
+from dynaclr.data.pixels.chunks import Boxes, ChunkReader, Fault
+from dynaclr.data.pixels.layout import ArrayLayout, position_layout, store_layout
+from dynaclr.data.pixels.unreadable import flag_or_refuse, is_news, message_of, place_of
+from dynaclr.index import pixel_of
+from dynaclr.io import Position
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Crops:
+    """A patch store, of which the patches of a field of view are cut instead of from its plate.
+
+    Attributes
+    ----------
+    path : str
+        Folder of the store's array, axes (cell, C, Z, Y, X).
+    markers : tuple of str
+        What the store's channels show.
+    channels : tuple of int
+        Place in the store of each wanted channel; -1 where the marker is absent.
+    side : tuple of int
+        Extent (y, x) of the crops, in pixels of the resolution level.
+    whole_stack : bool
+        Whether crops hold all planes; else they hold those of the patch.
+    native : bool
+        Whether its pixels are the plate's. Then a patch that has no place in the store, because a
+        chunk of any of the store's markers is lost, is read from the plate, where its own pixels
+        may be whole. Normalized pixels could not be rounded alike: such a patch is lost.
+    """
+
+    path: str
+    markers: tuple[str, ...]
+    channels: tuple[int, ...]
+    side: tuple[int, int]
+    whole_stack: bool
+    native: bool
+
+
+@dataclass(frozen=True)
+class PatchSource:
+    """One field of view as patches are cut from it.
+
+    Attributes
+    ----------
+    position : Position
+        Where the pixels are.
+    channels : tuple of int
+        Number in the array of each wanted channel; -1 where the marker is absent.
+    size : tuple of int
+        Extent (y, x) of a patch, in pixels of the resolution level.
+    z_start : int
+        First plane of the patch's depth window, unless another one is asked for.
+    margin : tuple of int
+        Pixels (y, x) read beyond `size`, half of them on either side. Where they lie outside the
+        image they are its mirror image, so that a margin never moves a patch.
+    level : int
+        Resolution level, 0 the finest.
+    may_lack_chunks : bool
+        Whether the plate's writer left out chunks that are empty; else a missing one is a fault.
+    crops : Crops, optional
+        Patch store to read from instead.
+    """
+
+    position: Position
+    channels: tuple[int, ...]
+    size: tuple[int, int]
+    z_start: int = 0
+    margin: tuple[int, int] = (0, 0)
+    level: int = 0
+    may_lack_chunks: bool = False
+    crops: Crops | None = None
+
+
+def depth_window(n_planes: int, depth: int, where: str) -> int:
+    """First plane of a window of `depth` planes in the middle of a stack.
+
+    Raises
+    ------
+    UserError
+        When the stack is not that deep.
+    """
+    if depth > n_planes:
+        raise UserError(
+            f"{where}: has {n_planes} z planes, {depth} are asked for. "
+            "Set `depth` in the training configuration to at most that."
+        )
+    return (n_planes - depth) // 2
+
+
+def patch_origin(center: NDArray, size: NDArray | int, extent: NDArray | int) -> NDArray[np.int32]:
+    """First pixel of patches around `center`, moved inward where they would leave the image.
+
+    Parameters
+    ----------
+    center : NDArray
+        Centres along one axis, in pixels.
+    size, extent : int or NDArray of int
+        Extent of the patch and of the image along that axis, in pixels.
+    """
+    return np.clip(pixel_of(center) - size // 2, 0, extent - size)
+
+
+class PatchReader:
+    """Cuts patches out of many fields of view; pickles small, opens what it needs when it needs it.
+
+    All patches of a call are read together: a chunk that several of them touch is read and decoded
+    once.
+
+    Parameters
+    ----------
+    sources : sequence of PatchSource
+        Fields of view, addressed by their number in this sequence. They share channel count.
+    depth : int
+        Planes in a patch.
+    cache_bytes : int
+        Most bytes of decoded chunks to keep in this process.
+    dtype : dtype-like
+        Type of the patches, ``"native"`` for the plates' own where they share one that torch
+        knows and float32 where they do not.
+    threads : int, optional
+        Threads that decode; default: what `dynaclr.data.pixels.chunks.ChunkReader` chooses.
+
+    Attributes
+    ----------
+    sides : NDArray of int, shape (S, 2)
+        Extent (y, x) that is read of each source, margin included.
+    chunks : ChunkReader
+        What reads the pixels.
+
+    Raises
+    ------
+    UserError
+        When an image is smaller than a patch, or uses a codec that is not known.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[PatchSource],
+        depth: int,
+        cache_bytes: int = 256 << 20,
+        dtype: DTypeLike | str = np.float32,
+        threads: int | None = None,
+    ) -> None:
+        self.depth = depth
+        self._empty = empty
+        layouts: dict[ArrayLayout, int] = {}
+        number = [
+            layouts.setdefault(position_layout(source.position, source.level), len(layouts))
+            for source in sources
+        ]
+        shapes = np.array([layout.shape for layout in layouts], np.int64)[number]
+        self._image = shapes[:, 3:]
+        self._size = np.array([source.size for source in sources], np.int64)
+        self._margin = np.array([source.margin for source in sources], np.int64)
+        for source, image in zip(sources, self._image.tolist(), strict=True):
+            _check_fits(source, image)
+        self.sides = self._size + self._margin
+        self._z_start = np.array([source.z_start for source in sources], np.int64)
+        paths = [str(source.position.levels[source.level].path.absolute()) for source in sources]
+        may_lack = np.zeros(len(sources), bool)
+        may_lack[:] = [source.may_lack_chunks for source in sources]
+        # Stores stand behind the plates' arrays.
+        self._markers = {s.crops.path: s.crops.markers for s in sources if s.crops is not None}
+        stores = list(self._markers)
+        for path in stores:
+            number.append(layouts.setdefault(store_layout(Path(path)), len(layouts)))
+        self._take_crops(sources, stores)
+        may_lack = np.append(may_lack, np.zeros(len(stores), bool))
+        self.chunks = ChunkReader(
+            paths + stores, list(layouts), number, cache_bytes, threads, may_lack
+        )
+        used = {self.chunks.layouts[number[array]] for array in self._array}
+        self.dtype = _common_type(used) if dtype == "native" else np.dtype(dtype)
+
+    @property
+    def channel_bytes(self) -> int:
+        """Size of one channel of the largest patch."""
+        return self.depth * int(self.sides.prod(axis=1).max()) * self.dtype.itemsize
+
+    def prepare_for_pass(self) -> None:
+        """Keep what a pass in the order of frames uses again.
+
+        Each chunk is then decoded once, also where the patches of one frame fall into two reads,
+        and patches lie in the memory of earlier ones to which nothing refers any more.
+        """
+        self.chunks.keep_frames(2, self._channels.shape[1], self.depth)
+        self._empty = Memory().empty
+
+    def _take_crops(self, sources: Sequence[PatchSource], stores: list[str]) -> None:
+        """Note which sources are read from a store, and how."""
+        self._stored = np.array([source.crops is not None for source in sources])
+        self._array = np.arange(len(sources))
+        self._channels = np.array([source.channels for source in sources], np.int64)
+        self._plate_channels = self._channels.copy()
+        self._crop = np.zeros((len(sources), 2), np.int64)
+        self._whole_stack = np.ones(len(sources), bool)
+        self._native = np.ones(len(sources), bool)
+        for number in np.flatnonzero(self._stored):
+            crops = sources[number].crops
+            self._array[number] = len(sources) + stores.index(crops.path)
+            self._channels[number] = crops.channels
+            self._crop[number] = np.minimum(crops.side, self._image[number])
+            self._whole_stack[number] = crops.whole_stack
+            self._native[number] = crops.native
+
+    def read(
+        self,
+        source: NDArray,
+        t: NDArray,
+        y: NDArray,
+        x: NDArray,
+        *,
+        z: NDArray | None = None,
+        channels: NDArray | None = None,
+        slot: NDArray | None = None,
+        damaged: NDArray[np.bool_] | None = None,
+    ) -> NDArray[Any]:
+        """Read patches of sources that are cut to the same extent.
+
+        Parameters
+        ----------
+        source, t : NDArray of int, shape (B,)
+            Number of the field of view, and frame.
+        y, x : NDArray of float, shape (B,)
+            Patch centres, in pixels of the source's resolution level.
+        z : NDArray of int, shape (B,), optional
+            First plane of each patch; default: the source's own.
+        channels : NDArray of int, shape (B, C), optional
+            Which of the source's channels; default: all.
+        slot : NDArray of int, shape (B,), optional
+            Place in the store of those patches whose source is read from one; -1 if it could not
+            be stored. Of a store of native pixels the plate is read instead, else the patch is
+            lost.
+        damaged : NDArray of bool, shape (B,), optional
+            Where it is given, patches that cannot be read are flagged in it instead of ending the
+            call.
+
+        Returns
+        -------
+        NDArray, shape (B, C, Z, Y, X)
+            In the order asked for; absent markers are zero. Y and X are the source's own size and
+            margin.
+
+        Raises
+        ------
+        UserError
+            When a chunk is missing or damaged, naming plate, field of view, frame and channel.
+        """
+        source = np.asarray(source, np.int64)
+        gone = np.zeros(len(source), bool) if slot is None else self._stored[source] & (slot < 0)
+        from_plate = gone & self._native[source]
+        chosen = np.where(from_plate[:, None], self._plate_channels[source], self._channels[source])
+        if channels is not None:
+            chosen = np.take_along_axis(chosen, channels, axis=1)
+        sides = self.sides[source[0]].tolist() if len(source) else [0, 0]
+        out = self._empty((*chosen.shape, self.depth, *sides), self.dtype)
+        out[chosen < 0] = 0
+        first = self._first_pixels(source, y, x)
+        inside = np.clip(first, 0, self._image[source]), first + sides
+        inside = inside[0], np.minimum(inside[1], self._image[source])
+        start_z = self._z_start[source] if z is None else z
+        origin = np.zeros((len(source), 2), np.int64)
+        first_axis = t
+        if slot is not None:
+            stored, gone = self._stored[source] & ~from_plate, gone & ~from_plate
+            flag_or_refuse(gone, damaged, lambda row: self._gone(source[row], t[row]))
+            first_axis = np.where(stored, np.maximum(slot, 0), t)
+            origin = np.where(from_plate[:, None], 0, self._crop_origins(source, y, x))
+            start_z = np.where(self._whole_stack[source] | from_plate, start_z, 0)
+        array = np.where(from_plate, source, self._array[source])
+        boxes = _boxes(array, first_axis, chosen, start_z, self.depth, first, inside, origin)
+        for fault in self.chunks.read(boxes, out):
+            sample = boxes.target[fault.boxes[0], 0]
+            if damaged is None:
+                raise UserError(self._message(fault, source[sample], t[sample]))
+            if is_news(self.chunks.paths[fault.array], fault.index):
+                log.warning(self._message(fault, source[sample], t[sample]))
+            damaged[boxes.target[fault.boxes, 0]] = True
+            out[boxes.target[fault.boxes, 0]] = 0
+        _mirror(out, first, inside, self._image[source])
+        if slot is not None:
+            out[gone] = 0
+        return out
+
+    def _gone(self, source: int, t: int) -> str:
+        """What to say of a patch that a store of normalized pixels lacks."""
+        plate, fov = place_of(self.chunks.paths[source])
+        return (
+            f"{plate}: frame {t} of field of view {fov} could not be read when its patches were "
+            "stored. Copy the plate again and store them again, or say `unreadable: skip` under "
+            "`data` in the training configuration."
+        )
+
+    def _first_pixels(self, source: NDArray, y: NDArray, x: NDArray) -> NDArray[np.int64]:
+        """First pixel (y, x) of each patch and its margin, outside the image where negative."""
+        first = np.empty((len(source), 2), np.int64)
+        for axis, center in enumerate((y, x)):
+            size, extent = self._size[source, axis], self._image[source, axis]
+            first[:, axis] = patch_origin(center, size, extent) - self._margin[source, axis] // 2
+        return first
+
+    def _crop_origins(self, source: NDArray, y: NDArray, x: NDArray) -> NDArray[np.int64]:
+        """First pixel (y, x) of the image that each patch's crop in a store holds."""
+        origin = np.zeros((len(source), 2), np.int64)
+        stored = self._stored[source]
+        for axis, center in enumerate((y, x)):
+            side, extent = self._crop[source, axis], self._image[source, axis]
+            origin[:, axis] = np.where(stored, patch_origin(center, side, extent), 0)
+        return origin
+
+    def _message(self, fault: Fault, source: int, t: int) -> str:
+        """What cannot be read: a chunk, and the first of the patches that need it."""
+        path = self.chunks.paths[fault.array]
+        if fault.array < len(self._stored):
+            return message_of(path, fault.place, fault.reason)
+        plate, fov = place_of(self.chunks.paths[source])
+        return (
+            f"{Path(path).parent}: cannot read frame {t} of field of view {fov}, "
+            f"channel {self._markers[path][fault.place[1]]}, of {plate} ({fault.reason}). "
+            "Delete the patch store: the plate is read until its stage runs again."
+        )
+
+
+def _boxes(
+    array: NDArray,
+    t: NDArray,
+    channels: NDArray,
+    z: NDArray,
+    depth: int,
+    first: NDArray,
+    inside: tuple[NDArray, NDArray],
+    origin: NDArray,
+) -> Boxes:
+    """One box for each patch and run of channels that lie side by side in its array."""
+    present = channels >= 0
+    goes_on = present[:, :-1] & present[:, 1:] & (np.diff(channels, axis=1) == 1)
+    edge = np.zeros((len(channels), 1), bool)
+    sample, place = np.nonzero(present & ~np.concatenate([edge, goes_on], axis=1))
+    _, last = np.nonzero(present & ~np.concatenate([goes_on, edge], axis=1))
+    low, high = (corner[sample] for corner in inside)
+    corner = np.column_stack([t[sample], channels[sample, place], z[sample]])
+    behind = np.column_stack([t[sample] + 1, channels[sample, last] + 1, z[sample] + depth])
+    start = np.column_stack([corner, low - origin[sample]])
+    stop = np.column_stack([behind, high - origin[sample]])
+    target = np.column_stack([sample, place, np.zeros_like(sample), low - first[sample]])
+    return Boxes(array[sample], start, stop, target)
+
+
+def _mirror(out: NDArray, first: NDArray, inside: tuple[NDArray, NDArray], image: NDArray) -> None:
+    """Fill what of patches lies outside the image with its mirror image, edges not repeated."""
+    for axis in (0, 1):
+        extent = out.shape[3 + axis]
+        stop = first[:, axis] + extent
+        beyond = np.flatnonzero((inside[0][:, axis] > first[:, axis]) | (inside[1][:, axis] < stop))
+        if not beyond.size:
+            continue
+        last = image[beyond, axis, None] - 1
+        place = (first[beyond, axis, None] + np.arange(extent)) % np.maximum(2 * last, 1)
+        place = np.minimum(place, 2 * last - place) - first[beyond, axis, None]
+        shape = [len(beyond), 1, 1, 1, 1]
+        shape[3 + axis] = extent
+        out[beyond] = np.take_along_axis(out[beyond], place.reshape(shape), axis=3 + axis)
+
+
+def _common_type(layouts: Iterable[ArrayLayout]) -> np.dtype:
+    types = {np.dtype(layout.dtype).newbyteorder("=") for layout in layouts}
+    kept = {np.dtype(name) for name in ("uint8", "int8", "uint16", "int16", "float16", "float32")}
+    return types.pop() if len(types) == 1 and types <= kept else np.dtype(np.float32)
+
+
+def _check_fits(source: PatchSource, image: Sequence[int]) -> None:
+    if source.size[0] > image[0] or source.size[1] > image[1]:
+        raise UserError(
+            f"{source.position.path}: field of view {source.position.name} is {image[0]} x "
+            f"{image[1]} pixels, a patch needs {source.size[0]} x {source.size[1]}. "
+            "Ask for a smaller `patch_size`, or exclude this field of view."
+        )

@@ -1,0 +1,127 @@
+"""What is said of a chunk that cannot be read."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynaclr.config import UserError
+from dynaclr.io.plate import read_position
+
+log = logging.getLogger(__name__)
+
+# What reading and decoding raise; `reason_of` tells chunks that are lost from a machine at its end.
+UNREADABLE = (OSError, ValueError, RuntimeError)
+_MISSING = (errno.ENOENT, errno.ENOTDIR)
+_BROKEN_DISK = (errno.EIO, errno.ESTALE)
+# Chunks that this process has warned of.
+_told: set[tuple[str, tuple[int, ...]]] = set()
+
+
+def decoded_by(decoders: Sequence[Callable[[bytes], bytes]], data: bytes) -> bytes:
+    """Decode a chunk by one codec after the other.
+
+    Raises
+    ------
+    ValueError
+        When a codec fails, whatever it raises: EOFError, zlib.error, lzma.LZMAError, ...
+    """
+    try:
+        for decode in decoders:
+            data = decode(data)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise ValueError(str(error) or type(error).__name__) from error
+    return data
+
+
+def reason_of(error: Exception) -> str:
+    """Say in a few words why a chunk cannot be read.
+
+    Raises
+    ------
+    UserError
+        When that says nothing of the chunk: too many files are open, reading is not permitted.
+    """
+    if not isinstance(error, OSError):
+        return f"the chunk is damaged: {error}"
+    if error.errno in _MISSING:
+        return "the chunk is missing"
+    if error.errno in _BROKEN_DISK:
+        return f"the chunk is damaged: {error.strerror}"
+    raise UserError(
+        f"{error}: a chunk cannot be read, though it may be whole. Correct that and run again."
+    ) from error
+
+
+class UnreadableChunk(UserError):
+    """A chunk that is lost."""
+
+
+def place_of(path: str) -> tuple[Path, str]:
+    """Plate and field of view of an array's folder, ``<plate>/<row>/<column>/<fov>/<level>``."""
+    *plate, row, column, fov, _ = Path(path).parts
+    return Path(*plate), f"{row}/{column}/{fov}"
+
+
+def flag_or_refuse(
+    lost: NDArray[np.bool_], damaged: NDArray[np.bool_] | None, message_of: Callable[[int], str]
+) -> None:
+    """Flag what cannot be used, or end with the first of it where nothing may be passed over.
+
+    Parameters
+    ----------
+    lost : NDArray of bool, shape (B,)
+    damaged : NDArray of bool, shape (B,), optional
+        Where to flag it.
+    message_of : callable
+        Says of one of them what is wrong and what to do.
+
+    Raises
+    ------
+    UserError
+        When something is lost and there is nowhere to flag it.
+    """
+    if damaged is not None:
+        damaged |= lost
+    elif lost.any():
+        raise UserError(message_of(int(lost.argmax())))
+
+
+def message_of(path: str, place: Sequence[int], reason: str) -> str:
+    """Name plate, field of view, frame and channel of a chunk that cannot be read, and what to do.
+
+    Parameters
+    ----------
+    path : str
+        Folder of the array: ``<plate>/<row>/<column>/<fov>/<level>``.
+    place : sequence of int
+        Indices (t, c, ...) of a pixel of the chunk.
+    reason : str
+    """
+    plate, name = place_of(path)
+    position = read_position(plate, name)
+    advice = (
+        "Copy the plate again, exclude this field of view, or say `unreadable: skip` in the "
+        "experiment's entry (and under `data` in the training configuration)."
+    )
+    if "missing" in reason:
+        advice += " If the plate's writer leaves out empty chunks, say `empty_chunks: true`."
+    return (
+        f"{position.path}: cannot read frame {place[0]} of field of view {name}, channel "
+        f"{position.channels[place[1]]} ({reason}). {advice}"
+    )
+
+
+def is_news(path: str, index: tuple[int, ...]) -> bool:
+    """Whether this process asks for the first time about a chunk that cannot be read."""
+    if (path, index) in _told:
+        return False
+    _told.add((path, index))
+    return True

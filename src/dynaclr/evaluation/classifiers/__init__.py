@@ -1,0 +1,4 @@
+"""Linear classifiers on embeddings: fitted, scored, held against controls, published.
+
+Read `linear` first.
+"""

@@ -1,0 +1,17 @@
+"""What is done with a trained encoder, or before there is one: one pass over an experiment.
+
+Read `embedding` first. Baselines without a network, pictures of cells and the inspection of
+training batches read pixels the same way.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "baselines": ["embed_baselines", "fit_pixels"],
+        "batch_inspection": ["audit_batches", "inspect_batches"],
+        "embedding": ["embed"],
+        "thumbnails": ["write_thumbnails"],
+    },
+)

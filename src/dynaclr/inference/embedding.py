@@ -1,0 +1,159 @@
+"""Embedding of all observations of one experiment by trained encoders."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import yaml
+from torch import nn
+
+from dynaclr.config import UserError
+from dynaclr.inference.embedding_writer import embed_into
+from dynaclr.inference.observations import Cells
+from dynaclr.io.artifacts import read_seal, verified_digest
+from dynaclr.training.builder import build
+from dynaclr.training.hardware import refuse_lost_gpus
+
+if TYPE_CHECKING:
+    from dynaclr.data import MultiExperimentDataModule
+    from dynaclr.training.builder import TrainingCLI
+
+
+def embed(
+    model_dirs: Sequence[Path],
+    experiment_dir: Path,
+    out_dir: Path,
+    untrained: bool = False,
+    batch_size: int = 256,
+    threads: int = 2,
+    device: str = "auto",
+) -> None:
+    """Embed every observation of an experiment by each seed of a model, reading it once for all.
+
+    Parameters
+    ----------
+    model_dirs : sequence of Path
+        Folders of trainings that cut the same patches (``config.yaml``, ``best.ckpt``): the seeds
+        of a model.
+    experiment_dir : Path
+        Folder of an experiment's results (``cells.parquet``, ``summary.json``, statistics).
+    out_dir : Path
+        Gets an AnnData zarr store for each training, ``<its folder's name>/<experiment>.zarr``:
+        ``X`` features float32, ``obsm["X_projections"]``, ``obs`` the index columns,
+        ``uns["dynaclr"]`` the provenance as JSON text.
+    untrained : bool
+        Write a second store of each, ``<its folder's name>-untrained/<experiment>.zarr``, by the
+        same encoder with the weights that its training started from: what training must add to.
+    batch_size : int
+        Most patches of a batch; does not change the result beyond rounding.
+    threads : int
+        CPU threads of torch.
+    device : str
+        Torch device; ``auto`` takes a GPU when there is one.
+
+    Raises
+    ------
+    UserError
+        When checkpoint, index or statistics are missing, or are not those that were written, when
+        the trainings cut their patches in different ways or their folders have the same name, or
+        when torch cannot use the GPU that this job was given.
+    """
+    _check_names(model_dirs)
+    torch.set_num_threads(threads)
+    if device == "auto":
+        refuse_lost_gpus()
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    encoders: dict[Path, nn.Module] = {}
+    facts: dict[Path, dict[str, Any]] = {}
+    cut: dict[Path, MultiExperimentDataModule] = {}
+    for model_dir in model_dirs:
+        cli = _build_from(model_dir)
+        cut[model_dir] = cli.datamodule
+        config = {"config": yaml.safe_load(cli.resolved())}
+        file = f"{experiment_dir.name}.zarr"
+        out = out_dir / model_dir.name / file
+        encoders[out] = _trained(cli, model_dir)
+        checkpoint = read_seal(model_dir / "best.ckpt")
+        facts[out] = {"variant": "trained", "checkpoint": checkpoint} | config
+        if untrained:
+            out = out_dir / f"{model_dir.name}-untrained" / file
+            encoders[out] = cli.model.encoder
+            facts[out] = {"variant": "untrained", "checkpoint": None} | config
+    data = _that_all_share(cut)
+    write_embeddings(encoders, facts, data, experiment_dir, batch_size, torch.device(device))
+
+
+def _check_names(model_dirs: Sequence[Path]) -> None:
+    """Stores are named after the folders of trainings: these must differ."""
+    names = [model_dir.name for model_dir in model_dirs]
+    if not names or len({*names, *(f"{name}-untrained" for name in names)}) < 2 * len(names):
+        given = ", ".join(map(str, model_dirs)) or "none"
+        raise UserError(
+            f"models: {given}. Name one training, or several whose folders have different names; "
+            "embed with others in a call of their own."
+        )
+
+
+def _that_all_share(cut: dict[Path, MultiExperimentDataModule]) -> MultiExperimentDataModule:
+    """The data of the first of some trainings, if the others cut and normalize patches alike."""
+    (first, data), *others = cut.items()
+    for model_dir, other in others:
+        if (other.patches, other.normalization) != (data.patches, data.normalization):
+            raise UserError(
+                f"{model_dir}: cuts or normalizes patches otherwise than {first}. Embed with each "
+                "in a call of its own."
+            )
+    return data
+
+
+def write_embeddings(
+    encoders: dict[Path, nn.Module],
+    facts: dict[Path, dict[str, Any]],
+    data: MultiExperimentDataModule,
+    experiment_dir: Path,
+    batch_size: int,
+    device: torch.device,
+) -> None:
+    """Embed every observation of an experiment with encoders, each for a store of its own.
+
+    Parameters
+    ----------
+    encoders : dict of Path to nn.Module
+        By the store to write; in the order in which they embed.
+    facts : dict of Path to dict
+        Provenance of each store, beside the digests of the experiment's tables.
+    data : MultiExperimentDataModule
+        Patches and normalization of the training.
+    experiment_dir, batch_size, device
+        As in `embed`.
+
+    Raises
+    ------
+    UserError
+        When index or statistics are missing, or are not those that were written.
+    """
+    cells = Cells(experiment_dir, data.patches, data.normalization)
+    embed_into(encoders, facts, cells, batch_size, device)
+
+
+def _build_from(model_dir: Path) -> TrainingCLI:
+    path = model_dir / "config.yaml"
+    if not path.is_file():
+        raise UserError(f"{path}: no such file. Train the model first.")
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    # The trainer belongs to the training, which may have run on other hardware.
+    content["trainer"] = {"logger": False, "accelerator": "cpu"}
+    return build(content, str(path))
+
+
+def _trained(cli: TrainingCLI, model_dir: Path) -> nn.Module:
+    """Encoder with the weights of the epoch that was kept."""
+    verified_digest(model_dir / "best.ckpt")
+    whole = torch.load(model_dir / "best.ckpt", map_location="cpu", weights_only=True)
+    model = copy.deepcopy(cli.model)
+    model.load_state_dict(whole["state_dict"])
+    return model.encoder

@@ -1,0 +1,102 @@
+"""An experiment's observations and their patches, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dynaclr.config import ExperimentConfig
+from dynaclr.data import CellReader, NormalizationConfig, PatchConfig, read_statistics
+from dynaclr.data.pixels.chunks import map_ahead
+from dynaclr.index import MultiExperimentIndex
+from dynaclr.io.artifacts import read_json, verified_digest
+
+# Most bytes of a batch as it is read; normalizing and encoding it takes several times as much.
+_BATCH_BYTES = 30 << 20
+# Batches that are read at a time: threads share out their chunks, and of few chunks all but one
+# thread wait for the last.
+_READ_TOGETHER = 4
+
+
+class Cells:
+    """An experiment's observations, their patches, and the digests that say which ones."""
+
+    def __init__(
+        self,
+        experiment_dir: Path,
+        patches: PatchConfig,
+        normalization: NormalizationConfig,
+    ) -> None:
+        self.digests = {
+            name: verified_digest(experiment_dir / f"{name}.parquet")
+            for name in ("cells", "statistics")
+        }
+        self.index = MultiExperimentIndex.from_parquet([experiment_dir])
+        entry = ExperimentConfig.model_validate(read_json(experiment_dir / "summary.json")["entry"])
+        self.entry, self.name = entry, entry.name
+        statistics = read_statistics(experiment_dir.parent, [entry.name])
+        self.reader = CellReader(
+            self.index,
+            {entry.name: entry},
+            statistics,
+            patches,
+            normalization,
+            cache_bytes=0,
+            stores=experiment_dir.parent,
+        )
+        self.reader.prepare_for_pass()
+        self.rows, self.markers = np.arange(len(self.index)), None
+        if patches.bag_of_channels:
+            pairs = self.reader.marker_pairs(self.rows)
+            self.rows, self.markers = pairs[np.arange(len(pairs))]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, places: slice | NDArray[np.int64]) -> dict[str, Tensor]:
+        """Patches at some places among all of them; ``lost`` (B,) tells which cannot be read.
+
+        Raises
+        ------
+        UserError
+            When one cannot be read and the experiment's entry does not say ``unreadable: skip``.
+        """
+        markers = None if self.markers is None else self.markers[places]
+        rows = self.rows[places]
+        lost = np.zeros(len(rows), bool)
+        skip = self.entry.unreadable == "skip"
+        batch = self.reader.read(rows, markers, lost if skip else None)
+        return batch | {"lost": torch.from_numpy(lost)}
+
+    def batches(self, size: int) -> Iterator[dict[str, Tensor]]:
+        """All patches, field of view by field of view and frame by frame, as the index has them.
+
+        The next ones are read while one batch is worked on. Batches are of `size` patches, of large
+        ones fewer.
+        """
+        size = min(size, max(1, _BATCH_BYTES // self.reader.patch_bytes))
+        at_once = size * _READ_TOGETHER
+        places = (slice(start, start + at_once) for start in range(0, len(self), at_once))
+        with ThreadPoolExecutor(1) as pool:
+            for several in map_ahead(pool, self.read, places, 2):
+                for start in range(0, len(several["patch"]), size):
+                    yield {name: x[start : start + size] for name, x in several.items()}
+
+    def observations(self) -> pd.DataFrame:
+        """Columns of the index, one row a patch, under names that differ."""
+        obs = self.index.tracks.iloc[self.rows].reset_index(drop=True)
+        parts = ["fov", "track_id", "t"]
+        if self.markers is not None:
+            markers = self.reader.patches.markers
+            obs["marker"] = pd.Categorical.from_codes(self.markers, markers)
+            parts.append("marker")
+        names = zip(*(obs[part].astype(str) for part in parts), strict=True)
+        obs.index = ["/".join(name) for name in names]
+        return obs

@@ -1,0 +1,83 @@
+"""Figures of other stages as parts of the page, with their captions."""
+
+from __future__ import annotations
+
+import base64
+import io
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from dynaclr.config import UserError
+
+PAGE = Path(__file__).parent / "page"
+_QUALITY = 82
+_MAX_WIDTH = 2000
+
+
+class Figure(NamedTuple):
+    """A figure as the page shows it.
+
+    Attributes
+    ----------
+    title, caption : str
+        What it is, and what to look for in it.
+    source : str
+        The picture itself as a ``data:`` address.
+    name : str
+        Its file, relative to the results folder.
+    """
+
+    title: str
+    caption: str
+    source: str
+    name: str
+
+
+def read_figures(results: Path, names: list[str]) -> list[Figure]:
+    """Read figures.
+
+    Parameters
+    ----------
+    results : Path
+    names : list of str
+        Files relative to `results`, ``.svg`` or ``.png``.
+
+    Raises
+    ------
+    UserError
+        When a file is missing.
+    """
+    return [_read(results, name) for name in names]
+
+
+def _read(results: Path, name: str) -> Figure:
+    path = results / name
+    if not path.is_file():
+        raise UserError(f"{path}: no such figure. Run the stage that makes it first.")
+    told = _captions().get(path.stem, {})
+    title = told.get("title", path.stem.replace("_", " ").capitalize())
+    kind, content = _content(path)
+    source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    return Figure(title, told.get("caption", ""), source, name)
+
+
+def _content(path: Path) -> tuple[str, bytes]:
+    """Drawings stay drawings; pictures become WebP, a fraction of the size."""
+    from PIL import Image
+
+    if path.suffix == ".svg":
+        return "svg+xml", path.read_bytes()
+    stream = io.BytesIO()
+    with Image.open(path) as image:
+        image = image.convert("RGB")
+        image.thumbnail((_MAX_WIDTH, 10 * _MAX_WIDTH))
+        image.save(stream, "WEBP", quality=_QUALITY)
+    return "webp", stream.getvalue()
+
+
+@cache
+def _captions() -> dict[str, dict[str, str]]:
+    return yaml.safe_load((PAGE / "captions.yaml").read_text(encoding="utf-8"))

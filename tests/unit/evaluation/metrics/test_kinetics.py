@@ -1,0 +1,175 @@
+"""MMD against its definition, its null and the closed form; onsets of known signals."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynaclr.evaluation.metrics.kinetics import (
+    control_threshold,
+    median_bandwidth,
+    mmd_test,
+    onset_of_track,
+    permuted_members,
+    response_axis,
+)
+from dynaclr.evaluation.perturbation import centred_on_controls, in_units_of_controls
+
+
+def slow_mmd2(first, second):
+    """Equation 3 of Gretton et al. (2012), pair by pair."""
+    width = median_bandwidth(np.concatenate([first, second]))
+
+    def kernel(x, y):
+        return np.exp(-np.sum((x - y) ** 2) / (2 * width**2))
+
+    m, n = len(first), len(second)
+    within_first = sum(kernel(first[i], first[j]) for i in range(m) for j in range(m) if i != j)
+    within_second = sum(kernel(second[i], second[j]) for i in range(n) for j in range(n) if i != j)
+    between = sum(kernel(x, y) for x in first for y in second)
+    return within_first / (m * (m - 1)) + within_second / (n * (n - 1)) - 2 * between / (m * n)
+
+
+def one_window(first, second, n_permutations, rng, strata=None):
+    """Value, z and p of two samples."""
+    member = np.arange(len(first) + len(second)) < len(first)
+    strata = np.zeros(len(member)) if strata is None else strata
+    members = permuted_members(member, strata, n_permutations, rng)
+    told = mmd_test([np.concatenate([first, second])], [members])
+    return SimpleNamespace(value=told.value[0], z=told.z[0], p=told.p[0], largest=told.largest_z)
+
+
+def test_the_value_is_the_unbiased_estimate():
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(15, 3)), rng.normal(size=(22, 3)) + 0.5
+    test = one_window(first, second, 10, rng)
+    assert test.value == pytest.approx(slow_mmd2(first, second))
+
+
+def test_without_a_difference_it_averages_to_zero_and_p_is_uniform():
+    rng = np.random.default_rng(0)
+    tests = [one_window(*rng.normal(size=(2, 20, 2)), 99, rng) for _ in range(200)]
+    values, p = np.array([t.value for t in tests]), np.array([t.p for t in tests])
+    assert abs(values.mean()) < 3 * values.std() / np.sqrt(200)
+    assert abs(np.mean([t.z for t in tests])) < 0.25
+    assert (p <= 0.1).mean() == pytest.approx(0.1, abs=0.06)
+
+
+def test_it_tends_to_the_closed_form_of_normal_samples():
+    """For N(0, 1) and N(m, 1) in one dimension and a kernel of width s."""
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(1500, 1)), rng.normal(size=(1500, 1)) + 1.0
+    width = median_bandwidth(np.concatenate([first, second]))
+    factor = width / np.sqrt(width**2 + 2)
+    expected = 2 * factor * (1 - np.exp(-0.5 / (width**2 + 2)))
+    test = one_window(first, second, 20, rng)
+    assert test.value == pytest.approx(expected, rel=0.15)
+    assert test.p == pytest.approx(1 / 21)
+    assert test.z > 20
+
+
+def test_permutations_within_experiments_do_not_see_their_batch_effect():
+    """Conditions are unequally frequent in two experiments that lie apart."""
+    rng = np.random.default_rng(0)
+    strata = np.array(["a"] * 30 + ["b"] * 10 + ["a"] * 10 + ["b"] * 30)
+    cells = rng.normal(size=(80, 2)) + 5.0 * (strata == "b")[:, None]
+    pooled = one_window(cells[:40], cells[40:], 200, np.random.default_rng(1))
+    within = one_window(cells[:40], cells[40:], 200, np.random.default_rng(1), strata)
+    assert pooled.p == pytest.approx(1 / 201)
+    assert within.p > 0.05
+    assert within.value == pooled.value
+
+
+def test_identical_rows_are_no_difference():
+    same = np.ones((10, 2))
+    told = one_window(same, same, 10, np.random.default_rng(0))
+    assert (told.value, told.z, told.p, told.largest) == (0.0, 0.0, 1.0, 0.0)
+
+
+def windows_of(effect, n_windows, n_lineages=24, n_permutations=200, seed=0):
+    """Test of lineages that are seen in every window, half of them treated."""
+    rng = np.random.default_rng(seed)
+    member = np.arange(n_lineages) < n_lineages // 2
+    members = permuted_members(member, np.zeros(n_lineages), n_permutations, rng)
+    own = rng.normal(size=(n_lineages, 3))
+    samples = [
+        own + rng.normal(size=own.shape) + effect * member[:, None] for _ in range(n_windows)
+    ]
+    return mmd_test(samples, [members] * n_windows)
+
+
+def test_a_huge_effect_is_seen_in_every_one_of_many_windows():
+    """200 permutations give p of 1 / 201 at least, more than 0.05 / 12."""
+    told = windows_of(20.0, n_windows=12)
+    np.testing.assert_allclose(told.p, 1 / 201)
+    assert told.largest_z > 10
+
+
+def test_the_largest_of_many_windows_is_held_against_the_largest_by_chance():
+    for n_windows in (1, 12):
+        tests = [windows_of(0.0, n_windows, n_permutations=99, seed=seed) for seed in range(150)]
+        z = np.array([told.largest_z for told in tests])
+        assert abs(z.mean()) < 0.3, n_windows
+        assert z.std() == pytest.approx(1.0, abs=0.3)
+        by_chance = np.mean([(told.p <= 0.05).any() for told in tests])
+        assert by_chance == pytest.approx(0.05, abs=0.045), "over all windows together"
+    assert np.mean([told.z.max() for told in tests]) > 0.8, "what is not held against it is not 0"
+
+
+def test_a_group_of_one_has_no_distance():
+    members = np.array([[True, True, False, False], [True, False, False, False]])
+    told = mmd_test([np.random.default_rng(0).normal(size=(4, 2))], [members])
+    assert np.isfinite(told.value).all()
+    assert (told.z, told.p) == (0.0, 1.0)
+
+
+def test_the_axis_weighs_features_by_their_spread():
+    rng = np.random.default_rng(0)
+    control = rng.normal(size=(4000, 3)) * [1, 10, 1]
+    treated = rng.normal(size=(4000, 3)) * [1, 10, 1] + [1, 1, 0]
+    axis = response_axis(treated, control)
+    assert np.linalg.norm(axis) == pytest.approx(1.0)
+    np.testing.assert_allclose(axis / axis[0], [1, 0.01, 0], atol=0.06)
+    np.testing.assert_array_equal(response_axis(control, control), np.zeros(3))
+
+
+def test_the_onset_lies_between_the_frames_around_the_rise():
+    hours = np.array([2.0, 2.5, 3.0, 3.5, 4.0])
+    rises = onset_of_track(hours, np.array([0, 0, 0, 2, 2]), 1.0)
+    assert rises == (3.25, 3.0, 3.5)
+    blip = onset_of_track(hours, np.array([0, 2, 0, 0, 2]), 1.0)
+    assert np.isnan(blip.hours)
+    assert blip[1:] == (4.0, np.inf), "one observation above is none"
+    above = onset_of_track(hours, np.full(5, 2.0), 1.0)
+    assert np.isnan(above.hours)
+    assert above[1:] == (-np.inf, 2.0)
+
+
+@given(rise=st.integers(1, 18), noise=st.floats(0, 0.4), seed=st.integers(0, 9))
+def test_bounds_hold_the_true_onset(rise, noise, seed):
+    hours = 1.0 + 0.5 * np.arange(20)
+    signal = (np.arange(20) >= rise) + noise * np.random.default_rng(seed).uniform(-1, 1, 20)
+    onset = onset_of_track(hours, signal, 0.5)
+    assert onset.low < hours[rise] <= onset.high
+    assert onset.high - onset.low == pytest.approx(0.5)
+
+
+def test_a_share_of_controls_stays_below_the_threshold():
+    signal = np.random.default_rng(0).normal(size=2000)
+    assert (signal > control_threshold(signal)).mean() == pytest.approx(0.05, abs=0.001)
+
+
+def test_controls_become_the_origin_of_every_experiment():
+    rng = np.random.default_rng(0)
+    experiments = np.array(list("abc"), dtype=object)[np.arange(300) % 3]
+    control = (np.arange(300) // 3 % 2 == 0) & (experiments != "c")
+    features = rng.normal(size=(300, 2)) * 3 + (experiments == "b")[:, None]
+    centred = centred_on_controls(features, experiments, control)
+    scaled = in_units_of_controls(features, experiments, control)
+    for name in "ab":
+        mine = (experiments == name) & control
+        np.testing.assert_allclose(centred[mine].mean(axis=0), 0, atol=1e-12)
+        np.testing.assert_allclose(scaled[mine].std(axis=0), 1)
+    assert np.isnan(centred[experiments == "c"]).all(), "an experiment without controls"

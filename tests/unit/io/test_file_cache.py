@@ -1,0 +1,82 @@
+"""What was read is read again exactly when its files may have changed."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from dynaclr.io import file_cache as memory
+
+
+@pytest.fixture
+def read(tmp_path, monkeypatch):
+    """Reads a folder of files, and counts how often."""
+    monkeypatch.setattr(memory, "_folder", None)
+    monkeypatch.setattr(memory, "_SETTLED_NS", -1)
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    (folder / "a.csv").write_text("one")
+    calls = []
+
+    def read_folder(path: Path):
+        calls.append(path)
+        files = sorted(path.iterdir())
+        return [file.read_text() for file in files], [path, *files]
+
+    def recall():
+        # As a new process would.
+        memory.remember_in(tmp_path / "notes")
+        return memory.recall("texts", folder, read_folder)
+
+    return folder, recall, calls
+
+
+def test_unchanged_files_are_read_once(read):
+    _, recall, calls = read
+    assert recall() == recall() == ["one"]
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_edited_file_is_read_again_though_size_and_time_are_the_same(read, kept):
+    folder, recall, calls = read
+    recall()
+    before = (folder / "a.csv").stat()
+    (folder / "a.csv").write_text("two")
+    if kept:
+        os.utime(folder / "a.csv", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert recall() == ["two"]
+    assert len(calls) == 2
+
+
+def test_new_and_lost_files_are_noticed(read):
+    folder, recall, _ = read
+    recall()
+    (folder / "b.csv").write_text("two")
+    assert recall() == ["one", "two"]
+    (folder / "a.csv").unlink()
+    assert recall() == ["two"]
+
+
+def test_file_that_changed_just_now_is_not_trusted(read, monkeypatch):
+    _, recall, calls = read
+    monkeypatch.setattr(memory, "_SETTLED_NS", 10**12)
+    recall()
+    recall()
+    assert len(calls) == 2
+
+
+def test_damaged_note_is_read_over(read, tmp_path):
+    _, recall, _ = read
+    recall()
+    (note,) = (tmp_path / "notes").rglob("*.json")
+    note.write_text("{")
+    assert recall() == ["one"]
+
+
+def test_one_process_looks_once(read, tmp_path):
+    folder, recall, _ = read
+    recall()
+    (folder / "a.csv").write_text("two")
+    assert memory.recall("texts", folder, None) == ["one"]
+    assert recall() == ["two"]
