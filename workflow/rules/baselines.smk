@@ -28,7 +28,7 @@ rule fit_pixels:
         ),
         experiments=lambda wildcards: paths.experiments,
         names=lambda wildcards: json.dumps(collections[wildcards.collection].train),
-        altered=lambda wildcards: plan.altered_tables(
+        modified=lambda wildcards: plan.modified_tables(
             *collections[wildcards.collection].train
         ),
         code=code_digest("inference.baselines"),
@@ -64,10 +64,10 @@ rule embed_baselines:
         ),
         experiment=lambda wildcards: paths.experiment("", wildcards.experiment),
         components=subpath(input.components, strip_suffix=".digest"),
-        altered=lambda wildcards: plan.altered_baseline(
+        modified=lambda wildcards: plan.modified_baseline(
             wildcards.collection, wildcards.patches
         )
-        + plan.altered_tables(wildcards.experiment),
+        + plan.modified_tables(wildcards.experiment),
         code=code_digest("inference.baselines"),
     shell:
         "dynaclr embed-baselines {params.patches} --experiment {params.experiment}"

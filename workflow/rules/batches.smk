@@ -27,7 +27,7 @@ rule inspect_batches:
         experiments=lambda wildcards: paths.experiments,
         out=subpath(output.table, parent=True),
         seed=lambda wildcards: models[wildcards.model].seeds[0],
-        altered=lambda wildcards: plan.altered_index(wildcards.model),
+        modified=lambda wildcards: plan.modified_index(wildcards.model),
         code=lambda wildcards: plan.code_of_batches(wildcards.model),
     shell:
         "dynaclr inspect-batches --training {params.training:q}"

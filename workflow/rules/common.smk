@@ -18,7 +18,7 @@ from dynaclr.config.site import SiteConfig, check_destination, load_site
 from dynaclr.io import check_all_on_disk
 from dynaclr.io.artifacts import digest_path, digest_text
 from dynaclr.io.code_digest import code_digest
-from dynaclr.io.file_cache import remember_in
+from dynaclr.io.file_cache import use_cache_folder
 from dynaclr.workflow.paths import RESULTS, Paths
 from dynaclr.workflow.plan import NATIVE, Plan
 from dynaclr.workflow.resources import JobResources
@@ -60,7 +60,7 @@ def check_models():
     """
     used = [
         [config, code_digest("training.check")],
-        [[plan.training(name), plan.foreign_starts(name)] for name in models],
+        [[plan.training(name), plan.external_checkpoints(name)] for name in models],
         [plan.code_of_training(name) for name in models],
         [entry.model_dump_json() for entry in registry.values()],
         [plan.plate_content(name) for name in registry if registry[name].patch_store],
@@ -128,7 +128,7 @@ def print_headlines():
 
 if workflow.is_main_process:
     # What was read of plates, tracking tables and modules, by size and time of their files.
-    remember_in(paths.notes)
+    use_cache_folder(paths.notes)
 
 project, site = read_configuration()
 registry, models, collections = project.registry, project.models, project.collections

@@ -33,8 +33,8 @@ for seeds, name in plan.rules_of_seeds().items():
             models=lambda wildcards: json.dumps(plan.of_seeds(wildcards.model, "")),
             experiment=lambda wildcards: paths.experiment("", wildcards.experiment),
             out=subpath(output[0], ancestor=2),
-            altered=lambda wildcards: plan.altered_checkpoints(wildcards.model)
-            + plan.altered_tables(wildcards.experiment),
+            modified=lambda wildcards: plan.modified_checkpoints(wildcards.model)
+            + plan.modified_tables(wildcards.experiment),
             threads=lambda wildcards: models[wildcards.model].threads,
             code=lambda wildcards: plan.code_of_embedding(wildcards.model),
         shell:

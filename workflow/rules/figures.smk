@@ -27,7 +27,7 @@ rule thumbnails:
         experiment=subpath(output.table, parent=True),
         patches=lambda wildcards: plan.patches(plan.pictured_with[wildcards.experiment]),
         cells=project.report.pictures,
-        altered=lambda wildcards: plan.altered_tables(wildcards.experiment),
+        modified=lambda wildcards: plan.modified_tables(wildcards.experiment),
         code=code_digest("inference.thumbnails"),
     shell:
         "dynaclr thumbnails {params.patches} --cells {params.cells} --out {output.table}"

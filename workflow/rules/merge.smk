@@ -30,7 +30,7 @@ rule merge:
         experiments=lambda wildcards: paths.experiments,
         out=subpath(output.index, parent=True),
         split=lambda wildcards: plan.split(wildcards.collection),
-        altered=lambda wildcards: plan.altered_cells(wildcards.collection),
+        modified=lambda wildcards: plan.modified_cells(wildcards.collection),
         code=code_digest("index.merge"),
     shell:
         "dynaclr merge --experiments {params.experiments} {params.split} --out {params.out}"

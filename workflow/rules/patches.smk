@@ -31,10 +31,10 @@ rule patches:
         folder=subpath(output.pixels, parent=True),
         entry=lambda wildcards: plan.store_entry(wildcards.experiment),
         trainings=lambda wildcards: json.dumps(
-            {"trainings": plan.cuts(wildcards.experiment)}, sort_keys=True
+            {"trainings": plan.patch_specs(wildcards.experiment)}, sort_keys=True
         ),
         pixels=lambda wildcards: registry[wildcards.experiment].patch_store.dtype,
-        altered=lambda wildcards: plan.altered_tables(wildcards.experiment),
+        modified=lambda wildcards: plan.modified_tables(wildcards.experiment),
         plate=lambda wildcards: plan.plate_content(wildcards.experiment),
         code=code_digest("data.patch_store.builder"),
     shell:

@@ -5,7 +5,7 @@ rule train:
     input:
         lambda wildcards: plan.training_inputs(wildcards.model),
         # Models of this project that this one starts from are trained first.
-        lambda wildcards: [f"{path}.digest" for path in plan.teachers(wildcards.model)],
+        lambda wildcards: [f"{path}.digest" for path in plan.upstream_checkpoints(wildcards.model)],
     output:
         best=paths.seed("best.ckpt"),
         digest=paths.seed("best.ckpt.digest"),
@@ -25,8 +25,8 @@ rule train:
         collection=lambda wildcards: plan.collection(wildcards.model),
         experiments=lambda wildcards: paths.experiments,
         out=subpath(output.best, parent=True),
-        starts=lambda wildcards: plan.foreign_starts(wildcards.model),
-        altered=lambda wildcards: plan.altered_starts(wildcards.model),
+        external=lambda wildcards: plan.external_checkpoints(wildcards.model),
+        modified=lambda wildcards: plan.modified_starts(wildcards.model),
         threads=lambda wildcards: models[wildcards.model].threads,
         code=lambda wildcards: plan.code_of_training(wildcards.model),
     shell:

@@ -12,7 +12,7 @@ from dynaclr.config.project import Project
 _MADE_LATER = ("projection", "bag_of_channels")
 
 
-def cuts_of(
+def patch_specs_of(
     project: Project, experiment: str, training_of: Callable[[str], Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """How the models that use an experiment cut its patches, as far as its store depends on it.

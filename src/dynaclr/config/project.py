@@ -14,7 +14,7 @@ from dynaclr.config.errors import Problems, UserError, nearest
 from dynaclr.config.experiment import ConfigModel, ConfigPath, ExperimentConfig, Name
 from dynaclr.config.reading import read_yaml, validate
 from dynaclr.config.registry import ExperimentRegistry, read_entries, validate_entry
-from dynaclr.config.training import checkpoints_of, override, read_training
+from dynaclr.config.training import override, read_training, starting_checkpoints
 
 Value = TypeVar("Value")
 
@@ -492,7 +492,7 @@ def _check_starts(
     made = _checkpoints(models)
     teachers: dict[str, set[str]] = {}
     for name, content in trainings.items():
-        checkpoints = checkpoints_of(content)
+        checkpoints = starting_checkpoints(content)
         teachers[name] = {made[path] for path in checkpoints.values() if path in made}
         for key, path in checkpoints.items():
             of_a_model = any(path.startswith(f"results/models/{other}/") for other in models)

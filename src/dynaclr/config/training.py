@@ -177,7 +177,7 @@ def _spelled_out(dotted: str) -> list[str]:
     return [first, *rest]
 
 
-def checkpoints_of(content: dict[str, Any]) -> dict[str, str]:
+def starting_checkpoints(content: dict[str, Any]) -> dict[str, str]:
     """Checkpoints that a training starts from.
 
     Returns
@@ -195,7 +195,7 @@ def with_checkpoints(content: dict[str, Any], paths: Mapping[str, str]) -> dict[
     """Training configuration that starts from these checkpoints, by key, and from no others."""
     changed = copy.deepcopy(content)
     arguments = _model_arguments(changed)
-    for key in checkpoints_of(changed):
+    for key in starting_checkpoints(changed):
         del arguments[key]
     arguments.update(paths)
     return changed

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from dynaclr.config import UserError
 from dynaclr.config.errors import nearest
-from dynaclr.io.artifacts import atomic_path, digest_file_of, digest_path, read_json, seal
+from dynaclr.io.artifacts import atomic_path, digest_file_of, digest_path, read_json, write_digest
 from dynaclr.io.embeddings import KEY, MARKER, REQUIRED, open_anndata, provenance_of
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def _write_all(stores: dict[Path, AnnData], facts: dict[str, Any]) -> None:
                 store.write_zarr(temporary)
     for path in stores:
         if digest_file_of(path).is_file():
-            seal(path)
+            write_digest(path)
 
 
 def _tell(values: tuple[Any, ...], key: list[str]) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from dynaclr.config.variants import Variant, first_of_each_kind, ordered_variants, uncorrected
 from dynaclr.evaluation.projection import principal_components, standardize, umap_coordinates
 from dynaclr.evaluation.tasks import group_codes
-from dynaclr.io.artifacts import atomic_path, seal
+from dynaclr.io.artifacts import atomic_path, write_digest
 from dynaclr.io.embeddings import Cohort, key_of
 from dynaclr.io.subsample import whole_lineages
 
@@ -82,7 +82,7 @@ def write_maps(store: AnnData, path: str | Path) -> None:
     """Write maps as one file (``.h5ad``) that scanpy and cellxgene open, and its digest."""
     with atomic_path(path) as temporary:
         store.write_h5ad(temporary, compression="gzip")
-    seal(path)
+    write_digest(path)
 
 
 def _shown_rows(cohort: Cohort, max_cells: int) -> np.ndarray:

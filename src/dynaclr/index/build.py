@@ -36,7 +36,7 @@ from dynaclr.index.tracks import (
     read_tracks,
 )
 from dynaclr.io import Plate, Position
-from dynaclr.io.artifacts import atomic_path, seal, write_json
+from dynaclr.io.artifacts import atomic_path, write_digest, write_json
 from dynaclr.io.disk_checks import check_on_disk
 
 CELLS = "cells.parquet"
@@ -71,7 +71,7 @@ def build_index(entry: ExperimentConfig, out_dir: str | Path) -> dict[str, Any]:
     out_dir = Path(out_dir)
     with atomic_path(out_dir / CELLS) as temporary:
         pq.write_table(table, temporary, compression="zstd")
-    summary["digest"] = seal(out_dir / CELLS)
+    summary["digest"] = write_digest(out_dir / CELLS)
     write_json(out_dir / SUMMARY, summary)
     return summary
 

@@ -21,7 +21,14 @@ from dynaclr.config import Problems, UserError
 from dynaclr.index.build import CELLS, SUMMARY
 from dynaclr.index.columns import SCHEMA, SPLIT, text_column
 from dynaclr.index.split import check_split, split_fovs
-from dynaclr.io.artifacts import atomic_path, digest_path, read_json, read_seal, seal, write_json
+from dynaclr.io.artifacts import (
+    atomic_path,
+    digest_path,
+    read_digest,
+    read_json,
+    write_digest,
+    write_json,
+)
 
 INDEX = "index.arrow"
 MANIFEST = "manifest.json"
@@ -86,7 +93,7 @@ def merge_indexes(
     ):
         writer.write_batch(batch)
     manifest = {
-        "digest": seal(out_dir / INDEX),
+        "digest": write_digest(out_dir / INDEX),
         "rows": batch.num_rows,
         "experiments": {
             name: {"digest": source.digest} | counts
@@ -126,7 +133,7 @@ def _open_sources(folders: list[Path]) -> dict[str, _Source]:
     for folder in folders:
         try:
             summary = read_json(folder / SUMMARY)
-            digest = read_seal(folder / CELLS)
+            digest = read_digest(folder / CELLS)
             actual = digest_path(folder / CELLS)
         except UserError as error:
             problems.found.append(str(error))

@@ -15,7 +15,7 @@ from dynaclr.config import UserError
 from dynaclr.data import NormalizationConfig, PatchConfig, at_common_size
 from dynaclr.inference.embedding_writer import embed_into
 from dynaclr.inference.observations import Cells
-from dynaclr.io.artifacts import atomic_path, seal, verified_digest
+from dynaclr.io.artifacts import atomic_path, verified_digest, write_digest
 from dynaclr.models import IntensityFeatures, PixelComponents
 from dynaclr.transforms import Normalize
 
@@ -64,7 +64,7 @@ def fit_pixels(
     fitted = PixelComponents.fit(known, n_components, seed)
     with atomic_path(out) as temporary:
         np.savez(temporary, mean=fitted.mean.numpy(), components=fitted.components.numpy())
-    seal(out)
+    write_digest(out)
 
 
 def embed_baselines(

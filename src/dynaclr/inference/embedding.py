@@ -14,7 +14,7 @@ from torch import nn
 from dynaclr.config import UserError
 from dynaclr.inference.embedding_writer import embed_into
 from dynaclr.inference.observations import Cells
-from dynaclr.io.artifacts import read_seal, verified_digest
+from dynaclr.io.artifacts import read_digest, verified_digest
 from dynaclr.training.builder import build
 from dynaclr.training.hardware import refuse_lost_gpus
 
@@ -77,7 +77,7 @@ def embed(
         file = f"{experiment_dir.name}.zarr"
         out = out_dir / model_dir.name / file
         encoders[out] = _trained(cli, model_dir)
-        checkpoint = read_seal(model_dir / "best.ckpt")
+        checkpoint = read_digest(model_dir / "best.ckpt")
         facts[out] = {"variant": "trained", "checkpoint": checkpoint} | config
         if untrained:
             out = out_dir / f"{model_dir.name}-untrained" / file

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from dynaclr.data import at_common_size
 from dynaclr.inference.observations import Cells
-from dynaclr.io.artifacts import atomic_path, seal
+from dynaclr.io.artifacts import atomic_path, write_digest
 from dynaclr.transforms import Normalize
 
 log = logging.getLogger(__name__)
@@ -127,5 +127,5 @@ def embed_into(
         for store in stores.values():
             store.finish()
     for path in encoders:
-        seal(path)
+        write_digest(path)
         log.info("%s: all %d observations written to %s", cells.name, len(cells), path)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dynaclr.data import NormalizationConfig, PatchConfig, at_common_size
 from dynaclr.inference.observations import Cells
-from dynaclr.io.artifacts import atomic_path, seal
+from dynaclr.io.artifacts import atomic_path, write_digest
 from dynaclr.io.subsample import whole_lineages
 from dynaclr.transforms import Normalize
 
@@ -90,7 +90,7 @@ def write_thumbnails(
     )
     with atomic_path(out) as temporary:
         pq.write_table(chosen, temporary)
-    seal(out)
+    write_digest(out)
     log.info("%s: pictures of %d of %d cells", cells.name, len(rows), len(table))
 
 

@@ -150,7 +150,7 @@ def digest_file_of(path: str | Path) -> Path:
     return path.with_name(path.name + DIGEST_SUFFIX)
 
 
-def seal(path: str | Path) -> str:
+def write_digest(path: str | Path) -> str:
     """Write the digest of a finished product beside it and return it.
 
     What consumes a large product declares this small file as its input, so that a rebuilt but
@@ -161,13 +161,13 @@ def seal(path: str | Path) -> str:
     return digest
 
 
-def read_seal(path: str | Path) -> str:
+def read_digest(path: str | Path) -> str:
     """Digest that was written beside the product at `path` when it was made.
 
     Raises
     ------
     UserError
-        When the product was never sealed.
+        When no digest was written.
     """
     try:
         return digest_file_of(path).read_text(encoding="utf-8").strip()
@@ -187,7 +187,7 @@ def verified_digest(product: str | Path) -> str:
         When the product was changed since, or was never finished.
     """
     digest = digest_path(product)
-    if digest != read_seal(product):
+    if digest != read_digest(product):
         raise UserError(
             f"{product}: was changed after it was made. Delete it to make it again, or restore it."
         )

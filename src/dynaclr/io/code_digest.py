@@ -18,7 +18,7 @@ from typing import Any
 
 from dynaclr.config.errors import UserError
 from dynaclr.io.artifacts import digest_text
-from dynaclr.io.file_cache import recall
+from dynaclr.io.file_cache import read_cached
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # Rooms whose classes a configuration may name without their module.
@@ -138,7 +138,7 @@ def _read_module(name: str) -> tuple[str, list[str], dict[str, str]]:
     """Digest of a module's code, the names that it imports, and what the names in it stand for."""
     file = _file_of(name)
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-    return tuple(recall("code", file, lambda file: (_parse(file, package), [file])))
+    return tuple(read_cached("code", file, lambda file: (_parse(file, package), [file])))
 
 
 def _parse(file: Path, package: str) -> tuple[str, list[str], dict[str, str]]:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from dynaclr.config import UserError
-from dynaclr.io.artifacts import digest_file_of, digest_path, read_seal
+from dynaclr.io.artifacts import digest_file_of, digest_path, read_digest
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -155,7 +155,7 @@ def summarize_store(path: str | Path) -> dict[str, str]:
 
 def digest_of_store(path: str | Path) -> str:
     """Digest of a store: the one written beside it when it was made, or its content's."""
-    return read_seal(path) if digest_file_of(path).is_file() else digest_path(path)
+    return read_digest(path) if digest_file_of(path).is_file() else digest_path(path)
 
 
 def read_cohort(stores: Mapping[str, Mapping[str, str | Path]]) -> Cohort:

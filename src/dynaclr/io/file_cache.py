@@ -22,7 +22,7 @@ _folder: Path | None = None
 _seen: dict[tuple[str, str], Any] = {}
 
 
-def remember_in(folder: str | Path) -> None:
+def use_cache_folder(folder: str | Path) -> None:
     """Keep what is read in this folder from now on; nothing is remembered before.
 
     This process then looks once at everything: what changes while it lives, the next one notices.
@@ -32,7 +32,7 @@ def remember_in(folder: str | Path) -> None:
     _seen.clear()
 
 
-def recall(what: str, path: Path, read: Callable[[Path], tuple[Any, Iterable[Path]]]) -> Any:
+def read_cached(what: str, path: Path, read: Callable[[Path], tuple[Any, Iterable[Path]]]) -> Any:
     """Read something from a path, unless it was read before and its files look the same.
 
     Parameters

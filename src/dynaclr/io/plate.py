@@ -15,7 +15,7 @@ from typing import Any
 
 from dynaclr.config.errors import UserError
 from dynaclr.io.artifacts import digest_json
-from dynaclr.io.file_cache import recall
+from dynaclr.io.file_cache import read_cached
 
 _AXES = ("t", "c", "z", "y", "x")
 # Names of metadata documents; where there are both, the newer format's counts.
@@ -219,7 +219,7 @@ def plate_facts(path: str | Path) -> PlateFacts:
     UserError
         As `Plate`.
     """
-    return PlateFacts(**recall("plate_facts", Path(path), _read_facts))
+    return PlateFacts(**read_cached("plate_facts", Path(path), _read_facts))
 
 
 def _read_facts(path: Path) -> tuple[dict[str, Any], list[Path]]:

@@ -22,8 +22,8 @@ from dynaclr.config import Problems, UserError
 from dynaclr.config.errors import nearest
 from dynaclr.config.training import (
     DEFAULT_MODEL,
-    checkpoints_of,
     name_model_class,
+    starting_checkpoints,
     with_checkpoints,
 )
 from dynaclr.data import MultiExperimentDataModule
@@ -285,7 +285,7 @@ def check_training(
     """
     content = _on_any_machine(content, where)
     with TemporaryDirectory() as folder:
-        paths = checkpoints_of(content)
+        paths = starting_checkpoints(content)
         for key, path in paths.items():
             if made_by and path in made_by:
                 paths[key] = f"{folder}/{path}"

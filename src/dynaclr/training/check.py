@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dynaclr.config import Problems, UserError
-from dynaclr.config.patch_requirements import cuts_of
+from dynaclr.config.patch_requirements import patch_specs_of
 from dynaclr.config.project import Project
 from dynaclr.config.training import load_training
 from dynaclr.data.loading.positives import check_collection
@@ -40,7 +40,7 @@ def check_project(project: Project) -> None:
     # What models ask of stores is known only of sound ones.
     for name, entry in project.registry.items() if not problems.found else ():
         try:
-            check_cuts(entry, cuts_of(project, name, trainings.__getitem__))
+            check_cuts(entry, patch_specs_of(project, name, trainings.__getitem__))
         except UserError as error:
             problems.found.append(str(error))
     # Models that share a file share its problems.

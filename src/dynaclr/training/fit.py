@@ -12,15 +12,15 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from dynaclr.config.training import checkpoints_of
+from dynaclr.config.training import starting_checkpoints
 from dynaclr.io.artifacts import (
     atomic_path,
     digest_file_of,
     digest_json,
     digest_path,
     read_json,
-    seal,
     verified_digest,
+    write_digest,
     write_json,
     write_text,
 )
@@ -152,7 +152,9 @@ def _inputs(training: dict[str, Any], collection: Path, experiments: Path) -> di
         "statistics": {
             name: verified_digest(experiments / name / "statistics.parquet") for name in names
         },
-        "checkpoints": {key: _start(Path(path)) for key, path in checkpoints_of(training).items()},
+        "checkpoints": {
+            key: _start(Path(path)) for key, path in starting_checkpoints(training).items()
+        },
     }
 
 
@@ -189,7 +191,7 @@ def _write_products(
         out_dir / "provenance.json",
         provenance
         | {
-            "checkpoint": seal(out_dir / "best.ckpt"),
+            "checkpoint": write_digest(out_dir / "best.ckpt"),
             "best_epoch": best["epoch"],
             "best_loss": float(checkpoint.best_model_score),
         },

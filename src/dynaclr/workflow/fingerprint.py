@@ -9,19 +9,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from dynaclr.config.experiment import ExperimentConfig
-from dynaclr.io.artifacts import digest_file_of, digest_path, read_seal
-from dynaclr.io.file_cache import recall
+from dynaclr.io.artifacts import digest_file_of, digest_path, read_digest
+from dynaclr.io.file_cache import read_cached
 from dynaclr.io.plate import plate_facts
 
 
 def tracks_fingerprint(entry: ExperimentConfig) -> str:
     """Digest of the experiment's tracking tables: names and content."""
-    return recall("tracks", entry.tracks_path, _read_tracks)[0]
+    return read_cached("tracks", entry.tracks_path, _read_tracks)[0]
 
 
 def tracks_megabytes(entry: ExperimentConfig) -> float:
     """Size of the experiment's tracking tables."""
-    return recall("tracks", entry.tracks_path, _read_tracks)[1]
+    return read_cached("tracks", entry.tracks_path, _read_tracks)[1]
 
 
 def _read_tracks(folder: Path) -> tuple[tuple[str, float], list[Path]]:
@@ -37,7 +37,7 @@ def plate_fingerprint(entry: ExperimentConfig) -> str:
 
 def checkpoint_fingerprint(path: str | Path) -> str:
     """Digest of a checkpoint that was made elsewhere."""
-    return recall("checkpoints", Path(path), lambda file: (digest_path(file), [file]))
+    return read_cached("checkpoints", Path(path), lambda file: (digest_path(file), [file]))
 
 
 def label_fingerprint(entry: ExperimentConfig) -> str:
@@ -46,7 +46,7 @@ def label_fingerprint(entry: ExperimentConfig) -> str:
     return " ".join(digest_path(table) if table else "-" for table in tables)
 
 
-def altered(product: str | Path) -> str:
+def modified_digest(product: str | Path) -> str:
     """Digest of a finished product that was changed by hand since; empty when it was not.
 
     A product older than its digest file cannot have changed, so that the common case costs two
@@ -60,4 +60,4 @@ def altered(product: str | Path) -> str:
     except FileNotFoundError:
         return ""
     digest = digest_path(product)
-    return "" if digest == read_seal(product) else digest
+    return "" if digest == read_digest(product) else digest

@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from dynaclr.config import UserError
-from dynaclr.config.patch_requirements import cuts_of
+from dynaclr.config.patch_requirements import patch_specs_of
 from dynaclr.config.project import Project
-from dynaclr.config.training import checkpoints_of, load_training
+from dynaclr.config.training import load_training, starting_checkpoints
 from dynaclr.io.artifacts import digest_text, write_text
 from dynaclr.io.code_digest import code_digest
 from dynaclr.workflow.fingerprint import (
-    altered,
     checkpoint_fingerprint,
     label_fingerprint,
+    modified_digest,
     plate_fingerprint,
     tracks_fingerprint,
 )
@@ -107,24 +107,24 @@ class Plan:
         """Inputs of whatever reads an experiment's patches, from its plate or its store."""
         return [*self.indexed(experiment), self.paths.experiment("pixels.txt", experiment)]
 
-    def altered_tables(self, *experiments: str) -> str:
+    def modified_tables(self, *experiments: str) -> str:
         """Whether tables of experiments were changed by hand since they were made."""
         tables = ("cells.parquet", "statistics.parquet")
-        return "".join(map(altered, self.paths.of_experiments(experiments, *tables)))
+        return "".join(map(modified_digest, self.paths.of_experiments(experiments, *tables)))
 
     # Patch stores
 
-    def cuts(self, experiment: str) -> list[dict[str, Any]]:
+    def patch_specs(self, experiment: str) -> list[dict[str, Any]]:
         """How models cut an experiment's patches; none unless its entry asks for a store."""
-        return self._cuts[experiment]
+        return self._patch_specs[experiment]
 
     @cached_property
-    def _cuts(self) -> dict[str, list[dict[str, Any]]]:
-        return {name: cuts_of(self.project, name, self.settings) for name in self.registry}
+    def _patch_specs(self) -> dict[str, list[dict[str, Any]]]:
+        return {name: patch_specs_of(self.project, name, self.settings) for name in self.registry}
 
     def stored(self) -> list[str]:
         """Experiments that have a patch store, since their entry and some model ask for it."""
-        return [name for name in self.registry if self.cuts(name)]
+        return [name for name in self.registry if self.patch_specs(name)]
 
     def not_stored(self) -> list[str]:
         """Experiments that are read from their plate alone."""
@@ -149,10 +149,10 @@ class Plan:
             options += ["--seed", str(chosen.seed)]
         return shlex.join(options)
 
-    def altered_cells(self, collection: str) -> str:
+    def modified_cells(self, collection: str) -> str:
         """Whether cell indexes of a collection were changed by hand since they were made."""
         names = self.collections[collection].experiments
-        return "".join(map(altered, self.paths.of_experiments(names, "cells.parquet")))
+        return "".join(map(modified_digest, self.paths.of_experiments(names, "cells.parquet")))
 
     # Models
 
@@ -168,14 +168,14 @@ class Plan:
         """A model's training configuration as text."""
         return as_text(self.settings(model))
 
-    def teachers(self, model: str) -> list[str]:
+    def upstream_checkpoints(self, model: str) -> list[str]:
         """Checkpoints of other models of this project that a model's training starts from."""
-        started = checkpoints_of(self.settings(model)).values()
+        started = starting_checkpoints(self.settings(model)).values()
         return sorted({*started} & {*self.project.checkpoints})
 
-    def foreign_starts(self, model: str) -> dict[str, str]:
+    def external_checkpoints(self, model: str) -> dict[str, str]:
         """Content of the other checkpoints that a model's training starts from."""
-        started, own = checkpoints_of(self.settings(model)), self.project.checkpoints
+        started, own = starting_checkpoints(self.settings(model)), self.project.checkpoints
         return {k: checkpoint_fingerprint(path) for k, path in started.items() if path not in own}
 
     def training_inputs(self, model: str) -> list[str]:
@@ -190,19 +190,21 @@ class Plan:
         """Folder of the collection that a model is trained on."""
         return self.paths.collection(name=self.models[model].collection)
 
-    def altered_index(self, model: str) -> str:
+    def modified_index(self, model: str) -> str:
         """Whether a model's index or statistics were changed by hand since they were made."""
         names = self.project.collection_of(model).experiments
         statistics = self.paths.of_experiments(names, "statistics.parquet")
-        return "".join(map(altered, [f"{self.collection(model)}/index.arrow", *statistics]))
+        return "".join(map(modified_digest, [f"{self.collection(model)}/index.arrow", *statistics]))
 
-    def altered_starts(self, model: str) -> str:
+    def modified_starts(self, model: str) -> str:
         """The same of its index and of checkpoints of other models that it starts from."""
-        return self.altered_index(model) + "".join(map(altered, self.teachers(model)))
+        return self.modified_index(model) + "".join(
+            map(modified_digest, self.upstream_checkpoints(model))
+        )
 
-    def altered_checkpoints(self, model: str) -> str:
+    def modified_checkpoints(self, model: str) -> str:
         """The same of a model's own checkpoints."""
-        return "".join(map(altered, self.of_seeds(model, "best.ckpt")))
+        return "".join(map(modified_digest, self.of_seeds(model, "best.ckpt")))
 
     def batches(self, model: str) -> str:
         """What of a model's training configuration says how its batches are made."""
@@ -265,9 +267,9 @@ class Plan:
         folder = self.paths.baseline("", collection, digest)
         raise UserError(f"{folder}: no model cuts patches like that any more. Remove the folder.")
 
-    def altered_baseline(self, collection: str, digest: str) -> str:
+    def modified_baseline(self, collection: str, digest: str) -> str:
         """Whether fitted components of pixels were changed by hand since they were made."""
-        return altered(self.paths.baseline("pixels.npz", collection, digest))
+        return modified_digest(self.paths.baseline("pixels.npz", collection, digest))
 
     # Evaluation and report
 

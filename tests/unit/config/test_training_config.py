@@ -6,9 +6,9 @@ import yaml
 from dynaclr.config import UserError
 from dynaclr.config.training import (
     DEFAULT_MODEL,
-    checkpoints_of,
     load_training,
     merge,
+    starting_checkpoints,
     with_checkpoints,
 )
 
@@ -132,12 +132,12 @@ def test_checkpoints_are_found_and_replaced_where_a_model_names_them(tmp_path, m
         {"model": {"width": 8} | starts},
         {"model": {"class_path": "Multi", "init_args": {"width": 8} | starts}},
     ):
-        assert checkpoints_of(content) == relative
-        assert checkpoints_of(with_checkpoints(content, {"encoder_checkpoint": "a"})) == {
+        assert starting_checkpoints(content) == relative
+        assert starting_checkpoints(with_checkpoints(content, {"encoder_checkpoint": "a"})) == {
             "encoder_checkpoint": "a"
         }
         assert "width" in str(with_checkpoints(content, {}))
-        assert checkpoints_of(content) == relative, "the original stays as it is"
+        assert starting_checkpoints(content) == relative, "the original stays as it is"
     for nothing in ({}, {"model": 3}, {"model": {"encoder_checkpoint": None}}):
-        assert checkpoints_of(nothing) == {}
+        assert starting_checkpoints(nothing) == {}
         assert with_checkpoints(nothing, {}) == nothing

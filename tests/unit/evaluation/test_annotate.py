@@ -14,7 +14,7 @@ import pytest
 from dynaclr.config import UserError
 from dynaclr.evaluation import append_columns
 from dynaclr.evaluation.annotate import _write_all
-from dynaclr.io.artifacts import digest_path, read_seal, seal
+from dynaclr.io.artifacts import digest_path, read_digest, write_digest
 
 KEY = ["experiment", "fov", "track_id", "t"]
 
@@ -105,9 +105,9 @@ def test_a_store_that_cannot_be_written_leaves_all_untouched(stores):
 
 
 def test_digest_file_follows_the_store(stores, tmp_path):
-    seal(stores[0])
+    write_digest(stores[0])
     append_columns(stores, table_of(stores, tmp_path, score=1.0))
-    assert read_seal(stores[0]) == digest_path(stores[0])
+    assert read_digest(stores[0]) == digest_path(stores[0])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from index_examples import FAMILY, SHAPE, make_experiment
 from dynaclr.config import UserError
 from dynaclr.index import build_index, index_experiment
 from dynaclr.index.columns import SCHEMA
-from dynaclr.io.artifacts import digest_path, read_json, read_seal
+from dynaclr.io.artifacts import digest_path, read_digest, read_json
 
 MISSING_PARENT = FAMILY.assign(parent_track_id=FAMILY["parent_track_id"].replace(1, 99))
 
@@ -77,7 +77,7 @@ def test_written_products(experiment, tmp_path):
         "cells.parquet", "cells.parquet.digest", "summary.json"
     ]  # fmt: skip
     assert read_json(tmp_path / "out" / "summary.json") == json.loads(json.dumps(summary))
-    assert summary["digest"] == read_seal(tmp_path / "out" / "cells.parquet")
+    assert summary["digest"] == read_digest(tmp_path / "out" / "cells.parquet")
     assert not {"annotations", "truth", "simulation"} & set(summary["entry"])
     assert summary["plate"] == {
         "zarr_format": 2,

@@ -15,7 +15,7 @@ from dynaclr.config import UserError
 from dynaclr.index import build_forest, build_index, merge_indexes
 from dynaclr.index.columns import DICTIONARY, SCHEMA, text_column
 from dynaclr.index.merge import UNKNOWN, collate
-from dynaclr.io.artifacts import digest_path, read_json, read_seal, seal
+from dynaclr.io.artifacts import digest_path, read_digest, read_json, write_digest
 
 CONDITIONS = {"mock": ["A/1"], "infected": ["B/1"]}
 
@@ -53,7 +53,9 @@ def test_products_and_manifest(built, tmp_path):
         "index.arrow", "index.arrow.digest", "manifest.json", "registry.json"
     ]  # fmt: skip
     assert read_json(out / "manifest.json") == manifest
-    assert manifest["digest"] == read_seal(out / "index.arrow") == digest_path(out / "index.arrow")
+    assert (
+        manifest["digest"] == read_digest(out / "index.arrow") == digest_path(out / "index.arrow")
+    )
     whole = {"rows": 72, "tracks": 16, "lineages": 8, "fovs": 4}
     none = dict.fromkeys(whole, 0)
     assert manifest["rows"] == 162
@@ -136,7 +138,7 @@ def test_an_edited_table_is_told(built, tmp_path):
     pq.write_table(pq.read_table(path).slice(1), path)
     with pytest.raises(UserError, match=r"b/cells\.parquet: was changed after it was made"):
         merge_indexes(built, tmp_path / "out", train=["a", "b"], validation=["c"])
-    seal(path)
+    write_digest(path)
     with pytest.raises(UserError, match="was changed after it was made"):
         merge_indexes(built, tmp_path / "out", train=["a", "b"], validation=["c"])
 

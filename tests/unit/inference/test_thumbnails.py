@@ -13,7 +13,7 @@ from PIL import Image
 from dynaclr.data import NormalizationConfig, PatchConfig
 from dynaclr.inference import write_thumbnails
 from dynaclr.inference.observations import Cells
-from dynaclr.io.artifacts import read_seal
+from dynaclr.io.artifacts import read_digest
 from dynaclr.io.subsample import whole_lineages
 
 PATCHES = PatchConfig(("phase", "reporter"), (24, 24))
@@ -50,7 +50,7 @@ def test_every_cell_has_its_own_pixels_and_absent_markers_are_grey(collection, t
 def test_the_same_cells_give_the_same_bytes(collection, tmp_path):
     for name in ("a", "b"):
         written(collection, tmp_path / f"{name}.parquet")
-    assert read_seal(tmp_path / "a.parquet") == read_seal(tmp_path / "b.parquet")
+    assert read_digest(tmp_path / "a.parquet") == read_digest(tmp_path / "b.parquet")
 
 
 def test_large_patches_are_scaled_down(collection, tmp_path):

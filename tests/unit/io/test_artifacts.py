@@ -11,9 +11,9 @@ from dynaclr.io.artifacts import (
     atomic_path,
     digest_json,
     digest_path,
+    read_digest,
     read_json,
-    read_seal,
-    seal,
+    write_digest,
     write_json,
 )
 
@@ -163,5 +163,5 @@ def test_seal_is_read_back_and_its_absence_told(tmp_path):
     path = tmp_path / "x.bin"
     path.write_bytes(b"x")
     with pytest.raises(UserError, match="no digest file beside it"):
-        read_seal(path)
-    assert seal(path) == read_seal(path) == digest_path(path)
+        read_digest(path)
+    assert write_digest(path) == read_digest(path) == digest_path(path)

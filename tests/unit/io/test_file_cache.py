@@ -23,60 +23,60 @@ def read(tmp_path, monkeypatch):
         files = sorted(path.iterdir())
         return [file.read_text() for file in files], [path, *files]
 
-    def recall():
+    def read_cached():
         # As a new process would.
-        memory.remember_in(tmp_path / "notes")
-        return memory.recall("texts", folder, read_folder)
+        memory.use_cache_folder(tmp_path / "notes")
+        return memory.read_cached("texts", folder, read_folder)
 
-    return folder, recall, calls
+    return folder, read_cached, calls
 
 
 def test_unchanged_files_are_read_once(read):
-    _, recall, calls = read
-    assert recall() == recall() == ["one"]
+    _, read_cached, calls = read
+    assert read_cached() == read_cached() == ["one"]
     assert len(calls) == 1
 
 
 @pytest.mark.parametrize("kept", [False, True])
 def test_edited_file_is_read_again_though_size_and_time_are_the_same(read, kept):
-    folder, recall, calls = read
-    recall()
+    folder, read_cached, calls = read
+    read_cached()
     before = (folder / "a.csv").stat()
     (folder / "a.csv").write_text("two")
     if kept:
         os.utime(folder / "a.csv", ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert recall() == ["two"]
+    assert read_cached() == ["two"]
     assert len(calls) == 2
 
 
 def test_new_and_lost_files_are_noticed(read):
-    folder, recall, _ = read
-    recall()
+    folder, read_cached, _ = read
+    read_cached()
     (folder / "b.csv").write_text("two")
-    assert recall() == ["one", "two"]
+    assert read_cached() == ["one", "two"]
     (folder / "a.csv").unlink()
-    assert recall() == ["two"]
+    assert read_cached() == ["two"]
 
 
 def test_file_that_changed_just_now_is_not_trusted(read, monkeypatch):
-    _, recall, calls = read
+    _, read_cached, calls = read
     monkeypatch.setattr(memory, "_SETTLED_NS", 10**12)
-    recall()
-    recall()
+    read_cached()
+    read_cached()
     assert len(calls) == 2
 
 
 def test_damaged_note_is_read_over(read, tmp_path):
-    _, recall, _ = read
-    recall()
+    _, read_cached, _ = read
+    read_cached()
     (note,) = (tmp_path / "notes").rglob("*.json")
     note.write_text("{")
-    assert recall() == ["one"]
+    assert read_cached() == ["one"]
 
 
 def test_one_process_looks_once(read, tmp_path):
-    folder, recall, _ = read
-    recall()
+    folder, read_cached, _ = read
+    read_cached()
     (folder / "a.csv").write_text("two")
-    assert memory.recall("texts", folder, None) == ["one"]
-    assert recall() == ["two"]
+    assert memory.read_cached("texts", folder, None) == ["one"]
+    assert read_cached() == ["two"]

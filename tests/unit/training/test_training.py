@@ -25,7 +25,7 @@ from dynaclr.config.training import load_training
 from dynaclr.data import MultiExperimentDataModule, NormalizationConfig, PatchConfig
 from dynaclr.inference import embed, embed_baselines, fit_pixels
 from dynaclr.inference.embedding import write_embeddings
-from dynaclr.io.artifacts import digest_path, read_json, read_seal
+from dynaclr.io.artifacts import digest_path, read_digest, read_json
 from dynaclr.io.embeddings import read_cohort
 from dynaclr.training import check_training, train
 
@@ -96,7 +96,7 @@ def test_products_are_complete_and_say_where_they_come_from(model, collection):
     assert ".work" not in names, "what an unfinished run needs is gone when it is finished"
     provenance = read_json(model / "provenance.json")
     assert provenance["checkpoint"] == digest_path(model / "best.ckpt")
-    assert provenance["index"] == read_seal(collection.folder / "index.arrow")
+    assert provenance["index"] == read_digest(collection.folder / "index.arrow")
     assert set(provenance["statistics"]) == {"one", "two", "three"}
     assert provenance["packages"]["torch"] == version("torch")
     config = yaml.safe_load((model / "config.yaml").read_text())
@@ -271,14 +271,14 @@ def test_every_observation_is_embedded_and_joins_back(model, collection, tmp_pat
         assert np.isfinite(store.X).all()
         assert store.obs_names.is_unique
         provenance = json.loads(store.uns["dynaclr"])
-        assert provenance["checkpoint"] == read_seal(model / "best.ckpt")
-        assert provenance["cells"] == read_seal(collection.experiments / name / "cells.parquet")
+        assert provenance["checkpoint"] == read_digest(model / "best.ckpt")
+        assert provenance["cells"] == read_digest(collection.experiments / name / "cells.parquet")
 
 
 def test_embedding_is_the_same_to_the_bit_and_for_any_batch_size(model, collection, tmp_path):
     first = embedded(model, collection, tmp_path / "a")
     assert (embedded(model, collection, tmp_path / "b").X == first.X).all()
-    seals = [read_seal(tmp_path / name / model.name / "three.zarr") for name in "ab"]
+    seals = [read_digest(tmp_path / name / model.name / "three.zarr") for name in "ab"]
     assert seals[0] == seals[1]
     other = embedded(model, collection, tmp_path / "c", batch_size=7)
     np.testing.assert_allclose(other.X, first.X, atol=1e-5)
@@ -296,7 +296,7 @@ def test_seeds_that_are_embedded_together_are_as_alone(model, collection, tmp_pa
     )
     assert len(stores) == 4
     seals = {
-        store: [read_seal(tmp_path / how / store) for how in ("alone", "together")]
+        store: [read_digest(tmp_path / how / store) for how in ("alone", "together")]
         for store in stores
     }
     assert all(alone == together for alone, together in seals.values())
@@ -417,7 +417,7 @@ def test_baselines_share_rows_but_not_features(model, collection, tmp_path):
     assert intensity.X.shape[1] == 18, "nine statistics of each of two channels"
     assert pixels.X.shape[1] == 5
     provenance = json.loads(pixels.uns["dynaclr"])
-    assert provenance["checkpoint"] == read_seal(components)
+    assert provenance["checkpoint"] == read_digest(components)
 
 
 def test_absent_marker_is_embedded_as_zeros(model, collection, tmp_path):

@@ -84,12 +84,12 @@ def test_a_training_waits_for_models_it_starts_from_alone(content, tmp_path):
     elsewhere.write_bytes(b"weights")
     content["models"]["wide"]["overrides"]["model.encoder_checkpoint"] = "elsewhere.ckpt"
     plan = plan_of(content)
-    assert plan.teachers("b") == [start]
-    assert plan.foreign_starts("b") == {}
-    assert plan.teachers("wide") == []
-    before = plan.foreign_starts("wide")["encoder_checkpoint"]
+    assert plan.upstream_checkpoints("b") == [start]
+    assert plan.external_checkpoints("b") == {}
+    assert plan.upstream_checkpoints("wide") == []
+    before = plan.external_checkpoints("wide")["encoder_checkpoint"]
     elsewhere.write_bytes(b"other weights")
-    assert plan_of(content).foreign_starts("wide")["encoder_checkpoint"] != before
+    assert plan_of(content).external_checkpoints("wide")["encoder_checkpoint"] != before
 
 
 def test_long_plans_go_through_files_named_by_their_content(content):

@@ -44,7 +44,7 @@ from dynaclr.data.statistics.lookup import (
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.index.fovs import FovRuns
 from dynaclr.io import Plate, Position
-from dynaclr.io.artifacts import atomic_path, digest_json, read_json, read_seal, write_json
+from dynaclr.io.artifacts import atomic_path, digest_json, read_digest, read_json, write_json
 
 log = logging.getLogger(__name__)
 
@@ -173,8 +173,8 @@ class _Job:
             normalization = asdict(chosen.pop())
         folder = self.out.parent
         facts = StoreFacts(
-            cells=read_seal(folder / "cells.parquet"),
-            statistics=read_seal(folder / "statistics.parquet"),
+            cells=read_digest(folder / "cells.parquet"),
+            statistics=read_digest(folder / "statistics.parquet"),
             plate=plate.digest(),
             n=len(self.index),
             markers=markers,

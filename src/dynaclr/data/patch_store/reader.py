@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from dynaclr.data.pixels.patch_reader import Crops, PatchSource
 from dynaclr.data.statistics.lookup import NormalizationConfig
-from dynaclr.io.artifacts import read_json, read_seal
+from dynaclr.io.artifacts import read_digest, read_json
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ class PatchStore:
         if {name: report.get(name) for name in made} != made:
             return "the experiment's entry does not ask for it"
         now = {"plate": plate}
-        now |= {name: read_seal(folder / f"{name}.parquet") for name in ("cells", "statistics")}
+        now |= {name: read_digest(folder / f"{name}.parquet") for name in ("cells", "statistics")}
         changed = [name for name, digest in now.items() if getattr(facts, name) != digest]
         if changed:
             return f"{', '.join(changed)} changed since it was made"

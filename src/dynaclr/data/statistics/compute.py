@@ -47,7 +47,7 @@ from dynaclr.data.statistics.histograms import (
     together,
 )
 from dynaclr.io import Plate, Position
-from dynaclr.io.artifacts import atomic_path, seal
+from dynaclr.io.artifacts import atomic_path, write_digest
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ def compute_statistics(entry: ExperimentConfig, out_dir: str | Path, threads: in
     path = Path(out_dir) / "statistics.parquet"
     with atomic_path(path) as temporary:
         statistics_table(entry, threads).to_parquet(temporary, index=False)
-    seal(path)
+    write_digest(path)
 
 
 def statistics_table(entry: ExperimentConfig, threads: int = 2) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.config.conftest import write_experiment
 
 from dynaclr.config import UserError
-from dynaclr.config.patch_requirements import cuts_of
+from dynaclr.config.patch_requirements import patch_specs_of
 from dynaclr.config.project import Project, load_project
 from dynaclr.data.patch_store.requirements import check_cuts
 
@@ -34,15 +34,15 @@ def test_cuts_hold_what_the_store_depends_on(tmp_path):
     later = {"patches": PATCHES | {"projection": "max", "bag_of_channels": True}}
     models = {"a": large, "b": margin, "c": later, "d": {"patches": PATCHES}}
     project, trainings = project_of(tmp_path, True, models)
-    found = cuts_of(project, "one", trainings.__getitem__)
+    found = patch_specs_of(project, "one", trainings.__getitem__)
     assert found == [
         {"patches": PATCHES, "extraction_size": [20, 20]},
         {"patches": PATCHES},
         {"patches": PATCHES | {"size": [20, 20]}},
     ]
     turned = replace(project, models=dict(reversed(project.models.items())))
-    assert cuts_of(turned, "one", trainings.__getitem__) == found
-    assert cuts_of(project, "two", trainings.__getitem__) == found[1:]
+    assert patch_specs_of(turned, "one", trainings.__getitem__) == found
+    assert patch_specs_of(project, "two", trainings.__getitem__) == found[1:]
 
 
 def test_normalization_counts_where_pixels_are_normalized(tmp_path):
@@ -51,7 +51,7 @@ def test_normalization_counts_where_pixels_are_normalized(tmp_path):
     models = {"a": {"patches": PATCHES}, "b": same}
     project, trainings = project_of(tmp_path, {"dtype": "uint8"}, models | {"c": other})
     entry = project.registry["one"]
-    found = cuts_of(project, "one", trainings.__getitem__)
+    found = patch_specs_of(project, "one", trainings.__getitem__)
     assert len(found) == 3
     with pytest.raises(UserError, match="normalize differently, and dtype is uint8"):
         check_cuts(entry, found)
@@ -60,14 +60,14 @@ def test_normalization_counts_where_pixels_are_normalized(tmp_path):
 
 def test_experiment_without_a_store_has_no_cuts(tmp_path):
     project, trainings = project_of(tmp_path, False, {"a": {"patches": PATCHES}})
-    assert cuts_of(project, "one", trainings.__getitem__) == []
+    assert patch_specs_of(project, "one", trainings.__getitem__) == []
     check_cuts(project.registry["one"], [])
 
 
 def test_windows_need_stacks_of_one_depth(tmp_path):
     deep = {"patches": PATCHES | {"depth": 3}}
     project, trainings = project_of(tmp_path, True, {"a": deep, "b": {"patches": PATCHES}})
-    entry, cuts = project.registry["one"], cuts_of(project, "one", trainings.__getitem__)
+    entry, cuts = project.registry["one"], patch_specs_of(project, "one", trainings.__getitem__)
     check_cuts(entry, cuts)
     path = entry.data_path / "B/1/0/0/.zarray"
     metadata = json.loads(path.read_text())
@@ -84,7 +84,7 @@ def test_windows_need_stacks_of_one_depth(tmp_path):
 def test_depth_of_fields_of_view_that_are_left_out_does_not_count(tmp_path, left_out):
     deep = {"patches": PATCHES | {"depth": 3}}
     project, trainings = project_of(tmp_path, True, {"a": deep, "b": {"patches": PATCHES}})
-    entry, cuts = project.registry["one"], cuts_of(project, "one", trainings.__getitem__)
+    entry, cuts = project.registry["one"], patch_specs_of(project, "one", trainings.__getitem__)
     path = entry.data_path / "B/1/0/0/.zarray"
     metadata = json.loads(path.read_text())
     metadata["shape"][2] = 5
