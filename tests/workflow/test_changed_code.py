@@ -19,20 +19,20 @@ OF_PATCHES = {"thumbnails", "inspect_batches"} | OF_BASELINES | OF_TRAINING
 # Module to the rules of which some job runs.
 RERUN = {
     "index/lineage.py": {"index", "merge", "draw_experiment", "draw_collection"} | OF_PATCHES,
-    "data/tallies.py": {"statistics", "draw_experiment"} | OF_PATCHES,
+    "data/statistics/histograms.py": {"statistics", "draw_experiment"} | OF_PATCHES,
     "index/split.py": {"merge", "draw_collection"} | OF_PATCHES,
     "sampling/windows.py": {"inspect_batches"} | OF_TRAINING,
     "losses/ntxent.py": OF_TRAINING,
     "training/callbacks.py": OF_TRAINING,
     "models/pixels.py": OF_BASELINES | OF_EVALUATION,
-    "training/thumbnails.py": {"thumbnails"} | LAST,
-    "evaluation/mixing.py": OF_EVALUATION,
-    "evaluation/report/explorer.py": LAST,
+    "inference/thumbnails.py": {"thumbnails"} | LAST,
+    "evaluation/metrics/mixing.py": OF_EVALUATION,
+    "report/explorer.py": LAST,
     "figures/tracks.py": {"draw_experiment"} | LAST,
     "figures/panels.py": {"draw_evaluation"} | LAST,
     "figures/batches.py": {"inspect_batches"} | LAST,
     "models/resnet3d.py": set(),
-    "data/storing.py": set(),
+    "data/patch_store/builder.py": set(),
     "workflow/slurm.py": set(),
     "cli/run.py": set(),
 }
@@ -97,4 +97,6 @@ def test_an_edited_encoder_of_the_user_reruns_its_models_alone(project):  # noqa
     encoder.write_text(encoder.read_text() + "\n\n# A comment changes nothing.\n")
     assert jobs_in(project.run("--dry-run")) == []
     encoder.write_text(encoder.read_text().replace("width=8", "width=16"))
-    assert project.jobs() == sorted([*of_model("b", OF_B), "report", "all"])
+    assert jobs_in(project.run("--dry-run")) == sorted([*of_model("b", OF_B), "report", "all"])
+    trained = "results/models/b/seed0/best.ckpt"
+    assert project.jobs(trained) == ["train model=b seed=0"]
