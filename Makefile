@@ -58,7 +58,7 @@ lint: $(READY)
 	$(ACTIVATE) && ruff check . && ruff format --check . && snakefmt --check Snakefile workflow \
 		&& snakemake --lint && lint-imports
 
-$(READY): envs/lock.txt envs/setup.sh envs/torchvision_cpu.py pyproject.toml
+$(READY): envs/lock.txt envs/setup.sh envs/torchvision_cpu/* pyproject.toml
 	bash envs/setup.sh $(VENV)
 
 figures: $(READY)

@@ -28,13 +28,11 @@ if [ -z "${UV_FIND_LINKS:-}" ]; then
 fi
 
 echo "Installing the pinned environment into $venv"
-"$uv" pip install --quiet --compile-bytecode --python "$venv" --constraint envs/lock.txt --group dev --editable '.[slurm]'
+"$uv" pip install --quiet --compile-bytecode --python "$venv" --constraint envs/lock.txt --group dev --editable '.[workflow,slurm]'
 
-# Beside a CPU build of torch the index's torchvision needs a little help; see the file.
+# timm needs torchvision, which beside a CPU build of torch needs a little help; see the folder.
 if ! "$venv/bin/python" -c 'import torchvision' 2>/dev/null; then
-    site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-    cp envs/torchvision_cpu.py "$site"
-    echo 'import torchvision_cpu' >"$site/torchvision_cpu.pth"
+    "$uv" pip install --quiet --python "$venv" --no-deps ./envs/torchvision_cpu
     "$venv/bin/python" -c 'import torchvision'
 fi
 touch "$venv/.complete"
