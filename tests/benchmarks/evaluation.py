@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dynaclr.config.project import EvaluationConfig, TaskConfig
+from dynaclr.config import EvaluationConfig, TaskConfig
 from dynaclr.evaluation.classifiers.controls import learning_curve, null_rows
 from dynaclr.evaluation.classifiers.task_scores import score_task
 from dynaclr.evaluation.families import health_rows, resolution_rows, temporal_rows

@@ -452,7 +452,7 @@ def evaluate(plan: str, out: Path, results: Path = Path("results")) -> None:
         out: Folder for tables and maps.
         results: The results folder.
     """
-    from dynaclr.config.project import EvaluationConfig
+    from dynaclr.config import EvaluationConfig
     from dynaclr.config.training import load_training
     from dynaclr.evaluation import evaluate_model
 
@@ -481,7 +481,7 @@ def compare(plan: str, evaluations: Path, out: Path) -> None:
         evaluations: Folder that holds <model>/metrics.csv.
         out: Folder for metrics.csv and differences.csv.
     """
-    from dynaclr.config.project import ComparisonConfig
+    from dynaclr.config import ComparisonConfig
     from dynaclr.config.training import load_training
     from dynaclr.evaluation import compare_models
 

@@ -17,7 +17,7 @@ from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from dynaclr.config import Problems, UserError
-from dynaclr.config.training import combine, name_model_class, read_training
+from dynaclr.config.training import merge_trainings, name_model_class, read_training
 from dynaclr.data import MultiExperimentDataModule
 from dynaclr.inference.embedding import write_embeddings
 from dynaclr.io.artifacts import digest_path
@@ -214,7 +214,9 @@ def with_inherited(arguments: Sequence[str]) -> list[str]:
             continue
         if not named and not waiting:
             raise UserError(f"dynaclr {command}: {option} names no file.")
-        content = combine(content or {}, read_training(named or waiting.pop(0), problems) or {})
+        content = merge_trainings(
+            content or {}, read_training(named or waiting.pop(0), problems) or {}
+        )
     problems.raise_if_any()
     if content is None:
         return [command, *others]

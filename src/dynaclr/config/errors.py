@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 
 class UserError(Exception):
-    """A fault in what the user gave, told without a traceback.
+    """An error in what the user gave, shown without a traceback.
 
     The command line prints the message and exits with code 2; ``--debug`` shows the traceback.
     """
@@ -16,27 +16,27 @@ class UserError(Exception):
 
 @dataclass
 class Problems:
-    """Collects faults so that all of them are told at once.
+    """Collects errors so that all of them are shown at once.
 
     Attributes
     ----------
     found : list of str
-        One entry a fault, each saying what is wrong, where, and what to do.
+        One message an error: where it is, what is wrong, and what to do.
     """
 
     found: list[str] = field(default_factory=list)
 
     def add(self, where: object, what: str, fix: str) -> None:
-        """Add one fault: the place, what is wrong there, and the way to mend it."""
+        """Add one error: where it is, what is wrong there, and how to fix it."""
         self.found.append(f"{where}: {what}. {fix}")
 
     def raise_if_any(self) -> None:
-        """Raise one `UserError` with every fault found, if there is any.
+        """Raise all errors as one.
 
         Raises
         ------
         UserError
-            When at least one fault was added.
+            When at least one error was added.
         """
         if not self.found:
             return
@@ -46,8 +46,8 @@ class Problems:
         raise UserError(f"{len(self.found)} problems:\n{lines}")
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Tell the known names, the nearest first where one is near."""
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Sentence that names the nearest known name, if one is near, and the known names."""
     known = list(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     listed = ", ".join(known[:12]) + (" ..." if len(known) > 12 else "")

@@ -2,55 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
+from dynaclr.config.fields import ConfigModel, ConfigPath, Name, Well
 from dynaclr.config.simulation import SimulationConfig
-
-
-def resolve_path(value: Any, info: ValidationInfo) -> Any:
-    """Expand ``${VAR}`` and make a path absolute, relative to the file that holds it."""
-    if not isinstance(value, str | os.PathLike):
-        return value
-    text = os.path.expanduser(os.path.expandvars(os.fspath(value)))
-    unset = re.search(r"\$\{?(\w+)", text)
-    if unset:
-        raise ValueError(
-            f"environment variable {unset.group(1)} is not set; set it or write the path out"
-        )
-    base = (info.context or {}).get("base", Path.cwd())
-    return Path(os.path.normpath(Path(base).absolute() / text))
-
-
-def _check_name(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", value):
-        raise ValueError(
-            f"{value!r} is used as a folder name; use letters, digits, '_', '-' and '.'"
-        )
-    return value
-
-
-ConfigPath = Annotated[Path, BeforeValidator(resolve_path)]
-Name = Annotated[str, AfterValidator(_check_name)]
-Well = Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$", examples=["A/1"])]
-
-
-class ConfigModel(BaseModel):
-    """Base of all configuration: unknown keys are faults, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ChannelConfig(ConfigModel):
@@ -120,7 +78,7 @@ class ExperimentConfig(ConfigModel):
     empty_chunks: bool = Field(
         False,
         description="The plate's writer left out chunks that hold no signal: one that is not "
-        "there counts as empty instead of as lost.",
+        "there counts as empty instead of as missing.",
     )
     unreadable: Literal["error", "skip"] = Field(
         "error",
@@ -144,28 +102,32 @@ class ExperimentConfig(ConfigModel):
         return data
 
     @model_validator(mode="after")
-    def _wells_and_channels_are_unique(self) -> ExperimentConfig:
-        seen: dict[str, str] = {}
+    def _wells_are_in_one_condition(self) -> ExperimentConfig:
+        condition_of: dict[str, str] = {}
         for condition, wells in self.condition_wells.items():
             if not wells:
                 raise ValueError(f"condition_wells.{condition} is empty; list its wells")
             for well in wells:
-                if well in seen:
+                if well in condition_of:
                     raise ValueError(
-                        f"condition_wells: well {well} stands in both {seen[well]!r} and "
-                        f"{condition!r}; leave it in one of them"
+                        f"condition_wells: well {well} is listed in both {condition_of[well]!r} "
+                        f"and {condition!r}; remove it from one"
                     )
-                seen[well] = condition
-        for what in ("name", "marker"):
-            values = [getattr(channel, what) for channel in self.channels]
+                condition_of[well] = condition
+        return self
+
+    @model_validator(mode="after")
+    def _channels_are_distinct(self) -> ExperimentConfig:
+        for key in ("name", "marker"):
+            values = [getattr(channel, key) for channel in self.channels]
             for value in sorted({v for v in values if values.count(v) > 1}):
                 raise ValueError(
-                    f"channels: {what} {value!r} stands twice; give each channel its own"
+                    f"channels: {key} {value!r} is listed twice; give each channel its own"
                 )
         return self
 
     @model_validator(mode="after")
-    def _somebody_is_infected(self) -> ExperimentConfig:
+    def _infected_conditions_exist(self) -> ExperimentConfig:
         infected = set(self.simulation.infected_conditions) if self.simulation else set()
         if infected and not infected & set(self.condition_wells):
             raise ValueError(
@@ -200,7 +162,7 @@ class ExperimentConfig(ConfigModel):
         KeyError
             When the experiment has no such marker.
         """
-        return next_or_key_error((c.name for c in self.channels if c.marker == marker), marker)
+        return {channel.marker: channel.name for channel in self.channels}[marker]
 
     def has_marker(self, marker: str, well: str) -> bool:
         """Whether `marker` is present in `well`."""
@@ -213,21 +175,13 @@ class ExperimentConfig(ConfigModel):
         return self.start_hpi + t * (self.interval_minutes / 60.0)
 
     def dump(self, exclude: set[str] | None = None) -> dict[str, Any]:
-        """JSON-able content, defaults left out, paths relative to the working folder where inside.
+        """Content as JSON values, without defaults.
 
-        Relative paths keep a result valid when the whole project folder moves.
+        Paths inside the working folder become relative to it, so that a result stays valid when the
+        whole project folder moves.
         """
         content = self.model_dump(mode="json", exclude=exclude, exclude_defaults=True)
         for key in ("data_path", "tracks_path", "annotations", "truth"):
-            if key in content:
-                path = Path(content[key])
-                if path.is_relative_to(Path.cwd()):
-                    content[key] = path.relative_to(Path.cwd()).as_posix()
+            if key in content and Path(content[key]).is_relative_to(Path.cwd()):
+                content[key] = Path(content[key]).relative_to(Path.cwd()).as_posix()
         return content
-
-
-def next_or_key_error(values: Any, key: str) -> Any:
-    """First of `values`, or a KeyError that names `key`."""
-    for value in values:
-        return value
-    raise KeyError(key)

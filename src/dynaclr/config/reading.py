@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from dynaclr.config.errors import Problems
-from dynaclr.config.experiment import ExperimentConfig
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def read_yaml(path: Path, problems: Problems) -> Any:
-    """Content of a YAML file, or None with a fault added."""
+    """Content of a YAML file, or None with an error added."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -30,92 +32,98 @@ def read_yaml(path: Path, problems: Problems) -> Any:
     except OSError as error:
         problems.add(path, f"cannot be read ({error.strerror})", "Correct the path or its rights")
         return None
-    faults = len(problems.found)
+    n_before = len(problems.found)
     content = parse_yaml(text, path, problems)
-    if content is None and len(problems.found) == faults:
+    if content is None and len(problems.found) == n_before:
         problems.add(path, "the file is empty", "Fill it in, or remove it from the list")
     return content
 
 
 def parse_yaml(text: str, where: object, problems: Problems) -> Any:
-    """Content of YAML or JSON text, or None with a fault added."""
+    """Content of YAML or JSON text, or None with an error added."""
     try:
-        return _safely_loaded(text)
+        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        place = f" at line {mark.line + 1}" if mark else ""
-        problems.add(where, f"not valid YAML{place}: {getattr(error, 'problem', error)}", "Mend it")
+        line = f" at line {mark.line + 1}" if mark else ""
+        reason = getattr(error, "problem", None) or getattr(error, "reason", None) or error
+        problems.add(where, f"not valid YAML{line}: {reason}", "Correct it")
     except ValueError as error:  # A date that is in no calendar.
-        problems.add(where, f"not valid YAML: {error}", "Mend it")
+        problems.add(where, f"not valid YAML: {error}", "Correct it")
     return None
 
 
-def _safely_loaded(text: str) -> Any:
-    """Load with libyaml, which is fast; what it refuses, the slow loader explains better."""
-    try:
-        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except yaml.YAMLError:
-        return yaml.safe_load(text)
+def validate(
+    model: type[Model], content: Any, base: Path, where: str, problems: Problems
+) -> Model | None:
+    """Validate content as a section of the configuration.
 
+    Parameters
+    ----------
+    model : type of pydantic.BaseModel
+        Class of the section.
+    content : object
+        What a YAML file holds.
+    base : Path
+        Folder that relative paths are relative to.
+    where : str
+        File or section, for messages.
+    problems : Problems
+        Takes the errors.
 
-def validate(model: Any, content: Any, base: Path, where: str, problems: Problems) -> Any:
-    """Validate `content` as a pydantic model; None with readable faults when it does not fit."""
-    if isinstance(content, dict) and "name" in content and model is ExperimentConfig:
-        where = f"{where} (experiment {content['name']})"
+    Returns
+    -------
+    pydantic.BaseModel or None
+        None where there are errors.
+    """
     try:
         return model.model_validate(content, context={"base": base})
     except ValidationError as error:
-        faults = [_readable(fault, model, where) for fault in error.errors()]
-        told = " ".join(fix for _, what, fix in faults if what == "unknown key")
-        for place, what, fix in faults:
-            # A mistyped key is told once, not as missing too.
-            if what != "missing" or repr(place.rsplit(".", 1)[-1].rsplit(" ", 1)[-1]) not in told:
-                problems.add(place, what, fix)
-        return None
+        details = error.errors()
+    unknown = [_nearest_key(model, detail["loc"]) for detail in details if _is_unknown(detail)]
+    for detail in details:
+        # A mistyped key is one error: the right one is not reported as missing too.
+        if detail["type"] != "missing" or detail["loc"][-1] not in unknown:
+            path = ".".join(map(str, detail["loc"]))
+            problems.add(f"{where}: {path}" if path else where, *_explain(detail, model))
+    return None
 
 
-def _readable(fault: Any, model: Any, where: str) -> tuple[str, str, str]:
-    location = ".".join(str(part) for part in fault["loc"])
-    place = f"{where}: {location}" if location else where
-    if fault["type"] == "extra_forbidden":
-        key = str(fault["loc"][-1])
-        near = difflib.get_close_matches(key, _known_keys(model, fault["loc"][:-1]), n=1)
-        fix = f"Did you mean {near[0]!r}?" if near else "Remove it"
-        return place, "unknown key", fix
-    if fault["type"] == "missing":
-        return place, "missing", "Add this key"
-    if fault["type"] == "value_error":
-        what, _, fix = str(fault["ctx"]["error"]).partition("; ")
-        return place, what, (fix[:1].upper() + fix[1:]) or "Correct it"
-    if fault["type"] == "list_type" and isinstance(fault["input"], str):
-        fix = f"Write it as a list: [{fault['input']}]"
-        return place, f"must be a list (given: {fault['input']!r})", fix
-    given = fault["input"] if not isinstance(fault["input"], dict) else "a mapping"
-    message = fault["msg"][:1].lower() + fault["msg"][1:]
-    return place, f"{message} (given: {given!r})", "Correct the value"
+def _is_unknown(detail: ErrorDetails) -> bool:
+    return detail["type"] == "extra_forbidden"
 
 
-def _known_keys(model: Any, location: tuple[Any, ...]) -> list[str]:
-    """Keys that are known at a place of a model, found in its JSON schema."""
-    schema = model.model_json_schema()
-    names = [part for part in location if isinstance(part, str)]
-    keys = list(schema.get("properties", {}))
-    for name in names:
-        for definition in (schema, *schema.get("$defs", {}).values()):
-            target = definition.get("properties", {}).get(name)
-            reference = _reference(target) if target else None
-            if reference:
-                keys = list(schema["$defs"][reference].get("properties", {}))
-    return keys
+def _explain(detail: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
+    """What is wrong, and how to fix it."""
+    given = detail["input"]
+    if _is_unknown(detail):
+        near = _nearest_key(model, detail["loc"])
+        return "unknown key", f"Did you mean {near!r}?" if near else "Remove it"
+    if detail["type"] == "missing":
+        return "missing", "Add this key"
+    if detail["type"] == "value_error":
+        # Validators of this package write "what is wrong; how to fix it".
+        what, _, fix = str(detail["ctx"]["error"]).partition("; ")
+        return what, (fix[:1].upper() + fix[1:]) or "Correct it"
+    if detail["type"] == "list_type" and isinstance(given, str):
+        return f"must be a list (given: {given!r})", f"Write it as a list: [{given}]"
+    message = detail["msg"][:1].lower() + detail["msg"][1:]
+    shown = "a mapping" if isinstance(given, dict) else repr(given)
+    return f"{message} (given: {shown})", "Correct the value"
 
 
-def _reference(schema: Any) -> str | None:
-    if isinstance(schema, dict):
-        if "$ref" in schema:
-            return schema["$ref"].rsplit("/", 1)[1]
-        candidates = schema.values()
-    elif isinstance(schema, list):
-        candidates = schema
-    else:
-        return None
-    return next((found for found in map(_reference, candidates) if found), None)
+def _nearest_key(model: type[BaseModel], path: tuple[int | str, ...]) -> str | None:
+    """Known key nearest to the unknown one at the end of a path through the sections."""
+    section: type[BaseModel] | None = model
+    for key in path[:-1]:
+        if section and key in section.model_fields:
+            section = _section_in(section.model_fields[str(key)].annotation)
+    known = list(section.model_fields) if section else []
+    return next(iter(difflib.get_close_matches(str(path[-1]), known, n=1)), None)
+
+
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    """Class of the section that a type like ``dict[str, Section] | None`` holds."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_section_in, get_args(annotation))), None)

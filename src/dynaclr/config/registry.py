@@ -23,7 +23,7 @@ class ExperimentRegistry(Mapping[str, ExperimentConfig]):
     Raises
     ------
     UserError
-        When a name stands twice.
+        When a name is listed twice.
     """
 
     def __init__(self, experiments: Iterable[ExperimentConfig]) -> None:
@@ -33,7 +33,7 @@ class ExperimentRegistry(Mapping[str, ExperimentConfig]):
             if experiment.name in by_name:
                 problems.add(
                     f"experiment {experiment.name}",
-                    f"the name stands twice (data_path {by_name[experiment.name].data_path} "
+                    f"the name is listed twice (data_path {by_name[experiment.name].data_path} "
                     f"and {experiment.data_path})",
                     "Give each experiment its own name",
                 )
@@ -55,7 +55,7 @@ class ExperimentRegistry(Mapping[str, ExperimentConfig]):
 
     @classmethod
     def from_files(cls, *patterns: str | Path) -> ExperimentRegistry:
-        """Read entries from YAML files; every fault of every file is told at once.
+        """Read entries from YAML files; all errors of all files are shown at once.
 
         Parameters
         ----------
@@ -65,7 +65,7 @@ class ExperimentRegistry(Mapping[str, ExperimentConfig]):
         Raises
         ------
         UserError
-            With all faults found.
+            With all errors found.
         """
         problems = Problems()
         entries = [
@@ -86,7 +86,7 @@ def load_entry(source: str | Path) -> ExperimentConfig:
     Raises
     ------
     UserError
-        With every fault of the entry.
+        With every error of the entry.
     """
     problems = Problems()
     if str(source).lstrip().startswith("{"):
@@ -103,7 +103,7 @@ def load_entry(source: str | Path) -> ExperimentConfig:
 
 
 def read_entries(path: Path, problems: Problems) -> list[ExperimentConfig]:
-    """Read a YAML file with one entry or a list of entries, collecting faults."""
+    """Read a YAML file with one entry or a list of entries, collecting errors."""
     content = read_yaml(path, problems)
     if content is None:
         return []
@@ -117,5 +117,7 @@ def read_entries(path: Path, problems: Problems) -> list[ExperimentConfig]:
 def validate_entry(
     content: Any, base: Path, where: str, problems: Problems
 ) -> ExperimentConfig | None:
-    """Validate one entry's content, collecting faults."""
+    """Validate one entry's content, collecting errors; None when there are some."""
+    if isinstance(content, dict) and "name" in content:
+        where = f"{where} (experiment {content['name']})"
     return validate(ExperimentConfig, content, base, where, problems)

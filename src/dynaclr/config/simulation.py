@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from dynaclr.config.fields import ConfigModel
 
 
-class SimulationConfig(BaseModel):
+class SimulationConfig(ConfigModel):
     """How `dynaclr simulate` makes an experiment with known truth.
 
     Name, channels, wells, frame interval, start hour and pixel size come from the entry itself;
     this block holds the rest.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int = Field(0, ge=0, description="Seed of everything random in this experiment.")
 

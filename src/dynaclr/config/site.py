@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import Field
 
 from dynaclr.config.errors import Problems, UserError
-from dynaclr.config.experiment import ConfigModel
+from dynaclr.config.fields import ConfigModel
 from dynaclr.config.reading import parse_yaml, read_yaml, validate
 
 VARIABLE = "DYNACLR_SITE"

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from dynaclr.config import UserError
-from dynaclr.config.errors import nearest
+from dynaclr.config.errors import did_you_mean
 from dynaclr.io.artifacts import atomic_path, digest_file_of, digest_path, read_json, write_digest
 from dynaclr.io.embeddings import KEY, MARKER, REQUIRED, open_anndata, provenance_of
 
@@ -113,7 +113,7 @@ def _check_columns(
         )
     for name in [*key, *columns]:
         if name not in rows:
-            raise UserError(f"{table}: no column {name!r}. {nearest(name, rows.columns)}.")
+            raise UserError(f"{table}: no column {name!r}. {did_you_mean(name, rows.columns)}.")
     if not columns:
         raise UserError(f"{table}: holds nothing but its key {', '.join(key)}. Add a column.")
     twice = rows.duplicated(key)
@@ -137,7 +137,9 @@ def _append(
     path, table = where
     for name in key:
         if name not in store.obs:
-            raise UserError(f"{path}: obs has no {name!r}. {nearest(name, store.obs.columns)}.")
+            raise UserError(
+                f"{path}: obs has no {name!r}. {did_you_mean(name, store.obs.columns)}."
+            )
     there = [name for name in columns if name in store.obs]
     if [name for name in there if name in REQUIRED] or (there and not replace):
         raise UserError(

@@ -11,10 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from dynaclr.config import UserError
-from dynaclr.config.errors import nearest
+from dynaclr.config import ComparisonConfig, UserError
+from dynaclr.config.errors import did_you_mean
 from dynaclr.config.metrics import ALL, HELD_OUT, INCLUDES_TRAINING, POOLED, fact_of, join_notes
-from dynaclr.config.project import ComparisonConfig
 from dynaclr.evaluation.classifiers.score_tables import METRICS
 from dynaclr.evaluation.evaluate import digest_of_rows, write_csv
 from dynaclr.evaluation.metrics.bootstrap import cluster_bootstrap, seed_of
@@ -165,7 +164,7 @@ def _compared_metrics(
         if metric not in known:
             raise UserError(
                 f"comparison.metrics: no model was measured by {metric!r}. "
-                f"{nearest(metric, known)}."
+                f"{did_you_mean(metric, known)}."
             )
     return list(config.metrics) or [metric for metric in MAIN_METRICS if metric in known]
 

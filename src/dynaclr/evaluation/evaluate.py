@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dynaclr.config import EvaluationConfig
 from dynaclr.config.metrics import INCLUDES_TRAINING, POOLED, fact_of, join_notes
-from dynaclr.config.project import EvaluationConfig
 from dynaclr.evaluation.classifiers.controls import learning_curve, null_rows
 from dynaclr.evaluation.classifiers.task_scores import TaskScores, score_task
 from dynaclr.evaluation.families import Rows, health_rows, resolution_rows, temporal_rows

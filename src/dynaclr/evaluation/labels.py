@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dynaclr.config import UserError
-from dynaclr.config.errors import nearest
+from dynaclr.config.errors import did_you_mean
 
 # More distinct values than this are a measurement, not classes.
 MAX_CLASSES = 20
@@ -121,7 +121,7 @@ def _read_table(
     raw = _read_csv(Path(path))
     for name in ("fov", "track_id", column):
         if name not in raw:
-            raise UserError(f"{path}: no column {name!r}. {nearest(name, raw.columns)}.")
+            raise UserError(f"{path}: no column {name!r}. {did_you_mean(name, raw.columns)}.")
     table = pd.DataFrame({"fov": raw["fov"].str.strip()})
     for name in ("track_id", "t"):
         if name in raw:

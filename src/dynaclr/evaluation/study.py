@@ -8,10 +8,9 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from dynaclr.config import UserError
-from dynaclr.config.errors import nearest
+from dynaclr.config import EvaluationConfig, TaskConfig, UserError
+from dynaclr.config.errors import did_you_mean
 from dynaclr.config.metrics import HELD_OUT, POOLED
-from dynaclr.config.project import EvaluationConfig, TaskConfig
 from dynaclr.config.variants import Variant, ordered_variants, uncorrected
 from dynaclr.evaluation.correction import left_as_they_are, with_corrections
 from dynaclr.evaluation.labels import join_numbers
@@ -190,7 +189,7 @@ def make_study(
     if config.control is not None and config.control not in conditions:
         raise UserError(
             f"evaluation.control: no cell is of condition {config.control!r}. "
-            f"{nearest(config.control, conditions)}."
+            f"{did_you_mean(config.control, conditions)}."
         )
     truth = {
         name: _numbers_of_all(obs, column, labels)
@@ -235,7 +234,7 @@ def _check_experiments(obs: pd.DataFrame, train: list[str], held_out: list[str])
         if name not in known:
             raise UserError(
                 f"evaluation: no embedding store of experiment {name!r} was given. "
-                f"{nearest(name, known)}."
+                f"{did_you_mean(name, known)}."
             )
     both = sorted(set(train) & set(held_out))
     if both:

@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dynaclr.config import UserError
-from dynaclr.config.errors import nearest
-from dynaclr.config.project import TaskConfig
+from dynaclr.config import TaskConfig, UserError
+from dynaclr.config.errors import did_you_mean
 from dynaclr.evaluation.labels import join_labels
 
 _CONDITION = (
@@ -152,4 +151,4 @@ def _check_condition(where: str, columns: Iterable[str], place: str) -> None:
                 f"and in; found {ast.unparse(node)!r}. Take it out."
             )
         if isinstance(node, ast.Name) and node.id not in columns:
-            raise UserError(f"{place}: no column {node.id!r}. {nearest(node.id, columns)}.")
+            raise UserError(f"{place}: no column {node.id!r}. {did_you_mean(node.id, columns)}.")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynaclr.config import Problems, UserError
-from dynaclr.config.errors import nearest
+from dynaclr.config.errors import did_you_mean
 
 if TYPE_CHECKING:
     from dynaclr.index.multi import MultiExperimentIndex
@@ -71,7 +71,7 @@ class FovRuns:
             for name in listed:
                 if name not in known:
                     where = f"{key}: experiment {experiment}"
-                    problems.add(where, f"no {what} {name}", nearest(str(name), known))
+                    problems.add(where, f"no {what} {name}", did_you_mean(str(name), known))
         problems.raise_if_any()
 
     def extents(

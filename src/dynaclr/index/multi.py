@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dynaclr.config import ExperimentConfig, ExperimentRegistry, Problems, UserError
-from dynaclr.config.errors import nearest
+from dynaclr.config.errors import did_you_mean
 from dynaclr.config.registry import validate_entry
 from dynaclr.index.anchors import Anchors, border_shift
 from dynaclr.index.build import CELLS, index_experiment
@@ -215,7 +215,7 @@ class MultiExperimentIndex:
 
     def _array(self, name: str) -> pa.Array:
         if name not in self._batch.schema.names:
-            raise UserError(f"index: no column {name!r}. {nearest(name, self.columns)}")
+            raise UserError(f"index: no column {name!r}. {did_you_mean(name, self.columns)}")
         return self._batch.column(name)
 
     @cached_property
@@ -249,7 +249,7 @@ class MultiExperimentIndex:
         if experiment not in self.registry:
             raise UserError(
                 f"index: the registry has no experiment {experiment}. "
-                f"{nearest(experiment, self.registry)}"
+                f"{did_you_mean(experiment, self.registry)}"
             )
         return self.registry[experiment]
 
@@ -305,7 +305,7 @@ class MultiExperimentIndex:
             raise UserError("index: it has no split. Open a merged index with `from_merged`.")
         codes, sides = self.codes(SPLIT)
         if split not in sides:
-            raise UserError(f"index: no side {split!r} of the split. {nearest(split, sides)}")
+            raise UserError(f"index: no side {split!r} of the split. {did_you_mean(split, sides)}")
         return codes == sides.index(split)
 
     def valid_anchors(
@@ -492,7 +492,7 @@ def _known(
         raise UserError(f"{key}: {given!r} is no mapping. Give a list of names by experiment.")
     for name, listed in given.items():
         if name not in experiments:
-            fix = nearest(str(name), experiments)
+            fix = did_you_mean(str(name), experiments)
             problems.add(key, f"no experiment {name!r} in the index", fix)
         # One text would be read letter by letter.
         elif isinstance(listed, str) or not isinstance(listed, Iterable):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from dynaclr.config.errors import Problems, UserError, nearest
+from dynaclr.config.errors import Problems, UserError, did_you_mean
 from dynaclr.config.experiment import ExperimentConfig
 from dynaclr.io.plate import plate_facts
 
 
 def check_all_on_disk(experiments: Iterable[ExperimentConfig], problems: Problems) -> None:
-    """Hold entries against their plates and folders, collecting faults.
+    """Compare entries with their plates and folders, collecting errors.
 
     Simulated experiments are left out: what is on disk, if anything, may be of an earlier entry
     and is made anew from this one.
@@ -22,12 +22,11 @@ def check_all_on_disk(experiments: Iterable[ExperimentConfig], problems: Problem
 
 
 def check_on_disk(experiment: ExperimentConfig, where: str, problems: Problems) -> None:
-    """Hold one entry against its plate and folders, collecting faults."""
+    """Compare one entry with its plate, folders and tables, collecting errors."""
     _check_plate(experiment, where, problems)
     if not os.path.isdir(experiment.tracks_path):
-        problems.add(
-            f"{where}: tracks_path", f"{experiment.tracks_path} is no folder", "Correct the path"
-        )
+        what = f"{experiment.tracks_path} is no folder"
+        problems.add(f"{where}: tracks_path", what, "Correct the path")
     for key in ("annotations", "truth"):
         path = getattr(experiment, key)
         if path is not None and not path.is_file():
@@ -35,33 +34,22 @@ def check_on_disk(experiment: ExperimentConfig, where: str, problems: Problems) 
 
 
 def _check_plate(experiment: ExperimentConfig, where: str, problems: Problems) -> None:
+    """Compare channels, wells and fields of view with those of the plate."""
     try:
         plate = plate_facts(experiment.data_path)
     except UserError as error:
         problems.found.append(f"{where}: data_path: {error}")
         return
-    for channel in experiment.channels:
-        if channel.name not in plate.channels:
-            problems.add(
-                f"{where}: channels",
-                f"the plate {experiment.data_path} has no channel {channel.name!r}",
-                nearest(channel.name, plate.channels),
-            )
-    named = {
-        "condition_wells": list(experiment.condition_of_well),
-        "include_wells": experiment.include_wells or [],
-        "channels.wells": [w for c in experiment.channels for w in c.wells or []],
+    channels, wells = experiment.channels, plate.wells
+    references = {
+        "channels": ("channel", [channel.name for channel in channels], plate.channels),
+        "condition_wells": ("well", list(experiment.condition_of_well), wells),
+        "include_wells": ("well", experiment.include_wells or [], wells),
+        "channels.wells": ("well", [w for c in channels for w in c.wells or []], wells),
+        "exclude_fovs": ("field of view", experiment.exclude_fovs, plate.fovs),
     }
-    for key, listed in named.items():
-        for well in dict.fromkeys(listed):
-            if well not in plate.wells:
-                problems.add(
-                    f"{where}: {key}", f"no well {well} on the plate", nearest(well, plate.wells)
-                )
-    for fov in experiment.exclude_fovs:
-        if fov not in plate.fovs:
-            problems.add(
-                f"{where}: exclude_fovs",
-                f"no field of view {fov} on the plate",
-                nearest(fov, plate.fovs),
-            )
+    for key, (what, names, known) in references.items():
+        for name in dict.fromkeys(names):
+            if name not in known:
+                missing = f"the plate {experiment.data_path} has no {what} {name!r}"
+                problems.add(f"{where}: {key}", missing, did_you_mean(name, known))

@@ -19,7 +19,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from dynaclr.config import Problems, UserError
-from dynaclr.config.errors import nearest
+from dynaclr.config.errors import did_you_mean
 from dynaclr.config.training import (
     DEFAULT_MODEL,
     name_model_class,
@@ -183,7 +183,7 @@ def _hint(told: str) -> str:
         kind = getattr(import_module(module), name)
     else:
         return ""
-    return f"{nearest(key, signature(kind).parameters)}. " if isinstance(kind, type) else ""
+    return f"{did_you_mean(key, signature(kind).parameters)}. " if isinstance(kind, type) else ""
 
 
 def check_sections(content: Mapping[str, Any], where: str, *more: str) -> None:
@@ -197,7 +197,7 @@ def check_sections(content: Mapping[str, Any], where: str, *more: str) -> None:
     problems, known = Problems(), [*_GROUPS, "model", "seed_everything", *more]
     for section in content:
         if section.partition(".")[0] not in known:
-            problems.add(where, f"unknown section {section!r}", nearest(section, known))
+            problems.add(where, f"unknown section {section!r}", did_you_mean(section, known))
     problems.raise_if_any()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dynaclr.config import Problems, UserError
-from dynaclr.config.patch_requirements import patch_specs_of
+from dynaclr.config.patch_specs import patch_specs_of
 from dynaclr.config.project import Project
 from dynaclr.config.training import load_training
 from dynaclr.data.loading.positives import check_collection

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dynaclr.config import UserError
-from dynaclr.config.patch_requirements import patch_specs_of
+from dynaclr.config.patch_specs import patch_specs_of
 from dynaclr.config.project import Project
 from dynaclr.config.training import load_training, starting_checkpoints
 from dynaclr.io.artifacts import digest_text, write_text

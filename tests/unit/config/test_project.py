@@ -1,4 +1,4 @@
-"""Broken configurations: one message that names the file, the place and the fix."""
+"""Broken configurations: one message that names the file, the key and the fix."""
 
 import copy
 import shutil
@@ -10,8 +10,15 @@ import yaml
 
 from dynaclr.cli.commands import check
 from dynaclr.config import UserError, load_entry
-from dynaclr.config.project import load_project
+from dynaclr.config.project import Project
+from dynaclr.config.project import load_project as load_project_of
 from dynaclr.config.training import load_training
+from dynaclr.io import check_all_on_disk
+
+
+def load_project(source) -> Project:
+    """As the workflow does: with all checks."""
+    return load_project_of(source, check_files=check_all_on_disk)
 
 
 def test_sound_project_loads(project, save):
@@ -225,56 +232,60 @@ BROKEN = {
     text_for_list: ("experiments: must be a list", "[experiments/*.yaml]"),
     folder_for_file: ("entries: is a folder", "entries/*.yaml"),
     latin_1_training: ("training.yaml", "no UTF-8 text at line 2", "Save it"),
-    broken_training: ("training.yaml: not valid YAML at line 3", "Mend it"),
+    broken_training: ("training.yaml: not valid YAML at line 3", "Correct it"),
     training_without_keys: ("training.yaml: is no mapping", "config/README.md"),
     override_through_number: ("models.small.overrides", "model.learning_rate is 0.1", "correct"),
     override_through_list: ("models.small.overrides", "data.augmentations is ['flip']", "correct"),
     override_through_nothing: ("models.small.overrides", "trainer is None", "correct the key"),
     negative_seed: ("models.small.seeds.1", "greater than or equal to 0", "-1", "Correct"),
     too_large_seed: ("models.small.seeds.0", "less than 4294967296", "Correct"),
-    seed_twice: ("models.small.seeds", "1 stands twice", "Name each one once"),
-    trained_on_twice: ("collections.both.train", "one stands twice", "Name each one once"),
-    validated_twice: ("collections.both.validation", "two stands twice", "Name each one once"),
-    held_out_twice: ("evaluation.experiments", "three stands twice", "Name each one once"),
-    task_twice: ("evaluation: tasks", "task stands twice", "Name each one once"),
+    seed_twice: ("models.small.seeds", "1 is listed twice", "Name each one once"),
+    trained_on_twice: ("collections.both.train", "one is listed twice", "Name each one once"),
+    validated_twice: ("collections.both.validation", "two is listed twice", "Name each one once"),
+    held_out_twice: ("evaluation.experiments", "three is listed twice", "Name each one once"),
+    task_twice: ("evaluation: tasks", "task is listed twice", "Name each one once"),
     few_shuffles: ("evaluation.shuffles", "29 shuffles make no null", "30 or more, or 0 for none"),
     nothing_held_out: ("evaluation.experiments", "nothing is held out", "'both'", "Name held-out"),
     missing_plate: ("one", "data_path", "no such plate", "Correct `data_path`"),
     unknown_channel: ("one", "channels", "no channel 'GPF'", "Did you mean 'GFP'?"),
     typo_in_key: ("one", "intervall_minutes: unknown key", "Did you mean 'interval_minutes'?"),
-    well_in_two_conditions: ("one", "well A/1 stands in both", "Leave it in one of them"),
-    duplicate_name: ("experiment one", "stands twice", "Give each experiment its own name"),
+    well_in_two_conditions: ("one", "well A/1 is listed in both", "Remove it from one"),
+    duplicate_name: ("experiment one", "is listed twice", "Give each experiment its own name"),
     negative_interval: ("one", "interval_minutes", "greater than 0", "-5", "Correct the value"),
-    in_train_and_validation: ("collections.both", "both train and validation", "Leave it in one"),
+    in_train_and_validation: (
+        "collections.both",
+        "both train and validation",
+        "Remove it from one",
+    ),
     no_validation: ("collections.both", "no validation data", "Name experiments under"),
     missing_tracks: ("one", "tracks_path", "is no folder", "Correct the path"),
     empty_list: ("experiments", "at least 1", "Correct the value"),
     unknown_experiment: ("collections.both.train", "'onne'", "Did you mean 'one'?"),
-    unknown_well: ("one", "condition_wells", "no well A/2", "Did you mean 'A/1'?"),
+    unknown_well: ("one", "condition_wells", "no well 'A/2'", "Did you mean 'A/1'?"),
     compared_model_unknown: ("comparison.contrasts.0", "'smal'", "Did you mean 'small'?"),
-    held_out_of_collection_is_trained_on: ("both train and held_out", "Leave it in one"),
+    held_out_of_collection_is_trained_on: ("both train and held_out", "Remove it from one"),
     control_is_no_condition: ("evaluation.control", "no condition 'mok'", "mean 'mock'?"),
-    held_out_is_trained_on: ("evaluation.experiments", "one is held out", "Leave it in one"),
+    held_out_is_trained_on: ("evaluation.experiments", "one is held out", "Remove it from one"),
     unset_variable: ("one", "data_path", "DYNACLR_NOT_SET is not set", "Set it"),
     missing_training: ("models.small.training", "is no file", "Correct it"),
 }
 
 
-@pytest.mark.parametrize("fault", BROKEN, ids=lambda fault: fault.__name__)
-def test_broken_configuration_is_told(fault, project, save, tmp_path):
-    fault(project, tmp_path)
+@pytest.mark.parametrize("damage", BROKEN, ids=lambda damage: damage.__name__)
+def test_broken_configuration_is_an_error(damage, project, save, tmp_path):
+    damage(project, tmp_path)
     path = save(project)
     with pytest.raises(UserError) as error:
         load_project(path)
     message = str(error.value)
-    for part in BROKEN[fault]:
+    for part in BROKEN[damage]:
         assert part in message
-    assert "problems:" not in message, "one fault is one message"
+    assert "problems:" not in message, "one error is one message"
 
 
-def test_several_faults_are_told_at_once(project, save, tmp_path):
-    for fault in (typo_in_key, in_train_and_validation, missing_training):
-        fault(project, tmp_path)
+def test_several_errors_are_shown_at_once(project, save, tmp_path):
+    for damage in (typo_in_key, in_train_and_validation, missing_training):
+        damage(project, tmp_path)
     project["experiments"][1]["interval_minutes"] = 0
     with pytest.raises(UserError) as error:
         load_project(save(project))
@@ -282,7 +293,7 @@ def test_several_faults_are_told_at_once(project, save, tmp_path):
         assert part in str(error.value)
 
 
-def test_models_that_start_from_each_other_are_told(project, save):
+def test_models_that_start_from_each_other_are_refused(project, save):
     small = project["models"]["small"]
     for name, other in (("small", "large"), ("large", "small")):
         best = f"results/models/{other}/seed0/best.ckpt"
@@ -299,14 +310,13 @@ def test_models_that_start_from_each_other_are_told(project, save):
 
 
 @pytest.mark.parametrize("change", [unknown_channel, unknown_well, missing_tracks, missing_plate])
-def test_simulated_experiment_is_not_held_against_what_it_replaces(change, project, save, tmp_path):
+def test_plate_of_a_simulation_is_not_checked(change, project, save, tmp_path):
     project["experiments"][0]["simulation"] = {"seed": 1}
     change(project, tmp_path)
-    loaded = load_project(save(project))
-    loaded.registry.check()
+    load_project(save(project))
 
 
-def test_folder_as_configuration_is_told(tmp_path):
+def test_folder_as_configuration_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"is a folder. Name a YAML file in it"):
         load_project(tmp_path)
 
@@ -314,13 +324,13 @@ def test_folder_as_configuration_is_told(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{name: a", r"not valid YAML at line 1"),
+        ("{name: a", r"not valid YAML at line 2: did not find expected"),
         ("{date: 2024-13-45}", r"not valid YAML: month must be in 1..12"),
-        ("{name: \x00}", r"not valid YAML: unacceptable character"),
+        ("{name: \x00}", r"not valid YAML: control characters are not allowed"),
     ],
 )
 @pytest.mark.parametrize("load", [load_entry, load_training])
-def test_broken_text_is_told(load, text, message):
+def test_broken_text_is_refused(load, text, message):
     with pytest.raises(UserError, match=message):
         load(text)
 
@@ -348,7 +358,7 @@ def test_overrides_replace_nested_values(tmp_path):
     assert content["data"] == {"batch_size": 3}
 
 
-def test_check_tells_the_training_faults_of_all_models_at_once(project, save, tmp_path):
+def test_check_shows_the_training_errors_of_all_models_at_once(project, save, tmp_path):
     for name in ("first", "second"):
         (tmp_path / f"{name}.yaml").write_text(f"model: {{{name}_key: 1}}\n")
         for model in (name, f"{name}_again"):

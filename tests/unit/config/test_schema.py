@@ -52,7 +52,7 @@ def test_demo_configuration_points_editors_to_the_schema(repository):
 
 
 def read(file):
-    """A project that is offered; a full study is laid over the study that it is named after."""
+    """A project that is offered; a full one changes the one that it is named after."""
     content = yaml.safe_load(file.read_text())
     base = file.with_name(file.name.replace("_full", ""))
     if base == file:
@@ -70,6 +70,6 @@ def test_every_project_that_is_offered_is_sound(file):
     if "models" not in content:
         assert file.parent.name in ("experiments", "training", "sampling"), "part of a project"
         return
-    project = load_project(content, file, on_disk=False)
+    project = load_project(content, file)
     assert project.evaluation.tasks
     assert project.models

@@ -19,13 +19,13 @@ def test_settings_come_from_file_or_environment(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ("{partitoin: short}", r"DYNACLR_SITE: partitoin: unknown key. Did you mean 'partition'"),
         ("{cpus_per_gpu: 0}", r"cpus_per_gpu: input should be greater than or equal to 1"),
         ("missing.yaml", r"missing.yaml: no such file"),
     ],
 )
-def test_faults_are_told(tmp_path, given, told):
-    with pytest.raises(UserError, match=told):
+def test_errors_name_the_setting(tmp_path, given, message):
+    with pytest.raises(UserError, match=message):
         load_site(tmp_path / "site.yaml", {"DYNACLR_SITE": given})

@@ -7,7 +7,7 @@ from dynaclr.config import UserError
 from dynaclr.config.training import (
     DEFAULT_MODEL,
     load_training,
-    merge,
+    merge_trainings,
     starting_checkpoints,
     with_checkpoints,
 )
@@ -102,7 +102,7 @@ def test_arguments_of_another_class_are_not_inherited_and_those_of_the_same_are_
     assert load_training(back)["model"] == NAMED
 
 
-def test_faults_name_the_file_that_inherits(save):
+def test_errors_name_the_file_that_inherits(save):
     save("a.yaml", {"inherits": "b.yaml"})
     with pytest.raises(UserError, match=r"a.yaml: inherits: .*b.yaml inherits from this file"):
         load_training(save("b.yaml", {"inherits": "a.yaml"}))
@@ -114,7 +114,7 @@ def test_faults_name_the_file_that_inherits(save):
 
 def test_merging_changes_neither_part():
     base, changes = {"a": {"b": 1}}, {"a": {"c": 2}}
-    assert merge(base, changes) == {"a": {"b": 1, "c": 2}}
+    assert merge_trainings(base, changes) == {"a": {"b": 1, "c": 2}}
     assert (base, changes) == ({"a": {"b": 1}}, {"a": {"c": 2}})
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dynaclr.config.project import EvaluationConfig, TaskConfig
+from dynaclr.config import EvaluationConfig, TaskConfig
 from dynaclr.evaluation import evaluate_model
 from dynaclr.io.embeddings import key_of
 

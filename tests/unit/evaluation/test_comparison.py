@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control, ttest_1samp, ttest_ind
 
-from dynaclr.config import UserError
-from dynaclr.config.project import ComparisonConfig
+from dynaclr.config import ComparisonConfig, UserError
 from dynaclr.evaluation import compare_models
 from dynaclr.evaluation.comparison import DIFFERENCE_COLUMNS, METRIC_COLUMNS, verdict
 from dynaclr.evaluation.metrics.uncertainty import (

@@ -9,9 +9,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
-from dynaclr.config import UserError
+from dynaclr.config import ComparisonConfig, EvaluationConfig, TaskConfig, UserError
 from dynaclr.config.metrics import ALL_TRAINING, CROSS_VALIDATED, FACTS, HELD_OUT, LEFT_OUT, POOLED
-from dynaclr.config.project import ComparisonConfig, EvaluationConfig, TaskConfig
 from dynaclr.config.variants import ordered_variants, parse_variant
 from dynaclr.evaluation import apply_linear_classifier, compare_models, train_linear_classifier
 from dynaclr.evaluation.annotate import append_columns

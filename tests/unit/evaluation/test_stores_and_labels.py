@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dynaclr.config import UserError
-from dynaclr.config.project import TaskConfig
+from dynaclr.config import TaskConfig, UserError
 from dynaclr.evaluation.labels import join_labels
 from dynaclr.evaluation.tasks import group_codes, select_task
 from dynaclr.io.embeddings import KEY, provenance_of, read_cohort, read_store

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dynaclr.config import EvaluationConfig, TaskConfig
 from dynaclr.config.metrics import ALL, HELD_OUT, POOLED
-from dynaclr.config.project import EvaluationConfig, TaskConfig
 from dynaclr.config.variants import parse_variant
 from dynaclr.evaluation.classifiers.task_scores import score_task
 from dynaclr.evaluation.correction import zscore_by_experiment

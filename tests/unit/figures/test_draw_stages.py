@@ -9,9 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import auc
 
-from dynaclr.config import UserError
+from dynaclr.config import ComparisonConfig, UserError
 from dynaclr.config.metrics import FACTS
-from dynaclr.config.project import ComparisonConfig
 from dynaclr.evaluation import compare_models
 from dynaclr.figures.comparison import draw_comparison
 from dynaclr.figures.composition import draw_collection

@@ -2,13 +2,20 @@
 
 import pytest
 from iohub.ngff import open_ome_zarr
+from tests.unit.config.conftest import write_experiment
 
 from dynaclr.config import UserError
 from dynaclr.io import Plate
 
 
+@pytest.fixture(autouse=True)
+def plates(tmp_path):
+    write_experiment(tmp_path, "one")
+    write_experiment(tmp_path, "two", "0.5")
+
+
 @pytest.mark.parametrize("name", ["one", "two"], ids=["ngff-0.4", "ngff-0.5"])
-def test_metadata_equals_iohub(project, tmp_path, name):
+def test_metadata_equals_iohub(tmp_path, name):
     plate = Plate(tmp_path / f"{name}.zarr")
     with open_ome_zarr(plate.path, mode="r") as reference:
         positions = dict(reference.positions())
@@ -24,7 +31,7 @@ def test_metadata_equals_iohub(project, tmp_path, name):
     assert plate.positions["B/1/0"].zarr_format == (2 if name == "one" else 3)
 
 
-def test_digest_is_of_content_not_of_place(project, tmp_path):
+def test_digest_is_of_content_not_of_path(tmp_path):
     before = Plate(tmp_path / "one.zarr").digest()
     (tmp_path / "one.zarr").rename(tmp_path / "moved.zarr")
     assert Plate(tmp_path / "moved.zarr").digest() == before
@@ -40,7 +47,7 @@ def test_digest_is_of_content_not_of_place(project, tmp_path):
         (lambda p: (p / "A/1/0/0/.zarray").unlink(), "no Zarr array here"),
     ],
 )
-def test_damage_is_told(project, tmp_path, damage, message):
+def test_damaged_metadata_are_an_error(tmp_path, damage, message):
     damage(tmp_path / "one.zarr")
     with pytest.raises(UserError, match=message):
         Plate(tmp_path / "one.zarr").digest()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dynaclr.config.project import EvaluationConfig, TaskConfig
+from dynaclr.config import EvaluationConfig, TaskConfig
 from dynaclr.data import NormalizationConfig, PatchConfig
 from dynaclr.evaluation import evaluate_model
 from dynaclr.figures.composition import draw_collection

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dynaclr.config import UserError
-from dynaclr.config.errors import nearest
+from dynaclr.config.errors import did_you_mean
 from dynaclr.data.loading.dataset import Batch, IndexColumn, MultiExperimentTripletDataset
 from dynaclr.data.loading.loaders import ResumableLoader
 from dynaclr.data.loading.markers import check_markers
@@ -221,7 +221,7 @@ class MultiExperimentDataModule(LightningDataModule):
                 if isinstance(self.positives, str)
                 else len(self.positives) > 0,
                 f"positives is {self.positives!r}; it must be a mode or a list of columns. "
-                f"{nearest(str(self.positives), POSITIVES)}",
+                f"{did_you_mean(str(self.positives), POSITIVES)}",
             ),
             (self.decay_rate >= 0, f"decay_rate is {self.decay_rate}; it must be 0 or more"),
             (
@@ -316,7 +316,7 @@ class MultiExperimentDataModule(LightningDataModule):
             if name not in self.index.columns:
                 raise UserError(
                     f"data.positives: the index has no column {name!r}. "
-                    f"{nearest(name, self.index.columns)}"
+                    f"{did_you_mean(name, self.index.columns)}"
                 )
             if self.index.is_text(name):
                 codes, categories = self.index.codes(name)

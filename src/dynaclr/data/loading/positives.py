@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynaclr.config import ExperimentConfig, Problems, UserError
-from dynaclr.config.errors import nearest
-from dynaclr.config.project import CollectionConfig
+from dynaclr.config import CollectionConfig, ExperimentConfig, Problems, UserError
+from dynaclr.config.errors import did_you_mean
 from dynaclr.data.loading.markers import check_markers
 from dynaclr.sampling import offsets_in_frames
 
@@ -85,7 +84,9 @@ def check_collection(
     if weights and as_names(sampling.get("batch_group_by", "experiment")) == ["experiment"]:
         place = f"{where}: data.sampling.group_weights"
         for name in sorted(set(weights) - set(collection.train)):
-            problems.add(place, f"{name} is no train experiment", nearest(name, collection.train))
+            problems.add(
+                place, f"{name} is no train experiment", did_you_mean(name, collection.train)
+            )
         for name in sorted(set(collection.train) - set(weights)):
             problems.add(place, f"train experiment {name} has no weight", "Give it one")
     problems.raise_if_any()

@@ -18,7 +18,7 @@ def check_cuts(entry: ExperimentConfig, cuts: Sequence[Mapping[str, Any]]) -> No
     entry : ExperimentConfig
         Its experiment.
     cuts : sequence of mapping
-        From `dynaclr.config.patch_requirements.patch_specs_of`.
+        From `dynaclr.config.patch_specs.patch_specs_of`.
 
     Raises
     ------

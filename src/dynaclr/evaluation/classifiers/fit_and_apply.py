@@ -13,9 +13,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dynaclr.config import UserError
+from dynaclr.config import TaskConfig, UserError
 from dynaclr.config.metrics import join_notes
-from dynaclr.config.project import TaskConfig
 from dynaclr.evaluation.classifiers.linear import LinearClassifier, fit_linear_classifier
 from dynaclr.evaluation.classifiers.registry import NOTE
 from dynaclr.evaluation.metrics.classification import classification_scores

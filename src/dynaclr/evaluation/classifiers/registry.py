@@ -19,7 +19,7 @@ import uuid
 from pathlib import Path
 
 from dynaclr.config import UserError
-from dynaclr.config.errors import nearest
+from dynaclr.config.errors import did_you_mean
 from dynaclr.evaluation.classifiers.linear import LinearClassifier
 from dynaclr.io.artifacts import atomic_path, digest_json, digest_path, read_json, write_json
 
@@ -108,7 +108,7 @@ def fetch_classifier(
     versions = _versions(place)
     if not versions:
         known = sorted(path.name for path in Path(registry).glob("*") if _versions(path))
-        raise UserError(f"{registry}: no classifier {name!r}. {nearest(name, known)}.")
+        raise UserError(f"{registry}: no classifier {name!r}. {did_you_mean(name, known)}.")
     if version == LATEST:
         version = (
             (place / LATEST).read_text().strip() if (place / LATEST).exists() else versions[-1]

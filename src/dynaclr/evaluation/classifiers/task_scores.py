@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from dynaclr.config import TaskConfig
 from dynaclr.config.metrics import ALL_TRAINING, CROSS_VALIDATED, HELD_OUT, LEFT_OUT, join_notes
-from dynaclr.config.project import TaskConfig
 from dynaclr.config.variants import ordered_variants
 from dynaclr.evaluation.classifiers.linear import (
     STRENGTHS,

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.config.conftest import write_experiment
 
 from dynaclr.config import UserError
-from dynaclr.config.patch_requirements import patch_specs_of
+from dynaclr.config.patch_specs import patch_specs_of
 from dynaclr.config.project import Project, load_project
 from dynaclr.data.patch_store.requirements import check_cuts
 

@@ -7,8 +7,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from dynaclr.config import UserError
-from dynaclr.config.project import TaskConfig
+from dynaclr.config import TaskConfig, UserError
 from dynaclr.evaluation import LinearClassifier, apply_linear_classifier, train_linear_classifier
 from dynaclr.io.artifacts import digest_path
 from dynaclr.io.embeddings import read_cohort, read_store

@@ -1,0 +1,38 @@
+"""Section `comparison`: which models are held side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import Field
+
+from dynaclr.config.fields import ConfigModel, Distinct, Seed
+from dynaclr.config.model import ModelConfig
+
+
+class ComparisonConfig(ConfigModel):
+    """Which models are held side by side: a grid of models and seeds."""
+
+    models: Distinct[str] = Field(
+        default_factory=list, description="Models to compare; default: all of them."
+    )
+    seeds: Distinct[Seed] | None = Field(
+        None, min_length=1, description="Seeds of these models, in place of their own."
+    )
+    contrasts: list[tuple[str, str]] = Field(
+        default_factory=list,
+        description="Pairs of models whose difference is reported, first minus second; default: "
+        "every model against the first.",
+    )
+    metrics: Distinct[str] = Field(
+        default_factory=list,
+        description="Metrics that are contrasted and drawn; default: the main ones.",
+    )
+
+    def with_seeds(self, models: Mapping[str, ModelConfig]) -> dict[str, ModelConfig]:
+        """All models of a project; those that are compared get the seeds given here, if any are."""
+        seeds, compared = self.seeds, self.models or list(models)
+        return {
+            name: model.model_copy(update={"seeds": seeds}) if seeds and name in compared else model
+            for name, model in models.items()
+        }

@@ -1,0 +1,79 @@
+"""Section `evaluation`: tasks, held-out experiments, and what the metrics are computed with."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from dynaclr.config.fields import ConfigModel, Distinct, Name, check_distinct
+
+# Fewer shuffles say nothing about the tails of their distribution.
+MIN_SHUFFLES = 30
+
+
+class TaskConfig(ConfigModel):
+    """A question that a linear classifier answers from the embedding."""
+
+    name: Name = Field(description="Name of the task in tables and figures.")
+    label: str = Field(description="Column of the label table that holds the classes.")
+    source: Literal["annotations", "truth"] = Field(
+        "annotations", description="Which table of the experiment entry holds the label."
+    )
+    where: str | None = Field(
+        None,
+        description="Use only these observations (a pandas query).",
+        examples=["condition == 'infected'"],
+    )
+    groups: Literal["lineage", "fov"] = Field(
+        "lineage", description="What is never split between training and testing."
+    )
+
+
+class EvaluationConfig(ConfigModel):
+    """How every model is judged."""
+
+    experiments: Distinct[str] = Field(
+        default_factory=list, description="Held-out experiments: embedded and scored only."
+    )
+    tasks: list[TaskConfig] = Field(default_factory=list, description="Classifiers to score.")
+    bootstrap: int = Field(1000, ge=10, description="Resamples of lineages behind each interval.")
+    shuffles: int = Field(
+        30,
+        ge=0,
+        description="Shuffles of the labels behind the null of each classifier: 30 or more; 0: "
+        "none.",
+    )
+    control: str | None = Field(
+        None,
+        description="Condition of the control cells: other conditions are held against it, and "
+        "corrected baselines and the onset of responses are fitted on it.",
+        examples=["mock"],
+    )
+    window_hours: float = Field(
+        2.0, gt=0, description="Width of the windows in which cells count as of the same hour."
+    )
+    progression: str | None = Field(
+        None, description="Column of `truth` with the true progression of a cell, a number."
+    )
+    onset: str | None = Field(
+        None, description="Column of `truth` with the true onset of a cell's response, in hours."
+    )
+
+    @field_validator("shuffles")
+    @classmethod
+    def _shuffles_are_enough(cls, shuffles: int) -> int:
+        if 0 < shuffles < MIN_SHUFFLES:
+            raise ValueError(
+                f"{shuffles} shuffles make no null distribution; take {MIN_SHUFFLES} or more, or 0 "
+                "for none"
+            )
+        return shuffles
+
+    @model_validator(mode="after")
+    def _task_names_are_distinct(self) -> EvaluationConfig:
+        try:
+            check_distinct([task.name for task in self.tasks])
+        except ValueError as error:
+            raise ValueError(f"tasks: {error}") from None
+        return self

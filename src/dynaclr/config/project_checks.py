@@ -1,0 +1,153 @@
+"""Checks between sections of a project: names that exist, held-out data, checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dynaclr.config.errors import Problems, did_you_mean
+from dynaclr.config.experiment import ExperimentConfig
+from dynaclr.config.model import ModelConfig, checkpoint_paths
+from dynaclr.config.training import override, read_training, starting_checkpoints
+
+if TYPE_CHECKING:
+    from dynaclr.config.project import ProjectConfig
+
+
+def check_project(
+    config: ProjectConfig,
+    entries: list[ExperimentConfig] | None,
+    where: str,
+    problems: Problems,
+    *,
+    checkpoints_exist: bool,
+) -> None:
+    """Check the sections of a project against each other, and the training files they name.
+
+    Parameters
+    ----------
+    config : ProjectConfig
+    entries : list of ExperimentConfig or None
+        Its experiments; None where some have errors, so that their names are not known.
+    where : str
+        File of the project, for messages.
+    problems : Problems
+        Takes the errors.
+    checkpoints_exist : bool
+        Whether checkpoints that no model of the project makes must be files.
+    """
+    for key, name, what, known in _references(config, entries):
+        if name not in known:
+            problems.add(f"{where}: {key}", f"no {what} {name!r}", did_you_mean(name, known))
+    _check_held_out(config, where, problems)
+    models = config.comparison.with_seeds(config.models) if config.comparison else config.models
+    trainings = _read_trainings(models, where, problems)
+    _check_checkpoints(trainings, models, where, problems, checkpoints_exist)
+
+
+def _references(
+    config: ProjectConfig, entries: list[ExperimentConfig] | None
+) -> Iterator[tuple[str, str, str, list[str]]]:
+    """Names that one section uses of another: its key, the name, what it is of, and known names."""
+    if entries is not None:
+        names = [entry.name for entry in entries]
+        for collection, section in config.collections.items():
+            for side in ("train", "validation", "held_out"):
+                for name in getattr(section, side):
+                    yield f"collections.{collection}.{side}", name, "experiment", names
+        for name in config.evaluation.experiments:
+            yield "evaluation.experiments", name, "experiment", names
+        if config.evaluation.control is not None:
+            conditions = sorted({name for entry in entries for name in entry.condition_wells})
+            yield "evaluation.control", config.evaluation.control, "condition", conditions
+    for model, settings in config.models.items():
+        known = list(config.collections)
+        yield f"models.{model}.collection", settings.collection, "collection", known
+    if config.comparison is not None:
+        models = list(config.models)
+        for name in config.comparison.models:
+            yield "comparison.models", name, "model", models
+        compared = config.comparison.models or models
+        for number, pair in enumerate(config.comparison.contrasts):
+            for name in pair:
+                yield f"comparison.contrasts.{number}", name, "compared model", compared
+
+
+def _check_held_out(config: ProjectConfig, where: str, problems: Problems) -> None:
+    """Held-out experiments are trained on by no model, and tasks need some to be scored on."""
+    held_out, key = config.evaluation.experiments, f"{where}: evaluation.experiments"
+    for name, collection in config.collections.items():
+        shared = set() if collection.held_out else {*held_out} & {*collection.train}
+        for experiment in sorted(shared):
+            what = f"{experiment} is held out but collection {name!r} trains on it"
+            problems.add(key, what, "Remove it from one")
+    if not config.evaluation.tasks or held_out:
+        return
+    for name in sorted({model.collection for model in config.models.values()}):
+        used = config.collections.get(name)
+        if used is not None and not (used.validation or used.held_out):
+            problems.add(
+                key,
+                f"there are tasks but nothing is held out to score them on: collection {name!r} "
+                "validates by fields of view",
+                "Name held-out experiments, or remove `evaluation.tasks`",
+            )
+
+
+def _read_trainings(
+    models: dict[str, ModelConfig], where: str, problems: Problems
+) -> dict[str, dict[str, Any]]:
+    """Training configurations by model; files and overrides that do not fit are errors."""
+    trainings: dict[str, dict[str, Any]] = {}
+    with_errors: set[Path] = set()
+    for name, model in models.items():
+        path, key = model.training, f"{where}: models.{name}"
+        if not path.is_file():
+            problems.add(f"{key}.training", f"{path} is no file", "Correct it")
+        elif path not in with_errors:
+            content = read_training(path, problems)
+            if content is None:
+                with_errors.add(path)
+            else:
+                trainings[name] = override(content, model.overrides, f"{key}.overrides", problems)
+    return trainings
+
+
+def _check_checkpoints(
+    trainings: dict[str, dict[str, Any]],
+    models: dict[str, ModelConfig],
+    where: str,
+    problems: Problems,
+    must_exist: bool,
+) -> None:
+    """What a model starts from is made by another one, or is a file that no model makes."""
+    made = checkpoint_paths(models)
+    folders = tuple(f"results/models/{name}/" for name in models)
+    parents: dict[str, set[str]] = {}
+    for name, content in trainings.items():
+        paths = starting_checkpoints(content)
+        parents[name] = {made[path] for path in paths.values() if path in made}
+        for key, path in paths.items():
+            missing = path.startswith(folders) or (must_exist and not Path(path).is_file())
+            if path not in made and missing:
+                what = f"no checkpoint {path!r}"
+                problems.add(f"{where}: models.{name}: {key}", what, did_you_mean(path, made))
+    for name in trainings:
+        ancestors = _ancestors(parents[name], parents)
+        if name in ancestors:
+            problems.add(
+                f"{where}: models.{name}",
+                f"starts from itself, by way of {', '.join(sorted(ancestors))}",
+                "Name another checkpoint in one of them",
+            )
+
+
+def _ancestors(names: Iterable[str], parents: dict[str, set[str]]) -> set[str]:
+    """Models that some models start from, and all that those start from."""
+    found: set[str] = set()
+    waiting = set(names)
+    while waiting:
+        found |= waiting
+        waiting = {p for name in waiting for p in parents.get(name, ())} - found
+    return found
