@@ -119,8 +119,8 @@ def import_ctc(
         pixel_size_um: Pixel size in micrometres, if it is known.
         labels: CSV of labels with track_id and t.
     """
+    from dynaclr.io.ctc_import import import_ctc as run
     from dynaclr.io.tiff_import import ImportOptions
-    from dynaclr.io.tiff_import import import_ctc as run
 
     options = ImportOptions(
         interval_minutes,

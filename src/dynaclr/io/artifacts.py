@@ -24,14 +24,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` when the block succeeds.
 
     Works for files and for folders. When the block fails, what it wrote is removed and what
-    stood at `path` before stays. A process killed at any moment leaves a whole product at `path`,
+    was at `path` before stays. A process killed at any moment leaves a whole product at `path`,
     the old or the new one, or none; hidden temporaries that it left beside `path` are removed by
     the next write of the same product. A product has one writer at a time.
 
     Parameters
     ----------
     path : str or Path
-        Where the finished product shall lie. Missing parent folders are made.
+        Path of the finished product. Missing parent folders are made.
 
     Yields
     ------
@@ -179,7 +179,7 @@ def read_digest(path: str | Path) -> str:
 
 
 def verified_digest(product: str | Path) -> str:
-    """Digest of a finished product, held against the one that was written when it was made.
+    """Digest of a finished product, compared with the one that was written when it was made.
 
     Raises
     ------

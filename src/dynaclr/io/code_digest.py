@@ -92,7 +92,7 @@ def _class_names(config: Any) -> Iterator[str]:
 def _module_of(name: str) -> str | None:
     """Module that a dotted name stands for or is defined in; None outside of what counts.
 
-    A package's ``__init__`` hands on what its modules define; these count, not the others.
+    A package's ``__init__`` re-exports what its modules define; these count, not the others.
     """
     if _file_of(name) is not None:
         return name
@@ -182,7 +182,7 @@ def _is_docstring(node: ast.AST) -> bool:
 
 
 def _lazy_names(call: ast.Call, package: str) -> dict[str, str]:
-    """What `lazy_loader.attach` says that a package hands on."""
+    """Names that a package re-exports by `lazy_loader.attach`, and what they stand for."""
     given = [k.value for k in call.keywords if k.arg == "submod_attrs"]
     if not given:
         return {}

@@ -1,7 +1,8 @@
-"""What was read from many files, remembered while the files look the same.
+"""Cache of what was read from many files, valid while their sizes and times stay the same.
 
-A project of a thousand experiments has some hundred thousand tracking tables and metadata files. To
-read them all, each time that jobs are planned, would take minutes; to look at them takes seconds.
+A project of a thousand experiments has some hundred thousand tracking tables and metadata files.
+Reading them all each time that jobs are planned would take minutes; their sizes and times take
+seconds.
 """
 
 from __future__ import annotations
@@ -16,31 +17,31 @@ from typing import Any
 
 from dynaclr.io.artifacts import digest_text, write_text
 
-# A file that changed this recently may change again and look the same.
-_SETTLED_NS = 2_000_000_000
+# A file that changed more recently may change again with the same size and times.
+_MIN_AGE_NS = 2_000_000_000
 _folder: Path | None = None
-_seen: dict[tuple[str, str], Any] = {}
+_values: dict[tuple[str, str], Any] = {}
 
 
 def use_cache_folder(folder: str | Path) -> None:
-    """Keep what is read in this folder from now on; nothing is remembered before.
+    """Cache in this folder from now on; before, nothing is cached.
 
-    This process then looks once at everything: what changes while it lives, the next one notices.
+    Each path is checked once in the life of a process: what changes later, the next one notices.
     """
     global _folder
     _folder = Path(folder)
-    _seen.clear()
+    _values.clear()
 
 
-def read_cached(what: str, path: Path, read: Callable[[Path], tuple[Any, Iterable[Path]]]) -> Any:
-    """Read something from a path, unless it was read before and its files look the same.
+def read_cached(kind: str, path: Path, read: Callable[[Path], tuple[Any, Iterable[Path]]]) -> Any:
+    """Read a value from a path, or take it from the cache if its files are the same.
 
     Parameters
     ----------
-    what : str
-        Kind of thing, one for each `read`.
+    kind : str
+        Kind of value, one for each `read`.
     path : Path
-        Where it is.
+        Where it is read from.
     read : callable
         Returns a JSON-able value and all files and folders that it depends on. A folder stands for
         the names in it.
@@ -52,44 +53,41 @@ def read_cached(what: str, path: Path, read: Callable[[Path], tuple[Any, Iterabl
     """
     if _folder is None:
         return read(path)[0]
-    key = what, os.path.abspath(path)
-    if key not in _seen:
-        _seen[key] = _recall(_folder / what / f"{digest_text(key[1])[:32]}.json", path, read)
-    return _seen[key]
+    key = kind, os.path.abspath(path)
+    if key not in _values:
+        entry_file = _folder / kind / f"{digest_text(key[1])[:32]}.json"
+        _values[key] = _value_of_entry(entry_file, path, read)
+    return _values[key]
 
 
-def _recall(note: Path, path: Path, read: Callable[[Path], tuple[Any, Iterable[Path]]]) -> Any:
-    known = _read_note(note)
-    if known and _look(known["files"]) == known["look"]:
-        return known["value"]
-    value, files = read(path)
-    names = [os.fspath(file) for file in files]
-    look = _look(names)
-    if look and look[1] < time.time_ns() - _SETTLED_NS:
-        # Another process that plans may be writing the same note.
+def _value_of_entry(
+    entry_file: Path, path: Path, read: Callable[[Path], tuple[Any, Iterable[Path]]]
+) -> Any:
+    try:
+        entry = json.loads(entry_file.read_text(encoding="utf-8"))
+        if entry["state"] == _state(entry["files"]):
+            return entry["value"]
+    except (FileNotFoundError, json.JSONDecodeError):
+        pass
+    value, paths = read(path)
+    files = list(map(os.fspath, paths))
+    state = _state(files)
+    if state and state[1] < time.time_ns() - _MIN_AGE_NS:
+        # Another process that plans may be writing the same entry.
         with suppress(FileNotFoundError):
-            write_text(note, json.dumps({"files": names, "look": look, "value": value}))
+            write_text(entry_file, json.dumps({"files": files, "state": state, "value": value}))
     return value
 
 
-def _read_note(note: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads(note.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
-
-
-def _look(files: Iterable[str]) -> list[Any] | None:
+def _state(files: Iterable[str]) -> list[Any] | None:
     """Digest of sizes and times of all files, and the latest time; None when one is missing.
 
-    The time of the last change of content or of name cannot be set back, that of content can.
+    The time of the last change of content or name (ctime) cannot be set back, unlike mtime.
     """
-    facts, latest = [], 0
     try:
-        for file in files:
-            status = os.stat(file)
-            facts.append((status.st_size, status.st_mtime_ns, status.st_ctime_ns))
-            latest = max(latest, status.st_ctime_ns)
+        status = [os.stat(file) for file in files]
     except OSError:
         return None
-    return [digest_text(str(facts)), latest]
+    sizes_and_times = [(one.st_size, one.st_mtime_ns, one.st_ctime_ns) for one in status]
+    latest = max((one.st_ctime_ns for one in status), default=0)
+    return [digest_text(str(sizes_and_times)), latest]

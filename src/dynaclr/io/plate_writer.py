@@ -40,8 +40,8 @@ class PlateLayout:
     Raises
     ------
     ValueError
-        When a size is not positive, shards are asked of Zarr format 2, or a shard does not hold a
-        whole number of chunks.
+        When a size is not positive, NGFF 0.4 shall have shards, or a shard does not hold a whole
+        number of chunks.
     """
 
     ngff: Literal["0.4", "0.5"] = "0.4"
@@ -54,15 +54,10 @@ class PlateLayout:
             raise ValueError(f"ngff is {self.ngff!r}; give '0.4' or '0.5'")
         if min(self.chunk_yx, self.chunk_frames, self.shard_frames or 1) < 1:
             raise ValueError("chunk_yx, chunk_frames and shard_frames must be at least 1")
-        if self.shard_frames is None:
-            return
-        if self.ngff == "0.4":
+        if self.shard_frames and self.ngff == "0.4":
             raise ValueError("shard_frames needs ngff '0.5': Zarr format 2 has no shards")
-        if self.shard_frames % self.chunk_frames:
-            raise ValueError(
-                f"shard_frames ({self.shard_frames}) must be a multiple of "
-                f"chunk_frames ({self.chunk_frames})"
-            )
+        if self.shard_frames and self.shard_frames % self.chunk_frames:
+            raise ValueError("shard_frames must be a multiple of chunk_frames")
 
     @property
     def frames_at_once(self) -> int:
@@ -95,7 +90,7 @@ class PlateWriter:
     positions : tuple of str
         Fields of view (``row/column/fov``).
     frames_at_once : int
-        Frames that are kept in memory for each field of view before they are written.
+        Frames of each field of view that are buffered before they are written.
     """
 
     path: Path
@@ -126,13 +121,13 @@ class FrameWriter:
     path : Path
         Folder of the field of view.
     frames_at_once : int
-        Frames that are collected before they are written.
+        Frames that are buffered before they are written.
     """
 
     def __init__(self, path: Path, frames_at_once: int = 1) -> None:
         self.path = path
         self.frames_at_once = frames_at_once
-        self._waiting: list[NDArray] = []
+        self._buffer: list[NDArray] = []
         self._written = 0
 
     def __enter__(self) -> FrameWriter:
@@ -171,19 +166,19 @@ class FrameWriter:
             raise ValueError(
                 f"{self.path}: frame of {frame_CZYX.dtype} does not fit into {self._array.dtype}"
             )
-        if self._written + len(self._waiting) == n_frames:
+        if self._written + len(self._buffer) == n_frames:
             raise ValueError(f"{self.path}: all {n_frames} frames are already there")
-        self._waiting.append(frame_CZYX)
-        if len(self._waiting) == self.frames_at_once:
+        self._buffer.append(frame_CZYX)
+        if len(self._buffer) == self.frames_at_once:
             self._flush()
 
     def _flush(self) -> None:
-        if self._waiting:
-            block_TCZYX = np.stack(self._waiting).astype(self._array.dtype, copy=False)
+        if self._buffer:
+            block_TCZYX = np.stack(self._buffer).astype(self._array.dtype, copy=False)
             stop = self._written + len(block_TCZYX)
             self._array[self._written : stop] = block_TCZYX
             self._written = stop
-            self._waiting.clear()
+            self._buffer.clear()
 
     def _check_complete(self) -> None:
         n_frames = self._array.shape[0]
@@ -226,7 +221,7 @@ def new_plate(
     layout : PlateLayout, optional
         NGFF version, chunks and shards.
     overwrite : bool
-        Whether a plate that stands at `path` may be replaced.
+        Whether a plate at `path` may be replaced.
 
     Yields
     ------
@@ -238,8 +233,10 @@ def new_plate(
     UserError
         When something is at `path` and `overwrite` is false.
     ValueError
-        When names are missing or stand twice.
+        When names are missing or given twice.
     """
+    from iohub.ngff.models import ChannelAxisMeta, SpaceAxisMeta, TimeAxisMeta, TransformationMeta
+
     path = Path(path)
     layout = layout or PlateLayout()
     if path.exists() and not overwrite:
@@ -247,12 +244,29 @@ def new_plate(
     for what, names in (("positions", positions), ("channels", channels)):
         if not names or len(set(names)) < len(names):
             raise ValueError(f"{what}: names must be given and differ; got {list(names)}")
-    n_frames, *extent = shape_TZYX
-    shape = (n_frames, len(channels), *extent)
+    shape = (shape_TZYX[0], len(channels), *shape_TZYX[1:])
+    unit = "micrometer" if pixel_size_um else None
+    # Depth has no physical size: its step is not known to the caller.
+    axes = [
+        TimeAxisMeta(name="T", unit="second"),
+        ChannelAxisMeta(name="C"),
+        SpaceAxisMeta(name="Z"),
+        SpaceAxisMeta(name="Y", unit=unit),
+        SpaceAxisMeta(name="X", unit=unit),
+    ]
     scale = [interval_minutes * 60.0, 1.0, 1.0, *[pixel_size_um or 1.0] * 2]
-    axes = _axes("micrometer" if pixel_size_um else None)
+    options = {"channel_names": list(channels), "axes": axes, "version": layout.ngff}
     with atomic_path(path) as temporary:
-        _create_arrays(temporary, positions, list(channels), shape, dtype, layout, axes, scale)
+        with _open(temporary, layout="hcs", mode="w-", **options) as plate:
+            for name in positions:
+                plate.create_position(*name.split("/")).create_zeros(
+                    "0",
+                    shape=shape,
+                    dtype=np.dtype(dtype),
+                    chunks=layout.chunks(shape),
+                    shards_ratio=layout.shards_ratio(shape),
+                    transform=[TransformationMeta(type="scale", scale=scale)],
+                )
         yield PlateWriter(temporary, tuple(positions), layout.frames_at_once)
 
 
@@ -264,42 +278,3 @@ def _open(path: Path, **options: Any) -> Any:
     if "implementation" in inspect.signature(open_ome_zarr).parameters:
         options["implementation"] = "zarr-python"
     return open_ome_zarr(path, **options)
-
-
-def _axes(unit: str | None) -> list:
-    from iohub.ngff.models import ChannelAxisMeta, SpaceAxisMeta, TimeAxisMeta
-
-    # Depth has no physical size here: its step is not known to the caller.
-    return [
-        TimeAxisMeta(name="T", unit="second"),
-        ChannelAxisMeta(name="C"),
-        SpaceAxisMeta(name="Z"),
-        SpaceAxisMeta(name="Y", unit=unit),
-        SpaceAxisMeta(name="X", unit=unit),
-    ]
-
-
-def _create_arrays(
-    path: Path,
-    positions: Sequence[str],
-    channels: list[str],
-    shape: tuple[int, ...],
-    dtype: DTypeLike,
-    layout: PlateLayout,
-    axes: list,
-    scale: list[float],
-) -> None:
-    from iohub.ngff.models import TransformationMeta
-
-    with _open(
-        path, layout="hcs", mode="w-", channel_names=channels, axes=axes, version=layout.ngff
-    ) as plate:
-        for name in positions:
-            plate.create_position(*name.split("/")).create_zeros(
-                "0",
-                shape=shape,
-                dtype=np.dtype(dtype),
-                chunks=layout.chunks(shape),
-                shards_ratio=layout.shards_ratio(shape),
-                transform=[TransformationMeta(type="scale", scale=scale)],
-            )

@@ -1,4 +1,4 @@
-"""Import of movies from TIFF files into the form that every stage reads.
+"""Import of movies from TIFF stacks into the form that every stage reads.
 
 An imported movie becomes a folder with a plate of one field of view, its tracks, its annotations
 and an entry that is ready to use. Frames are read and written one by one.
@@ -6,7 +6,6 @@ and an entry that is ready to use. Frames are read and written one by one.
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -20,15 +19,12 @@ import yaml
 from numpy.typing import NDArray
 
 from dynaclr.config.errors import Problems, UserError
-from dynaclr.config.experiment import ExperimentConfig
 from dynaclr.config.registry import validate_entry
 from dynaclr.io.artifacts import atomic_path, write_text
-from dynaclr.io.disk_checks import check_on_disk
 from dynaclr.io.plate_writer import PlateLayout, new_plate
 
 WELL = "A/1"
 FOV = "A/1/0"
-TRACK_COLUMNS = ["track_id", "t", "y", "x", "id", "parent_track_id", "parent_id"]
 
 Progress = Callable[[int, int], None]
 
@@ -67,74 +63,24 @@ class ImportOptions:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-def import_ctc(
-    folder: str | Path,
-    out: str | Path,
-    options: ImportOptions,
-    *,
-    sequence: str = "01",
-    channel: str = "Phase",
-    labels: str | Path | None = None,
-    progress: Progress | None = None,
-) -> dict[str, Any]:
-    """Import a two-dimensional sequence of the Cell Tracking Challenge.
+@dataclass(frozen=True)
+class Movie:
+    """Frames that can be read one by one.
 
-    Images are ``<sequence>/tNNN.tif``. A cell's position is the centroid of its label in
-    ``<sequence>_GT/TRA/man_trackNNN.tif``, its parent stands in ``man_track.txt`` beside it
-    (https://celltrackingchallenge.net, "Annotations").
-
-    Parameters
+    Attributes
     ----------
-    folder : str or Path
-        Folder of the data set. It is never written to.
-    out : str or Path
-        Folder to make: ``plate.zarr``, ``tracks/A/1/0/tracks.csv``, ``experiment.yaml`` and, with
-        `labels`, ``annotations.csv``.
-    options : ImportOptions
-        What the images do not say.
-    sequence : str
-        Number of the sequence, as it stands in the folder's name.
-    channel : str
-        Name to give to the only channel.
-    labels : str or Path, optional
-        CSV of labels by ``track_id`` and, where they change in time, ``t``.
-    progress : callable, optional
-        Called with (frames done, frames in all).
-
-    Returns
-    -------
-    dict
-        Counts of what was imported, JSON-able.
-
-    Raises
-    ------
-    UserError
-        When `out` exists, or the data set is not complete or not consistent.
+    channels : tuple of str
+    shape : tuple of int
+        (T, Y, X) in pixels.
+    dtype : numpy.dtype
+    read : callable
+        Gives frame `t` as an array (C, Y, X).
     """
-    folder = Path(folder)
-    truth = folder / f"{sequence}_GT" / "TRA"
-    images = _numbered(folder / sequence, "t")
-    masks = _numbered(truth, "man_track")
-    if sorted(images) != sorted(masks):
-        odd = sorted(set(images) ^ set(masks))
-        raise UserError(
-            f"{folder}: frames {odd[:8]} have an image or a label mask, but not both. "
-            "Add the missing files."
-        )
-    frames = [images[number] for number in sorted(images)]
-    shape = _read_plane(frames[0]).shape
-    movie = _Movie(
-        channels=(channel,),
-        shape=(len(frames), *shape),
-        dtype=_read_plane(frames[0]).dtype,
-        read=lambda t: _read_plane(frames[t], shape)[None],
-    )
 
-    def write_tracks(path: Path) -> None:
-        seen = {number: _centroids(_read_plane(masks[number], shape)) for number in sorted(masks)}
-        _ctc_tracks(seen, truth / "man_track.txt").to_csv(path, index=False)
-
-    return _import(movie, write_tracks, Path(out), options, labels, progress)
+    channels: tuple[str, ...]
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+    read: Callable[[int], NDArray[Any]]
 
 
 def import_stacks(
@@ -172,7 +118,7 @@ def import_stacks(
     Raises
     ------
     UserError
-        When `out` exists, stacks differ in extent, or a table lacks a column.
+        When `out` exists, stacks differ in extent, or a table has not the columns.
     """
     if not stacks:
         raise UserError("import: no stack given. Name at least one channel and its TIFF file.")
@@ -186,28 +132,15 @@ def import_stacks(
                     f"{other.path}: has (T, Y, X) = {other.shape}, but {opened[0].path} has "
                     f"{opened[0].shape}. All channels need the same extent."
                 )
-        movie = _Movie(
+        movie = Movie(
             channels=tuple(stacks),
             shape=opened[0].shape,
             dtype=np.result_type(*(channel.dtype for channel in opened)),
             read=lambda t: np.stack([channel.read(t) for channel in opened]),
         )
-        return _import(
+        return import_movie(
             movie, lambda path: shutil.copyfile(tracks, path), Path(out), options, labels, progress
         )
-
-
-@dataclass(frozen=True)
-class _Movie:
-    """Frames that can be read one by one.
-
-    `shape` is (T, Y, X) in pixels; `read` gives frame `t` as (C, Y, X).
-    """
-
-    channels: tuple[str, ...]
-    shape: tuple[int, int, int]
-    dtype: np.dtype
-    read: Callable[[int], NDArray]
 
 
 class _Stack:
@@ -228,7 +161,7 @@ class _Stack:
             )
         self.shape, self.dtype = series.shape, series.dtype
         self._pages = series.pages
-        # Some programs describe only the first plane and append the others as plain bytes.
+        # ImageJ describes only the first plane and appends the others as plain bytes.
         self._mapped = tifffile.memmap(path, mode="r") if series.dataoffset is not None else None
 
     def read(self, t: int) -> NDArray:
@@ -237,21 +170,32 @@ class _Stack:
         return self._pages[t].asarray()
 
 
-def _import(
-    movie: _Movie,
+def import_movie(
+    movie: Movie,
     write_tracks: Callable[[Path], object],
     out: Path,
     options: ImportOptions,
     labels: str | Path | None,
     progress: Progress | None,
 ) -> dict[str, Any]:
-    """Write plate, tracks, annotations and entry of a movie; `out` appears when all are there."""
+    """Write plate, tracks, annotations and entry of a movie; `out` appears when all are there.
+
+    Parameters
+    ----------
+    movie : Movie
+    write_tracks : callable
+        Writes the table of tracks to a path.
+    out, options, labels, progress
+        As in `import_stacks`.
+    """
     if out.exists():
         raise UserError(f"{out}: exists already. Remove it, or choose another folder.")
     if labels is not None:
         _check_columns(Path(labels), ["track_id"])
     content = _entry(movie, out, options, with_labels=labels is not None)
-    _checked(content, out)
+    problems = Problems()
+    validate_entry(content, out, "import", problems)
+    problems.raise_if_any()
     with atomic_path(out) as folder:
         file = folder / "tracks" / FOV / "tracks.csv"
         file.parent.mkdir(parents=True)
@@ -261,15 +205,10 @@ def _import(
             summary["labels"] = _write_annotations(Path(labels), file, folder / "annotations.csv")
         _write_plate(movie, folder / content["data_path"], options, progress)
         write_text(folder / "experiment.yaml", yaml.safe_dump(content, sort_keys=False))
-        problems = Problems()
-        check_on_disk(_checked(content, folder), str(folder), problems)
-        problems.raise_if_any()
     return summary
 
 
-def _entry(
-    movie: _Movie, out: Path, options: ImportOptions, *, with_labels: bool
-) -> dict[str, Any]:
+def _entry(movie: Movie, out: Path, options: ImportOptions, *, with_labels: bool) -> dict[str, Any]:
     content = {
         "name": options.name or out.name,
         "data_path": "plate.zarr",
@@ -288,15 +227,8 @@ def _entry(
     return {key: value for key, value in content.items() if value is not None}
 
 
-def _checked(content: dict[str, Any], folder: Path) -> ExperimentConfig:
-    problems = Problems()
-    entry = validate_entry(content, folder, "import", problems)
-    problems.raise_if_any()
-    return entry
-
-
 def _write_plate(
-    movie: _Movie, path: Path, options: ImportOptions, progress: Progress | None
+    movie: Movie, path: Path, options: ImportOptions, progress: Progress | None
 ) -> None:
     n_frames, *extent = movie.shape
     with (
@@ -318,7 +250,7 @@ def _write_plate(
                 progress(t + 1, n_frames)
 
 
-def _count(file: Path, movie: _Movie) -> dict[str, Any]:
+def _count(file: Path, movie: Movie) -> dict[str, Any]:
     tracks = pd.read_csv(file)
     parents = tracks.get("parent_track_id", pd.Series(dtype=float)).dropna()
     return {
@@ -338,7 +270,7 @@ def _check_columns(path: Path, needed: list[str]) -> None:
     missing = [name for name in needed if name not in columns]
     if missing:
         raise UserError(
-            f"{path}: lacks the columns {', '.join(missing)}; it has {', '.join(columns)}. "
+            f"{path}: has no columns {', '.join(missing)}, only {', '.join(columns)}. "
             "Rename or add them."
         )
 
@@ -360,105 +292,3 @@ def _write_annotations(labels: Path, tracks: Path, path: Path) -> int:
     table.insert(0, "fov", FOV)
     table.to_csv(path, index=False)
     return len(table)
-
-
-def _numbered(folder: Path, stem: str) -> dict[int, Path]:
-    """TIFF files ``<stem><digits>.tif`` of a folder by their number, which must be consecutive."""
-    found = {
-        int(match[1]): file
-        for file in (folder.iterdir() if folder.is_dir() else ())
-        if (match := re.fullmatch(rf"{stem}(\d+)\.tiff?", file.name))
-    }
-    if not found:
-        raise UserError(f"{folder}: no files named {stem}000.tif and so on. Correct the folder.")
-    missing = sorted(set(range(min(found), max(found))) - set(found))
-    if missing:
-        raise UserError(f"{folder}: frames {missing[:8]} are missing. Copy the data set again.")
-    return found
-
-
-def _read_plane(path: Path, shape: tuple[int, ...] | None = None) -> NDArray:
-    import tifffile
-
-    plane = tifffile.imread(path)
-    if plane.ndim != 2:
-        raise UserError(
-            f"{path}: has shape {plane.shape}; only two-dimensional movies are imported. "
-            "Choose or project a plane first."
-        )
-    if shape is not None and plane.shape != shape:
-        raise UserError(
-            f"{path}: has shape {plane.shape}, the first image {shape}. Copy the data set again."
-        )
-    return plane
-
-
-def _centroids(mask: NDArray) -> pd.DataFrame:
-    """Label and mean position (y, x in pixels) of every object of a label image."""
-    y, x = np.nonzero(mask)
-    label, index, area = np.unique(mask[y, x], return_inverse=True, return_counts=True)
-    return pd.DataFrame(
-        {
-            "track_id": label.astype(np.int64),
-            "y": (np.bincount(index, weights=y) / area).round(3),
-            "x": (np.bincount(index, weights=x) / area).round(3),
-        }
-    )
-
-
-def _ctc_tracks(seen: dict[int, pd.DataFrame], man_track: Path) -> pd.DataFrame:
-    """Ultrack's columns from the centroids of each frame and the table of tracks."""
-    table = pd.concat([rows.assign(frame=number) for number, rows in seen.items()])
-    known = _read_man_track(man_track)
-    _check_against(table, known, man_track)
-    table = table.sort_values(["track_id", "frame"], ignore_index=True)
-    # A data set may begin to count anywhere; a plate begins at 0.
-    table["t"] = table["frame"] - min(seen)
-    table["id"] = (table["t"] + 1) * 1_000_000 + table["track_id"]
-    parent = table["track_id"].map(known["parent"])
-    table["parent_track_id"] = parent.where(parent > 0, -1)
-    last = table.drop_duplicates("track_id", keep="last").set_index("track_id")["id"]
-    of_mother = table["parent_track_id"].map(last).fillna(-1).astype(np.int64)
-    first = ~table["track_id"].duplicated()
-    table["parent_id"] = table["id"].shift(fill_value=-1).where(~first, of_mother)
-    return table[TRACK_COLUMNS]
-
-
-def _read_man_track(path: Path) -> pd.DataFrame:
-    """Begin, end and parent (0 = none) of each track, by label."""
-    names = ["label", "begin", "end", "parent"]
-    try:
-        table = pd.read_csv(path, sep=r"\s+", header=None, names=names, dtype=np.int64)
-    except (FileNotFoundError, ValueError) as error:
-        raise UserError(
-            f"{path}: no readable table of tracks ({error}). Each line needs four whole numbers: "
-            "label, first frame, last frame, parent."
-        ) from None
-    twice = table["label"][table["label"].duplicated()]
-    if len(twice):
-        raise UserError(f"{path}: label {twice.iloc[0]} stands twice. Keep one line for each.")
-    return table.set_index("label")
-
-
-def _check_against(table: pd.DataFrame, known: pd.DataFrame, man_track: Path) -> None:
-    """Hold the labels in the masks against the table of tracks; all faults at once."""
-    problems = Problems()
-    where = str(man_track)
-    spans = table.groupby("track_id")["frame"].agg(["min", "max"])
-    for label in spans.index.difference(known.index):
-        problems.add(where, f"label {label} of the masks has no line", "Add it")
-    for label in known.index.difference(spans.index):
-        problems.add(where, f"label {label} is in no mask", "Remove the line or add the mask")
-    both = spans.join(known, how="inner")
-    outside = both[(both["min"] < both["begin"]) | (both["max"] > both["end"])]
-    for label, row in outside.iterrows():
-        problems.add(
-            where,
-            f"label {label} shall live from frame {row['begin']} to {row['end']}, "
-            f"but is seen from {row['min']} to {row['max']}",
-            "Correct the line",
-        )
-    parents = known["parent"]
-    for label in known.index[(parents > 0) & ~parents.isin(known.index)]:
-        problems.add(where, f"parent {parents[label]} of label {label} has no line", "Add it")
-    problems.raise_if_any()

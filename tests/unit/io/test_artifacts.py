@@ -136,7 +136,7 @@ def test_json_is_the_same_bytes_for_the_same_content(tmp_path):
 
 
 @pytest.mark.parametrize(("content", "message"), [(None, "no such file"), ("{", "not valid JSON")])
-def test_broken_json_is_told(tmp_path, content, message):
+def test_broken_json_is_an_error(tmp_path, content, message):
     path = tmp_path / "x.json"
     if content:
         path.write_text(content)
@@ -159,7 +159,7 @@ def test_folder_digest_sees_content_and_names_only(tmp_path):
     assert digest_path(folder) != before
 
 
-def test_seal_is_read_back_and_its_absence_told(tmp_path):
+def test_digest_is_read_back_and_its_absence_an_error(tmp_path):
     path = tmp_path / "x.bin"
     path.write_bytes(b"x")
     with pytest.raises(UserError, match="no digest file beside it"):

@@ -132,13 +132,13 @@ def write_small(path: Path, frames: list[np.ndarray]) -> None:
 
 def test_frames_that_do_not_fit_are_refused(tmp_path):
     frame = np.zeros((2, 1, 70, 90), np.uint8)
-    faults = {
+    wrong = {
         "shape": [frame[:1]],
         "does not fit into uint8": [frame.astype(np.uint16)],
         "already there": [frame, frame],
         "0 of 1 frames": [],
     }
-    for message, frames in faults.items():
+    for message, frames in wrong.items():
         with pytest.raises(ValueError, match=message):
             write_small(tmp_path / "plate.zarr", frames)
     assert list(tmp_path.iterdir()) == []
@@ -158,7 +158,7 @@ def test_impossible_layouts_are_refused(options, message):
         PlateLayout(**options)
 
 
-def test_names_that_stand_twice_are_refused(tmp_path):
+def test_names_given_twice_are_refused(tmp_path):
     with (
         pytest.raises(ValueError, match="positions"),
         new_plate(
