@@ -5,7 +5,7 @@ import subprocess
 import pytest
 import yaml
 
-from dynaclr.config.training import merge
+from dynaclr.config.training import merge_trainings
 from tests.unit.config.conftest import write_experiment
 from tests.unit.config.test_project import (
     duplicate_name,
@@ -25,8 +25,8 @@ FAULTS = {
     missing_plate: "no such plate",
     unknown_channel: "Did you mean 'GFP'?",
     typo_in_key: "Did you mean 'interval_minutes'?",
-    well_in_two_conditions: "stands in both",
-    duplicate_name: "stands twice",
+    well_in_two_conditions: "is listed in both",
+    duplicate_name: "is listed twice",
     negative_interval: "greater than 0",
     in_train_and_validation: "both train and validation",
     no_validation: "no validation data",
@@ -100,7 +100,7 @@ def test_broken_training_configuration_is_told_before_any_job(tmp_path, keys, to
         },
         "data": {"patches": {"markers": ["phase", "reporter"], "size": [16, 16]}},
     }
-    (tmp_path / "training.yaml").write_text(yaml.safe_dump(merge(training, keys)))
+    (tmp_path / "training.yaml").write_text(yaml.safe_dump(merge_trainings(training, keys)))
     project = Workflow(tmp_path)
     project.config = content
     said = project.run(fails=True)

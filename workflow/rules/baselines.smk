@@ -7,7 +7,7 @@ rule fit_pixels:
         lambda wildcards: [
             file
             for name in collections[wildcards.collection].train
-            for file in plan.readable(name)
+            for file in plan.patch_inputs(name)
         ],
     output:
         components=paths.baseline("pixels.npz"),
@@ -39,7 +39,7 @@ rule fit_pixels:
 
 rule embed_baselines:
     input:
-        lambda wildcards: plan.readable(wildcards.experiment),
+        lambda wildcards: plan.patch_inputs(wildcards.experiment),
         components=paths.baseline("pixels.npz.digest"),
     output:
         intensity=directory(paths.baseline("intensity/{experiment}.zarr")),

@@ -22,7 +22,7 @@ from dynaclr.io.file_cache import use_cache_folder
 from dynaclr.workflow.paths import RESULTS, Paths
 from dynaclr.workflow.plan import NATIVE, Plan
 from dynaclr.workflow.resources import JobResources
-from dynaclr.workflow.slurm import check_slurm, refuse_live_jobs
+from dynaclr.workflow.slurm import check_no_live_jobs, check_slurm
 
 SOURCE = Path(workflow.basedir) / "src"
 PROJECT_FILE = Path(os.path.relpath(workflow.configfiles[-1]))
@@ -65,11 +65,11 @@ def check_models():
         [entry.model_dump_json() for entry in registry.values()],
         [plan.plate_content(name) for name in registry if registry[name].patch_store],
     ]
-    note = Path(paths.notes, "checked", digest_text(json.dumps(used, sort_keys=True)))
+    note = Path(paths.cache, "checked", digest_text(json.dumps(used, sort_keys=True)))
     if note.exists():
         return
     command = [sys.executable, "-m", "dynaclr", "check", "--project", str(PROJECT_FILE)]
-    command += ["--content", plan.in_file(config)]
+    command += ["--content", plan.json_file(config)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         print(done.stderr, file=sys.stderr)
@@ -96,19 +96,15 @@ def one_of(names):
 
 
 def check_cluster():
-    """Stop before the first job if jobs of it would be lost, hang, or be done twice."""
+    """Stop before the first job if jobs would hang, or run twice."""
     on_slurm = workflow.executor_plugin.name == "slurm"
     try:
         if on_slurm:
             on_gpus = list(filter(cluster.on_gpus, models))
             check_destination(site, SITE_FILE, on_gpus)
-            executor = workflow.executor_settings
-            check_slurm(
-                executor.status_command,
-                executor.init_seconds_before_status_checks,
-                {cluster.site.partition, *map(cluster.partition, models)} - {None},
-            )
-        refuse_live_jobs(on_slurm)
+            used = {cluster.site.partition, *map(cluster.partition, models)} - {None}
+            check_slurm(workflow.executor_settings.status_command, used)
+        check_no_live_jobs(on_slurm)
     except UserError as error:
         stop(error)
 
@@ -128,7 +124,7 @@ def print_headlines():
 
 if workflow.is_main_process:
     # What was read of plates, tracking tables and modules, by size and time of their files.
-    use_cache_folder(paths.notes)
+    use_cache_folder(paths.cache)
 
 project, site = read_configuration()
 registry, models, collections = project.registry, project.models, project.collections

@@ -12,7 +12,7 @@ for seeds, name in plan.rules_of_seeds().items():
             lambda wildcards: plan.of_seeds(
                 wildcards.model, "best.ckpt.digest", "config.yaml"
             ),
-            lambda wildcards: plan.readable(wildcards.experiment),
+            lambda wildcards: plan.patch_inputs(wildcards.experiment),
         output:
             stores=[
                 directory(paths.embedding(v)) for v in plan.variants_of_seeds(seeds)
@@ -36,7 +36,7 @@ for seeds, name in plan.rules_of_seeds().items():
             modified=lambda wildcards: plan.modified_checkpoints(wildcards.model)
             + plan.modified_tables(wildcards.experiment),
             threads=lambda wildcards: models[wildcards.model].threads,
-            code=lambda wildcards: plan.code_of_embedding(wildcards.model),
+            code=lambda wildcards: plan.codes_of_embedding[wildcards.model],
         shell:
             "dynaclr embed --models {params.models:q} --experiment {params.experiment}"
             " --threads {params.threads} --untrained true --out {params.out} > {log} 2>&1"

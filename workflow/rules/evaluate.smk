@@ -6,7 +6,7 @@ EVALUATION_TABLES = ("metrics", "curves", "confusion", "reliability", "learning"
 
 rule evaluate:
     input:
-        lambda wildcards: plan.embedded(wildcards.model),
+        lambda wildcards: plan.embedding_digests(wildcards.model),
         lambda wildcards: plan.simulations(wildcards.model),
     output:
         tables=[

@@ -3,14 +3,14 @@
 
 rule thumbnails:
     input:
-        lambda wildcards: plan.readable(wildcards.experiment),
+        lambda wildcards: plan.patch_inputs(wildcards.experiment),
     output:
         table=paths.experiment("thumbnails.parquet"),
         digest=paths.experiment("thumbnails.parquet.digest"),
     log:
         "logs/thumbnails/{experiment}.log",
     wildcard_constraints:
-        experiment=one_of(plan.pictured_with),
+        experiment=one_of(plan.thumbnail_models),
     # The report alone waits for it, while the evaluation leaves cores idle.
     priority: -1
     group:
@@ -25,7 +25,9 @@ rule thumbnails:
         together=1,
     params:
         experiment=subpath(output.table, parent=True),
-        patches=lambda wildcards: plan.patches(plan.pictured_with[wildcards.experiment]),
+        patches=lambda wildcards: plan.patches(
+            plan.thumbnail_models[wildcards.experiment]
+        ),
         cells=project.report.pictures,
         modified=lambda wildcards: plan.modified_tables(wildcards.experiment),
         code=code_digest("inference.thumbnails"),

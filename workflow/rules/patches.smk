@@ -6,7 +6,7 @@
 
 rule patches:
     input:
-        lambda wildcards: plan.indexed(wildcards.experiment),
+        lambda wildcards: plan.store_inputs(wildcards.experiment),
     output:
         pixels=paths.experiment("pixels.txt"),
         store=directory(paths.experiment("patches.zarr")),
@@ -14,7 +14,7 @@ rule patches:
     log:
         "logs/patches/{experiment}.log",
     wildcard_constraints:
-        experiment=one_of(plan.stored()),
+        experiment=one_of(plan.with_store()),
     conda:
         "../../envs/environment.yaml"
     threads: 2
@@ -31,7 +31,7 @@ rule patches:
         folder=subpath(output.pixels, parent=True),
         entry=lambda wildcards: plan.store_entry(wildcards.experiment),
         trainings=lambda wildcards: json.dumps(
-            {"trainings": plan.patch_specs(wildcards.experiment)}, sort_keys=True
+            {"trainings": plan.patch_specs[wildcards.experiment]}, sort_keys=True
         ),
         pixels=lambda wildcards: registry[wildcards.experiment].patch_store.dtype,
         modified=lambda wildcards: plan.modified_tables(wildcards.experiment),
@@ -49,7 +49,7 @@ rule plate_alone:
     log:
         "logs/plate_alone/{experiment}.log",
     wildcard_constraints:
-        experiment=one_of(plan.not_stored()),
+        experiment=one_of(plan.without_store()),
     localrule: True
     conda:
         "../../envs/environment.yaml"

@@ -5,7 +5,9 @@ rule train:
     input:
         lambda wildcards: plan.training_inputs(wildcards.model),
         # Models of this project that this one starts from are trained first.
-        lambda wildcards: [f"{path}.digest" for path in plan.upstream_checkpoints(wildcards.model)],
+        lambda wildcards: [
+            f"{path}.digest" for path in plan.upstream_checkpoints(wildcards.model)
+        ],
     output:
         best=paths.seed("best.ckpt"),
         digest=paths.seed("best.ckpt.digest"),

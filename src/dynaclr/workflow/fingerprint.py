@@ -46,16 +46,18 @@ def label_fingerprint(entry: ExperimentConfig) -> str:
     return " ".join(digest_path(table) if table else "-" for table in tables)
 
 
-def modified_digest(product: str | Path) -> str:
-    """Digest of a finished product that was changed by hand since; empty when it was not.
+def modified_digests(*products: str | Path) -> str:
+    """Digests of those finished products that were changed by hand since; empty for none.
 
-    A product older than its digest file cannot have changed, so that the common case costs two
-    looks at the file system.
+    A product older than its digest file cannot have changed, so that the common case reads two
+    times of files.
     """
-    product = Path(product)
+    return "".join(_modified_digest(Path(product)) for product in products)
+
+
+def _modified_digest(product: Path) -> str:
     try:
-        recorded = digest_file_of(product).stat().st_mtime_ns
-        if product.stat().st_mtime_ns <= recorded:
+        if product.stat().st_mtime_ns <= digest_file_of(product).stat().st_mtime_ns:
             return ""
     except FileNotFoundError:
         return ""

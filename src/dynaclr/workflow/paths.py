@@ -24,8 +24,8 @@ class Paths:
     evaluations = f"{RESULTS}/evaluation"
     comparison = f"{RESULTS}/comparison"
     report = f"{RESULTS}/report.html"
-    # What the workflow itself keeps between its runs.
-    notes = ".snakemake/dynaclr"
+    # What planning keeps between its runs: facts read from files, checks that passed, long plans.
+    cache = ".snakemake/dynaclr"
 
     def experiment(self, file: str = "", name: str = "{experiment}") -> str:
         """Product of one experiment; without a file, its folder."""

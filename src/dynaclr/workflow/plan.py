@@ -25,19 +25,19 @@ from dynaclr.io.code_digest import code_digest
 from dynaclr.workflow.fingerprint import (
     checkpoint_fingerprint,
     label_fingerprint,
-    modified_digest,
+    modified_digests,
     plate_fingerprint,
     tracks_fingerprint,
 )
 from dynaclr.workflow.paths import RESULTS, Paths
 
-# Facts of an entry that change no pixel.
-_NOT_OF_PIXELS = (
+# Keys of an entry that change no pixel.
+_NO_PIXEL_KEYS = (
     *("annotations", "truth", "simulation", "metadata", "patches", "organelle", "microscope"),
     *("cell_type", "date", "moi"),
 )
 # Keys of a trainer that say how many batches an epoch has, and for how many processes.
-_OF_BATCHES = ("devices", "num_nodes", "limit_train_batches", "overfit_batches")
+_BATCH_KEYS = ("devices", "num_nodes", "limit_train_batches", "overfit_batches")
 NATIVE = "native"
 
 
@@ -60,6 +60,11 @@ class Plan:
         self.project, self.config, self.paths = project, config, Paths()
         self.registry, self.models = project.registry, project.models
         self.collections = project.collections
+        # Training configurations of the models, their overrides applied; to be read, not changed.
+        self.settings = {
+            name: load_training(model.training, model.overrides)
+            for name, model in self.models.items()
+        }
 
     # Experiments
 
@@ -70,7 +75,7 @@ class Plan:
 
     def pixel_entry(self, experiment: str, **more: Any) -> str:
         """An experiment's entry as far as its pixels go; tracks and facts do not count."""
-        entry = self.registry[experiment].dump(exclude={*_NOT_OF_PIXELS})
+        entry = self.registry[experiment].dump(exclude={*_NO_PIXEL_KEYS})
         return as_text(entry | {"tracks_path": ".", "start_hpi": 0} | more)
 
     def is_simulated(self, experiment: str) -> bool:
@@ -98,38 +103,35 @@ class Plan:
         given = [name for name in names if not self.is_simulated(name)]
         return [label_fingerprint(self.registry[name]) for name in given]
 
-    def indexed(self, experiment: str) -> list[str]:
+    def store_inputs(self, experiment: str) -> list[str]:
         """Inputs of a patch store: which cells there are, and how pixels are normalized."""
         tables = ("cells.parquet.digest", "summary.json", "statistics.parquet.digest")
         return self.paths.of_experiments([experiment], *tables)
 
-    def readable(self, experiment: str) -> list[str]:
+    def patch_inputs(self, experiment: str) -> list[str]:
         """Inputs of whatever reads an experiment's patches, from its plate or its store."""
-        return [*self.indexed(experiment), self.paths.experiment("pixels.txt", experiment)]
+        return [*self.store_inputs(experiment), self.paths.experiment("pixels.txt", experiment)]
 
     def modified_tables(self, *experiments: str) -> str:
-        """Whether tables of experiments were changed by hand since they were made."""
+        """Digests of tables of experiments that were changed by hand since they were made."""
         tables = ("cells.parquet", "statistics.parquet")
-        return "".join(map(modified_digest, self.paths.of_experiments(experiments, *tables)))
+        return modified_digests(*self.paths.of_experiments(experiments, *tables))
 
     # Patch stores
 
-    def patch_specs(self, experiment: str) -> list[dict[str, Any]]:
-        """How models cut an experiment's patches; none unless its entry asks for a store."""
-        return self._patch_specs[experiment]
-
     @cached_property
-    def _patch_specs(self) -> dict[str, list[dict[str, Any]]]:
-        return {name: patch_specs_of(self.project, name, self.settings) for name in self.registry}
+    def patch_specs(self) -> dict[str, list[dict[str, Any]]]:
+        """Patch specs of each experiment's models; none unless its entry asks for a store."""
+        training_of = self.settings.__getitem__
+        return {name: patch_specs_of(self.project, name, training_of) for name in self.registry}
 
-    def stored(self) -> list[str]:
+    def with_store(self) -> list[str]:
         """Experiments that have a patch store, since their entry and some model ask for it."""
-        return [name for name in self.registry if self.patch_specs(name)]
+        return [name for name in self.registry if self.patch_specs[name]]
 
-    def not_stored(self) -> list[str]:
+    def without_store(self) -> list[str]:
         """Experiments that are read from their plate alone."""
-        stored = set(self.stored())
-        return [name for name in self.registry if name not in stored]
+        return [name for name in self.registry if not self.patch_specs[name]]
 
     def store_entry(self, experiment: str) -> str:
         """An experiment's entry as its patch store uses it."""
@@ -150,36 +152,28 @@ class Plan:
         return shlex.join(options)
 
     def modified_cells(self, collection: str) -> str:
-        """Whether cell indexes of a collection were changed by hand since they were made."""
+        """The same of the cell indexes of a collection."""
         names = self.collections[collection].experiments
-        return "".join(map(modified_digest, self.paths.of_experiments(names, "cells.parquet")))
+        return modified_digests(*self.paths.of_experiments(names, "cells.parquet"))
 
     # Models
 
-    def settings(self, model: str) -> dict[str, Any]:
-        """A model's training configuration, its overrides applied; to be read, not changed."""
-        return self._settings[model]
-
-    @cached_property
-    def _settings(self) -> dict[str, dict[str, Any]]:
-        return {name: load_training(m.training, m.overrides) for name, m in self.models.items()}
-
     def training(self, model: str) -> str:
         """A model's training configuration as text."""
-        return as_text(self.settings(model))
+        return as_text(self.settings[model])
 
     def upstream_checkpoints(self, model: str) -> list[str]:
         """Checkpoints of other models of this project that a model's training starts from."""
-        started = starting_checkpoints(self.settings(model)).values()
-        return sorted({*started} & {*self.project.checkpoints})
+        paths = starting_checkpoints(self.settings[model]).values()
+        return sorted({*paths} & {*self.project.checkpoints})
 
     def external_checkpoints(self, model: str) -> dict[str, str]:
         """Content of the other checkpoints that a model's training starts from."""
-        started, own = starting_checkpoints(self.settings(model)), self.project.checkpoints
-        return {k: checkpoint_fingerprint(path) for k, path in started.items() if path not in own}
+        paths, own = starting_checkpoints(self.settings[model]), self.project.checkpoints
+        return {k: checkpoint_fingerprint(path) for k, path in paths.items() if path not in own}
 
     def training_inputs(self, model: str) -> list[str]:
-        """Inputs of a training and of a look at its batches."""
+        """Inputs of a training and of the inspection of its batches."""
         index = ("index.arrow.digest", "registry.json")
         name = self.models[model].collection
         files = [self.paths.collection(file, name) for file in index]
@@ -191,26 +185,24 @@ class Plan:
         return self.paths.collection(name=self.models[model].collection)
 
     def modified_index(self, model: str) -> str:
-        """Whether a model's index or statistics were changed by hand since they were made."""
+        """The same of a model's index and of its experiments' statistics."""
         names = self.project.collection_of(model).experiments
         statistics = self.paths.of_experiments(names, "statistics.parquet")
-        return "".join(map(modified_digest, [f"{self.collection(model)}/index.arrow", *statistics]))
+        return modified_digests(f"{self.collection(model)}/index.arrow", *statistics)
 
     def modified_starts(self, model: str) -> str:
-        """The same of its index and of checkpoints of other models that it starts from."""
-        return self.modified_index(model) + "".join(
-            map(modified_digest, self.upstream_checkpoints(model))
-        )
+        """The same of these and of the checkpoints of other models that it starts from."""
+        return self.modified_index(model) + modified_digests(*self.upstream_checkpoints(model))
 
     def modified_checkpoints(self, model: str) -> str:
         """The same of a model's own checkpoints."""
-        return "".join(map(modified_digest, self.of_seeds(model, "best.ckpt")))
+        return modified_digests(*self.of_seeds(model, "best.ckpt"))
 
     def batches(self, model: str) -> str:
         """What of a model's training configuration says how its batches are made."""
-        settings = self.settings(model)
+        settings = self.settings[model]
         trainer = settings.get("trainer") or {}
-        kept = {key: trainer[key] for key in _OF_BATCHES if key in trainer}
+        kept = {key: trainer[key] for key in _BATCH_KEYS if key in trainer}
         return as_text({"data": settings["data"], "trainer": kept})
 
     def seeds(self, model: str) -> tuple[int, ...]:
@@ -235,26 +227,23 @@ class Plan:
         named = {seeds: "_".join(["embed_seeds", *map(str, seeds)]) for seeds in others}
         return {first: "embed"} | named
 
-    # Baselines without a network: models of a collection share them if they cut patches alike
+    # Baselines without a network: models of a collection with the same patch spec share them
 
     def patches(self, model: str) -> str:
-        """Options that say how a model cuts and normalizes patches."""
-        data = self.settings(model)["data"]
+        """Options with the patch spec of a model and its normalization."""
+        data = self.settings[model]["data"]
         options = ["--patches", as_text(data["patches"])]
         if data.get("normalization"):
             options += ["--normalization", as_text(data["normalization"])]
         return shlex.join(options)
 
-    def patches_digest(self, model: str) -> str:
-        """Name of the folder of a model's baselines within those of its collection."""
-        return self._patches_digests[model]
-
     @cached_property
-    def _patches_digests(self) -> dict[str, str]:
+    def patches_digests(self) -> dict[str, str]:
+        """Model to the name of the folder of its baselines within those of its collection."""
         return {name: digest_text(self.patches(name))[:8] for name in self.models}
 
     def shared_patches(self, collection: str, digest: str) -> str:
-        """Options that say how patches are cut for the baselines in this folder.
+        """Options with the patch spec of the baselines in this folder.
 
         Raises
         ------
@@ -262,26 +251,26 @@ class Plan:
             When no model has them any more.
         """
         for name, model in self.models.items():
-            if (model.collection, self.patches_digest(name)) == (collection, digest):
+            if (model.collection, self.patches_digests[name]) == (collection, digest):
                 return self.patches(name)
         folder = self.paths.baseline("", collection, digest)
-        raise UserError(f"{folder}: no model cuts patches like that any more. Remove the folder.")
+        raise UserError(f"{folder}: no model has this patch spec any more. Remove the folder.")
 
     def modified_baseline(self, collection: str, digest: str) -> str:
-        """Whether fitted components of pixels were changed by hand since they were made."""
-        return modified_digest(self.paths.baseline("pixels.npz", collection, digest))
+        """The same of fitted components of pixels."""
+        return modified_digests(self.paths.baseline("pixels.npz", collection, digest))
 
     # Evaluation and report
 
     def variants(self, model: str) -> dict[str, str]:
         """The trained seeds of a model and its baselines: the folder of each one's stores."""
         trained = self.variants_of_seeds(self.models[model].seeds)
-        shared = self.models[model].collection, self.patches_digest(model)
+        shared = self.models[model].collection, self.patches_digests[model]
         return {name: f"{self.paths.embeddings(model)}/{name}" for name in trained} | {
             name: self.paths.baseline(name, *shared) for name in ("intensity", "pixels")
         }
 
-    def embedded(self, model: str) -> list[str]:
+    def embedding_digests(self, model: str) -> list[str]:
         """Digests of all stores that a model is judged by."""
         return [
             f"{folder}/{experiment}.zarr.digest"
@@ -300,7 +289,7 @@ class Plan:
         for name in self.project.experiments_of(model):
             entry = self.registry[name].dump()
             labels[name] = {k: entry[k] for k in ("annotations", "truth") if k in entry}
-        return self.in_file(
+        return self.json_file(
             {
                 "model": model,
                 "variants": {k: os.path.relpath(path, RESULTS) for k, path in variants.items()},
@@ -316,10 +305,10 @@ class Plan:
 
     def comparison(self) -> str:
         """File of all that `dynaclr compare` needs to know besides the evaluations."""
-        return self.in_file(self.project.comparison.model_dump(mode="json", exclude={"seeds"}))
+        return self.json_file(self.project.comparison.model_dump(mode="json", exclude={"seeds"}))
 
     @cached_property
-    def pictured_with(self) -> dict[str, str]:
+    def thumbnail_models(self) -> dict[str, str]:
         """Experiment to the model whose patches show its cells: the first that embeds it."""
         return {
             experiment: model
@@ -343,7 +332,7 @@ class Plan:
         """All that the report is made from."""
         paths = self.paths
         made = self.figures() + paths.of_experiments(self.registry, "summary.json")
-        made += paths.of_experiments(self.pictured_with, "thumbnails.parquet.digest")
+        made += paths.of_experiments(self.thumbnail_models, "thumbnails.parquet.digest")
         made += [paths.collection("manifest.json", name) for name in self.collections]
         for name in self.models:
             made += self.of_seeds(name, "provenance.json", "metrics.csv")
@@ -357,7 +346,7 @@ class Plan:
 
     def report(self) -> str:
         """File that says what the report is about."""
-        return self.in_file(
+        return self.json_file(
             {
                 "experiments": list(self.registry),
                 "collections": list(self.collections),
@@ -367,10 +356,10 @@ class Plan:
             }
         )
 
-    def in_file(self, content: Any) -> str:
+    def json_file(self, content: Any) -> str:
         """Path of a file with this content as JSON; a command line takes 128 kB at most."""
         text = as_text(content)
-        file = Path(self.paths.notes, "plans", digest_text(text)).with_suffix(".json")
+        file = Path(self.paths.cache, "plans", digest_text(text)).with_suffix(".json")
         if not file.exists():
             # Another process that plans may be writing the same.
             with suppress(FileNotFoundError):
@@ -381,21 +370,20 @@ class Plan:
 
     def code_of_training(self, model: str) -> str:
         """Digest of the code that a training runs, the user's own classes included."""
-        return code_digest("training.fit", config=self.settings(model))
+        return code_digest("training.fit", config=self.settings[model])
 
     def code_of_batches(self, model: str) -> str:
         """Digest of the code that makes a training's batches."""
-        data = self.settings(model)["data"]
+        data = self.settings[model]["data"]
         return code_digest("inference.batch_inspection", "figures.batches", config=data)
 
-    def code_of_embedding(self, model: str) -> str:
-        """Digest of the code that embeds with a model's encoder."""
-        return self._embedding_codes[model]
-
     @cached_property
-    def _embedding_codes(self) -> dict[str, str]:
-        # Once a model: a project has a thousand times as many jobs that embed.
+    def codes_of_embedding(self) -> dict[str, str]:
+        """Model to the digest of the code that embeds with its encoder.
+
+        Once a model: a project has a thousand times as many jobs that embed.
+        """
         return {
-            name: code_digest("inference.embedding", config=self.settings(name)["model"])
-            for name in self.models
+            name: code_digest("inference.embedding", config=settings["model"])
+            for name, settings in self.settings.items()
         }

@@ -22,20 +22,10 @@ _CACHES = 2
 _LOADERS = 2
 
 
-def grown(amount: float, attempt: int, most: float | None = None) -> int:
-    """What an attempt asks for: twice as much as the one before, up to the most there is.
-
-    Parameters
-    ----------
-    amount : float
-        What the first attempt asks for.
-    attempt : int
-        Counted from 1.
-    most : float, optional
-        Limit of the site.
-    """
+def doubled(amount: float, attempt: int, limit: float | None = None) -> int:
+    """What an attempt (from 1) asks for: twice as much as the one before, up to a limit."""
     asked = amount * 2 ** (attempt - 1)
-    return int(asked if most is None else min(asked, most))
+    return int(asked if limit is None else min(asked, limit))
 
 
 def training_cpus(processes: int, threads: int, workers: int, least: int = 0) -> int:
@@ -103,20 +93,20 @@ class JobResources:
             How often memory is doubled at most.
         """
         site = self.site
-        everywhere = {
+
+        def megabytes_of(wildcards: Any, attempt: int) -> int:
+            asked = BASE_MB + mb(wildcards)
+            return doubled(asked, min(attempt, 1 + doublings), site.max_mb)
+
+        def minutes_of(wildcards: Any, attempt: int) -> int:
+            return doubled(10 + minutes(wildcards), attempt)
+
+        given = {
             "slurm_account": site.account,
             "slurm_partition": site.partition,
             "slurm_extra": site.slurm_extra,
         }
-
-        def megabytes_of(wildcards: Any, attempt: int) -> int:
-            asked = BASE_MB + mb(wildcards)
-            return grown(asked, min(attempt, 1 + doublings), site.max_mb)
-
-        def minutes_of(wildcards: Any, attempt: int) -> int:
-            return grown(10 + minutes(wildcards), attempt)
-
-        given = {name: value for name, value in everywhere.items() if value is not None}
+        given = {name: value for name, value in given.items() if value is not None}
         return given | {"mem_mb": megabytes_of, "runtime": minutes_of}
 
     def group(self, name: str) -> str | None:
@@ -127,38 +117,37 @@ class JobResources:
 
     def tracks_mb(self, experiment: str) -> float:
         """Size of an experiment's tracking tables, in megabytes."""
-        simulated = self.plan.is_simulated(experiment)
-        return 1 if simulated else tracks_megabytes(self.plan.registry[experiment])
+        entry = self.plan.registry[experiment]
+        return 1 if entry.simulation else tracks_megabytes(entry)
 
     def cells_mb(self, *experiments: str) -> float:
         """Size of cell indexes, which take some 30 bytes an observation on disk."""
         return _megabytes(*self.plan.paths.of_experiments(experiments, "cells.parquet"))
 
     def megapixels(self, experiment: str) -> float:
-        """Pixels of an experiment, in millions."""
-        simulation = self.plan.registry[experiment].simulation
-        if simulation:
-            return simulation.frames * simulation.height * simulation.width * 8e-6
-        return plate_facts(self.plan.registry[experiment].data_path).megapixels
+        """Pixels of an experiment, in millions; of a simulated one, an estimate."""
+        entry = self.plan.registry[experiment]
+        if entry.simulation:
+            return 8e-6 * entry.simulation.frames * entry.simulation.height * entry.simulation.width
+        return plate_facts(entry.data_path).megapixels
 
     def chunk_megapixels(self, experiment: str) -> float:
         """Pixels of an experiment's largest chunk, in millions."""
-        if self.plan.is_simulated(experiment):
-            return 1
-        return plate_facts(self.plan.registry[experiment].data_path).chunk_megapixels
+        entry = self.plan.registry[experiment]
+        return 1 if entry.simulation else plate_facts(entry.data_path).chunk_megapixels
 
     def frame_megapixels(self, experiment: str) -> float:
         """Pixels that are decoded for a frame, all channels and planes, in millions."""
         entry = self.plan.registry[experiment]
         if entry.simulation:
-            return len(entry.channels) * entry.simulation.height * entry.simulation.width * 1e-6
+            return 1e-6 * len(entry.channels) * entry.simulation.height * entry.simulation.width
         return plate_facts(entry.data_path).frame_megapixels
 
     # Trainings
 
     def trainer(self, model: str) -> dict[str, Any]:
         """Arguments of a model's trainer."""
-        return self.plan.settings(model).get("trainer") or {}
+        return self.plan.settings[model].get("trainer") or {}
 
     def nodes(self, model: str) -> int:
         """Nodes that a model is trained on."""
@@ -193,18 +182,18 @@ class JobResources:
     def cpus(self, model: str) -> int:
         """CPUs of a training on each node."""
         least = self.site.cpus_per_gpu if self.on_gpus(model) else 0
-        wanted = self.plan.settings(model)["data"].get("num_workers", 0)
+        wanted = self.plan.settings[model]["data"].get("num_workers", 0)
         return training_cpus(self.devices(model), self.plan.models[model].threads, wanted, least)
 
     def workers(self, model: str) -> int:
         """Loader processes of a training for each device: what `dynaclr train` starts."""
         threads = self.plan.models[model].threads
         free = loader_workers(self.cpus(model), self.devices(model), threads)
-        return self.plan.settings(model)["data"].get("num_workers", free)
+        return self.plan.settings[model]["data"].get("num_workers", free)
 
     def processes_mb(self, model: str, processes: int, workers: int) -> float:
         """Memory of processes that read a model's batches, each with its loaders."""
-        cache_mb = self.plan.settings(model)["data"].get("cache_mb", 256)
+        cache_mb = self.plan.settings[model]["data"].get("cache_mb", 256)
         index_mb = _megabytes(f"{self.plan.collection(model)}/index.arrow")
         return training_megabytes(processes, workers, cache_mb, index_mb)
 
@@ -223,7 +212,7 @@ class JobResources:
             return nodes if nodes > 1 else None
 
         return {
-            # Most trainings that start again merely go on, and need no more than before.
+            # Most trainings that start again only continue, and need no more than before.
             **self.needs(megabytes_of, lambda wildcards: 0, doublings=1),
             **self._encoders_partition(),
             "runtime": self.site.training_minutes,

@@ -83,7 +83,7 @@ def test_a_machine_with_slurm_commands_alone_is_unlocked(tmp_path, monkeypatch, 
         assert stop_live_jobs() == 0
         return
     (tmp_path / ".snakemake/slurm_logs").mkdir(parents=True)
-    with pytest.raises(UserError, match="SLURM does not tell"):
+    with pytest.raises(UserError, match="SLURM does not answer"):
         stop_live_jobs()
 
 

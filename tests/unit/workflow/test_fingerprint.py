@@ -45,16 +45,16 @@ def test_plate_fingerprint_follows_metadata(entry):
     assert fp.plate_fingerprint(entry) != before
 
 
-def test_altered_product_is_noticed(tmp_path):
+def test_modified_product_is_noticed(tmp_path):
     product = tmp_path / "best.ckpt"
-    assert fp.modified_digest(product) == "", "a product that is not made yet"
+    assert fp.modified_digests(product) == "", "a product that is not made yet"
     product.write_bytes(b"weights")
-    assert fp.modified_digest(product) == "", "a product without its digest"
+    assert fp.modified_digests(product) == "", "a product without its digest"
     write_digest(product)
-    assert fp.modified_digest(product) == ""
+    assert fp.modified_digests(product) == ""
     later = time.time_ns() + 10**9
     os.utime(product, ns=(later, later))
-    assert fp.modified_digest(product) == "", "touched, not changed"
+    assert fp.modified_digests(product) == "", "touched, not changed"
     product.write_bytes(b"other weights")
     os.utime(product, ns=(later, later))
-    assert len(fp.modified_digest(product)) == 64
+    assert len(fp.modified_digests(product)) == 64

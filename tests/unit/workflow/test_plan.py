@@ -22,7 +22,7 @@ TRAINING = {
 
 @pytest.fixture
 def content(tmp_path, monkeypatch) -> dict:
-    """A project of two collections and three models, of which two cut patches alike."""
+    """A project of two collections and three models, of which two have the same patch spec."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "training.yaml").write_text(yaml.safe_dump(TRAINING))
     model = {"collection": "both", "training": "training.yaml"}
@@ -42,7 +42,7 @@ def plan_of(content: dict) -> Plan:
     return Plan(load_project(content, Path("config.yaml")), content)
 
 
-def test_an_entry_is_told_without_what_a_stage_does_not_use(content):
+def test_an_entry_is_given_without_what_a_stage_does_not_use(content):
     content["experiments"][0] |= {"patches": True, "organelle": "ER"}
     plan = plan_of(content)
     assert json.loads(plan.entry("one"))["organelle"] == "ER"
@@ -55,15 +55,15 @@ def test_an_entry_is_told_without_what_a_stage_does_not_use(content):
 
 def test_only_experiments_that_ask_for_a_store_have_one(content):
     content["experiments"][1]["patches"] = True
-    assert plan_of(content).stored() == ["two"]
+    assert plan_of(content).with_store() == ["two"]
 
 
-def test_models_that_cut_patches_alike_share_baselines(content):
+def test_models_with_the_same_patch_spec_share_baselines(content):
     plan = plan_of(content)
-    digests = {name: plan.patches_digest(name) for name in ("a", "b", "wide")}
+    digests = {name: plan.patches_digests[name] for name in ("a", "b", "wide")}
     assert digests["a"] == digests["b"] != digests["wide"]
     assert plan.shared_patches("both", digests["wide"]) == plan.patches("wide")
-    with pytest.raises(UserError, match=r"baselines/both/0000: no model cuts patches like that"):
+    with pytest.raises(UserError, match=r"baselines/both/0000: no model has this patch spec"):
         plan.shared_patches("both", "0000")
     shared = f"results/baselines/both/{digests['a']}/pixels"
     assert plan.variants("a")["pixels"] == plan.variants("b")["pixels"] == shared
@@ -95,7 +95,7 @@ def test_a_training_waits_for_models_it_starts_from_alone(content, tmp_path):
 def test_long_plans_go_through_files_named_by_their_content(content):
     plan = plan_of(content)
     file = Path(plan.evaluation("a"))
-    assert file.is_relative_to(Paths.notes)
+    assert file.is_relative_to(Paths.cache)
     assert json.loads(file.read_text())["held_out"] == ["three"]
     assert plan.evaluation("a") == str(file)
     assert plan.evaluation("b") != str(file)

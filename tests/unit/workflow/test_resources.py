@@ -3,7 +3,7 @@
 import pytest
 
 from dynaclr.workflow.resources import (
-    grown,
+    doubled,
     loader_workers,
     training_cpus,
     training_megabytes,
@@ -11,10 +11,10 @@ from dynaclr.workflow.resources import (
 
 
 def test_an_attempt_asks_for_twice_as_much_up_to_what_the_site_has():
-    assert [grown(2500.5, attempt) for attempt in (1, 2, 3, 4)] == [2500, 5001, 10002, 20004]
-    limited = [grown(40_000, attempt, 128_000) for attempt in (1, 2, 3, 4)]
+    assert [doubled(2500.5, attempt) for attempt in (1, 2, 3, 4)] == [2500, 5001, 10002, 20004]
+    limited = [doubled(40_000, attempt, 128_000) for attempt in (1, 2, 3, 4)]
     assert limited == [40_000, 80_000, 128_000, 128_000]
-    assert grown(200_000, 1, 128_000) == 128_000
+    assert doubled(200_000, 1, 128_000) == 128_000
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import pytest
 
 from dynaclr.config import UserError
 from dynaclr.workflow.slurm import (
+    check_job_records,
+    check_preemption,
+    controller_settings,
     partitions,
-    refuse_cancelling,
-    refuse_forgetful,
-    settings,
 )
 
 CONFIG = """Configuration data as of 2026-11-27T17:00:00
@@ -35,51 +35,46 @@ def scontrol(tmp_path, monkeypatch):
 
 
 def test_settings_are_read(scontrol):
-    assert settings()["MinJobAge"] == "120 sec"
-    assert settings()["PreemptType"] == "preempt/partition_prio"
+    assert controller_settings()["MinJobAge"] == "120 sec"
+    assert controller_settings()["PreemptType"] == "preempt/partition_prio"
     assert partitions()["scavenge"]["PreemptMode"] == "CANCEL"
     (scontrol / "show-config").unlink()
-    assert settings() == {}
+    assert controller_settings() == {}
 
 
 @pytest.mark.parametrize("age", [0, 200, 300, 86400])
-def test_controller_that_remembers_jobs_long_enough_is_asked_by_squeue(age):
-    refuse_forgetful({"MinJobAge": f"{age} sec"}, "squeue", 10, sacct=True)
+def test_controller_that_keeps_records_of_jobs_long_enough_is_asked_by_squeue(age):
+    check_job_records({"MinJobAge": f"{age} sec"}, "squeue")
 
 
 @pytest.mark.parametrize("age", [30, 60, 120, 199])
 def test_controller_that_forgets_jobs_too_soon_is_refused(age):
     forgetful = {"MinJobAge": f"{age} sec", "AccountingStorageType": "accounting_storage/none"}
     with pytest.raises(UserError, match=rf"forgets them after {age} s .* [Aa]sk .*MinJobAge=300"):
-        refuse_forgetful(forgetful, "squeue", 10, sacct=True)
+        check_job_records(forgetful, "squeue")
     accounted = forgetful | {"AccountingStorageType": "accounting_storage/slurmdbd"}
     with pytest.raises(UserError, match=r"Add `--slurm-status-command sacct`"):
-        refuse_forgetful(accounted, "squeue", 10, sacct=True)
-    refuse_forgetful(accounted, "sacct", 10, sacct=True)
+        check_job_records(accounted, "squeue")
+    check_job_records(accounted, "sacct")
 
 
 @pytest.mark.parametrize("none", ["accounting_storage/none", "(null)"])
 def test_accounts_that_are_not_kept_are_not_asked(none):
     config = {"MinJobAge": "300 sec", "AccountingStorageType": none}
     with pytest.raises(UserError, match=r"keeps no accounts.*--slurm-status-command squeue"):
-        refuse_forgetful(config, "sacct", 10, sacct=True)
-    # Without sacct, the plugin turns to squeue.
-    refuse_forgetful(config, "sacct", 10, sacct=False)
-    # With a late first look, it turns to sacct.
-    with pytest.raises(UserError, match=r"keeps no accounts"):
-        refuse_forgetful(config, "squeue", 120, sacct=True)
+        check_job_records(config, "sacct")
 
 
 @pytest.mark.parametrize("used", [["scavenge"], ["short", "long,scavenge"]])
 def test_partition_whose_preempted_jobs_are_cancelled_is_refused(scontrol, used):
     with pytest.raises(UserError, match=r"partition scavenge has PreemptMode=CANCEL"):
-        refuse_cancelling(partitions(), used)
+        check_preemption(partitions(), used)
 
 
 def test_partition_whose_jobs_are_never_preempted_is_used(scontrol):
-    refuse_cancelling(partitions(), [None, "short"])
+    check_preemption(partitions(), [None, "short"])
     (scontrol / "show-partition").write_text(PARTITIONS.replace("Mode=OFF", "Mode=CANCEL"))
-    refuse_cancelling(partitions(), ["short"])
+    check_preemption(partitions(), ["short"])
 
 
 def test_partitions_without_nodes_in_common_do_not_preempt_each_other(scontrol):
@@ -92,7 +87,7 @@ def test_partitions_without_nodes_in_common_do_not_preempt_each_other(scontrol):
         text = f"{first}\n{second.replace('State', f'Nodes={nodes} State')}\n"
         (scontrol / "show-partition").write_text(text)
         if not refused:
-            refuse_cancelling(partitions(), ["scavenge"])
+            check_preemption(partitions(), ["scavenge"])
             continue
         with pytest.raises(UserError, match="PreemptMode=CANCEL"):
-            refuse_cancelling(partitions(), ["scavenge"])
+            check_preemption(partitions(), ["scavenge"])
