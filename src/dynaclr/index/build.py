@@ -27,14 +27,8 @@ from dynaclr.index.lineage import (
     group_tracks,
     resolve_links,
 )
-from dynaclr.index.tracks import (
-    Observations,
-    Repairs,
-    find_table,
-    list_tables,
-    place_of,
-    read_tracks,
-)
+from dynaclr.index.repairs import Repairs, location_of
+from dynaclr.index.tracks import Observations, find_table, list_tables, read_tracks
 from dynaclr.io import Plate, Position
 from dynaclr.io.artifacts import atomic_path, write_digest, write_json
 from dynaclr.io.disk_checks import check_on_disk
@@ -271,7 +265,7 @@ def _report_links(movie: _Movie, links: Links, problems: Problems, repairs: Repa
     clash = differs & (movie.rows.parent_track_id >= 0)
     for fov, lines in movie.by_file(np.unique(tracks.of_row[clash])):
         problems.add(
-            place_of(movie.paths[fov], lines),
+            location_of(movie.paths[fov], lines),
             "a track that begins here is given more than one parent_track_id",
             "Give all rows of a track the same parent",
         )
@@ -279,7 +273,7 @@ def _report_links(movie: _Movie, links: Links, problems: Problems, repairs: Repa
         for fov, lines in movie.by_file(cycle):
             ids = _shown([str(number) for number in tracks.track_id[cycle]])
             problems.add(
-                place_of(movie.paths[fov], lines),
+                location_of(movie.paths[fov], lines),
                 f"the tracks {ids} descend from each other in a circle",
                 "Correct their parent_track_id",
             )

@@ -2,41 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dynaclr.config import Problems, UserError
 from dynaclr.config.errors import did_you_mean
-
-if TYPE_CHECKING:
-    from dynaclr.index.multi import MultiExperimentIndex
+from dynaclr.index.table import IndexTable
 
 # Height and width by (experiment, field of view).
 FovExtents = Mapping[tuple[str, str], tuple[int, int]]
+_WORDS = {"well": "well", "fov": "field of view"}
 
 
 class FovRuns:
     """Fields of view as runs of rows, so that a filter by name costs nothing per row.
 
+    Parameters
+    ----------
+    table : IndexTable
+
     Attributes
     ----------
-    start : ndarray of int64
+    start : ndarray of int64, shape (n_runs,)
         First row of each run.
     experiment, well, fov : list of str
         Names of each run.
     """
 
-    def __init__(self, index: MultiExperimentIndex) -> None:
-        experiment, fov = index.codes("experiment")[0], index.codes("fov")[0]
+    def __init__(self, table: IndexTable) -> None:
+        experiment, fov = table.codes("experiment")[0], table.codes("fov")[0]
         change = (experiment[1:] != experiment[:-1]) | (fov[1:] != fov[:-1])
         self.start = np.concatenate([[0], np.flatnonzero(change) + 1])
-        self._size = np.diff(np.append(self.start, len(index)))
+        self._size = np.diff(np.append(self.start, len(table)))
         self.experiment, self.well, self.fov = (
-            self._names(*index.codes(name)) for name in ("experiment", "well", "fov")
+            self._names(*table.codes(name)) for name in ("experiment", "well", "fov")
         )
+
+    def __len__(self) -> int:
+        return len(self.start)
 
     def _names(self, codes: NDArray[np.int32], categories: list[str]) -> list[str]:
         return [categories[code] for code in codes[self.start]]
@@ -49,42 +55,77 @@ class FovRuns:
         """Spread a value of each run over its rows."""
         return np.repeat(of_run, self._size)
 
-    def in_wells(self, wells: Mapping[str, Sequence[str]]) -> NDArray[np.bool_]:
-        """Flag the runs in the wells named for their experiment, or whose experiment has none."""
-        self._check(wells, self.well, "include_wells", "well")
-        pairs = zip(self.experiment, self.well, strict=True)
-        return np.array([name not in wells or well in wells[name] for name, well in pairs])
+    @property
+    def of_row(self) -> NDArray[np.int32]:
+        """Number of each row's run, shape (N,)."""
+        return self.rows(np.arange(len(self), dtype=np.int32))
 
-    def listed(self, fovs: Mapping[str, Sequence[str]]) -> NDArray[np.bool_]:
-        """Flag the runs that are named for their experiment."""
-        self._check(fovs, self.fov, "exclude_fovs", "field of view")
-        pairs = zip(self.experiment, self.fov, strict=True)
-        return np.array([fov in fovs.get(name, ()) for name, fov in pairs])
+    def listed(
+        self, kind: Literal["well", "fov"], given: Mapping[str, Sequence[str]], key: str
+    ) -> NDArray[np.bool_]:
+        """Flag the runs whose well or field of view is named for their experiment.
 
-    def _check(
-        self, given: Mapping[str, Sequence[str]], names: list[str], key: str, what: str
-    ) -> None:
+        Parameters
+        ----------
+        kind : {"well", "fov"}
+            What is named.
+        given : mapping of str to sequence of str
+            Experiment to names.
+        key : str
+            The argument that they are of, for messages.
+
+        Returns
+        -------
+        ndarray of bool, shape (n_runs,)
+
+        Raises
+        ------
+        UserError
+            When a name is unknown, or names are not given as lists by experiment.
+        """
+        if not isinstance(given, Mapping):
+            raise UserError(f"{key}: {given!r} is no mapping. Give a list of names by experiment.")
+        names = list(zip(self.experiment, getattr(self, kind), strict=True))
         problems = Problems()
-        for experiment, listed in given.items():
-            pairs = zip(self.experiment, names, strict=True)
-            known = sorted({name for of, name in pairs if of == experiment})
-            for name in listed:
-                if name not in known:
-                    where = f"{key}: experiment {experiment}"
-                    problems.add(where, f"no {what} {name}", did_you_mean(str(name), known))
+        for experiment, chosen in given.items():
+            where = f"{key}: experiment {experiment}"
+            known = sorted({name for of, name in names if of == experiment})
+            if not known:
+                fix = did_you_mean(str(experiment), sorted(set(self.experiment)))
+                problems.add(key, f"no experiment {experiment!r} in the index", fix)
+            # One text would be read letter by letter.
+            elif isinstance(chosen, str) or not isinstance(chosen, Iterable):
+                problems.add(where, f"{chosen!r} is no list", "Give a list of names")
+            else:
+                for name in [name for name in chosen if name not in known]:
+                    fix = did_you_mean(str(name), known)
+                    problems.add(where, f"no {_WORDS[kind]} {name}", fix)
         problems.raise_if_any()
+        return np.array([name in given.get(experiment, ()) for experiment, name in names])
 
     def extents(
-        self, runs: NDArray[np.int64], given: FovExtents, what: str
+        self, runs: NDArray[np.int64], given: FovExtents, key: str
     ) -> list[tuple[int, int]]:
-        """Height and width for each of the runs, from the argument that is called `what`."""
+        """Return height and width of each of some runs.
+
+        Parameters
+        ----------
+        runs : ndarray of int64, shape (n,)
+        given : mapping of (str, str) to (int, int)
+            Height and width by (experiment, field of view).
+        key : str
+            The argument that they are of, for messages.
+
+        Raises
+        ------
+        UserError
+            When a field of view is not in `given`.
+        """
         keys = [(self.experiment[run], self.fov[run]) for run in runs]
-        missing = [
-            f"{experiment} {fov}" for experiment, fov in keys if (experiment, fov) not in given
-        ]
+        missing = [" ".join(key) for key in keys if key not in given]
         if missing:
             raise UserError(
-                f"{what}: nothing for {', '.join(missing[:5])}. "
+                f"{key}: nothing for {', '.join(missing[:5])}. "
                 "Give a height and width for each field of view."
             )
         return [given[key] for key in keys]

@@ -16,17 +16,18 @@ from numpy.typing import NDArray
 from dynaclr.config import ExperimentConfig, ExperimentRegistry, Problems, UserError
 from dynaclr.config.errors import did_you_mean
 from dynaclr.config.registry import validate_entry
-from dynaclr.index.anchors import Anchors, border_shift
+from dynaclr.index.anchors import Anchors, check_border
 from dynaclr.index.build import CELLS, index_experiment
 from dynaclr.index.columns import SPLIT
 from dynaclr.index.fovs import FovExtents, FovRuns
 from dynaclr.index.markers import MarkerPairs
 from dynaclr.index.merge import INDEX, REGISTRY, collate
+from dynaclr.index.table import IndexTable
 from dynaclr.io import Plate
 from dynaclr.io.artifacts import read_json
 
 
-class MultiExperimentIndex:
+class MultiExperimentIndex(IndexTable):
     """Observations of many experiments: one row a cell and frame, channels do not multiply rows.
 
     Rows are sorted by (experiment, fov, t, branch); the columns are described in
@@ -51,7 +52,7 @@ class MultiExperimentIndex:
         registry: ExperimentRegistry | None = None,
         path: Path | None = None,
     ) -> None:
-        self._batch = batch
+        super().__init__(batch)
         self._registry = registry
         self.path = path
 
@@ -99,7 +100,7 @@ class MultiExperimentIndex:
         Raises
         ------
         UserError
-            When a file is missing or an experiment stands twice.
+            When a file is missing or an experiment is given twice.
         """
         problems, cells = Problems(), {}
         for given in map(Path, paths):
@@ -132,7 +133,7 @@ class MultiExperimentIndex:
         Raises
         ------
         UserError
-            With the faults of all experiments.
+            With the errors of all experiments.
         """
         if results_dir is not None:
             return cls.from_parquet(
@@ -152,76 +153,8 @@ class MultiExperimentIndex:
             return type(self).from_merged, (self.path,)
         return type(self), (self._batch, self._registry)
 
-    def __len__(self) -> int:
-        return self._batch.num_rows
-
     def __repr__(self) -> str:
         return f"MultiExperimentIndex({len(self):,} observations, {self.experiments})"
-
-    @property
-    def table(self) -> pa.Table:
-        """All columns as an Arrow table, without a copy."""
-        return pa.Table.from_batches([self._batch])
-
-    @property
-    def columns(self) -> list[str]:
-        """Names of the columns."""
-        return self._batch.schema.names
-
-    @property
-    def experiments(self) -> list[str]:
-        """Names of the experiments, sorted."""
-        return self.codes("experiment")[1]
-
-    def is_text(self, name: str) -> bool:
-        """Whether a column is text, read with `codes`; else it is read with `column`."""
-        return pa.types.is_dictionary(self._array(name).type)
-
-    def column(self, name: str) -> NDArray[Any]:
-        """Read a column of numbers, without a copy.
-
-        Returns
-        -------
-        ndarray, shape (N,)
-            Read-only.
-
-        Raises
-        ------
-        UserError
-            When there is no such column, or it is text.
-        """
-        if self.is_text(name):
-            raise UserError(f"index: column {name} is text. Read it with `codes`.")
-        return self._array(name).to_numpy()
-
-    def codes(self, name: str) -> tuple[NDArray[np.int32], list[str]]:
-        """Read a text column as codes and sorted categories, without a copy.
-
-        Returns
-        -------
-        codes : ndarray of int32, shape (N,)
-            Read-only; places in `categories`.
-        categories : list of str
-
-        Raises
-        ------
-        UserError
-            When there is no such column, or it holds numbers.
-        """
-        if not self.is_text(name):
-            raise UserError(f"index: column {name} holds numbers. Read it with `column`.")
-        encoded = self._array(name)
-        return encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
-
-    def _array(self, name: str) -> pa.Array:
-        if name not in self._batch.schema.names:
-            raise UserError(f"index: no column {name!r}. {did_you_mean(name, self.columns)}")
-        return self._batch.column(name)
-
-    @cached_property
-    def tracks(self) -> pd.DataFrame:
-        """All observations; numbers are not copied, text is categorical."""
-        return self._batch.to_pandas(split_blocks=True)
 
     @cached_property
     def registry(self) -> ExperimentRegistry:
@@ -254,16 +187,15 @@ class MultiExperimentIndex:
         return self.registry[experiment]
 
     @cached_property
-    def _fovs(self) -> FovRuns:
+    def fovs(self) -> FovRuns:
+        """Fields of view as runs of rows."""
         return FovRuns(self)
 
     @cached_property
     def markers(self) -> dict[str, dict[str, list[str]]]:
         """Markers of each experiment and well that has observations, in the entry's order."""
         found: dict[str, dict[str, list[str]]] = {}
-        for experiment, well in sorted(
-            set(zip(self._fovs.experiment, self._fovs.well, strict=True))
-        ):
+        for experiment, well in sorted(set(zip(self.fovs.experiment, self.fovs.well, strict=True))):
             entry = self._entry(experiment)
             found.setdefault(experiment, {})[well] = [
                 marker for marker in entry.markers if entry.has_marker(marker, well)
@@ -282,13 +214,12 @@ class MultiExperimentIndex:
         -------
         MarkerPairs
         """
-        fovs = self._fovs
+        fovs = self.fovs
         of_fov = [self.markers[e][w] for e, w in zip(fovs.experiment, fovs.well, strict=True)]
         names = sorted({marker for markers in of_fov for marker in markers})
         has_marker = np.array([[name in markers for name in names] for markers in of_fov])
         rows = np.arange(len(self)) if rows is None else np.asarray(rows, np.int64)
-        group = fovs.rows(np.arange(len(fovs.start), dtype=np.int32))[rows]
-        return MarkerPairs(rows, group, has_marker, names)
+        return MarkerPairs(rows, fovs.of_row[rows], has_marker, names)
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Row numbers of one side of the split, ``train`` or ``validation``.
@@ -298,15 +229,7 @@ class MultiExperimentIndex:
         UserError
             When the index has no split or no such side.
         """
-        return np.flatnonzero(self._on_side(split))
-
-    def _on_side(self, split: str) -> NDArray[np.bool_]:
-        if SPLIT not in self.columns:
-            raise UserError("index: it has no split. Open a merged index with `from_merged`.")
-        codes, sides = self.codes(SPLIT)
-        if split not in sides:
-            raise UserError(f"index: no side {split!r} of the split. {did_you_mean(split, sides)}")
-        return codes == sides.index(split)
+        return np.flatnonzero(self.in_split(split))
 
     def valid_anchors(
         self,
@@ -334,8 +257,7 @@ class MultiExperimentIndex:
         has_positive : ndarray of bool, shape (N,), optional
             Rows for which a positive exists.
         patch_size : tuple of int, or mapping of (experiment, fov) to (height, width), optional
-            Height and width of the patch in pixels of the image; by default borders are not looked
-            at.
+            Height and width of the patch in pixels of the image; by default borders do not matter.
         max_border_shift : int, optional
             Rows whose patch would have to move by more than this many pixels along y or x are left
             out; by default each moves as far as it must and none is left out.
@@ -354,37 +276,25 @@ class MultiExperimentIndex:
         ValueError
             When `has_positive` is no boolean array of one entry a row.
         """
-        _check_border(patch_size, max_border_shift)
-        filters: dict[str, NDArray[np.bool_]] = {}
+        check_border(patch_size, max_border_shift)
+        anchors = Anchors.of_all(self)
         if split is not None:
-            filters["split"] = self._on_side(split)
+            anchors = anchors.keep("split", self.in_split(split))
         if include_wells is not None:
-            filters["include_wells"] = self._fovs.rows(
-                self._fovs.in_wells(_known(include_wells, self.experiments, "include_wells"))
-            )
+            named = self.fovs.listed("well", include_wells, "include_wells")
+            named |= ~np.isin(self.fovs.experiment, list(include_wells))
+            anchors = anchors.keep("include_wells", self.fovs.rows(named))
         if exclude_fovs is not None:
-            filters["exclude_fovs"] = self._fovs.rows(
-                ~self._fovs.listed(_known(exclude_fovs, self.experiments, "exclude_fovs"))
-            )
+            named = self.fovs.listed("fov", exclude_fovs, "exclude_fovs")
+            anchors = anchors.keep("exclude_fovs", self.fovs.rows(~named))
         if query is not None:
-            filters["query"] = self._query(query)
+            anchors = anchors.keep("query", self._query(query))
         if has_positive is not None:
-            filters["has_positive"] = np.asarray(has_positive)
-            if filters["has_positive"].dtype != bool or len(has_positive) != len(self):
-                raise ValueError(f"`has_positive` must hold {len(self)} booleans, one a row")
-        keep, left_out = np.ones(len(self), bool), {}
-        for name, passes in filters.items():
-            left_out[name] = int(np.count_nonzero(keep & ~passes))
-            keep &= passes
-        rows = np.flatnonzero(keep)
-        shift_y = shift_x = np.zeros(len(rows), np.int32)
+            anchors = anchors.keep("has_positive", has_positive)
         if patch_size is not None:
-            shift_y, shift_x = self._shifts(rows, patch_size, image_shapes)
-            limit = np.inf if max_border_shift is None else max_border_shift
-            near = (np.abs(shift_y) <= limit) & (np.abs(shift_x) <= limit)
-            left_out["border"] = int(np.count_nonzero(~near))
-            rows, shift_y, shift_x = rows[near], shift_y[near], shift_x[near]
-        return Anchors(self, rows, shift_y, shift_x, left_out)
+            shapes = self.image_shapes if image_shapes is None else image_shapes
+            anchors = anchors.fit(self.fovs, patch_size, shapes, max_border_shift)
+        return anchors
 
     def _query(self, query: str) -> NDArray[np.bool_]:
         try:
@@ -398,41 +308,6 @@ class MultiExperimentIndex:
         if passes.dtype != bool or passes.shape != (len(self),):
             raise UserError(f"index: query {query!r} is no condition on rows. Compare columns.")
         return passes
-
-    def _shifts(
-        self,
-        rows: NDArray[np.int64],
-        patch_size: tuple[int, int] | FovExtents,
-        shapes: FovExtents | None,
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        fovs = self._fovs
-        fov = fovs.rows(np.arange(len(fovs.start), dtype=np.int32))[rows]
-        used = np.flatnonzero(np.bincount(fov, minlength=len(fovs.start)))
-        image, patch = np.zeros((2, len(fovs.start), 2), np.int32)
-        image[used] = fovs.extents(
-            used, self.image_shapes if shapes is None else shapes, "image_shapes"
-        )
-        by_fov = isinstance(patch_size, Mapping)
-        patch[used] = fovs.extents(used, patch_size, "patch_size") if by_fov else patch_size
-        none = used[np.any(patch[used] < 1, axis=1)]
-        if none.size:
-            raise UserError(
-                f"{fovs.title(none[0])}: patch_size is {patch[none[0]].tolist()}. Give a height "
-                "and a width of 1 pixel or more."
-            )
-        small = used[np.any(image[used] < patch[used], axis=1)]
-        if small.size:
-            first = small[0]
-            raise UserError(
-                f"{fovs.title(first)}: the image of {image[first, 0]} x {image[first, 1]} pixels "
-                f"is smaller than the patch of {patch[first, 0]} x {patch[first, 1]}. Use a "
-                "smaller patch, or leave it out."
-            )
-        y, x = self.column("y")[rows], self.column("x")[rows]
-        return (
-            border_shift(y, patch[fov, 0], image[fov, 0]),
-            border_shift(x, patch[fov, 1], image[fov, 1]),
-        )
 
     @cached_property
     def image_shapes(self) -> dict[tuple[str, str], tuple[int, int]]:
@@ -451,68 +326,22 @@ class MultiExperimentIndex:
         pandas.DataFrame
             One row an experiment.
         """
-        codes, names = self.codes("experiment")
-        bounds = np.searchsorted(codes, np.arange(len(names) + 1))
-        return pd.DataFrame(
-            [
-                {"experiment": name, **self._facts(slice(start, stop))}
-                for name, start, stop in zip(names, bounds[:-1], bounds[1:], strict=True)
-            ]
-        ).set_index("experiment")
-
-    def _facts(self, rows: slice) -> dict[str, Any]:
-        number = {name: self.column(name)[rows] for name in ("branch", "lineage_id", "t", "hours")}
-        text = {}
-        for name in ("well", "fov", "condition"):
-            codes, categories = self.codes(name)
-            text[name] = [categories[code] for code in np.unique(codes[rows])]
-        facts = {
-            "rows": rows.stop - rows.start,
-            "tracks": len(np.unique(number["branch"])),
-            "lineages": len(np.unique(number["lineage_id"])),
-            "fovs": len(text["fov"]),
-            "wells": len(text["well"]),
-            "frames": len(np.unique(number["t"])),
-            "first_hour": number["hours"].min(),
-            "last_hour": number["hours"].max(),
-            "conditions": ", ".join(text["condition"]),
-        }
+        groups = self.tracks.groupby("experiment", observed=True)
+        counts = groups.agg(
+            rows=("t", "size"),
+            tracks=("branch", "nunique"),
+            lineages=("lineage_id", "nunique"),
+            fovs=("fov", "nunique"),
+            wells=("well", "nunique"),
+            frames=("t", "nunique"),
+            first_hour=("hours", "min"),
+            last_hour=("hours", "max"),
+            conditions=("condition", lambda found: ", ".join(sorted(found.unique()))),
+        )
         if SPLIT in self.columns:
-            codes, sides = self.codes(SPLIT)
-            counts = np.bincount(codes[rows], minlength=len(sides))
-            facts |= {side: int(count) for side, count in zip(sides, counts, strict=True)}
-        return facts
-
-
-def _known(
-    given: Mapping[str, Sequence[str]], experiments: list[str], key: str
-) -> Mapping[str, Sequence[str]]:
-    problems = Problems()
-    if not isinstance(given, Mapping):
-        raise UserError(f"{key}: {given!r} is no mapping. Give a list of names by experiment.")
-    for name, listed in given.items():
-        if name not in experiments:
-            fix = did_you_mean(str(name), experiments)
-            problems.add(key, f"no experiment {name!r} in the index", fix)
-        # One text would be read letter by letter.
-        elif isinstance(listed, str) or not isinstance(listed, Iterable):
-            where = f"{key}: experiment {name}"
-            problems.add(where, f"{listed!r} is no list", "Give a list of names")
-    problems.raise_if_any()
-    return given
-
-
-def _check_border(
-    patch_size: tuple[int, int] | FovExtents | None, max_border_shift: int | None
-) -> None:
-    problems = Problems()
-    if max_border_shift is not None and patch_size is None:
-        problems.add("max_border_shift", "there is no patch_size to move", "Give both, or neither")
-    if max_border_shift is not None and max_border_shift < 0:
-        problems.add("max_border_shift", f"it is {max_border_shift} pixels", "Give 0 or more")
-    if not isinstance(patch_size, Mapping | None) and np.shape(patch_size) != (2,):
-        problems.add("patch_size", f"{patch_size!r} is no pair", "Give a height and a width")
-    problems.raise_if_any()
+            sides = groups[SPLIT].value_counts().unstack(fill_value=0)
+            counts = counts.join(sides.set_axis(sides.columns.astype(str), axis=1))
+        return counts.set_axis(counts.index.astype(str))
 
 
 def _experiment_of(path: Path) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
 from dynaclr.index.multi import MultiExperimentIndex
 
 
@@ -17,34 +15,32 @@ def summarize_index(path: str | Path) -> dict[str, str]:
     path : str or Path
         ``cells.parquet`` of an experiment, or ``index.arrow`` of a collection.
 
+    Returns
+    -------
+    dict of str to str
+
     Raises
     ------
     UserError
         When it is no index.
     """
-    merged = Path(path).suffix == ".arrow"
-    if merged:
-        read = MultiExperimentIndex.from_merged(path)
+    if Path(path).suffix == ".arrow":
+        index = MultiExperimentIndex.from_merged(path)
     else:
-        read = MultiExperimentIndex.from_parquet([path])
-    tracks = read.tracks
-    place = ["experiment", "fov"]
+        index = MultiExperimentIndex.from_parquet([path])
+    summary = index.summary()
+    total = summary.sum(numeric_only=True)
+    conditions = index.tracks["condition"].value_counts()
     lines = {
-        "experiments": ", ".join(read.experiments),
-        "cells": f"{len(tracks):,} in {_n(tracks, [*place, 'track_id'])} tracks of "
-        f"{_n(tracks, [*place, 'lineage_id'])} lineages",
-        "fields of view": f"{_n(tracks, place)} in {_n(tracks, ['experiment', 'well'])} wells",
-        "conditions": ", ".join(
-            f"{name} ({count:,})" for name, count in tracks["condition"].value_counts().items()
-        ),
-        "hours": f"{tracks['hours'].min():.1f} to {tracks['hours'].max():.1f}",
-        "columns": ", ".join(read.columns),
+        "experiments": ", ".join(index.experiments),
+        "cells": f"{total['rows']:,.0f} in {total['tracks']:,.0f} tracks of "
+        f"{total['lineages']:,.0f} lineages",
+        "fields of view": f"{total['fovs']:,.0f} in {total['wells']:,.0f} wells",
+        "conditions": ", ".join(f"{name} ({count:,})" for name, count in conditions.items()),
+        "hours": f"{summary['first_hour'].min():.1f} to {summary['last_hour'].max():.1f}",
+        "columns": ", ".join(index.columns),
     }
-    if merged:
-        parts = {side: len(read.rows(side)) for side in ("train", "validation")}
-        lines["split"] = ", ".join(f"{side} {count:,}" for side, count in parts.items())
+    if "train" in summary:
+        sides = ("train", "validation")
+        lines["split"] = ", ".join(f"{side} {total[side]:,.0f}" for side in sides)
     return lines
-
-
-def _n(tracks: pd.DataFrame, columns: list[str]) -> str:
-    return f"{len(tracks[columns].drop_duplicates()):,}"

@@ -1,13 +1,12 @@
 """Tracking tables: one field of view's CSV or GEFF store in, clean observations out.
 
-Each fault is either an error, which names file and line and stops the experiment (all of its
-errors are told at once), or a repair, which is counted in ``summary.json`` under the rule's name
-with the first places where it was needed, and shown in the QC figure. Errors are faults that leave
-more than one reading of the table; repairs are faults that leave one. In a GEFF store a "line" is
-a node, named by its id.
+What is wrong with a table is either an error, which names file and line and stops the experiment
+(all of its errors are reported at once), or a repair, which is counted in ``summary.json`` under
+the rule's name with its first examples, and shown in the QC figure. An error leaves more than one
+reading of the table, a repair leaves one. In a GEFF store a "line" is a node, named by its id.
 
 ==========================  =======  ==============================================================
-fault                       outcome  rule
+what is wrong               outcome  rule
 ==========================  =======  ==============================================================
 no folder for a field       repair   ``fov_without_tracks``: labs often track some fields only; the
 of view of the plate                 field is left out and named. No table at all is an error.
@@ -56,9 +55,7 @@ A position lies inside the image when it lies on a pixel: centres are at whole n
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -66,51 +63,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 from numpy.typing import NDArray
 
 from dynaclr.config import Problems
+from dynaclr.index.csv_table import read_csv
 from dynaclr.index.geff import is_geff, read_graph
 from dynaclr.index.lineage import TRACK_ID_LIMIT
-
-NEEDED = ("track_id", "t", "y", "x")
-OPTIONAL = ("z", "parent_track_id")
-SUFFIX = ".csv"
-EXAMPLES = 5
-_BOM = b"\xef\xbb\xbf"
-
-
-@dataclass
-class Repairs:
-    """Counts what was mended, rule by rule, with the first places.
-
-    Attributes
-    ----------
-    counts : dict of str to int
-        Times each rule was needed.
-    examples : dict of str to list of dict
-        ``file``, and where a row is at fault ``line`` (the header is line 1), or ``node`` of a
-        GEFF store.
-    """
-
-    counts: dict[str, int] = field(default_factory=dict)
-    examples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-
-    def add(self, rule: str, file: str, lines: Sequence[int] | NDArray[np.integer] = ()) -> None:
-        """Count a repair of `file`: once for each of `lines`, or once for the whole file."""
-        listed = sorted(int(line) for line in lines)
-        self.counts[rule] = self.counts.get(rule, 0) + (len(listed) or 1)
-        kind = "line" if file.endswith(SUFFIX) else "node"
-        places = [{"file": file, kind: line} for line in listed] or [{"file": file}]
-        shown = self.examples.setdefault(rule, [])
-        shown += places[: EXAMPLES - len(shown)]
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-able content: rule to ``count`` and ``examples``."""
-        return {
-            rule: {"count": count, "examples": self.examples[rule]}
-            for rule, count in sorted(self.counts.items())
-        }
+from dynaclr.index.repairs import CSV_SUFFIX, Repairs, location_of
 
 
 @dataclass(frozen=True)
@@ -143,25 +102,16 @@ class Observations:
         return Observations(**{name: values[rows] for name, values in vars(self).items()})
 
 
-def place_of(path: Path, lines: Sequence[int] | NDArray[np.integer]) -> str:
-    """Tell a table and its lines (nodes of a GEFF store): all of a few, the first ones of many."""
-    listed = sorted(int(line) for line in lines)
-    kind = "line" if path.suffix == SUFFIX else "node"
-    shown = ", ".join(map(str, listed[:EXAMPLES]))
-    more = f" and {len(listed) - EXAMPLES} more" if len(listed) > EXAMPLES else ""
-    return f"{path}, {kind}{'s' if len(listed) > 1 else ''} {shown}{more}"
-
-
 def list_tables(folder: Path) -> list[Path]:
     """CSVs and GEFF stores of a field of view: what lies in its folder, or the folder itself."""
     if is_geff(folder):
         return [folder]
-    listed = [*folder.glob(f"*{SUFFIX}"), *folder.glob("*.geff")]
+    listed = [*folder.glob(f"*{CSV_SUFFIX}"), *folder.glob("*.geff")]
     return sorted(path for path in listed if not path.name.startswith("."))
 
 
 def find_table(folder: Path, problems: Problems) -> Path | None:
-    """Path of the one table of a field of view, or None with a fault added."""
+    """Path of the one table of a field of view, or None with an error added."""
     tables = list_tables(folder)
     if len(tables) == 1:
         return tables[0]
@@ -210,7 +160,7 @@ def read_tracks(
     if path.is_dir():
         table, line = read_graph(path, problems)
     else:
-        table, line = _read_columns(path, problems, repairs, name)
+        table, line = read_csv(path, problems, repairs, name)
     if table is None:
         return None
     if not len(line):
@@ -236,100 +186,6 @@ def read_tracks(
     return rows if len(problems.found) == before else None
 
 
-def _read_columns(
-    path: Path, problems: Problems, repairs: Repairs, name: str
-) -> tuple[dict[str, pa.ChunkedArray] | None, NDArray[np.int64]]:
-    """Columns as Arrow inferred them, and the line of each row."""
-    # Columns that are not read may be in any encoding; in the others a stray byte is no number.
-    data = path.read_bytes().decode("utf-8", errors="replace").encode().removeprefix(_BOM)
-    lines = data.splitlines(keepends=True)
-    # Blank lines hold no row but count as lines.
-    filled = [i for i, text in enumerate(lines) if text.strip(b"\r\n")]
-    columns = _header(lines[filled[0]]) if filled else []
-    if not _has_columns(columns, path, problems):
-        return None, np.empty(0, np.int64)
-    wanted = [column for column in (*NEEDED, *OPTIONAL) if column in columns]
-    if "parent_track_id" not in wanted:
-        repairs.add("no_parent_column", name)
-    line = np.array(filled[1:], np.int64) + 1
-    if not len(line):
-        return dict.fromkeys(wanted, pa.chunked_array([pa.array([], pa.int64())])), line
-    try:
-        table, bad = _parse(b"".join(lines[filled[0] + 1 :]), columns, wanted)
-    except pa.ArrowInvalid as error:
-        problems.add(path, f"cannot be read ({error})", "Write the table again")
-        return None, line
-    if table.num_rows + len(bad) != len(line):
-        problems.add(path, "a quotation mark is not closed on its line", "Write the table again")
-        return None, line
-    if bad:
-        problems.add(
-            place_of(path, line[np.array(bad) - 1]),
-            f"the number of fields is not that of the header ({len(columns)})",
-            "Write the table again, or mend these lines",
-        )
-        return None, line
-    return {column: table[column] for column in wanted}, line
-
-
-def _header(header: bytes) -> list[str]:
-    # No header is this long; a binary file may be, and the reader refuses fields that are longer.
-    return [column.strip() for column in next(csv.reader([header.decode()[:100_000]]))]
-
-
-def _has_columns(columns: list[str], path: Path, problems: Problems) -> bool:
-    found = len(problems.found)
-    if not columns:
-        problems.add(path, "the file is empty", "Write the table again")
-        return False
-    missing = [column for column in NEEDED if column not in columns]
-    if missing:
-        problems.add(
-            path,
-            f"lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)} "
-            f"(it has: {', '.join(columns[:12])})",
-            "Name them so in the header, with commas between",
-        )
-    twice = [c for c in (*NEEDED, *OPTIONAL) if columns.count(c) > 1]
-    if twice:
-        problems.add(path, f"has the column {', '.join(twice)} twice", "Remove one")
-    if "parent_id" in columns and "parent_track_id" not in columns:
-        problems.add(
-            path,
-            "has parent_id but no parent_track_id",
-            "Add parent_track_id (-1 for none), or remove parent_id if there is no lineage",
-        )
-    return len(problems.found) == found
-
-
-def _parse(body: bytes, columns: list[str], wanted: list[str]) -> tuple[pa.Table, list[int]]:
-    bad: list[int] = []
-
-    def note(row: pyarrow.csv.InvalidRow) -> str:
-        bad.append(row.number)
-        return "skip"
-
-    # Columns that are not read may have any name, and the same one twice.
-    names = [c if c in wanted else f"column {i}" for i, c in enumerate(columns)]
-    table = pyarrow.csv.read_csv(
-        pa.py_buffer(body),
-        # One block, so that a column's type is inferred from all of it, in one thread, so that
-        # bad rows have numbers.
-        read_options=pyarrow.csv.ReadOptions(
-            use_threads=False, column_names=names, block_size=len(body) + 1
-        ),
-        parse_options=pyarrow.csv.ParseOptions(invalid_row_handler=note),
-        convert_options=pyarrow.csv.ConvertOptions(
-            include_columns=wanted,
-            strings_can_be_null=True,
-            # True and False are text here, not numbers.
-            true_values=[],
-            false_values=[],
-        ),
-    )
-    return table, bad
-
-
 def _numbers(
     column: pa.ChunkedArray, name: str, line: NDArray[np.int64], path: Path, problems: Problems
 ) -> NDArray[Any] | None:
@@ -344,7 +200,7 @@ def _numbers(
     # Forms that one parser takes for a number and the other does not: name the whole column.
     lines = line[wrong] if wrong.any() else line
     value = text[wrong].iloc[0] if wrong.any() else text.dropna().iloc[0]
-    problems.add(place_of(path, lines), f"{name} is no number ({value!r})", "Correct it")
+    problems.add(location_of(path, lines), f"{name} is no number ({value!r})", "Correct it")
     return None
 
 
@@ -360,7 +216,7 @@ def _whole(
     path: Path,
     problems: Problems,
 ) -> NDArray[np.int64] | None:
-    """Ids or frames as int64, or None with faults added."""
+    """Ids or frames as int64, or None with errors added."""
     optional = name == "parent_track_id"
     absent = np.isnan(values)
     lowest, limit = (-1 if optional else 0), (n_frames if name == "t" else TRACK_ID_LIMIT)
@@ -387,7 +243,7 @@ def _whole(
         if mask.any():
             first = values[mask][0]
             example = "" if np.isnan(first) else f" (it says {first:.17g})"
-            problems.add(place_of(path, line[mask]), what + example, fix)
+            problems.add(location_of(path, line[mask]), what + example, fix)
     if any(mask.any() for mask, _, _ in checks):
         return None
     return np.where(absent, -1, values).astype(np.int64)
@@ -417,7 +273,7 @@ def _inside(
     if 2 * np.count_nonzero(outside) > len(rows):
         i = np.flatnonzero(outside)[0]
         problems.add(
-            place_of(path, rows.line[outside]),
+            location_of(path, rows.line[outside]),
             f"most positions ({np.count_nonzero(outside)} of {len(rows)}) lie outside the image of "
             f"{size['y']} x {size['x']} pixels (y, x), such as y = {rows.y[i]:g}, "
             f"x = {rows.x[i]:g}, z = {rows.z[i]:g}",
@@ -445,7 +301,7 @@ def _once(
     if clash.size:
         first = clash[0]
         problems.add(
-            place_of(path, rows.line[np.union1d(clash, clash - 1)]),
+            location_of(path, rows.line[np.union1d(clash, clash - 1)]),
             "the same track and frame at different positions, such as track "
             f"{rows.track_id[first]} in frame {rows.t[first]}",
             "Give each cell its own track_id",

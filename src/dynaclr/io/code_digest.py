@@ -138,7 +138,8 @@ def _read_module(name: str) -> tuple[str, list[str], dict[str, str]]:
     """Digest of a module's code, the names that it imports, and what the names in it stand for."""
     file = _file_of(name)
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-    return tuple(read_cached("code", file, lambda file: (_parse(file, package), [file])))
+    stub = [path for path in [file.with_suffix(".pyi")] if path.is_file()]
+    return tuple(read_cached("code", file, lambda file: (_parse(file, package), [file, *stub])))
 
 
 def _parse(file: Path, package: str) -> tuple[str, list[str], dict[str, str]]:
@@ -163,7 +164,7 @@ def _parse(file: Path, package: str) -> tuple[str, list[str], dict[str, str]]:
             found = [*names.values()] or [source]
             origins |= names
         elif isinstance(node, ast.Call):
-            origins |= _lazy_names(node, package)
+            origins |= _lazy_names(node, package, file)
             # Help texts of a configuration's fields are documentation, as docstrings are.
             node.keywords = [k for k in node.keywords if k.arg not in ("description", "examples")]
         imports += found if runs else []
@@ -181,8 +182,12 @@ def _is_docstring(node: ast.AST) -> bool:
     )
 
 
-def _lazy_names(call: ast.Call, package: str) -> dict[str, str]:
-    """Names that a package re-exports by `lazy_loader.attach`, and what they stand for."""
+def _lazy_names(call: ast.Call, package: str, file: Path) -> dict[str, str]:
+    """Names that a package re-exports by `attach` or `attach_stub`, and what they stand for."""
+    if isinstance(call.func, ast.Attribute) and call.func.attr == "attach_stub":
+        stub = ast.parse(file.with_suffix(".pyi").read_bytes())
+        lines = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
+        return {a.name: f"{_absolute(i, package)}.{a.name}" for i in lines for a in i.names}
     given = [k.value for k in call.keywords if k.arg == "submod_attrs"]
     if not given:
         return {}

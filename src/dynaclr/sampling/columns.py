@@ -1,19 +1,25 @@
 """Columns of labels or numbers as integer codes whose order depends on the values alone."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
-# Below this many distinct values a binary search in the table of values stays in cache and is
-# faster than sorting all rows; stable argsort of 16-bit codes is a radix sort.
-_FEW_VALUES = 1 << 16
+# Codes below this many fit 16 bits, where a stable argsort is a radix sort.
+_FEW_CODES = 1 << 16
 
 
 def as_names(columns: str | Sequence[str] | None, option: str) -> tuple[str, ...]:
     """Return column names as a tuple: one name, several names, or none.
 
-    Anything else is a TypeError that names `option`, the argument that they are of.
+    Raises
+    ------
+    TypeError
+        For anything else; the message names `option`, the argument that they are of.
     """
     if columns is None:
         return ()
@@ -37,16 +43,20 @@ def check_table(table: Any, option: str) -> None:
 
 
 def take_column(table: Mapping[str, Any], name: str, option: str) -> Any:
-    """Return ``table[name]``, or raise a ValueError that names `option` and the columns there are.
+    """Return ``table[name]``.
 
     Parameters
     ----------
-    table
-        A pandas.DataFrame or a mapping of column name to 1-D array.
-    name
+    table : pandas.DataFrame or mapping of str to array_like
+    name : str
         The column wanted.
-    option
+    option : str
         The argument that asked for it, for the message.
+
+    Raises
+    ------
+    ValueError
+        If there is no such column, with those that there are, or it is not 1-D.
     """
     if name not in table:
         present = ", ".join(map(repr, table.keys()))
@@ -63,20 +73,20 @@ def check_length(column: Any, name: str, n_rows: int) -> None:
         raise ValueError(f"Column {name!r} has {len(column)} rows where others have {n_rows}.")
 
 
-def encode(column: Any, name: str) -> tuple[np.ndarray, list]:
+def encode(column: Any, name: str) -> tuple[NDArray[np.integer], list[Any]]:
     """Return codes and sorted labels of one column.
 
     Parameters
     ----------
-    column
-        A pandas Series or Categorical, an array or a sequence, ``(N,)``.
-    name
+    column : array_like, shape (N,)
+        A pandas Series or Categorical, an array or a sequence.
+    name : str
         Its name, for messages.
 
     Returns
     -------
-    codes : np.ndarray
-        ``(N,)`` integers into `labels`.
+    codes : ndarray of int, shape (N,)
+        Indices into `labels`.
     labels : list
         The distinct values in sorted order, so that neither the order of the rows nor that of a
         categorical's categories matters.
@@ -86,65 +96,76 @@ def encode(column: Any, name: str) -> tuple[np.ndarray, list]:
     ValueError
         If a value is missing (None or NaN).
     """
-    codes, values = _factorize(column)
+    known = isinstance(column, pd.Series | pd.Index | pd.Categorical | np.ndarray)
+    codes, values = pd.factorize(column if known else np.asarray(column))
     missing = np.flatnonzero(codes < 0)
     if missing.size:
         raise ValueError(
             f"Column {name!r} has {missing.size} missing value(s), the first in row {missing[0]}. "
             "Fill or drop these rows."
         )
-    used = np.flatnonzero(np.bincount(codes, minlength=len(values)))
-    labels = [_plain(values[code]) for code in used]
+    labels = [value.item() if isinstance(value, np.generic) else value for value in values]
     by_value = _sorted_positions(labels)
-    rank = np.zeros(len(values), dtype=_code_type(len(labels)))
-    rank[used[by_value]] = np.arange(len(labels))
-    return rank[codes], [labels[position] for position in by_value]
+    code_of = np.empty(len(labels), dtype=_code_type(len(labels)))
+    code_of[by_value] = np.arange(len(labels))
+    return code_of[codes], [labels[position] for position in by_value]
 
 
 def encode_together(
     table: Mapping[str, Any], names: tuple[str, ...], n_rows: int, option: str
-) -> tuple[np.ndarray, list]:
+) -> tuple[NDArray[np.integer], list[Any]]:
     """Return codes and labels of the combinations of several columns.
 
     Parameters
     ----------
-    table
-        A pandas.DataFrame or a mapping of column name to 1-D array.
-    names
+    table : pandas.DataFrame or mapping of str to array_like
+    names : tuple of str
         The columns. None of them gives one label, None, for all rows; one of them gives its
         values; several give tuples of values.
-    n_rows
+    n_rows : int
         The number of rows every column must have.
-    option
+    option : str
         The argument that names the columns, for messages.
 
     Returns
     -------
-    codes : np.ndarray
-        ``(N,)`` integers into `labels`.
+    codes : ndarray of int, shape (N,)
+        Indices into `labels`.
     labels : list
         The combinations that occur, in sorted order.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, has another length or a missing value.
     """
     if not names:
         return np.zeros(n_rows, dtype=np.uint16), [None]
-    codes, labels = None, []
+    encoded = []
     for name in names:
         column = take_column(table, name, option)
         check_length(column, name, n_rows)
-        more_codes, more_labels = encode(column, name)
-        if codes is None:
-            codes, labels = more_codes, [(label,) for label in more_labels]
-            continue
-        pairs, codes = _distinct(codes.astype(np.int64) * len(more_labels) + more_codes)
-        first, second = np.divmod(pairs, len(more_labels))
+        encoded.append(encode(column, name))
+    codes, labels = encoded[0]
+    if len(encoded) == 1:
+        return codes, labels
+    labels = [(label,) for label in labels]
+    for more_codes, more_labels in encoded[1:]:
+        pairs = codes.astype(np.int64) * len(more_labels) + more_codes
+        codes, distinct = pd.factorize(pairs, sort=True)
+        first, second = np.divmod(distinct, len(more_labels))
         labels = [(*labels[i], more_labels[j]) for i, j in zip(first, second, strict=True)]
-    if len(names) == 1:
-        labels = [label for (label,) in labels]
-    return codes.astype(_code_type(len(labels)), copy=False), labels
+    return codes.astype(_code_type(len(labels))), labels
 
 
-def encode_numbers(column: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return codes and the sorted distinct values (float64) of a column of finite numbers."""
+def encode_numbers(column: Any, name: str) -> tuple[NDArray[np.integer], NDArray[np.float64]]:
+    """Return codes and the sorted distinct values of a column of numbers.
+
+    Raises
+    ------
+    ValueError
+        If it does not hold numbers, or one is not finite.
+    """
     values = np.asarray(column)
     if values.dtype.kind not in "biuf":
         raise ValueError(f"Column {name!r} holds {values.dtype}, not numbers.")
@@ -154,76 +175,23 @@ def encode_numbers(column: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
             f"Column {name!r} has {bad.size} value(s) that are not finite, the first in row "
             f"{bad[0]}. Fill or drop these rows."
         )
-    distinct, codes = _distinct(values)
-    return codes, distinct.astype(np.float64)
+    codes, distinct = pd.factorize(values, sort=True)
+    return codes.astype(_code_type(distinct.size)), distinct.astype(np.float64)
 
 
-def stable_order(codes: np.ndarray, n_codes: int) -> np.ndarray:
+def stable_order(codes: NDArray[np.integer], n_codes: int) -> NDArray[np.int64]:
     """Return the stable argsort of codes in ``[0, n_codes)``, by radix where they are few."""
-    if n_codes <= _FEW_VALUES:
+    if n_codes <= _FEW_CODES:
         codes = codes.astype(np.uint16, copy=False)
     return np.argsort(codes, kind="stable")
 
 
-def _factorize(column: Any) -> tuple[np.ndarray, Sequence]:
-    """Return codes (-1 where missing) and distinct values in no particular order."""
-    categorical = getattr(column, "cat", column)
-    if hasattr(categorical, "categories") and hasattr(categorical, "codes"):
-        return np.asarray(categorical.codes), categorical.categories
-    if hasattr(column, "factorize"):
-        return column.factorize()
-    values = np.asarray(column)
-    if values.dtype.kind in "biu":
-        distinct, codes = _distinct(values)
-        return codes, distinct
-    if values.dtype.kind == "f":
-        present = values == values
-        distinct, present_codes = _distinct(values[present])
-        codes = np.full(values.size, -1, dtype=np.int64)
-        codes[present] = present_codes
-        return codes, distinct
-    return _factorize_objects(values)
-
-
-def _factorize_objects(values: np.ndarray) -> tuple[np.ndarray, list]:
-    # Hashing beats sorting by far for strings, which NumPy compares one by one.
-    seen: dict[Any, int] = {}
-    codes = np.empty(values.size, dtype=np.int64)
-    for start in range(0, values.size, _FEW_VALUES):
-        block = values[start : start + _FEW_VALUES].tolist()
-        codes[start : start + len(block)] = [seen.setdefault(value, len(seen)) for value in block]
-    distinct = list(seen)
-    missing = np.array([_is_missing(value) for value in distinct], dtype=bool)
-    return np.where(missing[codes], -1, codes), distinct
-
-
-def _is_missing(value: Any) -> bool:
-    if value is None:
-        return True
-    differs = value != value
-    # pandas.NA compares as neither true nor false, but as NA again.
-    return differs if isinstance(differs, (bool, np.bool_)) else True
-
-
-def _distinct(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return sorted distinct values and the code of each value."""
-    distinct = np.unique(values)
-    if distinct.size <= _FEW_VALUES:
-        return distinct, np.searchsorted(distinct, values).astype(_code_type(distinct.size))
-    return np.unique(values, return_inverse=True)
-
-
-def _sorted_positions(labels: list) -> np.ndarray:
+def _sorted_positions(labels: list[Any]) -> list[int]:
     try:
-        order = sorted(range(len(labels)), key=labels.__getitem__)
+        return sorted(range(len(labels)), key=labels.__getitem__)
     except TypeError:  # values of several types, which have no order among them
-        order = sorted(range(len(labels)), key=lambda i: (type(labels[i]).__name__, str(labels[i])))
-    return np.asarray(order, dtype=np.int64)
+        return sorted(range(len(labels)), key=lambda i: (type(labels[i]).__name__, str(labels[i])))
 
 
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _code_type(n_codes: int) -> type:
-    return np.uint16 if n_codes <= _FEW_VALUES else np.int64
+def _code_type(n_codes: int) -> type[np.uint16] | type[np.int64]:
+    return np.uint16 if n_codes <= _FEW_CODES else np.int64

@@ -1,30 +1,35 @@
 """Temporal offsets: from a range in hours to whole frames and their probabilities."""
 
+from __future__ import annotations
+
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 # Relative slack for comparing hours with multiples of a frame interval: 4.1 hours are 246 frames of
 # a minute although 4.1 * 60 is just below 246 in floating point.
 _SLACK = 1e-9
 
 
-def offsets_in_frames(tau_range_hours: tuple[float, float], interval_minutes: float) -> np.ndarray:
+def offsets_in_frames(
+    tau_range_hours: tuple[float, float], interval_minutes: float
+) -> NDArray[np.int64]:
     """Return the offsets, in whole frames, that lie inside a range of hours.
 
     Parameters
     ----------
-    tau_range_hours
+    tau_range_hours : tuple of float
         First and last offset in hours, both included. Negative offsets look back in time.
         ``(0, 0)`` asks for the observation itself; in every other range the offset 0 is left out,
         since an observation is no positive of itself.
-    interval_minutes
+    interval_minutes : float
         Time between two frames, in minutes.
 
     Returns
     -------
-    np.ndarray
-        ``(n,)`` int64, ascending, at least one.
+    ndarray of int64, shape (n,)
+        Ascending, at least one.
 
     Raises
     ------
@@ -57,7 +62,7 @@ def offsets_in_frames(tau_range_hours: tuple[float, float], interval_minutes: fl
     return offsets
 
 
-def offset_weights(offsets: np.ndarray, decay_rate: float = 2.0) -> np.ndarray:
+def offset_weights(offsets: ArrayLike, decay_rate: float = 2.0) -> NDArray[np.float64]:
     """Return the probability of each offset, decaying exponentially with the distance in time.
 
     The weight of offset ``tau`` is ``exp(-decay_rate * (tau - tau_min) / (tau_max - tau_min))``,
@@ -66,16 +71,16 @@ def offset_weights(offsets: np.ndarray, decay_rate: float = 2.0) -> np.ndarray:
 
     Parameters
     ----------
-    offsets
-        ``(n,)`` offsets in frames.
-    decay_rate
+    offsets : array_like of int, shape (n,)
+        In frames.
+    decay_rate : float
         The farthest offset is ``exp(decay_rate)`` times rarer than the nearest; 0 makes all
         offsets equally likely.
 
     Returns
     -------
-    np.ndarray
-        ``(n,)`` float64 that sum to 1, in the order of `offsets`.
+    ndarray of float64, shape (n,)
+        They sum to 1, in the order of `offsets`.
 
     Raises
     ------
@@ -97,9 +102,9 @@ def offset_weights(offsets: np.ndarray, decay_rate: float = 2.0) -> np.ndarray:
 def _no_frame_message(first: float, last: float, interval: float) -> str:
     farthest = 60 * max(abs(first), abs(last))
     width = 60 * (last - first)
-    surely = f", and any of at most {width:g} minutes would" if 0 < width < farthest else ""
+    always = f", and any of at most {width:g} minutes would" if 0 < width < farthest else ""
     return (
         f"tau_range_hours ({first:g}, {last:g}) holds no whole frame at interval_minutes="
-        f"{interval:g}. The longest interval that would do is {farthest:g} minutes{surely}; or "
+        f"{interval:g}. The longest interval that would do is {farthest:g} minutes{always}; or "
         "widen the range to a multiple of the interval."
     )

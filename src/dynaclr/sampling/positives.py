@@ -1,4 +1,4 @@
-"""The positive of an observation: itself a little later (or earlier), or one that is like it.
+"""The positive of an observation: itself or a descendant a little later, or an ancestor earlier.
 
 A cell lineage is a forest of tracks. Numbering its tracks depth first, parents before children,
 gives each track a number ``branch`` and puts all its descendants into the range from ``branch`` up
@@ -12,13 +12,15 @@ to ``branch_end``. Two facts follow, and everything here rests on them:
 Draws are functions of the seed, the epoch and the row alone.
 """
 
-from collections.abc import Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from dynaclr.sampling.columns import encode_together, stable_order
+from dynaclr.sampling.checks import as_mask
 from dynaclr.sampling.offsets import offset_weights
 from dynaclr.sampling.randomness import derive_key, hash64, uniform
 
@@ -27,11 +29,6 @@ _OFFSET, _OFFSET_AGAIN, _CANDIDATE = range(3)
 
 # Rows looked up at a time when all rows are: keeps the temporary arrays small.
 _BLOCK = 1 << 20
-
-# Of every so many keys one is kept apart: a table that stays in the cache, in which a few scattered
-# keys are found several times faster than in all of them.
-_STRIDE = 64
-_FEW_KEYS = 1 << 13
 
 
 class PositiveSampler:
@@ -44,22 +41,22 @@ class PositiveSampler:
 
     Parameters
     ----------
-    t
-        ``(N,)`` integer frame of each observation, counted within its experiment.
-    branch, branch_end
-        ``(N,)`` integers. Depth-first number of the observation's track in the forest of all
+    t : ndarray of int, shape (N,)
+        Frame of each observation, counted within its experiment.
+    branch, branch_end : ndarray of int, shape (N,)
+        Depth-first number of the observation's track in the forest of all
         lineages, unique over all experiments and fields of view; and one past the last number
         among the track and its descendants.
-    experiment
-        ``(N,)`` integer codes into `offsets`.
-    offsets
-        For each experiment, ``(n,)`` distinct offsets in frames; 0 only on its own.
-    weights
+    experiment : ndarray of int, shape (N,)
+        Indices into `offsets`.
+    offsets : sequence of ndarray of int, shape (n,)
+        For each experiment, distinct offsets in frames; 0 only on its own.
+    weights : sequence of array_like of float, shape (n,), optional
         For each experiment, the positive weights of its offsets. By default
-        :func:`dynaclr.sampling.offset_weights`.
-    candidates
-        ``(N,)`` bool, the observations that may be drawn as positives; by default all.
-    seed
+        `dynaclr.sampling.offset_weights`.
+    candidates : ndarray of bool, shape (N,), optional
+        The observations that may be drawn as positives; by default all.
+    seed : int
         Any integer.
 
     Raises
@@ -78,21 +75,23 @@ class PositiveSampler:
 
     def __init__(
         self,
-        t: np.ndarray,
-        branch: np.ndarray,
-        branch_end: np.ndarray,
-        experiment: np.ndarray,
-        offsets: Sequence[np.ndarray],
+        t: NDArray[np.integer],
+        branch: NDArray[np.integer],
+        branch_end: NDArray[np.integer],
+        experiment: NDArray[np.integer],
+        offsets: Sequence[NDArray[np.integer]],
         *,
-        weights: Sequence[np.ndarray] | None = None,
-        candidates: np.ndarray | None = None,
+        weights: Sequence[ArrayLike] | None = None,
+        candidates: NDArray[np.bool_] | None = None,
         seed: int = 0,
     ) -> None:
         self._t = _integers(t, "t")
         self._branch = _integers(branch, "branch", self._t.size)
         self._branch_end = _integers(branch_end, "branch_end", self._t.size)
         self._experiment = _integers(experiment, "experiment", self._t.size)
-        self._candidates = None if candidates is None else _mask(candidates, self._t.size)
+        self._candidates = (
+            None if candidates is None else as_mask(candidates, self._t.size, "candidates")
+        )
         self._seed = int(seed)
         self._set_offsets(offsets, weights)
         self._check_branches()
@@ -101,7 +100,7 @@ class PositiveSampler:
             self._check_ancestors()
 
     def _set_offsets(
-        self, offsets: Sequence[np.ndarray], weights: Sequence[np.ndarray] | None
+        self, offsets: Sequence[NDArray[np.integer]], weights: Sequence[ArrayLike] | None
     ) -> None:
         lowest, highest = self._experiment.min(initial=0), self._experiment.max(initial=0)
         if lowest < 0 or highest >= len(offsets):
@@ -149,7 +148,6 @@ class PositiveSampler:
         order = order if rows is None else rows[order]
         self._order = order.astype(np.int32 if key.size < 1 << 31 else np.int64, copy=False)
         self._sorted_key = key[order]
-        self._coarse_key = self._sorted_key[::_STRIDE].copy()
 
     def _check_ancestors(self) -> None:
         end = self._branch_end[self._order[:-1]] - self._branch[self._order[:-1]]
@@ -162,12 +160,12 @@ class PositiveSampler:
                 "unique. End the ancestor's track before its descendant's begins."
             )
 
-    def _key(self, rows: np.ndarray | slice) -> np.ndarray:
+    def _key(self, rows: NDArray[np.int64] | slice) -> NDArray[np.int64]:
         return self._t[rows].astype(np.int64) * self._n_branches + self._branch[rows]
 
     @cached_property
-    def has_positive(self) -> np.ndarray:
-        """``(N,)`` bool: which observations have a positive at one of their offsets at least."""
+    def has_positive(self) -> NDArray[np.bool_]:
+        """Which observations have a positive at one of their offsets at least, shape (N,)."""
         found = np.zeros(self._t.size, dtype=bool)
         for begin in range(0, found.size, _BLOCK):
             block = slice(begin, min(begin + _BLOCK, found.size))
@@ -182,20 +180,20 @@ class PositiveSampler:
                 open_rows = open_rows[~exists]
         return found
 
-    def sample(self, rows: np.ndarray, epoch: int) -> np.ndarray:
+    def sample(self, rows: NDArray[np.integer], epoch: int) -> NDArray[np.int64]:
         """Return the positive of each row.
 
         Parameters
         ----------
-        rows
-            ``(n,)`` row numbers, in any order.
-        epoch
+        rows : ndarray of int, shape (n,)
+            Row numbers, in any order.
+        epoch : int
             Each epoch has its own draws.
 
         Returns
         -------
-        np.ndarray
-            ``(n,)`` int64 row numbers.
+        ndarray of int64, shape (n,)
+            Row numbers.
 
         Raises
         ------
@@ -205,12 +203,12 @@ class PositiveSampler:
         rows = np.asarray(rows, dtype=np.int64)
         out = rows.copy()
         itself = self._is_itself[self._experiment[rows]]
-        self._refuse(rows[itself & ~self._may_be_drawn(rows)])
+        self._check_none(rows[itself & ~self._may_be_drawn(rows)])
         others = np.flatnonzero(~itself)
         out[others] = self._sample_others(rows[others], epoch)
         return out
 
-    def _sample_others(self, rows: np.ndarray, epoch: int) -> np.ndarray:
+    def _sample_others(self, rows: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
         # Drawing among all offsets, and among those that exist only where the first draw does not,
         # gives each that exists its own weight over the sum of theirs.
         weights = self._weights[self._experiment[rows]]
@@ -224,21 +222,25 @@ class PositiveSampler:
         pick = hash64(derive_key(self._seed, _CANDIDATE, epoch), rows) % count.astype(np.uint64)
         return self._order[first + pick.astype(np.int64)].astype(np.int64)
 
-    def _draw_existing(self, rows: np.ndarray, weights: np.ndarray, epoch: int) -> np.ndarray:
+    def _draw_existing(
+        self, rows: NDArray[np.int64], weights: NDArray[np.float64], epoch: int
+    ) -> NDArray[np.int64]:
         choices = np.arange(weights.shape[1])
         _, exists = self._find(np.repeat(rows, choices.size), np.tile(choices, rows.size))
         weights = weights * exists.reshape(weights.shape)
-        self._refuse(rows[weights.sum(axis=1) == 0])
+        self._check_none(rows[weights.sum(axis=1) == 0])
         return _draw(weights, uniform(derive_key(self._seed, _OFFSET_AGAIN, epoch), rows))
 
-    def _find(self, rows: np.ndarray, choice: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _find(
+        self, rows: NDArray[np.int64], choice: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Look up one offset of each row.
 
         Returns
         -------
-        first : np.ndarray
-            Place of the first candidate in the sorted keys; meaningless where there is none.
-        exists : np.ndarray
+        first : ndarray of int64, shape (n,)
+            Position of the first candidate in the sorted keys; meaningless where there is none.
+        exists : ndarray of bool, shape (n,)
             Whether there is one.
         """
         if not self._sorted_key.size:
@@ -249,7 +251,7 @@ class PositiveSampler:
         branch = self._branch[rows].astype(np.int64)
         back = offset < 0
         # The last key that is at most k is the one before the first that is at least k + 1.
-        first = self._search(key + back) - back
+        first = np.searchsorted(self._sorted_key, key + back) - back
         exists = (first >= 0) & (first < self._sorted_key.size) & (self._weights[code, choice] > 0)
         at = np.where(exists, first, 0)
         found = self._sorted_key[at]
@@ -259,29 +261,22 @@ class PositiveSampler:
             return first, exists & np.where(back, is_ancestor, is_later)
         return first, exists & is_later
 
-    def _search(self, key: np.ndarray) -> np.ndarray:
-        """Return how many of the sorted keys are below each of `key`."""
-        if key.size > _FEW_KEYS:
-            return np.searchsorted(self._sorted_key, key)
-        begin = np.maximum(np.searchsorted(self._coarse_key, key) - 1, 0) * _STRIDE
-        place = begin[:, None] + np.arange(_STRIDE)
-        near = self._sorted_key.take(place, mode="clip")
-        below = (near < key[:, None]) & (place < self._sorted_key.size)
-        return begin + np.count_nonzero(below, axis=1)
-
-    def _count(self, rows: np.ndarray, choice: np.ndarray, first: np.ndarray) -> np.ndarray:
+    def _count(
+        self, rows: NDArray[np.int64], choice: NDArray[np.int64], first: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
         """Return how many candidates there are from `first` on."""
         offset = self._offsets[self._experiment[rows], choice]
         frame = self._t[rows].astype(np.int64) + offset
-        end = self._search(frame * self._n_branches + self._branch_end[rows])
+        beyond = frame * self._n_branches + self._branch_end[rows]
+        end = np.searchsorted(self._sorted_key, beyond)
         return np.where(offset < 0, 1, end - first)
 
-    def _may_be_drawn(self, rows: np.ndarray) -> np.ndarray:
+    def _may_be_drawn(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         if self._candidates is None:
             return np.ones(rows.size, dtype=bool)
         return self._candidates[rows]
 
-    def _refuse(self, rows: np.ndarray) -> None:
+    def _check_none(self, rows: NDArray[np.int64]) -> None:
         if rows.size:
             raise ValueError(
                 f"{rows.size} row(s) have no positive at any offset, the first is row {rows[0]}. "
@@ -289,93 +284,7 @@ class PositiveSampler:
             )
 
 
-class ColumnPositiveSampler:
-    """Draw, for observations, any other observation that agrees with them on given columns.
-
-    Parameters
-    ----------
-    columns
-        Column name to 1-D array, ``(N,)`` each; a pandas.DataFrame of these columns will do.
-    candidates
-        ``(N,)`` bool, the observations that may be drawn as positives; by default all.
-    seed
-        Any integer.
-
-    Raises
-    ------
-    ValueError
-        If there is no column, a value is missing, or the columns differ in length.
-    """
-
-    def __init__(
-        self,
-        columns: Mapping[str, Any],
-        *,
-        candidates: np.ndarray | None = None,
-        seed: int = 0,
-    ) -> None:
-        names = tuple(columns.keys())
-        if not names:
-            raise ValueError("columns is empty: name at least one column that positives share.")
-        n_rows = len(columns[names[0]])
-        self._code, labels = encode_together(columns, names, n_rows, "columns")
-        self._candidates = (
-            np.ones(n_rows, dtype=bool) if candidates is None else _mask(candidates, n_rows)
-        )
-        self._seed = int(seed)
-        rows = np.flatnonzero(self._candidates)
-        order = rows[stable_order(self._code[rows], len(labels))]
-        self._order = order.astype(np.int32 if n_rows < 1 << 31 else np.int64, copy=False)
-        sizes = np.bincount(self._code[rows], minlength=len(labels))
-        self._start = np.cumsum(sizes) - sizes
-        self._size = sizes
-
-    @property
-    def has_positive(self) -> np.ndarray:
-        """``(N,)`` bool: which observations have another one that agrees with them."""
-        return self._size[self._code] > self._candidates
-
-    def sample(self, rows: np.ndarray, epoch: int) -> np.ndarray:
-        """Return the positive of each row, never the row itself.
-
-        Parameters
-        ----------
-        rows
-            ``(n,)`` row numbers, in any order.
-        epoch
-            Each epoch has its own draws.
-
-        Returns
-        -------
-        np.ndarray
-            ``(n,)`` int64 row numbers.
-
-        Raises
-        ------
-        ValueError
-            If no other observation agrees with a row.
-        """
-        rows = np.asarray(rows, dtype=np.int64)
-        code = self._code[rows]
-        others = self._size[code] - self._candidates[rows]
-        if np.any(others < 1):
-            alone = rows[others < 1]
-            raise ValueError(
-                f"{alone.size} row(s) agree with no other row, the first is row {alone[0]}. "
-                "Draw anchors only where has_positive is true."
-            )
-        key = derive_key(self._seed, _CANDIDATE, epoch)
-        pick = (hash64(key, rows) % others.astype(np.uint64)).astype(np.int64)
-        out = self._order[self._start[code] + pick].astype(np.int64)
-        # The row itself stands among the first `others` unless it is the last of all, which is the
-        # one left over: whoever draws itself takes that one.
-        drew_itself = np.flatnonzero(out == rows)
-        left_over = self._start[code[drew_itself]] + others[drew_itself]
-        out[drew_itself] = self._order[left_over]
-        return out
-
-
-def _draw(weights: np.ndarray, number: np.ndarray) -> np.ndarray:
+def _draw(weights: NDArray[np.float64], number: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return an index into each row of weights, given a number in [0, 1) for each row."""
     total = np.cumsum(weights, axis=1)
     choice = np.count_nonzero(total <= (number * total[:, -1])[:, None], axis=1)
@@ -384,7 +293,7 @@ def _draw(weights: np.ndarray, number: np.ndarray) -> np.ndarray:
     return np.minimum(choice, last)
 
 
-def _integers(values: np.ndarray, name: str, n_rows: int | None = None) -> np.ndarray:
+def _integers(values: ArrayLike, name: str, n_rows: int | None = None) -> NDArray[np.integer]:
     values = np.asarray(values)
     if values.dtype.kind not in "iu":
         raise TypeError(f"{name} must hold integers, not {values.dtype}.")
@@ -395,17 +304,7 @@ def _integers(values: np.ndarray, name: str, n_rows: int | None = None) -> np.nd
     return values.astype(np.int64) if values.dtype == np.uint64 else values
 
 
-def _mask(values: np.ndarray, n_rows: int) -> np.ndarray:
-    values = np.asarray(values)
-    if values.dtype != bool or values.shape != (n_rows,):
-        raise ValueError(
-            f"candidates must be a mask of {n_rows} rows, not {values.dtype} of shape "
-            f"{values.shape}."
-        )
-    return values
-
-
-def _check_offsets(offsets: np.ndarray, code: int) -> np.ndarray:
+def _check_offsets(offsets: ArrayLike, code: int) -> NDArray[np.int64]:
     offsets = _integers(offsets, f"offsets[{code}]").astype(np.int64)
     if offsets.size == 0 or np.unique(offsets).size < offsets.size:
         raise ValueError(f"offsets[{code}] must hold distinct frames, at least one: {offsets}.")
@@ -417,7 +316,9 @@ def _check_offsets(offsets: np.ndarray, code: int) -> np.ndarray:
     return offsets
 
 
-def _check_weights(weights: np.ndarray, offsets: np.ndarray, code: int) -> np.ndarray:
+def _check_weights(
+    weights: ArrayLike, offsets: NDArray[np.int64], code: int
+) -> NDArray[np.float64]:
     weights = np.asarray(weights, dtype=np.float64)
     if weights.shape != offsets.shape or not np.all((weights > 0) & np.isfinite(weights)):
         raise ValueError(

@@ -9,7 +9,12 @@ pseudorandom number generators", OOPSLA 2014); number ``i`` of key ``k`` is elem
 SplitMix64 stream that starts at ``k``.
 """
 
+from __future__ import annotations
+
+from enum import IntEnum
+
 import numpy as np
+from numpy.typing import NDArray
 
 _MASK = 0xFFFF_FFFF_FFFF_FFFF
 _GOLDEN = 0x9E37_79B9_7F4A_7C15
@@ -21,12 +26,24 @@ _MULTIPLIERS = (0xBF58_476D_1CE4_E5B9, 0x94D0_49BB_1331_11EB)
 _FEISTEL_ROUNDS = 6
 
 
+class Stream(IntEnum):
+    """What a stream of random numbers of batches is for; no two purposes share a stream."""
+
+    STEP_ORDER = 0
+    STRATUM_TURN = 1
+    ROW_ORDER = 2
+    CROSS_GROUP = 3
+    FOCAL_HOUR = 4
+    BATCH = 5
+    REPLICA = 6
+
+
 def derive_key(*words: int) -> int:
     """Return a 64-bit key for a sequence of integers.
 
     Parameters
     ----------
-    *words
+    *words : int
         Any integers, for example a seed, an epoch and a number for the purpose. They are taken
         modulo 2**64; their order matters.
 
@@ -44,20 +61,18 @@ def derive_key(*words: int) -> int:
     return key
 
 
-def hash64(key: int | np.ndarray, counter: np.ndarray) -> np.ndarray:
+def hash64(key: int | NDArray[np.uint64], counter: NDArray[np.integer]) -> NDArray[np.uint64]:
     """Return one 64-bit pseudo-random integer for each counter.
 
     Parameters
     ----------
-    key
+    key : int or ndarray of uint64
         One key, or one for each counter.
-    counter
-        Integers, any shape.
+    counter : ndarray of int, any shape
 
     Returns
     -------
-    np.ndarray
-        uint64, the shape of `counter`.
+    ndarray of uint64, the shape of `counter`
     """
     mixed = np.atleast_1d(counter).astype(np.uint64)
     mixed += np.uint64(1)
@@ -66,12 +81,16 @@ def hash64(key: int | np.ndarray, counter: np.ndarray) -> np.ndarray:
     return _mix(mixed)
 
 
-def uniform(key: int | np.ndarray, counter: np.ndarray) -> np.ndarray:
+def uniform(key: int | NDArray[np.uint64], counter: NDArray[np.integer]) -> NDArray[np.float64]:
     """Return one float64 in ``[0, 1)`` for each counter; see :func:`hash64`."""
     return (hash64(key, counter) >> np.uint64(11)) * 2.0**-53
 
 
-def permute(index: np.ndarray, size: np.ndarray, key: int | np.ndarray) -> np.ndarray:
+def permute(
+    index: NDArray[np.integer],
+    size: NDArray[np.integer] | int,
+    key: int | NDArray[np.uint64],
+) -> NDArray[np.int64]:
     """Return element ``index`` of a pseudo-random permutation of ``range(size)``.
 
     A Feistel network over ``Z_a x Z_b`` with ``a * b`` just above `size`, walked until it is back
@@ -80,18 +99,17 @@ def permute(index: np.ndarray, size: np.ndarray, key: int | np.ndarray) -> np.nd
 
     Parameters
     ----------
-    index
-        ``(n,)`` integers, ``0 <= index < size``.
-    size
-        ``(n,)`` or scalar, at least 1.
-    key
+    index : ndarray of int, shape (n,)
+        From 0 to ``size - 1``.
+    size : ndarray of int, shape (n,), or int
+        At least 1.
+    key : int or ndarray of uint64, shape (n,)
         One key, or one for each element. Elements with the same key and size come from the same
         permutation.
 
     Returns
     -------
-    np.ndarray
-        ``(n,)`` int64.
+    ndarray of int64, shape (n,)
     """
     size = np.broadcast_to(np.asarray(size, dtype=np.uint64), np.shape(index))
     key = np.broadcast_to(np.asarray(key, dtype=np.uint64), np.shape(index))
@@ -107,8 +125,11 @@ def permute(index: np.ndarray, size: np.ndarray, key: int | np.ndarray) -> np.nd
 
 
 def _feistel(
-    index: np.ndarray, rows: np.ndarray, columns: np.ndarray, key: np.ndarray
-) -> np.ndarray:
+    index: NDArray[np.uint64],
+    rows: NDArray[np.uint64],
+    columns: NDArray[np.uint64],
+    key: NDArray[np.uint64],
+) -> NDArray[np.uint64]:
     left, right = np.divmod(index, columns)
     for _ in range(0, _FEISTEL_ROUNDS, 2):
         key = key + np.uint64(_GOLDEN)
@@ -118,7 +139,7 @@ def _feistel(
     return left * columns + right
 
 
-def _mix(value: np.ndarray) -> np.ndarray:
+def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Mix `value` (uint64) in place and return it."""
     value ^= value >> np.uint64(30)
     value *= np.uint64(_MULTIPLIERS[0])

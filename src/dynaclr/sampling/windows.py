@@ -5,10 +5,13 @@ rest from all hours, without drawing a row twice. Both are done for many sets of
 cost depends on the draws, the pools involved and the logarithm of the number of distinct hours.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dynaclr.sampling.pools import Pools, RowSets
 from dynaclr.sampling.randomness import hash64, permute
@@ -23,20 +26,19 @@ class HourTable:
 
     Parameters
     ----------
-    pools
+    pools : Pools
         Rows sorted by pool and, inside a pool, by hour.
-    hour
-        ``(N,)`` codes of the hours, in table order.
-    hours
-        ``(n_hours,)`` the distinct hours, ascending.
+    hour : ndarray of int, shape (N,)
+        Codes of the hours, in table order.
+    hours : ndarray of float64, shape (n_hours,)
+        The distinct hours, ascending.
 
     Attributes
     ----------
-    hours
-        ``(n_hours,)`` float64.
+    hours : ndarray of float64, shape (n_hours,)
     """
 
-    def __init__(self, pools: Pools, hour: np.ndarray, hours: np.ndarray) -> None:
+    def __init__(self, pools: Pools, hour: NDArray[np.integer], hours: NDArray[np.float64]) -> None:
         self.hours = hours
         hour = hour[pools.order]
         new = np.r_[True, hour[1:] != hour[:-1]]
@@ -51,26 +53,28 @@ class HourTable:
         self._hours_by_group = hours[code]
         self._group_start = np.searchsorted(group, np.arange(pools.n_groups + 1))
 
-    def of_group(self, group: int) -> np.ndarray:
+    def of_group(self, group: int) -> NDArray[np.float64]:
         """Return the distinct hours of a group, ascending."""
         return self._hours_by_group[self._group_start[group] : self._group_start[group + 1]]
 
-    def count_outside(self, place: np.ndarray, focal: float, half_width: float) -> int:
-        """Return how many places in the sorted rows lie outside a window."""
-        first, end = self.around(focal, np.float64(half_width))
-        code = self._hour[np.searchsorted(self._start, place, side="right") - 1]
+    def count_outside(self, location: NDArray[np.int64], focal: float, half_width: float) -> int:
+        """Return how many locations in the sorted rows lie outside a window."""
+        first, end = self.around(focal, np.array(half_width))
+        code = self._hour[np.searchsorted(self._start, location, side="right") - 1]
         return int(np.count_nonzero((code < first) | (code >= end)))
 
     def rows_between(
-        self, pools: np.ndarray, first: np.ndarray, end: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, pools: NDArray[np.int64], first: NDArray[np.int64], end: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return begin and end, in the sorted rows, of the hours ``[first, end)`` of pools."""
         base = pools * self.hours.size
         begin = np.searchsorted(self._key, base + first)
         stop = np.searchsorted(self._key, base + end)
         return self._start[begin], self._start[stop]
 
-    def around(self, focal: float, half_width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def around(
+        self, focal: float, half_width: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the hour codes ``[first, end)`` within half-widths of a focal hour."""
         reach = half_width + _SLACK
         first = np.searchsorted(self.hours, focal - reach)
@@ -83,22 +87,22 @@ class Segments:
 
     Attributes
     ----------
-    pool, which
-        ``(n_segments,)`` pool numbers, and the set each belongs to (ascending, none missing).
-    first
-        ``(n_sets,)`` the first segment of each set.
+    pool, which : ndarray of int64, shape (n_segments,)
+        Pool numbers, and the set each belongs to (ascending, none missing).
+    first : ndarray of int64, shape (n_sets,)
+        The first segment of each set.
     """
 
-    pool: np.ndarray
-    which: np.ndarray
-    first: np.ndarray
+    pool: NDArray[np.int64]
+    which: NDArray[np.int64]
+    first: NDArray[np.int64]
 
     @classmethod
-    def of(cls, pool: np.ndarray, which: np.ndarray, n_sets: int) -> "Segments":
+    def of(cls, pool: NDArray[np.int64], which: NDArray[np.int64], n_sets: int) -> Segments:
         """Make segments from pools and the sets they belong to."""
         return cls(pool, which, np.searchsorted(which, np.arange(n_sets)))
 
-    def of_sets(self, chosen: np.ndarray) -> "Segments":
+    def of_sets(self, chosen: NDArray[np.int64]) -> Segments:
         """Return the segments of some sets, which are numbered anew."""
         ends = np.r_[self.first[1:], self.pool.size]
         counts = ends[chosen] - self.first[chosen]
@@ -109,31 +113,35 @@ class Segments:
 
 
 def find_windows(
-    table: HourTable, segments: Segments, focal: float, half_width: float, needed: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    table: HourTable,
+    segments: Segments,
+    focal: float,
+    half_width: float,
+    needed: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
     """Return the hours from which each set draws its focal rows.
 
     Parameters
     ----------
-    table
+    table : HourTable
         The hours of the pools.
-    segments
+    segments : Segments
         The pools of each set.
-    focal, half_width
+    focal, half_width : float
         The window in hours: ``focal - half_width`` to ``focal + half_width``, ends included.
-    needed
-        ``(n_sets,)`` rows that each window must hold; at most those of the set.
+    needed : ndarray of int64, shape (n_sets,)
+        Rows that each window must hold; at most those of the set.
 
     Returns
     -------
-    first, end : np.ndarray
-        ``(n_sets,)`` hour codes, from `first` up to but not including `end`.
-    widened : np.ndarray
-        ``(n_sets,)`` bool, where the half-width asked for held too few rows and the smallest one
+    first, end : ndarray of int64, shape (n_sets,)
+        Hour codes, from `first` up to but not including `end`.
+    widened : ndarray of bool, shape (n_sets,)
+        Where the half-width asked for held too few rows and the smallest one
         that holds enough was taken.
     """
     n_sets = needed.size
-    first, end = (np.full(n_sets, code) for code in table.around(focal, np.float64(half_width)))
+    first, end = (np.full(n_sets, code) for code in table.around(focal, np.array(half_width)))
     widened = _count(table, segments, first, end) < needed
     short = np.flatnonzero(widened)
     if short.size:
@@ -142,14 +150,16 @@ def find_windows(
     return first, end, widened
 
 
-def _count(table: HourTable, segments: Segments, first: np.ndarray, end: np.ndarray) -> np.ndarray:
+def _count(
+    table: HourTable, segments: Segments, first: NDArray[np.int64], end: NDArray[np.int64]
+) -> NDArray[np.int64]:
     begin, stop = table.rows_between(segments.pool, first[segments.which], end[segments.which])
     return np.add.reduceat(stop - begin, segments.first)
 
 
 def _smallest_half_width(
-    table: HourTable, segments: Segments, focal: float, needed: np.ndarray
-) -> np.ndarray:
+    table: HourTable, segments: Segments, focal: float, needed: NDArray[np.int64]
+) -> NDArray[np.float64]:
     """Bisect for the smallest half-width that holds enough rows, once on either side.
 
     The half-width sought is the distance of some hour before the focal hour, or of some hour after
@@ -176,108 +186,110 @@ def _smallest_half_width(
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """Rows to draw from sets: for each draw its set and its rank among that set's draws.
+    """Rows to draw from sets.
 
     Attributes
     ----------
-    which, rank
-        ``(n_draws,)`` integers.
-    count
-        ``(n_sets,)`` draws from each set.
+    which, number : ndarray of int64, shape (n_draws,)
+        For each draw its set, and how many of that set's draws come before it.
+    count : ndarray of int64, shape (n_sets,)
+        Draws from each set.
     """
 
-    which: np.ndarray
-    rank: np.ndarray
-    count: np.ndarray
+    which: NDArray[np.int64]
+    number: NDArray[np.int64]
+    count: NDArray[np.int64]
 
     @classmethod
-    def of(cls, which: np.ndarray, rank: np.ndarray, n_sets: int) -> "Draws":
+    def of(cls, which: NDArray[np.int64], number: NDArray[np.int64], n_sets: int) -> Draws:
         """Make draws, counting those of each set."""
-        return cls(which, rank, np.bincount(which, minlength=n_sets))
+        return cls(which, number, np.bincount(which, minlength=n_sets))
 
 
 def draw_focal_and_global(
     table: HourTable,
     segments: Segments,
     sets: RowSets,
-    hours: tuple[np.ndarray, np.ndarray],
+    hours: tuple[NDArray[np.int64], NDArray[np.int64]],
     focal: Draws,
     everywhere: Draws,
     key: int,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Draw rows inside a window and rows of all hours, none twice while rows last.
 
     Parameters
     ----------
-    table, segments, sets
+    table : HourTable
+    segments : Segments
+    sets : RowSets
         The sets of rows and the pools and hours they are made of.
-    hours
-        First and end hour code of each set's window, from :func:`find_windows`.
-    focal, everywhere
+    hours : tuple of ndarray of int64, shape (n_sets,)
+        First and end hour code of each set's window, from `find_windows`.
+    focal, everywhere : Draws
         What to draw inside the windows, and from all hours.
-    key
+    key : int
         Of this batch.
 
     Returns
     -------
-    focal_places, other_places : np.ndarray
-        Places in ``Pools.order``, one for each draw. Both together hold any two rows of a set
+    focal_locations, other_locations : ndarray of int64, shape (n_draws,)
+        Locations in ``Pools.order``, one for each draw. Both together hold any two rows of a set
         equally often, give or take one, if the set has fewer rows than draws; no row twice if not.
     """
-    in_window, place_in_window = _lay_out_windows(table, segments, *hours)
+    in_window, locate_in_window = _lay_out_windows(table, segments, *hours)
 
     # The focal draws go through a set that is smaller than their number a whole number of times and
     # then through part of it. The other rows are one draw behind; the draws from all hours begin
     # with these.
     part = focal.count % sets.size
     behind = (sets.size - part)[everywhere.which]
-    is_behind = everywhere.rank < behind
+    is_behind = everywhere.number < behind
     size = np.where(is_behind, behind, sets.size[everywhere.which])
-    rank = np.where(is_behind, everywhere.rank, (everywhere.rank - behind) % size)
+    number = np.where(is_behind, everywhere.number, (everywhere.number - behind) % size)
     indices = permute(
-        np.r_[focal.rank % in_window[focal.which], rank],
+        np.r_[focal.number % in_window[focal.which], number],
         np.r_[in_window[focal.which], size],
         np.r_[hash64(key, 2 * focal.which), hash64(key, 2 * everywhere.which + 1)],
     )
-    focal_places = place_in_window(focal.which, indices[: focal.which.size])
+    focal_locations = locate_in_window(focal.which, indices[: focal.which.size])
     position = indices[focal.which.size :]
 
-    ahead = focal.rank >= (focal.count - part)[focal.which]
+    ahead = focal.number >= (focal.count - part)[focal.which]
     taken_from = focal.which[ahead]
-    taken = sets.position(taken_from, focal_places[ahead])
+    taken = sets.position(taken_from, focal_locations[ahead])
     free = _skip_taken(sets.size, everywhere.which, position, taken_from, taken)
     position = np.where(is_behind, free, position)
-    return focal_places, sets.place(everywhere.which, position)
+    return focal_locations, sets.locate(everywhere.which, position)
 
 
 def _lay_out_windows(
-    table: HourTable, segments: Segments, first: np.ndarray, end: np.ndarray
-) -> tuple[np.ndarray, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
-    """Return the rows in each set's window, and a function from (set, index) to their places."""
+    table: HourTable, segments: Segments, first: NDArray[np.int64], end: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.int64]]]:
+    """Return the rows in each set's window, and a function from (set, index) to locations."""
     begin, stop = table.rows_between(segments.pool, first[segments.which], end[segments.which])
     size = stop - begin
     total = np.cumsum(size)
     before = (total - size)[segments.first]
 
-    def place(which: np.ndarray, index: np.ndarray) -> np.ndarray:
+    def locate(which: NDArray[np.int64], index: NDArray[np.int64]) -> NDArray[np.int64]:
         counted = before[which] + index
         segment = np.searchsorted(total, counted, side="right")
         return stop[segment] - total[segment] + counted
 
-    return np.add.reduceat(size, segments.first), place
+    return np.add.reduceat(size, segments.first), locate
 
 
 def _skip_taken(
-    sizes: np.ndarray,
-    which: np.ndarray,
-    index: np.ndarray,
-    taken_from: np.ndarray,
-    taken: np.ndarray,
-) -> np.ndarray:
+    sizes: NDArray[np.int64],
+    which: NDArray[np.int64],
+    index: NDArray[np.int64],
+    taken_from: NDArray[np.int64],
+    taken: NDArray[np.int64],
+) -> NDArray[np.int64]:
     """Turn an index among the rows of a set that are not taken into a position among all its rows.
 
     Below the ``i``-th taken position (from 0, ascending) ``p`` there are ``p - i`` rows that are
-    not taken; a free row is therefore pushed up by as many places as there are taken rows with
+    not taken; a free row is therefore pushed up by as many positions as there are taken rows with
     ``p - i`` at most its index.
     """
     base = np.cumsum(sizes) - sizes

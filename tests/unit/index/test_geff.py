@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from index_examples import FAMILY
 
 from dynaclr.config import Problems, UserError
-from dynaclr.index import Repairs, index_experiment, read_tracks
+from dynaclr.index import index_experiment
 from dynaclr.index.geff import is_geff
+from dynaclr.index.repairs import Repairs
+from dynaclr.index.tracks import read_tracks
 
 PIXELS = [
     {"name": "frame", "type": "time", "unit": "frame"},

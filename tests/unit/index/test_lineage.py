@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynaclr.index import (
+from dynaclr.index.lineage import (
+    TRACK_ID_LIMIT,
     CycleError,
     build_forest,
     division_frame,
@@ -15,7 +16,6 @@ from dynaclr.index import (
     group_tracks,
     resolve_links,
 )
-from dynaclr.index.lineage import TRACK_ID_LIMIT
 
 
 @st.composite

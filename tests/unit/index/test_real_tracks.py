@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from dynaclr.config import Problems
-from dynaclr.index import index_experiment, read_tracks
-from dynaclr.index.tracks import Repairs
+from dynaclr.index import index_experiment
+from dynaclr.index.repairs import Repairs
+from dynaclr.index.tracks import read_tracks
 
 SETS = {
     "ecoli_phase_ctc": ((53, 1, 1305, 1009), 714, 356, 3519),

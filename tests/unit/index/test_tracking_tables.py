@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dynaclr.config import Problems
-from dynaclr.index import Repairs, read_tracks
-from dynaclr.index.tracks import EXAMPLES, find_table
+from dynaclr.index.repairs import EXAMPLES, Repairs
+from dynaclr.index.tracks import find_table, read_tracks
 
 SHAPE = (10, 1, 40, 60)
 HEADER = "track_id,t,y,x,parent_track_id\n"

@@ -18,7 +18,11 @@ MODULES = {
     "room.part": "from .other import helper\nclass Part: pass\n",
     "room.other": "def helper():\n    return 1\n",
     "room.unused": "class Unused: pass\n",
+    "stubbed.__init__": "import lazy_loader\nlazy_loader.attach_stub(__name__, __file__)\n",
+    "stubbed.part": "class Other: pass\n",
+    "user": "from dynaclr.stubbed import Other\n",
 }
+STUB = 'from .part import Other\n\n__all__ = ["Other"]\n'
 
 
 @pytest.fixture
@@ -27,6 +31,7 @@ def package(tmp_path, monkeypatch):
     folder = tmp_path / "dynaclr"
     for name, text in MODULES.items():
         write(folder / f"{name.replace('.', '/')}.py", text)
+    write(folder / "stubbed/__init__.pyi", STUB)
     monkeypatch.setattr(code, "_PACKAGE", folder)
     forget()
     yield folder
@@ -56,6 +61,7 @@ def digest(*entries: str, **options) -> str:
         ("lazy", {"lazy", "room.part", "room.other"}),
         ("typed", {"typed"}),
         ("alone", {"alone"}),
+        ("user", {"user", "stubbed.part"}),
     ],
 )
 def test_modules_are_found_by_following_imports(package, entry, found):

@@ -141,7 +141,8 @@ def test_a_replica_places_the_rows_of_its_own_share_alone(monkeypatch, leaky):
         placed.append(len(index))
         return permute(index, size, key)
 
-    monkeypatch.setattr("dynaclr.sampling.batches.permute", counted)
+    for module in ("steps", "coverage"):
+        monkeypatch.setattr(f"dynaclr.sampling.{module}.permute", counted)
     share = sampler.replica_batch(0, 2)
     assert placed == [1, 16], "the step, and the rows"
     whole = sampler.describe(0, 2)
@@ -259,7 +260,7 @@ def test_focal_rows_lie_in_the_window_or_in_the_smallest_that_holds_enough(
         assert (batch.widened, batch.outside_window) == (widened, outside)
 
 
-def test_no_leaked_row_comes_twice_whichever_group_is_left_out():
+def test_no_cross_group_row_comes_twice_whichever_group_is_left_out():
     columns = pd.DataFrame(
         {"experiment": np.repeat(["a", "b", "c"], 30), "hours": np.tile(np.arange(30) / 3, 3)}
     )
@@ -338,15 +339,15 @@ def test_a_window_holds_the_frames_on_its_very_ends():
     assert len(seen) > 20
 
 
-def test_leaks_do_not_depend_on_how_many_are_laid_out_at_a_time(monkeypatch):
+def test_cross_group_rows_do_not_depend_on_how_many_are_laid_out_at_a_time(monkeypatch):
     rng = np.random.default_rng(0)
     columns = pd.DataFrame({"experiment": rng.integers(0, 4, 500), "condition": 0})
     expected = make(columns, 20, leaky=0.4).global_batch(0, 20)
-    monkeypatch.setattr("dynaclr.sampling.leaks._BLOCK", 16)
+    monkeypatch.setattr("dynaclr.sampling.cross_group._BLOCK", 16)
     np.testing.assert_array_equal(make(columns, 20, leaky=0.4).global_batch(0, 20), expected)
 
 
-def test_leaked_rows_come_from_other_groups_in_proportion_to_their_rows():
+def test_cross_group_rows_come_from_other_groups_in_proportion_to_their_rows():
     columns = pd.DataFrame({"experiment": np.repeat(["a", "b", "c"], [1000, 3000, 6000])})
     sampler = make(columns, 100, stratify_by=None, leaky=0.4)
     leaked = Counter()
@@ -475,7 +476,7 @@ def test_several_columns_make_groups_of_tuples():
     assert {batch.group for batch in describe_epoch(sampler)} == set(sampler.groups)
 
 
-def test_a_single_group_cannot_leak_and_says_so():
+def test_a_single_group_has_no_cross_group_rows_and_warns():
     columns = pd.DataFrame({"experiment": ["a"] * 9, "condition": ["x"] * 9})
     with pytest.warns(UserWarning, match=r"leaky=0.5 has no effect.*single group"):
         sampler = FlexibleBatchSampler(columns, 4, leaky=0.5)
@@ -530,12 +531,12 @@ GOOD = pd.DataFrame(
         ({"seed": "today"}, TypeError, "seed must be an integer"),
     ],
 )
-def test_wrong_options_are_told_at_construction(chosen, error, message):
+def test_wrong_options_are_errors_at_construction(chosen, error, message):
     with pytest.raises(error, match=message):
         FlexibleBatchSampler(GOOD, **{"batch_size": 2, **chosen})
 
 
-def test_wrong_tables_are_told_at_construction():
+def test_wrong_tables_are_errors_at_construction():
     for empty in (GOOD[:0], pd.DataFrame(), {}):
         with pytest.raises(ValueError, match="anchors is empty"):
             FlexibleBatchSampler(empty, 2)

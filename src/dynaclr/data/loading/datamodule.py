@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -246,13 +246,14 @@ class MultiExperimentDataModule(LightningDataModule):
         sizes = {"train": self.extraction_size, "validation": self.patches.size}
         readers = {split: self._reader(statistics, size) for split, size in sizes.items()}
         selected = self._selected(readers["train"])
-        self._positives = self._positive_sampler(selected)
+        self._positives = self._positive_sampler(selected.mask)
+        paired = selected.keep("has_positive", self._positives.has_positive)
         self.classes: dict[str, list[str]] = {}
         self._columns = {"lineage_id": IndexColumn(self.index, "lineage_id")}
         self._columns |= {name: self._carried(name) for name in self.carry}
         self._anchors: dict[str, Anchors] = {}
         self._datasets = {
-            split: self._dataset(split, reader, selected) for split, reader in readers.items()
+            split: self._dataset(split, reader, paired) for split, reader in readers.items()
         }
 
     def _reader(self, statistics: pd.DataFrame, extraction_size: tuple[int, int]) -> CellReader:
@@ -269,7 +270,7 @@ class MultiExperimentDataModule(LightningDataModule):
             self.experiments,
         )
 
-    def _selected(self, reader: CellReader) -> NDArray[np.bool_]:
+    def _selected(self, reader: CellReader) -> Anchors:
         """Which observations may be anchor or positive."""
         border = {}
         if self.max_border_shift is not None:
@@ -278,12 +279,7 @@ class MultiExperimentDataModule(LightningDataModule):
                 "image_shapes": reader.image_shapes,
                 "max_border_shift": self.max_border_shift,
             }
-        anchors = self.index.valid_anchors(query=self.query, **border)
-        if anchors.left_out:
-            log.info("%d observations; left out: %s", len(anchors), anchors.left_out)
-        selected = np.zeros(len(self.index), bool)
-        selected[anchors.rows] = True
-        return selected
+        return self.index.valid_anchors(query=self.query, **border)
 
     def _positive_sampler(
         self, selected: NDArray[np.bool_]
@@ -323,18 +319,16 @@ class MultiExperimentDataModule(LightningDataModule):
                 if UNKNOWN in categories:
                     selected = selected & (codes != categories.index(UNKNOWN))
         # No positive comes from the other side of the split.
-        everything = self.index.valid_anchors().frame(list(dict.fromkeys([*names, SPLIT])))
+        everything = self.index.frame(list(dict.fromkeys([*names, SPLIT])))
         try:
             return ColumnPositiveSampler(everything, candidates=selected, seed=self.seed)
         except ValueError as error:
             raise UserError(f"data.positives: {error}") from None
 
     def _dataset(
-        self, split: str, reader: CellReader, selected: NDArray[np.bool_]
+        self, split: str, reader: CellReader, paired: Anchors
     ) -> MultiExperimentTripletDataset:
-        anchors = self.index.valid_anchors(
-            split=split, has_positive=self._positives.has_positive & selected
-        )
+        anchors = paired.keep("split", self.index.in_split(split))
         self._anchors[split] = anchors
         if len(anchors) == 0:
             kind, key = f"{self.tau_range[0]:g} to {self.tau_range[1]:g} hours later", "tau_range"
@@ -398,7 +392,7 @@ class MultiExperimentDataModule(LightningDataModule):
         """Columns of a bag of channels' pairs; ``marker`` is one of them."""
         dataset = self._datasets[split]
         rows, markers = dataset.anchors_at(np.arange(len(dataset))).T
-        table = replace(self._anchors[split], rows=rows).frame(sorted(columns - {"marker"}))
+        table = self.index.frame(sorted(columns - {"marker"}), rows)
         table["marker"] = pd.Categorical.from_codes(markers, dataset.pairs.markers)
         return table
 

@@ -1,0 +1,16 @@
+from .anchors import Anchors, border_shift, pixel_of
+from .build import build_index, index_experiment
+from .markers import MarkerPairs
+from .merge import merge_indexes
+from .multi import MultiExperimentIndex
+
+__all__ = [
+    "Anchors",
+    "MarkerPairs",
+    "MultiExperimentIndex",
+    "border_shift",
+    "build_index",
+    "index_experiment",
+    "merge_indexes",
+    "pixel_of",
+]
