@@ -44,7 +44,7 @@ from dynaclr.data.loading.loaders import EpochBatches
 from dynaclr.data.pixels.patch_reader import patch_origin
 from dynaclr.data.statistics.compute import statistics_table
 from dynaclr.inference import embed
-from dynaclr.inference.observations import Cells
+from dynaclr.inference.observations import Observations
 from dynaclr.io import Plate
 
 SIZE, ANCHORS, THREADS = 160, 128, 2
@@ -80,7 +80,7 @@ class Setup:
         module = self.module()
         self.index = module.index
         self.dataset = module._datasets["train"]
-        self.cells = Cells(self.results / "plate", self.patches, NormalizationConfig())
+        self.cells = Observations(self.results / "plate", self.patches, NormalizationConfig())
         self.batches = list(EpochBatches(module.batches("train"), self.dataset))
         pool = ts.Context({"cache_pool": {"total_bytes_limit": 0}})
         positions = Plate(self.entry.data_path).positions

@@ -33,7 +33,7 @@ rule fit_pixels:
         ),
         code=code_digest("inference.baselines"),
     shell:
-        "dynaclr fit-pixels {params.patches} --experiments {params.experiments}"
+        "dynaclr baselines fit {params.patches} --experiments {params.experiments}"
         " --names {params.names:q} --out {output.components} > {log} 2>&1"
 
 
@@ -64,12 +64,12 @@ rule embed_baselines:
         ),
         experiment=lambda wildcards: paths.experiment("", wildcards.experiment),
         components=subpath(input.components, strip_suffix=".digest"),
+        out=subpath(output.intensity, ancestor=2),
         modified=lambda wildcards: plan.modified_baseline(
             wildcards.collection, wildcards.patches
         )
         + plan.modified_tables(wildcards.experiment),
         code=code_digest("inference.baselines"),
     shell:
-        "dynaclr embed-baselines {params.patches} --experiment {params.experiment}"
-        " --pixels {params.components} --out {output.intensity} --pixels_out {output.pixels}"
-        " > {log} 2>&1"
+        "dynaclr baselines embed {params.patches} --experiment {params.experiment}"
+        " --components {params.components} --out {params.out} > {log} 2>&1"

@@ -39,4 +39,4 @@ for seeds, name in plan.rules_of_seeds().items():
             code=lambda wildcards: plan.codes_of_embedding[wildcards.model],
         shell:
             "dynaclr embed --models {params.models:q} --experiment {params.experiment}"
-            " --threads {params.threads} --untrained true --out {params.out} > {log} 2>&1"
+            " --threads {params.threads} --untrained --out {params.out} > {log} 2>&1"

@@ -28,11 +28,11 @@ rule thumbnails:
         patches=lambda wildcards: plan.patches(
             plan.thumbnail_models[wildcards.experiment]
         ),
-        cells=project.report.pictures,
+        pictures=project.report.pictures,
         modified=lambda wildcards: plan.modified_tables(wildcards.experiment),
         code=code_digest("inference.thumbnails"),
     shell:
-        "dynaclr thumbnails {params.patches} --cells {params.cells} --out {output.table}"
+        "dynaclr thumbnails {params.patches} --pictures {params.pictures} --out {output.table}"
         " --experiment {params.experiment} > {log} 2>&1"
 
 

@@ -37,4 +37,4 @@ rule train:
         # shell and tee must outlive it until the training has saved itself.
         "trap : TERM; dynaclr train --training {params.training:q} --collection {params.collection}"
         " --experiments {params.experiments} --seed {wildcards.seed} --threads {params.threads}"
-        " --keep_work true --out {params.out} 2>&1 | (trap '' TERM; exec tee {log})"
+        " --keep-work --out {params.out} 2>&1 | (trap '' TERM; exec tee {log})"

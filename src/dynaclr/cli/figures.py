@@ -17,7 +17,7 @@ def experiment(experiment: Path) -> None:
 
 
 def simulation(entry: str, out: Path) -> None:
-    """Draw what was simulated: every well, and the stories of some cells.
+    """Draw what was simulated: every well, and how some cells change over time.
 
     Args:
         entry: The experiment entry with its simulation block (YAML file, or YAML or JSON text).
@@ -71,14 +71,3 @@ def comparison(comparison: Path) -> None:
     from dynaclr.figures.comparison import draw_comparison
 
     draw_comparison(comparison)
-
-
-FIGURES = {
-    "_help": "Draw the figures of a stage's products; no stage draws any itself.",
-    "experiment": experiment,
-    "simulation": simulation,
-    "collection": collection,
-    "training": training,
-    "evaluation": evaluation,
-    "comparison": comparison,
-}

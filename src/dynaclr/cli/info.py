@@ -6,8 +6,8 @@ from pathlib import Path
 
 from dynaclr.config import UserError
 
-# What a folder of results is known by, in this order.
-_HOLDS = ("index.arrow", "cells.parquet", "best.ckpt")
+# Files that a folder of results is summarized by, in this order.
+_SUMMARIZED = ("index.arrow", "cells.parquet", "best.ckpt")
 
 
 def show(path: Path) -> None:
@@ -31,10 +31,10 @@ def show(path: Path) -> None:
 
 
 def summarize(path: Path) -> tuple[str, dict[str, str]]:
-    """Kind of what lies at `path`, and name and text of what should be known of it."""
+    """Kind of what lies at `path`, and its summary: text by name."""
     if not path.exists():
         raise UserError(f"{path}: nothing is there. Correct the path.")
-    for name in _HOLDS if path.is_dir() else ():
+    for name in _SUMMARIZED if path.is_dir() else ():
         if (path / name).is_file():
             return summarize(path / name)
     if path.name in ("index.arrow", "cells.parquet"):

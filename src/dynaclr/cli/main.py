@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 
-from dynaclr.cli.garbage import look_for_garbage_seldom
+from dynaclr.cli.logs import quiet_lightning, set_up_logging
 from dynaclr.config import UserError
 
 log = logging.getLogger("dynaclr")
@@ -24,38 +24,67 @@ arguments to Snakemake, indexes first, so that an index rebuilt with the same co
 
 def main() -> None:
     """Run the command; user errors end with one message and exit code 2."""
-    look_for_garbage_seldom()
-    from jsonargparse import auto_cli
-
-    from dynaclr.cli.commands import COMMANDS, TRAINER_COMMANDS, trainer
-    from dynaclr.cli.run import COMMANDS as WORKFLOW_COMMANDS
-
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
-    logging.basicConfig(
-        level=logging.DEBUG if debug else logging.INFO,
-        format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
-        datefmt="%H:%M:%S",
-    )
-    for talkative in ("matplotlib", "numba", "fsspec", "asyncio", "zarr", "PIL", "numexpr"):
-        logging.getLogger(talkative).setLevel(logging.WARNING)
-    # `dynaclr info PATH` reads better than the flag that the other commands would have.
-    if arguments[:1] == ["info"] and len(arguments) == 2 and not arguments[1].startswith("-"):
-        arguments.insert(1, "--path")
+    set_up_logging(debug)
     started = time.monotonic()
     try:
-        if arguments[:1] and arguments[0] in WORKFLOW_COMMANDS:
-            sys.exit(WORKFLOW_COMMANDS[arguments[0]](arguments[1:]))
-        arguments = [argument for argument in arguments if argument != "--debug"]
-        # As it is everywhere else; the parser's own `--dry_run` wants a value.
-        arguments = ["--dry_run=true" if a == "--dry-run" else a for a in arguments]
-        if arguments[:1] and arguments[0] in TRAINER_COMMANDS:
-            trainer(arguments)
-        else:
-            auto_cli(COMMANDS, args=arguments, as_positional=False, description=DESCRIPTION)
+        code = run(arguments)
     except UserError as error:
         if debug:
             raise
         print(f"dynaclr: {error}", file=sys.stderr)
         sys.exit(2)
-    log.info("%s: done in %.1f s", arguments[0], time.monotonic() - started)
+    if code is not None:
+        sys.exit(code)
+    log.info("%s: done in %.1f s", " ".join(arguments[:1]), time.monotonic() - started)
+
+
+def run(arguments: list[str]) -> int | None:
+    """Run a command.
+
+    Parameters
+    ----------
+    arguments : list of str
+        Its name and its options.
+
+    Returns
+    -------
+    int or None
+        Exit code of Snakemake, of the commands that run it.
+    """
+    from dynaclr.cli.commands import COMMANDS, TRAINER_COMMANDS
+    from dynaclr.cli.run import COMMANDS as WORKFLOW_COMMANDS
+
+    if arguments[:1] and arguments[0] in WORKFLOW_COMMANDS:
+        return WORKFLOW_COMMANDS[arguments[0]](arguments[1:])
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    if arguments[:1] and arguments[0] in TRAINER_COMMANDS:
+        from dynaclr.cli.lightning import run_trainer
+
+        quiet_lightning()
+        run_trainer(arguments)
+        return None
+    from jsonargparse import auto_cli
+
+    options = parser_options(arguments)
+    auto_cli(COMMANDS, args=options, as_positional=False, description=DESCRIPTION)
+    return None
+
+
+def parser_options(arguments: list[str]) -> list[str]:
+    """Arguments as the parser reads them: `--dry_run=true` where a person writes `--dry-run`."""
+    from dynaclr.cli.commands import SWITCHES
+
+    options = []
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        if option.startswith("--"):
+            if option[2:] in SWITCHES and not equals:
+                equals, value = "=", "true"
+            option = "--" + option[2:].replace("-", "_")
+        options.append(option + equals + value)
+    # `dynaclr info PATH` reads better than the flag that the other commands have.
+    if options[:1] == ["info"] and len(options) == 2 and not options[1].startswith("-"):
+        options.insert(1, "--path")
+    return options

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from dynaclr.config import UserError
 from dynaclr.data import NormalizationConfig, PatchConfig, at_common_size
-from dynaclr.inference.embedding_writer import embed_into
-from dynaclr.inference.observations import Cells
+from dynaclr.inference.embedding_writer import EmbeddingOutput, write_embeddings
+from dynaclr.inference.observations import Observations
 from dynaclr.io.artifacts import atomic_path, verified_digest, write_digest
 from dynaclr.models import IntensityFeatures, PixelComponents
 from dynaclr.transforms import Normalize
@@ -34,7 +32,7 @@ def fit_pixels(
     Parameters
     ----------
     patches, normalization : PatchConfig, NormalizationConfig
-        Those of the model that the baseline is held against.
+        Those of the model that the baseline is compared with.
     experiment_dirs : sequence of Path
         Folders of the training experiments' results; each gives as many patches.
     out : Path
@@ -52,16 +50,16 @@ def fit_pixels(
     """
     rng, parts, normalize = np.random.default_rng(seed), [], Normalize()
     for directory in experiment_dirs:
-        cells = Cells(directory, patches, normalization)
-        chosen = rng.permutation(len(cells))[: max(1, max_patches // len(experiment_dirs))]
-        batch = cells.read(np.sort(chosen))
+        observations = Observations(directory, patches, normalization)
+        chosen = rng.permutation(len(observations))[: max(1, max_patches // len(experiment_dirs))]
+        batch = observations.read(np.sort(chosen))
         x_BCZYX = normalize(at_common_size(batch), batch["center"], batch["spread"])
-        parts.append(x_BCZYX[~batch["lost"]])
-    known = torch.cat(parts)
-    if not len(known):
+        parts.append(x_BCZYX[~batch["unreadable"]])
+    readable = torch.cat(parts)
+    if not len(readable):
         names = ", ".join(Path(directory).name for directory in experiment_dirs)
         raise UserError(f"{names}: no chosen patch can be read. Copy the plates again.")
-    fitted = PixelComponents.fit(known, n_components, seed)
+    fitted = PixelComponents.fit(readable, n_components, seed)
     with atomic_path(out) as temporary:
         np.savez(temporary, mean=fitted.mean.numpy(), components=fitted.components.numpy())
     write_digest(out)
@@ -71,9 +69,8 @@ def embed_baselines(
     patches: PatchConfig,
     normalization: NormalizationConfig,
     experiment_dir: Path,
-    out: Path,
-    pixels: Path | None = None,
-    pixels_out: Path | None = None,
+    out_dir: Path,
+    components: Path | None = None,
     batch_size: int = 256,
 ) -> None:
     """Write baselines without a network in the form of embeddings.
@@ -84,25 +81,34 @@ def embed_baselines(
     Parameters
     ----------
     patches, normalization : PatchConfig, NormalizationConfig
-        Those of the model that they are held against.
-    experiment_dir, out, batch_size
-        As in `dynaclr.training.embed`; `out` gets the intensity statistics.
-    pixels, pixels_out : Path, optional
-        Components that `fit_pixels` wrote, and the store for the coordinates on them.
+        Those of the model that they are compared with.
+    experiment_dir, batch_size
+        As in `embed`.
+    out_dir : Path
+        Gets ``intensity/<experiment>.zarr`` and, with components, ``pixels/<experiment>.zarr``.
+    components : Path, optional
+        What `fit_pixels` wrote.
 
     Raises
     ------
     UserError
         When index, statistics or components are missing, or are not those that were written.
     """
-    cells = Cells(experiment_dir, patches, normalization)
-    encoders: dict[Path, nn.Module] = {out: IntensityFeatures()}
-    facts: dict[Path, dict[str, Any]] = {out: {"variant": "intensity", "checkpoint": None}}
-    if pixels is not None and pixels_out is not None:
-        facts[pixels_out] = {"variant": "pixels", "checkpoint": verified_digest(pixels)}
-        with np.load(pixels, allow_pickle=False) as stored:
-            arrays = (torch.from_numpy(stored[name]) for name in ("mean", "components"))
-            encoders[pixels_out] = PixelComponents(*arrays)
-    config = {"config": {"patches": asdict(patches), "normalization": asdict(normalization)}}
-    facts = {path: own | config for path, own in facts.items()}
-    embed_into(encoders, facts, cells, batch_size, torch.device("cpu"))
+    facts = {"config": {"patches": asdict(patches), "normalization": asdict(normalization)}}
+    store = f"{experiment_dir.name}.zarr"
+    outputs = [
+        EmbeddingOutput(
+            out_dir / "intensity" / store,
+            IntensityFeatures(),
+            facts | {"variant": "intensity", "checkpoint": None},
+        )
+    ]
+    if components is not None:
+        own = {"variant": "pixels", "checkpoint": verified_digest(components)}
+        with np.load(components, allow_pickle=False) as file:
+            encoder = PixelComponents(
+                *(torch.from_numpy(file[name]) for name in ("mean", "components"))
+            )
+        outputs.append(EmbeddingOutput(out_dir / "pixels" / store, encoder, facts | own))
+    observations = Observations(experiment_dir, patches, normalization)
+    write_embeddings(outputs, observations, batch_size, torch.device("cpu"))

@@ -119,11 +119,11 @@ def inspect_batches(
     if epoch < 0 or max_steps < 1:
         raise UserError(
             f"inspect-batches: epoch is {epoch} and max_steps {max_steps}. Epochs count from 0, "
-            "and at least one step must be looked at."
+            "and max_steps from 1."
         )
     content = with_data(training, str(collection), str(experiments), seed)
     n_processes = _count_replicas(content.get("trainer") or {})
-    # The machine that looks at batches is seldom the one that trains. What the model starts from
+    # The machine that inspects batches is seldom the one that trains. What the model starts from
     # does not matter here, and may not be there yet.
     content["trainer"] = (content.get("trainer") or {}) | ON_ANY_MACHINE
     built = build(with_checkpoints(content, {}), "training configuration")
@@ -182,46 +182,46 @@ def audit_batches(
     epoch_steps = len(sampler) if epoch_steps is None else epoch_steps
     hours, lineage = index.column("hours"), index.column("lineage_id")
     available = _anchor_table(dataset, index, np.arange(len(dataset)))
-    used = {
-        column: sorted(available[column].unique())
-        for column in ("experiment", "condition", "marker")
-        if column in available
-    }
-    lines, steps = [], []
+    columns = [c for c in ("experiment", "condition", "marker") if c in available]
+    used = {column: sorted(available[column].unique()) for column in columns}
+    draws, steps = [], []
     for step in range(min(epoch_steps, max_steps)):
         batch = sampler.describe(epoch, step)
         drawn = _anchor_table(dataset, index, batch.rows)
         rows = drawn["row"].to_numpy()
-        partners = dataset.positives(rows, epoch)
-        focal = np.nan if batch.focal_hour is None else batch.focal_hour
+        positives = dataset.positives(rows, epoch)
+        focal_hour = np.nan if batch.focal_hour is None else batch.focal_hour
         drawn.insert(0, "step", step)
         drawn["part"] = batch.part
         drawn["hours"] = hours[rows]
-        drawn["focal_hour"] = focal
-        drawn["offset_hours"] = hours[partners] - hours[rows]
-        lines.append(drawn)
-        counts = {str(part): n for part, n in drawn["part"].value_counts(sort=False).items()}
-        for column, names in used.items():
-            counts |= {f"{column}={name}": (drawn[column] == name).sum() for name in names}
-        steps.append(
-            {
-                "step": step,
-                "group": batch.group,
-                "focal_hour": focal,
-                "rows": len(rows),
-                "distinct_rows": np.unique(batch.rows).size,
-                "lineages": np.unique(lineage[rows]).size,
-                "same_lineage_negatives": same_lineage_share(lineage[rows]),
-                "widened": batch.widened,
-                "outside_window": batch.outside_window,
-            }
-            | counts
-        )
-    # A part that a step lacks has none of its rows.
+        drawn["focal_hour"] = focal_hour
+        drawn["offset_hours"] = hours[positives] - hours[rows]
+        draws.append(drawn)
+        facts = {
+            "step": step,
+            "group": batch.group,
+            "focal_hour": focal_hour,
+            "rows": len(rows),
+            "distinct_rows": np.unique(batch.rows).size,
+            "lineages": np.unique(lineage[rows]).size,
+            "same_lineage_negatives": same_lineage_share(lineage[rows]),
+            "widened": batch.widened,
+            "outside_window": batch.outside_window,
+        }
+        steps.append(facts | _counts(drawn, used))
     table = pd.DataFrame(steps)
-    parts = sorted({part for drawn in lines for part in drawn["part"]})
+    # A part that a step lacks has none of its rows.
+    parts = sorted({part for drawn in draws for part in drawn["part"]})
     table[parts] = table[parts].fillna(0).astype(int)
-    return Audit(pd.concat(lines, ignore_index=True), table, available, epoch_steps)
+    return Audit(pd.concat(draws, ignore_index=True), table, available, epoch_steps)
+
+
+def _counts(drawn: pd.DataFrame, used: dict[str, list[str]]) -> dict[str, int]:
+    """Rows of each part, and of each used value of some columns."""
+    counts = {str(part): n for part, n in drawn["part"].value_counts(sort=False).items()}
+    for column, names in used.items():
+        counts |= {f"{column}={name}": (drawn[column] == name).sum() for name in names}
+    return counts
 
 
 def _anchor_table(
@@ -281,5 +281,4 @@ def _middle(x_BCZYX: Tensor, size: tuple[int, int]) -> NDArray:
     """Middle plane, without the margin that augmentation needs."""
     *_, depth, height, width = x_BCZYX.shape
     top, left = (height - size[0]) // 2, (width - size[1]) // 2
-    cut = x_BCZYX[:, :, depth // 2, top : top + size[0], left : left + size[1]]
-    return cut.numpy()
+    return x_BCZYX[:, :, depth // 2, top : top + size[0], left : left + size[1]].numpy()

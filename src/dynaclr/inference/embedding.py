@@ -5,22 +5,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import torch
 import yaml
 from torch import nn
 
 from dynaclr.config import UserError
-from dynaclr.inference.embedding_writer import embed_into
-from dynaclr.inference.observations import Cells
+from dynaclr.data import MultiExperimentDataModule
+from dynaclr.inference.embedding_writer import EmbeddingOutput, write_embeddings
+from dynaclr.inference.observations import Observations
 from dynaclr.io.artifacts import read_digest, verified_digest
-from dynaclr.training.builder import build
-from dynaclr.training.hardware import refuse_lost_gpus
-
-if TYPE_CHECKING:
-    from dynaclr.data import MultiExperimentDataModule
-    from dynaclr.training.builder import TrainingCLI
+from dynaclr.training.builder import TrainingCLI, build
+from dynaclr.training.hardware import check_gpus
 
 
 def embed(
@@ -37,7 +33,7 @@ def embed(
     Parameters
     ----------
     model_dirs : sequence of Path
-        Folders of trainings that cut the same patches (``config.yaml``, ``best.ckpt``): the seeds
+        Folders of trainings that crop the same patches (``config.yaml``, ``best.ckpt``): the seeds
         of a model.
     experiment_dir : Path
         Folder of an experiment's results (``cells.parquet``, ``summary.json``, statistics).
@@ -59,32 +55,32 @@ def embed(
     ------
     UserError
         When checkpoint, index or statistics are missing, or are not those that were written, when
-        the trainings cut their patches in different ways or their folders have the same name, or
+        the trainings crop their patches in different ways or their folders have the same name, or
         when torch cannot use the GPU that this job was given.
     """
     _check_names(model_dirs)
     torch.set_num_threads(threads)
     if device == "auto":
-        refuse_lost_gpus()
+        check_gpus()
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    encoders: dict[Path, nn.Module] = {}
-    facts: dict[Path, dict[str, Any]] = {}
-    cut: dict[Path, MultiExperimentDataModule] = {}
+    outputs: list[EmbeddingOutput] = []
+    data: dict[Path, MultiExperimentDataModule] = {}
     for model_dir in model_dirs:
         cli = _build_from(model_dir)
-        cut[model_dir] = cli.datamodule
-        config = {"config": yaml.safe_load(cli.resolved())}
-        file = f"{experiment_dir.name}.zarr"
-        out = out_dir / model_dir.name / file
-        encoders[out] = _trained(cli, model_dir)
-        checkpoint = read_digest(model_dir / "best.ckpt")
-        facts[out] = {"variant": "trained", "checkpoint": checkpoint} | config
+        data[model_dir] = cli.datamodule
+        config = yaml.safe_load(cli.resolved())
+        store = f"{experiment_dir.name}.zarr"
+        encoder, checkpoint = _trained(cli, model_dir), read_digest(model_dir / "best.ckpt")
+        facts = {"variant": "trained", "checkpoint": checkpoint, "config": config}
+        outputs.append(EmbeddingOutput(out_dir / model_dir.name / store, encoder, facts))
         if untrained:
-            out = out_dir / f"{model_dir.name}-untrained" / file
-            encoders[out] = cli.model.encoder
-            facts[out] = {"variant": "untrained", "checkpoint": None} | config
-    data = _that_all_share(cut)
-    write_embeddings(encoders, facts, data, experiment_dir, batch_size, torch.device(device))
+            facts = {"variant": "untrained", "checkpoint": None, "config": config}
+            path = out_dir / f"{model_dir.name}-untrained" / store
+            outputs.append(EmbeddingOutput(path, cli.model.encoder, facts))
+    _check_same_patches(data)
+    first = next(iter(data.values()))
+    observations = Observations(experiment_dir, first.patches, first.normalization)
+    write_embeddings(outputs, observations, batch_size, torch.device(device))
 
 
 def _check_names(model_dirs: Sequence[Path]) -> None:
@@ -98,46 +94,15 @@ def _check_names(model_dirs: Sequence[Path]) -> None:
         )
 
 
-def _that_all_share(cut: dict[Path, MultiExperimentDataModule]) -> MultiExperimentDataModule:
-    """The data of the first of some trainings, if the others cut and normalize patches alike."""
-    (first, data), *others = cut.items()
+def _check_same_patches(data: dict[Path, MultiExperimentDataModule]) -> None:
+    """Refuse trainings that crop or normalize patches in different ways."""
+    (first, expected), *others = data.items()
     for model_dir, other in others:
-        if (other.patches, other.normalization) != (data.patches, data.normalization):
+        if (other.patches, other.normalization) != (expected.patches, expected.normalization):
             raise UserError(
-                f"{model_dir}: cuts or normalizes patches otherwise than {first}. Embed with each "
+                f"{model_dir}: crops or normalizes patches otherwise than {first}. Embed with each "
                 "in a call of its own."
             )
-    return data
-
-
-def write_embeddings(
-    encoders: dict[Path, nn.Module],
-    facts: dict[Path, dict[str, Any]],
-    data: MultiExperimentDataModule,
-    experiment_dir: Path,
-    batch_size: int,
-    device: torch.device,
-) -> None:
-    """Embed every observation of an experiment with encoders, each for a store of its own.
-
-    Parameters
-    ----------
-    encoders : dict of Path to nn.Module
-        By the store to write; in the order in which they embed.
-    facts : dict of Path to dict
-        Provenance of each store, beside the digests of the experiment's tables.
-    data : MultiExperimentDataModule
-        Patches and normalization of the training.
-    experiment_dir, batch_size, device
-        As in `embed`.
-
-    Raises
-    ------
-    UserError
-        When index or statistics are missing, or are not those that were written.
-    """
-    cells = Cells(experiment_dir, data.patches, data.normalization)
-    embed_into(encoders, facts, cells, batch_size, device)
 
 
 def _build_from(model_dir: Path) -> TrainingCLI:
@@ -153,7 +118,7 @@ def _build_from(model_dir: Path) -> TrainingCLI:
 def _trained(cli: TrainingCLI, model_dir: Path) -> nn.Module:
     """Encoder with the weights of the epoch that was kept."""
     verified_digest(model_dir / "best.ckpt")
-    whole = torch.load(model_dir / "best.ckpt", map_location="cpu", weights_only=True)
+    checkpoint = torch.load(model_dir / "best.ckpt", map_location="cpu", weights_only=True)
     model = copy.deepcopy(cli.model)
-    model.load_state_dict(whole["state_dict"])
+    model.load_state_dict(checkpoint["state_dict"])
     return model.encoder

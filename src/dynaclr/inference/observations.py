@@ -18,15 +18,29 @@ from dynaclr.data.pixels.chunks import map_ahead
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.io.artifacts import read_json, verified_digest
 
-# Most bytes of a batch as it is read; normalizing and encoding it takes several times as much.
+# Most bytes of a batch as it is read; to normalize and encode it takes several times as much.
 _BATCH_BYTES = 30 << 20
-# Batches that are read at a time: threads share out their chunks, and of few chunks all but one
-# thread wait for the last.
+# Batches that are read at a time, so that there are chunks enough for all threads.
 _READ_TOGETHER = 4
 
 
-class Cells:
-    """An experiment's observations, their patches, and the digests that say which ones."""
+class Observations:
+    """An experiment's observations, their patches, and the digests that say which ones.
+
+    Of a bag of channels each pair of observation and marker is one row.
+
+    Parameters
+    ----------
+    experiment_dir : Path
+        Folder of an experiment's results (``cells.parquet``, ``summary.json``, statistics).
+    patches, normalization : PatchConfig, NormalizationConfig
+        How patches are cropped and normalized.
+
+    Raises
+    ------
+    UserError
+        When index or statistics are missing, or are not those that were written.
+    """
 
     def __init__(
         self,
@@ -60,20 +74,20 @@ class Cells:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def read(self, places: slice | NDArray[np.int64]) -> dict[str, Tensor]:
-        """Patches at some places among all of them; ``lost`` (B,) tells which cannot be read.
+    def read(self, selection: slice | NDArray[np.int64]) -> dict[str, Tensor]:
+        """Patches of some of the rows; ``unreadable`` (B,) says which cannot be read.
 
         Raises
         ------
         UserError
             When one cannot be read and the experiment's entry does not say ``unreadable: skip``.
         """
-        markers = None if self.markers is None else self.markers[places]
-        rows = self.rows[places]
-        lost = np.zeros(len(rows), bool)
+        markers = None if self.markers is None else self.markers[selection]
+        rows = self.rows[selection]
+        unreadable = np.zeros(len(rows), bool)
         skip = self.entry.unreadable == "skip"
-        batch = self.reader.read(rows, markers, lost if skip else None)
-        return batch | {"lost": torch.from_numpy(lost)}
+        batch = self.reader.read(rows, markers, unreadable if skip else None)
+        return batch | {"unreadable": torch.from_numpy(unreadable)}
 
     def batches(self, size: int) -> Iterator[dict[str, Tensor]]:
         """All patches, field of view by field of view and frame by frame, as the index has them.
@@ -83,13 +97,13 @@ class Cells:
         """
         size = min(size, max(1, _BATCH_BYTES // self.reader.patch_bytes))
         at_once = size * _READ_TOGETHER
-        places = (slice(start, start + at_once) for start in range(0, len(self), at_once))
+        slices = (slice(start, start + at_once) for start in range(0, len(self), at_once))
         with ThreadPoolExecutor(1) as pool:
-            for several in map_ahead(pool, self.read, places, 2):
+            for several in map_ahead(pool, self.read, slices, 2):
                 for start in range(0, len(several["patch"]), size):
                     yield {name: x[start : start + size] for name, x in several.items()}
 
-    def observations(self) -> pd.DataFrame:
+    def table(self) -> pd.DataFrame:
         """Columns of the index, one row a patch, under names that differ."""
         obs = self.index.tracks.iloc[self.rows].reset_index(drop=True)
         parts = ["fov", "track_id", "t"]

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from dynaclr.data import NormalizationConfig, PatchConfig, at_common_size
-from dynaclr.inference.observations import Cells
+from dynaclr.inference.observations import Observations
 from dynaclr.io.artifacts import atomic_path, write_digest
 from dynaclr.io.subsample import whole_lineages
 from dynaclr.transforms import Normalize
@@ -65,19 +65,19 @@ def write_thumbnails(
     """
     # A picture shows all markers side by side, also where an encoder is shown one at a time.
     patches = replace(patches, bag_of_channels=False)
-    cells = Cells(experiment_dir, patches, normalization)
-    table = cells.index.tracks.reset_index(drop=True)
+    observations = Observations(experiment_dir, patches, normalization)
+    table = observations.index.tracks.reset_index(drop=True)
     rows = whole_lineages(table, max_cells)
-    pixels_BCYX, present = _read(cells, rows)
+    pixels_BCYX, present = _read(observations, rows)
     images = [_encode(tiles) for tiles in _to_grey(pixels_BCYX, present)]
-    pixel_um = patches.reference_pixel_size_um or cells.entry.pixel_size_um
+    pixel_um = patches.reference_pixel_size_um or observations.entry.pixel_size_um
     facts = {
         "markers": list(patches.markers),
         "shape": list(pixels_BCYX.shape[-2:]),
         "height_um": pixel_um and round(pixel_um * patches.size[0], 3),
         "n_cells": len(table),
         "patches": asdict(patches),
-        **cells.digests,
+        **observations.digests,
     }
     chosen = pa.table(
         {
@@ -91,17 +91,19 @@ def write_thumbnails(
     with atomic_path(out) as temporary:
         pq.write_table(chosen, temporary)
     write_digest(out)
-    log.info("%s: pictures of %d of %d cells", cells.name, len(rows), len(table))
+    log.info("%s: pictures of %d of %d cells", observations.name, len(rows), len(table))
 
 
-def _read(cells: Cells, rows: NDArray[np.int64]) -> tuple[NDArray, NDArray[np.bool_]]:
+def _read(
+    observations: Observations, rows: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Normalized middle planes at the size of a picture, and which markers were imaged."""
     normalize, pixels, present = Normalize(), [], []
     for part in np.array_split(rows, -(-len(rows) // _BATCH)):
-        batch = cells.read(part)
+        batch = observations.read(part)
         x_BCZYX = normalize(at_common_size(batch), batch["center"], batch["spread"])
         pixels.append(_small(x_BCZYX[:, :, x_BCZYX.shape[2] // 2]).numpy())
-        present.append((batch["present"] & ~batch["lost"][:, None]).numpy())
+        present.append((batch["present"] & ~batch["unreadable"][:, None]).numpy())
     return np.concatenate(pixels), np.concatenate(present)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
+import logging
 import math
 import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,11 @@ from torch import Tensor
 from dynaclr.data.loading.loaders import STOP_SIGNALS
 from dynaclr.io.artifacts import atomic_path
 
-# Optimiser steps between two times at which processes ask each other whether to save or stop:
-# asking makes a GPU wait.
-_AGREE_EVERY = 10
+log = logging.getLogger(__name__)
+
+# With several processes, optimiser steps between two times at which they agree whether to save or
+# stop: agreeing makes a GPU wait.
+_STEPS_BETWEEN_CHECKS = 10
 
 
 class MetricsHistory(Callback):
@@ -42,7 +44,7 @@ class MetricsHistory(Callback):
         return {"rows": self.rows, "sums": {n: pair.tolist() for n, pair in self._sums.items()}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the history of the run that is resumed."""
+        """Restore the history of the run that is resumed."""
         self.rows = list(state_dict["rows"])
         self._sums = {name: torch.tensor(pair) for name, pair in state_dict["sums"].items()}
 
@@ -80,22 +82,21 @@ class MetricsHistory(Callback):
             writer.writerows(self.rows)
 
 
-class EpochLine(Callback):
-    """One line a finished epoch: readable in a log file, where a progress bar is not."""
+class EpochLog(Callback):
+    """Logs one line a finished epoch: readable in a log file, where a progress bar is not."""
 
-    def __init__(self, say: Any, history: MetricsHistory) -> None:
-        self.say = say
+    def __init__(self, history: MetricsHistory) -> None:
         self.history = history
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tell epoch, losses and effective rank."""
+        """Log epoch, losses and effective rank."""
         metrics = self.history.rows[-1]
         shown = "  ".join(
             f"{name} {metrics[name]:.3f}"
             for name in ("loss/train", "loss/val", "effective_rank/train")
             if name in metrics
         )
-        self.say(f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}  {shown}")
+        log.info("epoch %d of %d  %s", trainer.current_epoch + 1, trainer.max_epochs, shown)
 
 
 class StepSeed(Callback):
@@ -115,12 +116,12 @@ class StepSeed(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Seed the batch that follows."""
-        place = trainer.fit_loop.total_batch_idx, trainer.global_rank
-        sequence = np.random.SeedSequence((self.seed, *place))
-        torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
+        key = self.seed, trainer.fit_loop.total_batch_idx, trainer.global_rank
+        state = np.random.SeedSequence(key).generate_state(1, np.uint64)
+        torch.manual_seed(int(state[0] >> 1))
 
 
-class ResumePoints(Callback):
+class ResumeCheckpoint(Callback):
     """Saves the run every few minutes, and before it stops at SIGTERM or SIGUSR1.
 
     Processes of one run stop together. The exit code is `os.EX_TEMPFAIL`: started again, the run
@@ -131,33 +132,33 @@ class ResumePoints(Callback):
     path : Path
         The checkpoint, overwritten each time; that of the last finished epoch is the same file.
     minutes : float
-        From one point to the next.
-    say : callable
-        Told in one line why the run stops.
+        From one save to the next.
+    condition : str
+        Said after the message that the run stopped: under which condition it goes on.
     """
 
-    def __init__(self, path: Path, minutes: float, say: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, minutes: float, condition: str = "") -> None:
         self.path = path
         self.minutes = minutes
-        self.say = say
+        self.condition = condition
         self._signal: signal.Signals | None = None
         self._handlers: dict[signal.Signals, Any] = {}
         self._saved = time.monotonic()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen, instead of Lightning, which would stop without a checkpoint."""
+        """Handle signals instead of Lightning, which would stop without a checkpoint."""
         if trainer.received_sigterm:
-            # Lightning listens from a moment before this one.
+            # It came after Lightning's handler was set, and before this one.
             self._signal = signal.SIGTERM
-        self._handlers = {number: signal.signal(number, self._hear) for number in STOP_SIGNALS}
+        self._handlers = {number: signal.signal(number, self._on_signal) for number in STOP_SIGNALS}
         self._saved = time.monotonic()
 
-    def _hear(self, number: int, frame: Any) -> None:
+    def _on_signal(self, number: int, frame: Any) -> None:
         self._signal = signal.Signals(number)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop between two epochs: the last one is saved already."""
-        if self._anyone(trainer, self._signal is not None):
+        if self._in_any_process(trainer, self._signal is not None):
             self._stop()
 
     def on_train_batch_end(
@@ -168,34 +169,34 @@ class ResumePoints(Callback):
         last = batch_idx + 1 >= trainer.num_training_batches
         # Within a step, no checkpoint would hold the gradients that were accumulated.
         step, within = divmod(batch_idx + 1, trainer.accumulate_grad_batches)
-        if last or within or (trainer.world_size > 1 and step % _AGREE_EVERY):
+        if last or within or (trainer.world_size > 1 and step % _STEPS_BETWEEN_CHECKS):
             return
-        stops = self._anyone(trainer, self._signal is not None)
+        stops = self._in_any_process(trainer, self._signal is not None)
         due = time.monotonic() - self._saved >= 60 * self.minutes
-        if stops or self._anyone(trainer, due):
+        if stops or self._in_any_process(trainer, due):
             trainer.save_checkpoint(self.path)
             self._saved = time.monotonic()
         if stops:
             self._stop()
 
-    def _anyone(self, trainer: Trainer, fact: bool) -> bool:
+    def _in_any_process(self, trainer: Trainer, fact: bool) -> bool:
         return bool(trainer.strategy.reduce_boolean_decision(fact, all=False))
 
     def _stop(self) -> None:
-        heard = self._signal.name if self._signal else "a signal to another process"
-        point = self.path if self.path.is_file() else "its beginning"
-        self.say(f"stopped by {heard}; started again, it goes on from {point}")
+        name = self._signal.name if self._signal else "a signal to another process"
+        start = self.path if self.path.is_file() else "its beginning"
+        log.info("stopped by %s; started again, it goes on from %s%s", name, start, self.condition)
         raise SystemExit(os.EX_TEMPFAIL)
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Let a stop that is Lightning's own, whose exit code is 0, count as one of these."""
+        """Give a stop by Lightning itself, whose exit code is 0, the code of the others."""
         if isinstance(exception, SIGTERMException):
             exception.code = os.EX_TEMPFAIL
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Give the signals back."""
+        """Restore the handlers of signals."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}

@@ -1,18 +1,27 @@
-"""A project checked as a whole: whatever a stage would stumble over later, before any job runs."""
+"""Checks before any job runs: of one training configuration, and of a whole project."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
 
 from dynaclr.config import Problems, UserError
 from dynaclr.config.patch_specs import patch_specs_of
 from dynaclr.config.project import Project
-from dynaclr.config.training import load_training
+from dynaclr.config.training import load_training, starting_checkpoints, with_checkpoints
+from dynaclr.data import MultiExperimentDataModule
 from dynaclr.data.loading.positives import check_collection
 from dynaclr.data.patch_store.requirements import check_cuts
-from dynaclr.training.builder import check_training
+from dynaclr.training.base import TrainedModule
+from dynaclr.training.builder import ON_ANY_MACHINE, build, with_data
 
 
 def check_project(project: Project) -> None:
-    """Build every model from its configuration, and hold models against their data.
+    """Build every model from its configuration, and compare models with their data.
 
     Parameters
     ----------
@@ -46,3 +55,93 @@ def check_project(project: Project) -> None:
     # Models that share a file share its problems.
     problems.found = list(dict.fromkeys(problems.found))
     problems.raise_if_any()
+
+
+def check_training(
+    content: dict[str, Any], where: str, made_by: Mapping[str, dict[str, Any]] | None = None
+) -> None:
+    """Check a training configuration by building everything it names, without any data.
+
+    Parameters
+    ----------
+    content : dict
+        Training configuration.
+    where : str
+        What to call it in a message.
+    made_by : mapping of str to dict
+        Checkpoints that other trainings are yet to make, and the configurations of those: their
+        untrained models stand in.
+
+    Raises
+    ------
+    UserError
+        As `builder.build`; when an encoder cannot start from what another training makes.
+    """
+    content = _on_any_machine(content, where)
+    with TemporaryDirectory() as folder:
+        paths = starting_checkpoints(content)
+        for key, path in paths.items():
+            if made_by and path in made_by:
+                paths[key] = f"{folder}/{path}"
+                _save_untrained(made_by[path], Path(paths[key]), f"{where}: what makes {path}")
+        try:
+            built = build(with_checkpoints(content, paths), where)
+        except UserError as error:
+            raise UserError(str(error).replace(f"{folder}/", "")) from error
+    _try_augmentations(built.datamodule, where)
+    _try_losses(built.model, where)
+
+
+def _on_any_machine(content: dict[str, Any], where: str) -> dict[str, Any]:
+    """A configuration that builds without data and devices: the machine that checks has neither."""
+    if not isinstance(content.get("data", {}), dict):
+        raise UserError(f"{where}: data is no section of keys. See config/README.md.")
+    content = with_data(content, "collection", "experiments", 0)
+    if isinstance(content.get("trainer"), dict):
+        content["trainer"] |= ON_ANY_MACHINE
+    return content
+
+
+def _save_untrained(content: dict[str, Any], file: Path, where: str) -> None:
+    """Save the weights that a training begins with as if it had made them."""
+    model = build(with_checkpoints(_on_any_machine(content, where), {}), where).model
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"state_dict": model.state_dict()}, file)
+
+
+def _try_augmentations(data: MultiExperimentDataModule, where: str) -> None:
+    """Augment two blank patches: they must come out as validation sees them."""
+    patches = data.patches
+    channels = 1 if patches.bag_of_channels else len(patches.markers)
+    blank_BCZYX = torch.zeros(2, channels, patches.depth, *data.extraction_size)
+    key = f"{where}: data.augmentations"
+    try:
+        found = tuple(data.augment(blank_BCZYX, 0).shape[1:])
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"{key}: {str(error).rstrip('. ')}. Correct them.") from error
+    expected = (channels, patches.depth, *patches.size)
+    if found != expected:
+        raise UserError(
+            f"{key}: of patches of extraction_size {list(data.extraction_size)} they make "
+            f"(C, Z, Y, X) {list(found)}, but data.patches asks for {list(expected)}. Let the last "
+            "one crop to data.patches.size, or leave out data.extraction_size."
+        )
+
+
+def _try_losses(model: TrainedModule, where: str) -> None:
+    """Call the losses on a few rows; no encoder runs."""
+    try:
+        with torch.no_grad():
+            losses = model.try_losses()
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{where}: model.loss: cannot be called as {type(model).__name__} does: "
+            f"{' '.join(str(error).split()).rstrip('. ')}. Choose a class of dynaclr.losses, or "
+            "one with the same call."
+        ) from error
+    for key, value in losses.items():
+        if not isinstance(value, torch.Tensor) or value.ndim:
+            raise UserError(
+                f"{where}: model.{key}: gives no scalar, so it is no loss. Choose a class of "
+                "dynaclr.losses, or one with the same call."
+            )

@@ -26,20 +26,27 @@ from dynaclr.io.artifacts import (
 )
 from dynaclr.io.code_digest import code_digest
 from dynaclr.training.builder import build, with_data
-from dynaclr.training.callbacks import EpochLine, MetricsHistory, ResumePoints, StepSeed
-from dynaclr.training.hardware import refuse_lost_gpus
+from dynaclr.training.callbacks import EpochLog, MetricsHistory, ResumeCheckpoint, StepSeed
+from dynaclr.training.hardware import check_gpus
 from dynaclr.training.launch import (
-    WorldSize,
+    CheckWorldSize,
     count_processes,
     environment_plugins,
-    hand_back_preempted_job,
-    settle,
+    requeue_preempted_job,
+    set_loader_workers,
 )
 from dynaclr.training.provenance import environment
 
 log = logging.getLogger(__name__)
 
-_MONITOR = "loss/val"
+# What holds unless the configuration says otherwise.
+TRAINER_DEFAULTS = {
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "deterministic": "warn",
+    "num_sanity_val_steps": 0,
+    "log_every_n_steps": 1,
+}
 
 
 def train(
@@ -75,8 +82,8 @@ def train(
     save_minutes : float
         Minutes after which a run is saved within an epoch; the end of an epoch always is.
     keep_work : bool
-        Keep what a resume needs in the folder ``.work``, though the run has finished: whoever loses
-        the products gets them again at once.
+        Keep what a resume needs in the folder ``.work``, though the run has finished: where the
+        products get lost, they are made again at once.
 
     Raises
     ------
@@ -89,40 +96,35 @@ def train(
     torch.set_num_threads(threads)
     trainer = training.get("trainer") or {}
     if trainer.get("accelerator") != "cpu":
-        refuse_lost_gpus()
+        check_gpus()
     inputs = _inputs(training, collection, experiments)
-    # Half a run is of no other code.
+    # A run that another version of the code began is not resumed.
     code = code_digest("training.fit", config=training)
     work = _work_folder(out_dir, digest_json([training, inputs, seed, threads, code]))
     devices, nodes = count_processes(trainer)
-    history = MetricsHistory()
-    checkpoint = ModelCheckpoint(
-        work, "best", monitor=_MONITOR, mode="min", enable_version_counter=False
-    )
     resume = work / "last.ckpt"
+    history = MetricsHistory()
+    best = ModelCheckpoint(
+        work, "best", monitor="loss/val", mode="min", enable_version_counter=False
+    )
     cli = build(
         with_data(training, str(collection), str(experiments), seed),
         "training configuration",
         callbacks=[
             history,
-            checkpoint,
+            best,
             # With `save_last`, Lightning would save the last epoch only where it is the best.
             ModelCheckpoint(work, "last", enable_version_counter=False),
-            EpochLine(log.info, history),
+            EpochLog(history),
             StepSeed(seed),
-            ResumePoints(resume, save_minutes, log.info),
-            WorldSize(devices * nodes),
+            ResumeCheckpoint(resume, save_minutes),
+            CheckWorldSize(devices * nodes),
         ],
         loggers=[TensorBoardLogger(out_dir, name="tensorboard", version="")],
-        default_root_dir=str(work),
-        enable_progress_bar=False,
-        enable_model_summary=False,
         plugins=environment_plugins(),
-        deterministic="warn",
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
+        trainer_defaults=TRAINER_DEFAULTS | {"default_root_dir": str(work)},
     )
-    settle(cli.datamodule, devices, threads, "num_workers" in training["data"])
+    set_loader_workers(cli.datamodule, devices, threads, "num_workers" in training["data"])
     if resume.is_file():
         log.info("resuming from %s", resume)
     try:
@@ -134,14 +136,23 @@ def train(
         )
     except SystemExit:
         if cli.trainer.is_global_zero:
-            hand_back_preempted_job()
+            requeue_preempted_job()
         raise
-    if cli.trainer.is_global_zero:
-        provenance = inputs | {"seed": seed, "threads": threads} | environment()
-        write_text(out_dir / "config.yaml", cli.resolved())
-        _write_products(out_dir, work, history, checkpoint, provenance)
-        if not keep_work:
-            shutil.rmtree(work.parent)
+    if not cli.trainer.is_global_zero:
+        return
+    write_text(out_dir / "config.yaml", cli.resolved())
+    history.write_csv(out_dir / "metrics.csv")
+    epoch = _publish(work / "best.ckpt", out_dir / "best.ckpt")
+    _publish(work / "last.ckpt", out_dir / "last.ckpt")
+    result = {
+        "checkpoint": write_digest(out_dir / "best.ckpt"),
+        "best_epoch": epoch,
+        "best_loss": float(best.best_model_score),
+    }
+    facts = inputs | {"seed": seed, "threads": threads} | environment() | result
+    write_json(out_dir / "provenance.json", facts)
+    if not keep_work:
+        shutil.rmtree(work.parent)
 
 
 def _inputs(training: dict[str, Any], collection: Path, experiments: Path) -> dict[str, Any]:
@@ -153,19 +164,19 @@ def _inputs(training: dict[str, Any], collection: Path, experiments: Path) -> di
             name: verified_digest(experiments / name / "statistics.parquet") for name in names
         },
         "checkpoints": {
-            key: _start(Path(path)) for key, path in starting_checkpoints(training).items()
+            key: _digest_start(Path(path)) for key, path in starting_checkpoints(training).items()
         },
     }
 
 
-def _start(checkpoint: Path) -> str:
-    """Digest of a checkpoint to start from: of a model of this package, or made elsewhere."""
-    sealed = digest_file_of(checkpoint).is_file()
-    return verified_digest(checkpoint) if sealed else digest_path(checkpoint)
+def _digest_start(checkpoint: Path) -> str:
+    """Digest of a checkpoint to start from; checked where this package has made it."""
+    has_digest = digest_file_of(checkpoint).is_file()
+    return verified_digest(checkpoint) if has_digest else digest_path(checkpoint)
 
 
 def _work_folder(out_dir: Path, key: str) -> Path:
-    """Folder of the unfinished run with this key; leftovers of runs with other keys go."""
+    """Folder of the unfinished run with this key; those of other keys are removed."""
     work = out_dir / ".work" / key[:16]
     if work.parent.is_dir():
         for stale in work.parent.iterdir():
@@ -177,29 +188,8 @@ def _work_folder(out_dir: Path, key: str) -> Path:
     return work
 
 
-def _write_products(
-    out_dir: Path,
-    work: Path,
-    history: MetricsHistory,
-    checkpoint: ModelCheckpoint,
-    provenance: dict[str, Any],
-) -> None:
-    history.write_csv(out_dir / "metrics.csv")
-    best = _publish(work / "best.ckpt", out_dir / "best.ckpt")
-    _publish(work / "last.ckpt", out_dir / "last.ckpt")
-    write_json(
-        out_dir / "provenance.json",
-        provenance
-        | {
-            "checkpoint": write_digest(out_dir / "best.ckpt"),
-            "best_epoch": best["epoch"],
-            "best_loss": float(checkpoint.best_model_score),
-        },
-    )
-
-
-def _publish(source: Path, target: Path) -> dict[str, Any]:
-    """Write the weights alone: no optimiser state, and no path of the machine they were made on."""
+def _publish(source: Path, target: Path) -> int:
+    """Write the weights alone, without optimiser state and paths; return their epoch."""
     whole = torch.load(source, map_location="cpu", weights_only=True)
     kept = {
         "state_dict": whole["state_dict"],
@@ -210,4 +200,4 @@ def _publish(source: Path, target: Path) -> dict[str, Any]:
     # Given a path, torch writes its name into the file; given a stream, the bytes are the same.
     with atomic_path(target) as temporary, temporary.open("wb") as stream:
         torch.save(kept, stream)
-    return kept
+    return kept["epoch"]

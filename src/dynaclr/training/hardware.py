@@ -13,7 +13,7 @@ from dynaclr.config import UserError
 WITHOUT_GPUS = "DYNACLR_WITHOUT_GPUS"
 
 
-def refuse_lost_gpus() -> None:
+def check_gpus() -> None:
     """Fail rather than work on CPUs for days, where SLURM gave this job GPUs that torch cannot use.
 
     Raises
@@ -22,8 +22,8 @@ def refuse_lost_gpus() -> None:
         When that is so, and `WITHOUT_GPUS` does not allow it.
     """
     number, given = (os.environ.get(name) for name in ("SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES"))
-    lost = number and given not in (None, "", "NoDevFiles") and not torch.cuda.is_available()
-    if lost and WITHOUT_GPUS not in os.environ:
+    unusable = number and given not in (None, "", "NoDevFiles") and not torch.cuda.is_available()
+    if unusable and WITHOUT_GPUS not in os.environ:
         host = socket.gethostname()
         raise UserError(
             f"SLURM job {number} on {host}: it was given GPU {given}, but torch "

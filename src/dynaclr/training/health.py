@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class CollapseWarning(Callback):
-    """Tells once, in the log, that an embedding has collapsed.
+    """Warns once, in the log, that an embedding has collapsed.
 
     Parameters
     ----------
@@ -23,27 +23,27 @@ class CollapseWarning(Callback):
 
     def __init__(self, threshold: float = 1.5) -> None:
         self.threshold = threshold
-        self.told = False
+        self.warned = False
 
     def state_dict(self) -> dict[str, Any]:
-        """State that a checkpoint holds, so that a resumed run does not tell again."""
-        return {"told": self.told}
+        """State that a checkpoint holds, so that a resumed run does not warn again."""
+        return {"warned": self.warned}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what the run that is resumed has told."""
-        self.told = state_dict["told"]
+        """Restore whether the run that is resumed has warned."""
+        self.warned = state_dict["warned"]
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look at the effective ranks of this epoch."""
+        """Check the effective ranks of this epoch."""
         for name, value in trainer.callback_metrics.items():
-            if not name.endswith("effective_rank/train") or value >= self.threshold or self.told:
+            if not name.endswith("effective_rank/train") or value >= self.threshold or self.warned:
                 continue
-            self.told = True
+            self.warned = True
             if trainer.is_global_zero:
                 log.warning(
                     "epoch %d: the embedding has collapsed: %s is %.2f, and 1 means that all "
                     "cells lie on one line or in one point. Lower the learning rate, raise batch "
-                    "size or temperature, or look at the patches with `dynaclr inspect-batches`.",
+                    "size or temperature, or inspect the patches with `dynaclr inspect-batches`.",
                     trainer.current_epoch + 1,
                     name,
                     float(value),
@@ -64,13 +64,13 @@ class StepTimes(Callback):
     """
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget the epoch before."""
+        """Start the sums of an epoch."""
         self._waited = self._passed = 0.0
         self._steps = self._samples = 0
         self._since = time.perf_counter()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start to count; a run that is resumed within an epoch has no start of that epoch."""
+        """Start the sums: a run that is resumed within an epoch has no start of that epoch."""
         self.on_train_epoch_start(trainer, pl_module)
 
     def on_train_batch_start(

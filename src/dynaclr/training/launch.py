@@ -1,7 +1,7 @@
 """How a training is started, and what of its node it uses.
 
-It runs as one process, or as one for each device through torchrun. Network interface, CPUs, loader
-workers and scratch folder are chosen here and nowhere else, and written to the log.
+It runs as one process, or as one for each device through torchrun. Network interface and loader
+workers are chosen here and nowhere else, and written to the log.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from torch import distributed
 
 from dynaclr.config import UserError
 from dynaclr.config.training import loader_workers
-from dynaclr.training.builder import lacking_hardware
+from dynaclr.data import MultiExperimentDataModule
+from dynaclr.training.builder import hardware_error
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +37,13 @@ _FIRST_PORT, _PORTS = 20000, 10000
 _FORWARDED = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"
 
 
-def launch(training: Mapping[str, Any], arguments: Sequence[str]) -> None:
+def launch(trainer: Mapping[str, Any], arguments: Sequence[str]) -> None:
     """Replace this process by torchrun where the trainer asks for several processes.
 
     Parameters
     ----------
-    training : mapping
-        Training configuration; ``trainer`` says how many devices and nodes.
+    trainer : mapping
+        Trainer arguments, which say how many devices and nodes.
     arguments : sequence of str
         Of the `dynaclr` command that every process runs.
 
@@ -54,11 +55,17 @@ def launch(training: Mapping[str, Any], arguments: Sequence[str]) -> None:
     """
     if TorchElasticEnvironment.detect():
         if int(os.environ["RANK"]) > 0:
-            # All processes would say the same.
+            # All processes would write the same lines.
             logging.getLogger("dynaclr").setLevel(logging.WARNING)
         return
-    _refuse_tasks()
-    devices, nodes = count_processes(training.get("trainer") or {})
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))
+    if tasks > 1:
+        raise UserError(
+            f"srun starts `dynaclr train` {tasks} times, and each would train by itself. Start it "
+            "once, with `srun --ntasks=1`: it starts a process for each device by itself, as many "
+            "as trainer.devices and trainer.num_nodes say."
+        )
+    devices, nodes = count_processes(trainer)
     if devices * nodes == 1:
         log.info("one device: trained in this process")
         return
@@ -71,18 +78,7 @@ def launch(training: Mapping[str, Any], arguments: Sequence[str]) -> None:
     os.execvp(command[0], command)
 
 
-def _refuse_tasks() -> None:
-    """Several tasks of srun would each train alone and write to the same files."""
-    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))
-    if tasks > 1:
-        raise UserError(
-            f"srun starts `dynaclr train` {tasks} times, and each would train by itself. Start it "
-            "once, with `srun --ntasks=1`: it starts a process for each device by itself, as many "
-            "as trainer.devices and trainer.num_nodes say."
-        )
-
-
-def refuse_processes(trainer: Mapping[str, Any]) -> None:
+def check_single_process(trainer: Mapping[str, Any]) -> None:
     """Let `dynaclr predict` run once: each of several processes would write all of its stores.
 
     Parameters
@@ -116,16 +112,17 @@ def count_processes(trainer: Mapping[str, Any]) -> tuple[int, int]:
     UserError
         When this machine has no such devices.
     """
-    kept = {
-        name: trainer[name] for name in ("accelerator", "devices", "num_nodes") if name in trainer
-    }
+    names = ("accelerator", "devices", "num_nodes")
     try:
-        asked = Trainer(
-            **kept, plugins=[LightningEnvironment()], logger=False, enable_checkpointing=False
+        built = Trainer(
+            **{name: trainer[name] for name in names if name in trainer},
+            plugins=[LightningEnvironment()],
+            logger=False,
+            enable_checkpointing=False,
         )
     except MisconfigurationException as error:
-        raise lacking_hardware(error, "training configuration") from None
-    return asked.num_devices, asked.num_nodes
+        raise hardware_error(error, "training configuration") from None
+    return built.num_devices, built.num_nodes
 
 
 @dataclass(frozen=True)
@@ -163,12 +160,12 @@ def slurm_job() -> SlurmJob:
             "training configuration: trainer.num_nodes is more than 1, but this is no SLURM job. "
             "Run it with `snakemake --profile slurm`, or start torchrun on every node yourself."
         )
-    listed, cpus = _ask("squeue", f"--jobs={number}", "--noheader", "--format=%N|%C").split("|")
-    nodes = tuple(_ask("scontrol", "show", "hostnames", listed).split())
+    listed, cpus = _output("squeue", f"--jobs={number}", "--noheader", "--format=%N|%C").split("|")
+    nodes = tuple(_output("scontrol", "show", "hostnames", listed).split())
     return SlurmJob(int(number), nodes, int(cpus) // len(nodes))
 
 
-def _ask(*command: str) -> str:
+def _output(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -223,21 +220,23 @@ def interface_towards(host: str) -> str:
             f"{host}: cannot be reached ({error}). Set GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME "
             "to the interface of the cluster's network before you start Snakemake."
         ) from None
-    addresses = psutil.net_if_addrs()
     if own.startswith("127."):
         own = "127.0.0.1"
+    addresses = psutil.net_if_addrs()
     return next(
         name for name, known in addresses.items() if own in (entry.address for entry in known)
     )
 
 
-def settle(datamodule: Any, processes: int, threads: int, configured: bool) -> None:
-    """Fit loaders and CPUs of this process to what the job was given, and write that down.
+def set_loader_workers(
+    datamodule: MultiExperimentDataModule, processes: int, threads: int, configured: bool
+) -> None:
+    """Give the loaders the CPUs of this job that torch does not use, and log what the job has.
 
     Parameters
     ----------
     datamodule : MultiExperimentDataModule
-        Gets its `num_workers`, unless the configuration says how many.
+        Gets its `num_workers`, in a SLURM job and unless the configuration says how many.
     processes : int
         Training processes on this node.
     threads : int
@@ -245,44 +244,33 @@ def settle(datamodule: Any, processes: int, threads: int, configured: bool) -> N
     configured : bool
         Whether the configuration gives `num_workers`.
     """
-    cpus = sorted(os.sched_getaffinity(0))
     given = int(os.environ.get("SLURM_CPUS_PER_TASK", 0))
-    if not configured and given:
+    if given and not configured:
         datamodule.num_workers = loader_workers(given, processes, threads)
-    if processes > 1 and given == len(cpus):
-        # SLURM bound the job to its CPUs; each process takes its own part of them.
-        cpus = share_of(cpus, int(os.environ["LOCAL_RANK"]), processes)
-        os.sched_setaffinity(0, cpus)
     log.info(
         "on %s, SLURM job %s, CUDA_VISIBLE_DEVICES=%s, CPUs %s, %d threads, %d loader workers, "
         "scratch %s",
         socket.gethostname(),
         os.environ.get("SLURM_JOB_ID", "none"),
         os.environ.get("CUDA_VISIBLE_DEVICES", ""),
-        ",".join(map(str, cpus)),
+        ",".join(map(str, sorted(os.sched_getaffinity(0)))),
         threads,
         datamodule.num_workers,
         tempfile.gettempdir(),
     )
 
 
-def share_of(cpus: Sequence[int], rank: int, processes: int) -> list[int]:
-    """CPUs of one of several processes; all of them where there are too few to share out."""
-    each = len(cpus) // processes
-    return list(cpus[rank * each : (rank + 1) * each]) or list(cpus)
-
-
-class WorldSize(Callback):
+class CheckWorldSize(Callback):
     """Fails a training that runs in more or fewer processes than its configuration asks for.
 
     Parameters
     ----------
-    asked : int
+    expected : int
         Devices times nodes.
     """
 
-    def __init__(self, asked: int) -> None:
-        self.asked = asked
+    def __init__(self, expected: int) -> None:
+        self.expected = expected
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Compare, once the processes have met.
@@ -293,15 +281,16 @@ class WorldSize(Callback):
             When they are not as many as were asked for.
         """
         met = distributed.get_world_size() if distributed.is_initialized() else 1
-        if not met == trainer.world_size == self.asked:
+        if not met == trainer.world_size == self.expected:
             raise UserError(
                 f"{met} process(es) have met and the trainer counts {trainer.world_size}, but "
-                f"trainer.devices and trainer.num_nodes ask for {self.asked}. Start the training "
-                "with `dynaclr train` or Snakemake alone, not with srun, mpirun or torchrun."
+                f"trainer.devices and trainer.num_nodes ask for {self.expected}. Start the "
+                "training with `dynaclr train` or Snakemake alone, not with srun, mpirun or "
+                "torchrun."
             )
 
 
-def hand_back_preempted_job() -> None:
+def requeue_preempted_job() -> None:
     """Put the SLURM job that this process runs in back into the queue, if it is being preempted.
 
     It has saved itself. Were it to end by itself, SLURM would call it failed; were it to wait to be
@@ -310,7 +299,7 @@ def hand_back_preempted_job() -> None:
     number = os.environ.get("SLURM_JOB_ID")
     if number is None:
         return
-    preempted = re.search(r"\bPreemptTime=(\S+)", _ask("scontrol", "show", "job", number))
+    preempted = re.search(r"\bPreemptTime=(\S+)", _output("scontrol", "show", "job", number))
     if preempted and preempted.group(1) not in ("None", "Unknown"):
         log.info("preempted: SLURM job %s goes back into the queue", number)
         subprocess.run(["scontrol", "requeue", number], check=False)

@@ -17,12 +17,17 @@ _PREFIXES = ("encoder.", "encoder.encoder.", "model.", "")
 
 
 def summarize_checkpoint(path: str | Path) -> dict[str, str]:
-    """Name and text of what should be known of a checkpoint.
+    """Summary of a checkpoint, for `dynaclr info`.
 
     Parameters
     ----------
     path : str or Path
         ``best.ckpt`` of a model, another Lightning checkpoint, or a saved state dict.
+
+    Returns
+    -------
+    dict of str to str
+        Text by name.
 
     Raises
     ------

@@ -14,7 +14,8 @@ import torch
 import yaml
 from tests.unit.config.conftest import write_experiment
 
-from dynaclr.cli.commands import COMMANDS, check
+from dynaclr.cli.commands import COMMANDS, SWITCHES
+from dynaclr.cli.project import check
 from dynaclr.config import UserError
 from dynaclr.io.artifacts import read_json
 
@@ -54,16 +55,25 @@ def test_help_lists_every_command():
         assert name in said
 
 
-@pytest.mark.parametrize(
-    "function",
-    [
-        function
-        for command in COMMANDS.values()
-        for function in (command.values() if isinstance(command, dict) else [command])
-        if callable(function)
-    ],
-    ids=lambda function: function.__name__,
-)
+FUNCTIONS = [
+    function
+    for command in COMMANDS.values()
+    for function in (command.values() if isinstance(command, dict) else [command])
+    if callable(function)
+]
+
+
+def test_switches_are_the_options_that_are_true_or_false():
+    found = {
+        name.replace("_", "-")
+        for function in FUNCTIONS
+        for name, kind in function.__annotations__.items()
+        if kind == "bool"
+    }
+    assert found == set(SWITCHES)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
 def test_every_argument_of_every_command_is_described(function):
     arguments = [a for a in function.__annotations__ if a != "return"]
     for argument in arguments:
@@ -199,20 +209,15 @@ def test_linear_classifier_from_the_command_line(project, tmp_path):
         labels.to_csv(tmp_path / f"{entry['name']}.csv", index=False)
         entry["annotations"] = f"{entry['name']}.csv"
     done = run(
-        *(
-            "train-linear-classifier",
-            "--project",
-            save(project, tmp_path),
-            "--embeddings",
-            "embedded",
-        ),
-        *("--experiments", "[one]", "--task", "kind", "--out", "classifier"),
+        *("classifier", "train", "--project", save(project, tmp_path)),
+        *("--embeddings", "embedded", "--names", "[one]"),
+        *("--task", "kind", "--out", "classifier"),
         folder=tmp_path,
     )
     assert done.returncode == 0, done.stderr
     done = run(
-        *("apply-linear-classifier", "--classifier", "classifier", "--embeddings", "embedded"),
-        *("--experiments", "[two]", "--out", "predictions.csv"),
+        *("classifier", "apply", "--classifier", "classifier", "--embeddings", "embedded"),
+        *("--names", "[two]", "--out", "predictions.csv"),
         folder=tmp_path,
     )
     assert done.returncode == 0, done.stderr

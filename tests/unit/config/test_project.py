@@ -8,7 +8,7 @@ import sys
 import pytest
 import yaml
 
-from dynaclr.cli.commands import check
+from dynaclr.cli.project import check
 from dynaclr.config import UserError, load_entry
 from dynaclr.config.project import Project
 from dynaclr.config.project import load_project as load_project_of

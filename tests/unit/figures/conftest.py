@@ -13,7 +13,6 @@ from dynaclr.cli.main import main
 @pytest.fixture
 def command(monkeypatch) -> Callable[..., None]:
     """Run `dynaclr figures` in this process."""
-    monkeypatch.setattr("dynaclr.cli.main.look_for_garbage_seldom", lambda: None)
 
     def run(*arguments: object) -> None:
         monkeypatch.setattr("sys.argv", ["dynaclr", "figures", *map(str, arguments)])

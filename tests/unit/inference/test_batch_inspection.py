@@ -183,7 +183,6 @@ def test_command_writes_table_and_figures(collection, tmp_path, monkeypatch, bag
     arguments += ["--collection", str(collection.folder)]
     arguments += ["--experiments", str(collection.experiments), "--out", str(tmp_path / "out")]
     monkeypatch.setattr("sys.argv", ["dynaclr", "inspect-batches", *arguments])
-    monkeypatch.setattr("dynaclr.cli.main.look_for_garbage_seldom", lambda: None)
     main()
     table = pd.read_csv(tmp_path / "out/batches.csv")
     assert (table["rows"] == 16).all()

@@ -14,7 +14,7 @@ from dynaclr.config import ExperimentConfig, UserError
 from dynaclr.data import NormalizationConfig, PatchConfig, compute_statistics
 from dynaclr.index import build_index
 from dynaclr.inference.baselines import embed_baselines, fit_pixels
-from dynaclr.inference.observations import Cells
+from dynaclr.inference.observations import Observations
 from dynaclr.inference.thumbnails import write_thumbnails
 from dynaclr.io.artifacts import read_json
 from dynaclr.io.embeddings import provenance_of, read_store
@@ -24,7 +24,7 @@ PATCHES = PatchConfig(("phase", "reporter"), (24, 24))
 
 def test_an_experiment_is_read_in_one_pass(collection, monkeypatch):
     opened = opened_by(monkeypatch)
-    cells = Cells(collection.experiments / "one", PATCHES, NormalizationConfig())
+    cells = Observations(collection.experiments / "one", PATCHES, NormalizationConfig())
     # Frames hold eight cells and more: every batch begins in the middle of one.
     n = sum(len(batch["patch"]) for batch in cells.batches(5))
     assert n == len(cells) > 0
@@ -35,7 +35,7 @@ def test_an_experiment_is_read_in_one_pass(collection, monkeypatch):
 def test_batches_are_filled_and_of_large_patches_smaller(most, size, collection, monkeypatch):
     monkeypatch.setattr("dynaclr.inference.observations._BATCH_BYTES", most)
     monkeypatch.setattr("dynaclr.data.pixels.buffers._SMALL", 1)
-    cells = Cells(collection.experiments / "one", PATCHES, NormalizationConfig())
+    cells = Observations(collection.experiments / "one", PATCHES, NormalizationConfig())
     # Two channels of 24 x 24 pixels of 16 bits.
     assert cells.reader.patch_bytes == cells.read(slice(0, 1))["patch"].nbytes == 2304
     batches = list(cells.batches(5))
@@ -72,9 +72,8 @@ def test_observations_that_cannot_be_read_are_left_out_of_evaluation(damaged, tm
     folder, lost = damaged("skip")
     normalization = NormalizationConfig()
     fit_pixels(PATCHES, normalization, [folder], tmp_path / "pixels.npz", n_components=2)
-    out = tmp_path / "intensity.zarr", tmp_path / "pixels.zarr"
-    embed_baselines(PATCHES, normalization, folder, out[0], tmp_path / "pixels.npz", out[1])
-    for path in out:
+    embed_baselines(PATCHES, normalization, folder, tmp_path, tmp_path / "pixels.npz")
+    for path in (tmp_path / "intensity/one.zarr", tmp_path / "pixels/one.zarr"):
         store = ad.read_zarr(path)
         unknown = np.isnan(store.X).all(axis=1)
         assert unknown.sum() == lost > 0

@@ -12,7 +12,7 @@ from PIL import Image
 
 from dynaclr.data import NormalizationConfig, PatchConfig
 from dynaclr.inference import write_thumbnails
-from dynaclr.inference.observations import Cells
+from dynaclr.inference.observations import Observations
 from dynaclr.io.artifacts import read_digest
 from dynaclr.io.subsample import whole_lineages
 
@@ -32,7 +32,7 @@ def pixels_of(image):
 
 def test_every_cell_has_its_own_pixels_and_absent_markers_are_grey(collection, tmp_path):
     table, facts = written(collection, tmp_path / "t.parquet")
-    cells = Cells(collection.experiments / "one", PATCHES, NormalizationConfig())
+    cells = Observations(collection.experiments / "one", PATCHES, NormalizationConfig())
     assert facts["shape"] == [24, 24]
     assert facts["height_um"] == pytest.approx(24 * 0.6)
     assert facts["n_cells"] == len(table) == len(cells.index)
@@ -63,7 +63,7 @@ def test_fewer_pictures_are_whole_lineages_of_the_same_choice(collection, tmp_pa
     whole, _ = written(collection, tmp_path / "whole.parquet")
     few, _ = written(collection, tmp_path / "few.parquet", max_cells=20)
     assert 0 < len(few) <= 20
-    tracks = Cells(collection.experiments / "one", PATCHES, NormalizationConfig()).index
+    tracks = Observations(collection.experiments / "one", PATCHES, NormalizationConfig()).index
     rows = tracks.tracks.reset_index(drop=True)
     chosen = rows.iloc[whole_lineages(rows, 20)]
     assert (few["track_id"].to_numpy() == chosen["track_id"]).all()

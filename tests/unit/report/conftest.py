@@ -80,7 +80,7 @@ def _evaluate(results: Path) -> None:
     for name in NAMES:
         folder = results / "experiments" / name
         store = results / "embeddings" / "small" / "intensity" / f"{name}.zarr"
-        embed_baselines(PATCHES, NormalizationConfig(), folder, store)
+        embed_baselines(PATCHES, NormalizationConfig(), folder, results / "embeddings" / "small")
         stores["seed0"][name] = stores["intensity"][name] = store
         plate = read_json(folder / "summary.json")["entry"]["data_path"]
         labels[name] = {"truth": Path(plate).with_name("truth.csv")}

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dynaclr.config import UserError
-from dynaclr.training.hardware import WITHOUT_GPUS, refuse_lost_gpus
+from dynaclr.training.hardware import WITHOUT_GPUS, check_gpus
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def job(monkeypatch):
 
 def test_gpus_that_torch_does_not_find_are_refused(job):
     with pytest.raises(UserError, match=r"SLURM job 7 on .* given GPU 0,1, but torch"):
-        refuse_lost_gpus()
+        check_gpus()
 
 
 @pytest.mark.parametrize(
@@ -36,9 +36,9 @@ def test_jobs_without_gpus_or_that_do_not_mind_go_on(job, name, value):
     job.delenv(name, raising=False)
     if value is not None:
         job.setenv(name, value)
-    refuse_lost_gpus()
+    check_gpus()
 
 
 def test_gpus_that_torch_finds_are_used(job):
     job.setattr(torch.cuda, "is_available", lambda: True)
-    refuse_lost_gpus()
+    check_gpus()

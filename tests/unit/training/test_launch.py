@@ -10,15 +10,14 @@ from lightning.pytorch import Trainer
 
 from dynaclr.config import UserError
 from dynaclr.training.launch import (
+    CheckWorldSize,
     SlurmJob,
-    WorldSize,
+    check_single_process,
     count_processes,
     interface_towards,
     launch,
     network,
-    refuse_processes,
-    settle,
-    share_of,
+    set_loader_workers,
     slurm_job,
     torchrun_command,
 )
@@ -71,12 +70,12 @@ def test_tasks_that_would_train_alone_are_refused(monkeypatch):
 
 @pytest.mark.parametrize("variable", [None, "SLURM_STEP_NUM_TASKS", "WORLD_SIZE"])
 def test_predictions_that_would_write_the_same_stores_are_refused(monkeypatch, variable):
-    refuse_processes({"accelerator": "cpu", "devices": "auto"})
+    check_single_process({"accelerator": "cpu", "devices": "auto"})
     if variable:
         monkeypatch.setenv(variable, "2")
     asked = {} if variable else {"devices": 2}
     with pytest.raises(UserError, match=r"dynaclr predict: .*it embeds in one process. Start it"):
-        refuse_processes({"accelerator": "cpu", **asked})
+        check_single_process({"accelerator": "cpu", **asked})
 
 
 def test_interface_is_the_one_that_leads_there(monkeypatch):
@@ -89,30 +88,21 @@ def test_interface_is_the_one_that_leads_there(monkeypatch):
         interface_towards("no-such-host.invalid")
 
 
-def test_processes_share_out_their_cpus():
-    assert [share_of([2, 3, 6, 7, 9], rank, 2) for rank in range(2)] == [[2, 3], [6, 7]]
-    assert share_of([4], 1, 2) == [4]
-
-
 @pytest.mark.parametrize(("configured", "workers"), [(False, 2), (True, 5)])
-def test_process_settles_on_its_part_of_the_node(monkeypatch, caplog, configured, workers):
-    taken = []
+def test_loaders_get_the_cpus_that_torch_leaves(monkeypatch, caplog, configured, workers):
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "8")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8, 16)))
-    monkeypatch.setattr(os, "sched_setaffinity", lambda pid, cpus: taken.extend(cpus))
     data = SimpleNamespace(num_workers=5)
     with caplog.at_level("INFO"):
-        settle(data, processes=2, threads=2, configured=configured)
+        set_loader_workers(data, processes=2, threads=2, configured=configured)
     assert data.num_workers == workers
-    assert taken == [12, 13, 14, 15]
-    assert "CUDA_VISIBLE_DEVICES=0,1, CPUs 12,13,14,15, 2 threads" in caplog.text
+    assert "CUDA_VISIBLE_DEVICES=0,1, CPUs 8,9,10,11,12,13,14,15, 2 threads" in caplog.text
     assert f"{workers} loader workers" in caplog.text
 
 
 def test_other_world_size_than_asked_for_fails():
     trainer = Trainer(accelerator="cpu", devices=1, logger=False, enable_checkpointing=False)
-    WorldSize(1).setup(trainer, None, "fit")
+    CheckWorldSize(1).setup(trainer, None, "fit")
     with pytest.raises(UserError, match=r"1 process\(es\) have met .* ask for 2\. Start"):
-        WorldSize(2).setup(trainer, None, "fit")
+        CheckWorldSize(2).setup(trainer, None, "fit")

@@ -47,7 +47,7 @@ def command_of(collection, folder: Path, devices: int, batch_size: int, workers:
     }
     return [
         *(str(Path(sys.executable).with_name("dynaclr")), "train", "--seed", "0"),
-        *("--training", json.dumps(training), "--threads", "1", "--save_minutes", "0"),
+        *("--training", json.dumps(training), "--threads", "1", "--save-minutes", "0"),
         *("--collection", str(collection.folder), "--experiments", str(collection.experiments)),
         *("--out", str(folder / "model" / "seed0")),
     ]

@@ -22,9 +22,10 @@ from lightning.pytorch import Callback
 
 from dynaclr.config import UserError
 from dynaclr.config.training import load_training
-from dynaclr.data import MultiExperimentDataModule, NormalizationConfig, PatchConfig
+from dynaclr.data import NormalizationConfig, PatchConfig
 from dynaclr.inference import embed, embed_baselines, fit_pixels
-from dynaclr.inference.embedding import write_embeddings
+from dynaclr.inference.embedding_writer import EmbeddingOutput, write_embeddings
+from dynaclr.inference.observations import Observations
 from dynaclr.io.artifacts import digest_path, read_digest, read_json
 from dynaclr.io.embeddings import read_cohort
 from dynaclr.training import check_training, train
@@ -185,7 +186,7 @@ def train_command(training: dict, collection, folder: Path, save_minutes: float)
         *(str(Path(sys.executable).with_name("dynaclr")), "train", "--seed", "0"),
         *("--training", json.dumps(training), "--threads", "1"),
         *("--collection", str(collection.folder), "--experiments", str(collection.experiments)),
-        *("--out", str(folder), "--save_minutes", str(save_minutes)),
+        *("--out", str(folder), "--save-minutes", str(save_minutes)),
     ]
 
 
@@ -278,8 +279,8 @@ def test_every_observation_is_embedded_and_joins_back(model, collection, tmp_pat
 def test_embedding_is_the_same_to_the_bit_and_for_any_batch_size(model, collection, tmp_path):
     first = embedded(model, collection, tmp_path / "a")
     assert (embedded(model, collection, tmp_path / "b").X == first.X).all()
-    seals = [read_digest(tmp_path / name / model.name / "three.zarr") for name in "ab"]
-    assert seals[0] == seals[1]
+    digests = [read_digest(tmp_path / name / model.name / "three.zarr") for name in "ab"]
+    assert digests[0] == digests[1]
     other = embedded(model, collection, tmp_path / "c", batch_size=7)
     np.testing.assert_allclose(other.X, first.X, atol=1e-5)
 
@@ -295,12 +296,12 @@ def test_seeds_that_are_embedded_together_are_as_alone(model, collection, tmp_pa
         path.relative_to(tmp_path / "alone") for path in tmp_path.glob("alone/*/*.zarr")
     )
     assert len(stores) == 4
-    seals = {
+    digests = {
         store: [read_digest(tmp_path / how / store) for how in ("alone", "together")]
         for store in stores
     }
-    assert all(alone == together for alone, together in seals.values())
-    assert len({alone for alone, _ in seals.values()}) == 4
+    assert all(alone == together for alone, together in digests.values())
+    assert len({alone for alone, _ in digests.values()}) == 4
 
 
 def test_trainings_that_cut_other_patches_are_not_embedded_together(model, collection, tmp_path):
@@ -309,7 +310,9 @@ def test_trainings_that_cut_other_patches_are_not_embedded_together(model, colle
     config = yaml.safe_load((other / "config.yaml").read_text())
     config["data"]["normalization"]["center"] = "mean"
     (other / "config.yaml").write_text(yaml.safe_dump(config))
-    with pytest.raises(UserError, match=r"mean: cuts or normalizes patches otherwise than .*seed0"):
+    with pytest.raises(
+        UserError, match=r"mean: crops or normalizes patches otherwise than .*seed0"
+    ):
         embed([model, other], collection.experiments / "three", tmp_path / "out")
 
 
@@ -341,14 +344,13 @@ class Watched(torch.nn.Module):
 
 
 def test_embedding_holds_few_rows_in_memory(collection, tmp_path, monkeypatch):
-    monkeypatch.setattr("dynaclr.inference.embedding_writer._BLOCK", 16)
+    monkeypatch.setattr("dynaclr.inference.embedding_writer._BUFFERED_ROWS", 16)
     patches = PatchConfig(("phase", "reporter"), (24, 24))
-    data = MultiExperimentDataModule(collection.folder, collection.experiments, patches)
-    directory = collection.experiments / "three"
+    three = Observations(collection.experiments / "three", patches, NormalizationConfig())
     for batch_size in (8, 1000):
         out = tmp_path / f"{batch_size}.zarr"
         encoder = Watched(tmp_path)
-        write_embeddings({out: encoder}, {out: {}}, data, directory, batch_size, CPU)
+        write_embeddings([EmbeddingOutput(out, encoder, {})], three, batch_size, CPU)
         assert max(encoder.behind) < 16
     in_parts, whole = ad.read_zarr(tmp_path / "8.zarr"), ad.read_zarr(tmp_path / "1000.zarr")
     assert len(whole) > 100, "else this shows nothing"
@@ -403,14 +405,9 @@ def test_baselines_share_rows_but_not_features(model, collection, tmp_path):
     components = tmp_path / "pixels.npz"
     training = [collection.experiments / name for name in ("one", "two")]
     fit_pixels(*options, training, components, n_components=5)
-    embed_baselines(
-        *options,
-        collection.experiments / "three",
-        tmp_path / "i.zarr",
-        components,
-        tmp_path / "p.zarr",
-    )
-    intensity, pixels = ad.read_zarr(tmp_path / "i.zarr"), ad.read_zarr(tmp_path / "p.zarr")
+    embed_baselines(*options, collection.experiments / "three", tmp_path, components)
+    intensity = ad.read_zarr(tmp_path / "intensity/three.zarr")
+    pixels = ad.read_zarr(tmp_path / "pixels/three.zarr")
     names = list(trained.obs_names)
     assert names == list(untrained.obs_names) == list(intensity.obs_names) == list(pixels.obs_names)
     assert not np.allclose(trained.X, untrained.X)

@@ -113,7 +113,7 @@ class LinearClassifier:
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise UserError(
                 f"{folder / 'classifier.json'}: not a linear classifier of format {FORMAT}. "
-                "Train it again with `dynaclr train-linear-classifier`."
+                "Train it again with `dynaclr classifier train`."
             )
         try:
             with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
@@ -129,7 +129,7 @@ class LinearClassifier:
         except (OSError, KeyError, ValueError) as error:
             raise UserError(
                 f"{folder}: damaged classifier ({error}). "
-                "Train it again with `dynaclr train-linear-classifier`."
+                "Train it again with `dynaclr classifier train`."
             ) from None
         return classifier
 

@@ -1,0 +1,26 @@
+"""How much other packages write to the log of a command."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+
+def set_up_logging(debug: bool) -> None:
+    """Log to the standard error output, and of talkative packages warnings alone."""
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.INFO,
+        format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
+        datefmt="%H:%M:%S",
+    )
+    for package in ("matplotlib", "numba", "fsspec", "asyncio", "zarr", "PIL", "numexpr"):
+        logging.getLogger(package).setLevel(logging.WARNING)
+
+
+def quiet_lightning() -> None:
+    """Log only warnings of Lightning, whose lines about itself hide what the stage reports."""
+    import lightning.pytorch
+
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module=lightning.pytorch.__name__)

@@ -1,0 +1,42 @@
+"""Training as a stage of the workflow; `lightning` is the command line of Lightning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def train(
+    training: str,
+    collection: Path,
+    experiments: Path,
+    out: Path,
+    seed: int = 0,
+    threads: int = 2,
+    save_minutes: float = 5.0,
+    keep_work: bool = False,
+) -> None:
+    """Train a model; stopped or killed and started again, it goes on where it was.
+
+    SIGTERM and SIGUSR1 save the run and end it with exit code 75.
+
+    Args:
+        training: The training configuration (YAML file, or YAML or JSON text).
+        collection: Folder of the merged collection.
+        experiments: Folder of the results of each experiment.
+        out: Folder for checkpoints, history, configuration and provenance.
+        seed: Seed of everything random.
+        threads: CPU threads.
+        save_minutes: Minutes after which a run is saved within an epoch.
+        keep_work: Keep what a resume needs, though the run has finished.
+    """
+    import sys
+
+    from dynaclr.cli.logs import quiet_lightning
+    from dynaclr.config.training import load_training
+    from dynaclr.training import train as run
+    from dynaclr.training.launch import launch
+
+    quiet_lightning()
+    content = load_training(training)
+    launch(content.get("trainer") or {}, sys.argv[1:])
+    run(content, collection, experiments, seed, out, threads, save_minutes, keep_work)
