@@ -37,7 +37,7 @@ def main() -> None:
         sys.exit(2)
     if code is not None:
         sys.exit(code)
-    log.info("%s: done in %.1f s", " ".join(arguments[:1]), time.monotonic() - started)
+    log.info("%s: done in %.1f s", arguments[0], time.monotonic() - started)
 
 
 def run(arguments: list[str]) -> int | None:

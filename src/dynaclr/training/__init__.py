@@ -8,8 +8,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "builder": ["TrainingCLI", "check_training"],
-        "check": ["check_project"],
+        "builder": ["TrainingCLI"],
+        "check": ["check_project", "check_training"],
         "classification": ["ClassificationModule"],
         "contrastive": ["ContrastiveModule"],
         "embedding_figure": ["EmbeddingFigure"],

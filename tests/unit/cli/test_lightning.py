@@ -120,7 +120,7 @@ def test_fit_that_is_stopped_goes_on_to_the_same_weights(
         f"--trainer.accumulate_grad_batches={accumulated}",
         "--data.augmentations=[{class_path: dynaclr.transforms.RandomGaussianNoise}]",
         # It has dropout.
-        *("--model.encoder=toy.ToyEncoder", "--data.patches.size=[6, 6]"),
+        *("--model.encoder=tests.unit.training.toy.ToyEncoder", "--data.patches.size=[6, 6]"),
     ]
     run_trainer(arguments)
     last = tmp_path / "last.ckpt"

@@ -585,3 +585,28 @@ def test_missing_hardware_is_told_by_the_training_not_by_the_check(collection, t
     check_training(wanting, "my.yaml")
     with pytest.raises(UserError, match=r"trainer: .*Correct `accelerator`"):
         train(wanting, collection.folder, collection.experiments, 0, tmp_path / "m" / "seed0")
+
+
+LIMITED = """
+import json, sys
+from typing import Optional, Union
+# As scikit-learn and rich do: Python caches unions whatever their order.
+Optional[Union[float, int]]
+from dynaclr.training.builder import build
+content = json.loads(sys.argv[1])
+print(build(content, "my.yaml").trainer.limit_train_batches)
+print(build(content, "my.yaml", arguments=["--trainer.limit_train_batches=2"]).config.trainer)
+"""
+
+
+def test_number_of_batches_is_no_fraction_whatever_was_imported_before(collection, tmp_path):
+    trainer = {"limit_train_batches": 1, "limit_val_batches": 1.0, "accelerator": "cpu"}
+    data = {"collection": str(collection.folder), "experiments": str(collection.experiments)}
+    content = CONFIGURATION | {"data": CONFIGURATION["data"] | data, "trainer": trainer}
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, json.dumps(content)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    limit, config = done.stdout.splitlines()
+    assert limit == "1"
+    assert "limit_train_batches=2, limit_val_batches=1.0" in config
