@@ -89,7 +89,7 @@ class Puncta:
     angle, wander : ndarray, shape (spots,)
         Direction from the nucleus and how far it swings to and fro, radians.
     depth : ndarray, shape (spots,)
-        Place between nucleus (0) and outline (1).
+        Position between nucleus (0) and outline (1).
     weight : ndarray, shape (spots,)
         Share of the light; sums to 1.
     side : float
@@ -115,10 +115,10 @@ class Puncta:
             side=float(rng.uniform(0, 2 * np.pi)),
         )
 
-    def places(self, change: float, hours: float) -> tuple[NDArray, NDArray]:
+    def positions(self, change: float, hours: float) -> tuple[NDArray, NDArray]:
         """Direction and depth of each spot when the change has come so far (0 to 1)."""
-        # The way to the gathering side is that from the spot's resting place: taken from where it
-        # swings to, it would flip when a spot passes the opposite side.
+        # The angle to the gathering side is taken from where the spot rests: from where it swings
+        # to, its sign would flip when the spot passes the opposite side.
         toward = (self.side - self.angle + np.pi) % (2 * np.pi) - np.pi
         swing = 0.4 * np.sin(self.wander + 0.8 * hours)
         angle = self.angle + swing + GATHERING * change * toward
@@ -126,12 +126,12 @@ class Puncta:
 
 
 class Appearance:
-    """All that is particular to the looks of one cell; draws its patches at any hour.
+    """How one cell looks: what is particular to it, drawn once; draws its patches at any hour.
 
     Parameters
     ----------
     cell : Cell
-        Whose looks these are.
+        The cell that is drawn.
     config : SimulationConfig
         Sizes and the spread between cells.
     rng : numpy.random.Generator
@@ -200,8 +200,8 @@ class Appearance:
         # Weights whose squares sum to 1 keep the variance of the grain.
         grain = math.sqrt(1.0 - change) * fine + math.sqrt(change) * coarse
         visible = (1.0 - 0.7 * shape.nucleus) * (1.0 - 0.6 * shape.rounding)
-        places = shape.nucleus_center[:, None] + shape.turn(shape.nucleus_radius * self.nucleoli)
-        nucleoli = shape.spots(*places, 0.6, np.ones(self.nucleoli.shape[1]))
+        centers = shape.nucleus_center[:, None] + shape.turn(shape.nucleus_radius * self.nucleoli)
+        nucleoli = shape.spots(*centers, 0.6, np.ones(self.nucleoli.shape[1]))
         height = self.thickness * (0.45 + 0.55 * shape.dome) * (1.0 + 1.2 * shape.rounding)
         detail = 1.0 + self.grain_strength * grain * visible
         detail += (0.5 * nucleoli - 0.15) * shape.nucleus * (1.0 - shape.rounding)
@@ -225,7 +225,7 @@ class Appearance:
         return np.float32(self.brightness * pixels) * (rest + share * spots)
 
     def _spots(self, shape: _Shape, change: float) -> Patch:
-        angle, depth = self.puncta.places(change, shape.hours)
+        angle, depth = self.puncta.positions(change, shape.hours)
         inner, outer = 1.15 * shape.nucleus_radius, 0.92 * shape.radius
         distance = inner + (outer - inner) * depth
         cy, cx = shape.nucleus_center
@@ -241,30 +241,32 @@ class Appearance:
 class _Shape:
     """Outline and nucleus of a cell on a pixel grid at one hour."""
 
-    def __init__(self, looks: Appearance, y: Patch, x: Patch, hours: float, angle: float) -> None:
-        cell = looks.cell
+    def __init__(
+        self, appearance: Appearance, y: Patch, x: Patch, hours: float, angle: float
+    ) -> None:
+        cell = appearance.cell
         self.y, self.x, self.hours, self.angle = y, x, hours, angle
         self.phase, self.rounding = cell.phase(hours), cell.rounding(hours)
-        self.spread_radius = cell.radius_um(hours, looks.config.diameter_um)
+        self.spread_radius = cell.radius_um(hours, appearance.config.diameter_um)
         self.radius = self.spread_radius * (1.0 - 0.22 * self.rounding)
         self.pixel_area = float((y[1] - y[0]) * (x[1] - x[0]))
-        outline = self._outline(looks)
+        outline = self._outline(appearance)
         self.body = _soft(self.radius * (1.0 - outline), 0.6)
         self.dome = np.sqrt(np.clip(1.0 - outline**2, 0.0, 1.0))
-        self.nucleus_radius = self.radius * looks.nucleus_share * (1.0 - 0.3 * self.rounding)
-        self.nucleus_center = self.turn(looks.nucleus_offset * self.radius)
+        self.nucleus_radius = self.radius * appearance.nucleus_share * (1.0 - 0.3 * self.rounding)
+        self.nucleus_center = self.turn(appearance.nucleus_offset * self.radius)
         cy, cx = self.nucleus_center
         distance = np.sqrt((y[:, None] - cy) ** 2 + (x[None] - cx) ** 2).astype(np.float32)
         self.nucleus = _soft(self.nucleus_radius - distance, 0.6)
 
-    def _outline(self, looks: Appearance) -> Patch:
+    def _outline(self, appearance: Appearance) -> Patch:
         """Distance from the centre in units of the outline's distance in that direction."""
         plane = self.x[None] + 1j * self.y[:, None]
         distance = np.abs(plane) + np.float32(1e-3)
         direction = plane / distance
         reach = np.ones_like(distance)
         power = direction
-        for frequency, amplitude, phase, rate in looks.lobes:
+        for frequency, amplitude, phase, rate in appearance.lobes:
             power = power * direction
             turn = phase + rate * self.hours - frequency * self.angle
             strength = amplitude * (1.0 - self.rounding)

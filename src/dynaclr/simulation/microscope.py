@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,14 +16,14 @@ from dynaclr.simulation.randomness import generator
 Image = NDArray[np.float32]
 
 # Standard deviation of each technical property at batch effect 1: between experiments, and between
-# the wells of one experiment. Factors are log-normal; tilts are shares of the mean light.
+# the wells of one experiment. Factors are log-normal; tilts are added, as shares of the mean light.
 _BETWEEN_EXPERIMENTS = {
-    "psf": 0.2,
-    "focus": 0.3,
-    "phase_light": 0.25,
+    "psf_um": 0.2,
+    "focus_um": 0.3,
+    "phase_photons": 0.25,
     "phase_contrast": 0.25,
-    "fluorescence": 0.4,
-    "background": 0.5,
+    "fluorescence_photons": 0.4,
+    "background_photons": 0.5,
     "gain": 0.3,
     "read_noise": 0.3,
     "vignetting": 0.5,
@@ -30,10 +31,10 @@ _BETWEEN_EXPERIMENTS = {
     "tilt_x": 0.08,
 }
 _BETWEEN_WELLS = {
-    "phase_light": 0.08,
+    "phase_photons": 0.08,
     "phase_contrast": 0.1,
-    "fluorescence": 0.2,
-    "background": 0.25,
+    "fluorescence_photons": 0.2,
+    "background_photons": 0.25,
     "tilt_y": 0.05,
     "tilt_x": 0.05,
 }
@@ -45,7 +46,7 @@ HALO_STRENGTH = 0.75
 # Blur added by each micrometre out of focus, and the contrast it costs.
 BLUR_PER_UM = 0.35
 CONTRAST_LOSS_PER_UM = 0.15
-FOCUS_MEMORY_HOURS = 2.0
+FOCUS_CORRELATION_HOURS = 2.0
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Microscope:
         Camera: counts a photon, counts without light, standard deviation in counts.
     vignetting : float
         Share of the light lost in the corners.
-    tilt : tuple of float
+    tilt_y, tilt_x : float
         Change of the light from the centre to the lower and to the right edge, as a share.
     """
 
@@ -78,27 +79,20 @@ class Microscope:
     offset: float
     read_noise: float
     vignetting: float
-    tilt: tuple[float, float]
+    tilt_y: float = 0.0
+    tilt_x: float = 0.0
 
-    def scaled(self, by: dict[str, float]) -> Microscope:
-        """The same microscope with deviations of some properties applied."""
-        factor = {name: math.exp(value) for name, value in by.items() if name not in _TILTS}
-        one = 1.0
-        return replace(
-            self,
-            psf_um=self.psf_um * factor.get("psf", one),
-            focus_um=self.focus_um * factor.get("focus", one),
-            phase_photons=self.phase_photons * factor.get("phase_light", one),
-            phase_contrast=self.phase_contrast * factor.get("phase_contrast", one),
-            fluorescence_photons=self.fluorescence_photons * factor.get("fluorescence", one),
-            background_photons=self.background_photons * factor.get("background", one),
-            gain=self.gain * factor.get("gain", one),
-            read_noise=self.read_noise * factor.get("read_noise", one),
-            vignetting=min(self.vignetting * factor.get("vignetting", one), 0.6),
-            tilt=tuple(
-                old + by.get(name, 0.0) for old, name in zip(self.tilt, _TILTS, strict=True)
-            ),
-        )
+    def with_deviations(self, deviations: Mapping[str, float]) -> Microscope:
+        """The same microscope with logarithms of factors (of tilts, differences) applied."""
+        changed = {
+            name: getattr(self, name) + value
+            if name in _TILTS
+            else getattr(self, name) * math.exp(value)
+            for name, value in deviations.items()
+        }
+        if "vignetting" in changed:
+            changed["vignetting"] = min(changed["vignetting"], 0.6)
+        return replace(self, **changed)
 
 
 def microscopes(
@@ -129,9 +123,8 @@ def microscopes(
         offset=config.offset,
         read_noise=config.read_noise,
         vignetting=config.vignetting,
-        tilt=(0.0, 0.0),
     )
-    shared = nominal.scaled(_deviations(config, _BETWEEN_EXPERIMENTS, name, "experiment"))
+    shared = nominal.with_deviations(_deviations(config, _BETWEEN_EXPERIMENTS, name, "experiment"))
     states = {}
     for well, condition in condition_of_well.items():
         own = _deviations(config, _BETWEEN_WELLS, name, "well", well)
@@ -141,7 +134,7 @@ def microscopes(
             + math.sqrt(1.0 - config.confounding) * own[key]
             for key in own
         }
-        states[well] = shared.scaled(mix)
+        states[well] = shared.with_deviations(mix)
     return states
 
 
@@ -166,7 +159,7 @@ def illumination(microscope: Microscope, shape: tuple[int, int]) -> Image:
     y = np.linspace(-1, 1, shape[0], dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, shape[1], dtype=np.float32)[None]
     light = 1.0 - microscope.vignetting * (y**2 + x**2) / 2.0
-    light = light + microscope.tilt[0] * y + microscope.tilt[1] * x
+    light = light + microscope.tilt_y * y + microscope.tilt_x * x
     return np.maximum(light / light.mean(), 0.05).astype(np.float32)
 
 
@@ -178,8 +171,8 @@ def focus_track(
     focus = np.empty(len(hours))
     focus[0] = draws[0]
     for i in range(1, len(hours)):
-        memory = math.exp(-(hours[i] - hours[i - 1]) / FOCUS_MEMORY_HOURS)
-        focus[i] = memory * focus[i - 1] + math.sqrt(1.0 - memory**2) * draws[i]
+        correlation = math.exp(-(hours[i] - hours[i - 1]) / FOCUS_CORRELATION_HOURS)
+        focus[i] = correlation * focus[i - 1] + math.sqrt(1.0 - correlation**2) * draws[i]
     return microscope.focus_um * focus
 
 

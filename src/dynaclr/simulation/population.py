@@ -6,7 +6,7 @@ Lengths are in micrometres, times in hours post infection. Nothing here knows of
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,9 +63,9 @@ class Fate:
     def response(self, hours: float) -> float:
         """Progress of the response, 0 (none) to 1 (full), continuous in time."""
         age = max(hours - self.born_hours, 0.0)
-        left = self.inherited * math.exp(-age / RELAXATION_HOURS)
+        faded = self.inherited * math.exp(-age / RELAXATION_HOURS)
         own = _smoothstep((hours - self.onset_hours) / self.rise_hours) if self.responder else 0.0
-        return max(own, left)
+        return max(own, faded)
 
 
 @dataclass(frozen=True)
@@ -138,10 +138,6 @@ class Population:
     cells: list[Cell] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
 
-    def division_of(self, number: int) -> list[int]:
-        """Numbers of the daughters of a cell: two, or none."""
-        return [cell.number for cell in self.cells if cell.mother == number]
-
 
 def _smoothstep(x: float) -> float:
     x = min(max(x, 0.0), 1.0)
@@ -196,7 +192,7 @@ class _Colony:
         area = float(np.prod(size_um + 2 * MARGIN_UM))
         count = max(1, round(config.cells * area / float(np.prod(size_um))))
         for _ in range(count):
-            self._found(start)
+            self._add_founder(start)
         self.alive = np.arange(count)
         self.yx = rng.uniform(-MARGIN_UM, size_um + MARGIN_UM, size=(count, 2))
         self.velocity = self._new_velocity(count)
@@ -216,7 +212,7 @@ class _Colony:
             self._push_apart(now, 0.25)
             self._divide(now)
 
-    def _found(self, start: float) -> None:
+    def _add_founder(self, start: float) -> None:
         """Add a founder of random age; young cells are more frequent in a growing culture."""
         phase = -math.log2(1.0 - self.rng.uniform() / 2.0)
         cycle = self._cycle_hours()
@@ -229,25 +225,25 @@ class _Colony:
     def _cycle_hours(self) -> float:
         return max(self.config.cycle_hours * (1 + 0.15 * self.rng.standard_normal()), 2.0)
 
-    def _new_fate(self, infected: bool, *, born: float, earliest: float, left: float = 0.0) -> Fate:
+    def _new_fate(
+        self, infected: bool, *, born: float, earliest: float, inherited: float = 0.0
+    ) -> Fate:
         config = self.config
         responder = self.rng.uniform() < config.responder_fraction
         onset = config.onset_hours + config.onset_hours_sd * self.rng.standard_normal()
         onset = max(onset, earliest + self.rng.uniform())
         rise = config.rise_hours * math.exp(0.3 * self.rng.standard_normal())
         if not (infected and responder):
-            return Fate(infected=infected, inherited=left, born_hours=born)
-        return Fate(True, True, onset, rise, left, born)
+            return Fate(infected=infected, inherited=inherited, born_hours=born)
+        return Fate(True, True, onset, rise, inherited, born)
 
     def _fate_of_daughter(self, mother: Fate, now: float) -> Fate:
         """Inherited whole, or drawn anew; what the mother had already begun fades slowly."""
-        left = mother.response(now)
-        drawn = self._new_fate(mother.infected, born=now, earliest=now, left=left)
+        inherited = mother.response(now)
+        drawn = self._new_fate(mother.infected, born=now, earliest=now, inherited=inherited)
         if self.rng.uniform() >= self.config.inherit_probability:
             return drawn
-        return Fate(
-            mother.infected, mother.responder, mother.onset_hours, mother.rise_hours, left, now
-        )
+        return replace(mother, inherited=inherited, born_hours=now)
 
     def _new_velocity(self, count: int) -> NDArray:
         # The speed is two-dimensional; each axis has half its variance.
@@ -256,9 +252,9 @@ class _Colony:
 
     def _move(self, step: float) -> None:
         """Persistent random walk: velocities are an Ornstein-Uhlenbeck process."""
-        memory = math.exp(-step / PERSISTENCE_HOURS)
+        correlation = math.exp(-step / PERSISTENCE_HOURS)
         fresh = self._new_velocity(len(self.alive))
-        self.velocity = memory * self.velocity + math.sqrt(1 - memory**2) * fresh
+        self.velocity = correlation * self.velocity + math.sqrt(1 - correlation**2) * fresh
         self.yx = self.yx + step * self.velocity
         self.angles = self.angles + 0.35 * math.sqrt(step) * self.rng.standard_normal(
             len(self.alive)

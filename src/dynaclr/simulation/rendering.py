@@ -55,14 +55,14 @@ class Scene:
 
 def render(scene: Scene) -> Iterator[NDArray[np.uint16]]:
     """Frames of a scene, one after the other, each (C, 1, Y, X) in camera counts."""
-    looks: dict[int, Appearance] = {}
+    appearances: dict[int, Appearance] = {}
     shape = (scene.config.height, scene.config.width)
     light = imaging.illumination(scene.microscope, shape)
     hours = np.array([frame.hours for frame in scene.population.frames])
     focus = imaging.focus_track(scene.microscope, hours, scene.random("focus"))
     for t, frame in enumerate(scene.population.frames):
-        looks = _looks_of_living(scene, frame, looks)
-        drawn = _draw_cells(scene, frame, looks)
+        appearances = _appearances(scene, frame, appearances)
+        drawn = _draw_cells(scene, frame, appearances)
         rng = scene.random("camera", t)
         yield np.stack(
             [
@@ -76,26 +76,24 @@ def render(scene: Scene) -> Iterator[NDArray[np.uint16]]:
         )
 
 
-def _looks_of_living(
-    scene: Scene, frame: Frame, known: dict[int, Appearance]
-) -> dict[int, Appearance]:
-    living = {}
-    for number in map(int, frame.numbers):
-        cell = scene.population.cells[number]
-        living[number] = known.get(number) or Appearance(
-            cell, scene.config, scene.random("looks", number)
-        )
-    return living
+def _appearances(scene: Scene, frame: Frame, known: dict[int, Appearance]) -> dict[int, Appearance]:
+    """Appearances of the cells that live at a frame, by number; each is drawn once."""
+    cells, config = scene.population.cells, scene.config
+    return {
+        number: known.get(number)
+        or Appearance(cells[number], config, scene.random("looks", number))
+        for number in map(int, frame.numbers)
+    }
 
 
 def _draw_cells(
-    scene: Scene, frame: Frame, looks: dict[int, Appearance]
+    scene: Scene, frame: Frame, appearances: dict[int, Appearance]
 ) -> dict[str, NDArray[np.float32]]:
     """Sum of all cells' patches for each marker."""
     shape = (scene.config.height, scene.config.width)
     drawn = {marker: np.zeros(shape, np.float32) for marker in scene.markers}
     for number, center, angle in zip(frame.numbers, frame.yx_um, frame.angles, strict=True):
-        cell = looks[int(number)]
+        cell = appearances[int(number)]
         window = _window(center, cell.reach_um(frame.hours), scene.pixel_size_um)
         inside = tuple(
             slice(max(w.start, 0), min(w.stop, n)) for w, n in zip(window, shape, strict=True)
@@ -106,12 +104,12 @@ def _draw_cells(
             (np.arange(w.start, w.stop) * scene.pixel_size_um - c).astype(np.float32)
             for w, c in zip(window, center, strict=True)
         )
-        cut = tuple(
+        crop = tuple(
             slice(part.start - w.start, part.stop - w.start)
             for part, w in zip(inside, window, strict=True)
         )
         for marker, patch in cell.patches(y, x, frame.hours, float(angle), scene.markers).items():
-            drawn[marker][inside] += patch[cut]
+            drawn[marker][inside] += patch[crop]
     return drawn
 
 

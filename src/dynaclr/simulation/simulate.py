@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from dynaclr.config import ExperimentConfig, Problems, SimulationConfig, UserError
-from dynaclr.io import Plate
 from dynaclr.io.artifacts import atomic_path, digest_path, read_json, write_json
 from dynaclr.io.plate_writer import FrameWriter, PlateLayout, new_plate
 from dynaclr.simulation import tables
@@ -27,7 +26,7 @@ from dynaclr.simulation.rendering import Scene, render
 
 PROVENANCE_SUFFIX = ".simulation.json"
 # Keys of the entry that decide what is simulated.
-_INGREDIENTS = {
+_SIMULATED_KEYS = {
     "name",
     "channels",
     "condition_wells",
@@ -50,7 +49,7 @@ def simulate(
     """Make the plate, tracks, annotations and truth that an experiment entry describes.
 
     The pixels and tables depend on the entry's content alone, whatever the number of processes.
-    Nothing is replaced that was not made here: a small JSON file beside the plate
+    Only what was made here is ever replaced: a small JSON file beside the plate
     (``<plate>.simulation.json``) says what was made and with which digest.
 
     Parameters
@@ -76,21 +75,22 @@ def simulate(
     Raises
     ------
     UserError
-        When the entry cannot be simulated, or something stands in the way that was not made here.
+        When the entry cannot be simulated, or a file that was not made here is in the way.
     """
-    config = _checked(entry)
-    kept = _claim(entry, overwrite)
-    if kept is not None:
-        return kept
+    config = _checked_config(entry)
+    existing = _existing_summary(entry, overwrite)
+    if existing is not None:
+        return existing
     products = _products(entry)
     with ExitStack() as stack:
         made = {key: stack.enter_context(atomic_path(path)) for key, path in products.items()}
         results = _write_plate(entry, config, made["data_path"], processes, progress)
         _write_tables(results, made)
-        summary = _summary(entry, config, results) | {"content": _content(made)}
-        # Written before anything is renamed into place, so that a run killed in between leaves
-        # nothing unknown: each product is then an old or a new one.
-        write_json(provenance_path(entry), _provenance(entry, made, summary))
+        content = {key: digest_path(path) for key, path in made.items()}
+        summary = _summary(entry, config, results) | {"content": content}
+        # Written before the products are renamed, so that a run killed in between leaves nothing
+        # unknown: each product is then an old or a new one.
+        write_json(provenance_path(entry), _provenance(entry, summary))
     return summary
 
 
@@ -99,12 +99,14 @@ def provenance_path(entry: ExperimentConfig) -> Path:
     return entry.data_path.with_name(entry.data_path.name + PROVENANCE_SUFFIX)
 
 
-def _checked(entry: ExperimentConfig) -> SimulationConfig:
-    """Parameters of an entry that can be simulated; all faults at once otherwise."""
-    problems, where = Problems(), f"experiment {entry.name}"
+def _checked_config(entry: ExperimentConfig) -> SimulationConfig:
+    """Parameters of an entry that can be simulated; all errors at once otherwise."""
+    where = f"experiment {entry.name}"
     if entry.simulation is None:
-        problems.add(where, "has no `simulation` block", "Add one, or import real data instead")
-        problems.raise_if_any()
+        raise UserError(
+            f"{where}: has no `simulation` block. Add one, or import real data instead."
+        )
+    problems = Problems()
     if entry.pixel_size_um is None:
         problems.add(f"{where}: pixel_size_um", "missing", "A simulation needs it; 0.5 is usual")
     for marker in entry.markers:
@@ -120,76 +122,52 @@ def _products(entry: ExperimentConfig) -> dict[str, Path]:
     return {key: path for key in keys if (path := getattr(entry, key)) is not None}
 
 
-def _claim(entry: ExperimentConfig, overwrite: bool) -> dict[str, Any] | None:
-    """Summary of what is there already and to be kept, or None when it may be made.
+def _existing_digests(entry: ExperimentConfig) -> dict[str, str]:
+    """Digests of the products that exist."""
+    paths = _products(entry)
+    return {key: digest_path(path) for key, path in paths.items() if path.exists()}
+
+
+def _existing_summary(entry: ExperimentConfig, overwrite: bool) -> dict[str, Any] | None:
+    """Summary of the products that exist and are kept, or None when they may be made.
 
     Raises
     ------
     UserError
-        When something there was not made here, has been changed, or belongs to another entry.
+        When a product was not made here, has been changed, or belongs to another entry.
     """
-    present = {key: path for key, path in _products(entry).items() if path.exists()}
-    if not present:
+    digests = _existing_digests(entry)
+    if not digests:
         return None
     file = provenance_path(entry)
     provenance = read_json(file) if file.exists() else {"products": {}}
-    for key, path in present.items():
-        if _digest(key, path) not in provenance["products"].get(key, []):
+    for key, digest in digests.items():
+        if digest not in provenance["products"].get(key, []):
             raise UserError(
-                f"{path}: was not made by the simulation, or was changed since. "
+                f"{getattr(entry, key)}: was not made by the simulation, or was changed since. "
                 f"Move it away, or give experiment {entry.name} another `{key}`."
             )
     if overwrite:
         return None
-    if provenance["entry"] != _ingredients(entry):
+    if provenance["entry"] != _simulated_keys(entry):
         raise UserError(
             f"{entry.data_path}: was simulated from another entry than experiment {entry.name} "
             "now has. Allow it to be overwritten, or remove it."
         )
-    complete = all(
-        key in present and _digest(key, path) == provenance["products"][key][0]
-        for key, path in _products(entry).items()
-    )
-    if not complete or "content" not in provenance["summary"]:
-        return None
-    if provenance["summary"]["content"] != _content(present):
-        raise UserError(
-            f"{entry.data_path}: pixels were changed since they were simulated. "
-            "Allow the plate to be overwritten, or remove it."
-        )
-    return provenance["summary"]
+    summary = provenance["summary"]
+    return summary if summary["content"] == digests else None
 
 
-def _content(paths: dict[str, Path]) -> dict[str, str]:
-    """Digests of everything in each product."""
-    return {key: digest_path(path) for key, path in paths.items()}
+def _simulated_keys(entry: ExperimentConfig) -> dict[str, Any]:
+    return entry.model_dump(mode="json", include=_SIMULATED_KEYS)
 
 
-def _digest(key: str, path: Path) -> str:
-    # A plate is known by its metadata: reading all pixels to tell whose it is would take long.
-    if key != "data_path":
-        return digest_path(path)
-    try:
-        return Plate(path).digest()
-    except UserError:
-        return "no plate"
-
-
-def _ingredients(entry: ExperimentConfig) -> dict[str, Any]:
-    return entry.model_dump(mode="json", include=_INGREDIENTS)
-
-
-def _provenance(
-    entry: ExperimentConfig, made: dict[str, Path], summary: dict[str, Any]
-) -> dict[str, Any]:
-    """What was made; digests of new products first, those that stood before after them."""
-    digests = {key: [_digest(key, path)] for key, path in made.items()}
-    for key, path in _products(entry).items():
-        if path.exists():
-            digests[key].append(_digest(key, path))
+def _provenance(entry: ExperimentConfig, summary: dict[str, Any]) -> dict[str, Any]:
+    """What was made, with the digests that each product may have: the new one, and the old one."""
+    old, new = _existing_digests(entry), summary["content"]
     return {
-        "entry": _ingredients(entry),
-        "products": digests,
+        "entry": _simulated_keys(entry),
+        "products": {key: [new[key], *([old[key]] if key in old else [])] for key in new},
         "summary": summary,
         "version": version("dynaclr"),
     }
@@ -281,7 +259,7 @@ def _simulate_fov(job: _Job) -> _Result:
         for frame_CZYX in render(scene):
             frames.append(frame_CZYX)
     tracks = tables.observe(population, config, entry.pixel_size_um, scene.random("tracker"))
-    truth = tables.truth_of(tracks, population, config)
+    truth = tables.truth(tracks, population, config)
     labels = tables.annotate(tracks, truth, population, config, scene.random("annotator"))
     return _Result(job.fov, tracks.drop(columns="cell"), truth, labels)
 

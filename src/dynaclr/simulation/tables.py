@@ -15,7 +15,6 @@ DIVISION_SOON = 3
 CLEARLY_NORMAL, CLEARLY_ALTERED = 0.15, 0.5
 
 TRACK_COLUMNS = ["track_id", "t", "y", "x", "id", "parent_track_id", "parent_id"]
-TRUTH_COLUMNS = ["infected", "responder", "onset_hours", "response", "responding"]
 ANNOTATION_COLUMNS = ["mitotic", "divides_within_3", "cell_state"]
 
 
@@ -47,7 +46,7 @@ def observe(
         Columns ``track_id, t, y, x, id, parent_track_id, parent_id`` (y, x in pixels; -1 = no
         parent) and ``cell``, the number in the population, sorted by track and frame.
     """
-    seen = _seen(population, config, pixel_size_um, rng)
+    seen = _observed_cells(population, config, pixel_size_um, rng)
     seen = seen.sort_values(["cell", "t"], ignore_index=True)
     new_cell = seen["cell"].diff().ne(0)
     seen["track_id"] = (new_cell | seen["t"].diff().gt(LONGEST_GAP + 1)).cumsum()
@@ -61,7 +60,7 @@ def observe(
     return seen[[*TRACK_COLUMNS, "cell"]]
 
 
-def _seen(
+def _observed_cells(
     population: Population,
     config: SimulationConfig,
     pixel_size_um: float,
@@ -91,7 +90,7 @@ def _link_daughters(seen: pd.DataFrame, population: Population, born: pd.Series)
             seen.at[row, "parent_id"] = last.at[mother, "id"]
 
 
-def truth_of(
+def truth(
     observations: pd.DataFrame, population: Population, config: SimulationConfig
 ) -> pd.DataFrame:
     """What is true of each observation's cell.
@@ -105,14 +104,14 @@ def truth_of(
     """
     hours = np.array([frame.hours for frame in population.frames])[observations["t"]]
     fates = [population.cells[number].fate for number in observations["cell"]]
-    truth = observations[["track_id", "t"]].copy()
-    truth["infected"] = [fate.infected for fate in fates]
-    truth["responder"] = [fate.responder for fate in fates]
-    truth["onset_hours"] = np.round([fate.onset_hours for fate in fates], 4)
+    table = observations[["track_id", "t"]].copy()
+    table["infected"] = [fate.infected for fate in fates]
+    table["responder"] = [fate.responder for fate in fates]
+    table["onset_hours"] = np.round([fate.onset_hours for fate in fates], 4)
     response = np.array([f.response(h) for f, h in zip(fates, hours, strict=True)])
-    truth["response"] = response.round(4)
-    truth["responding"] = response > config.responding_above
-    return truth
+    table["response"] = response.round(4)
+    table["responding"] = response > config.responding_above
+    return table
 
 
 def annotate(
@@ -129,7 +128,7 @@ def annotate(
     pandas.DataFrame
         ``track_id, t`` and: ``mitotic`` (1 in the last frame before and the first after a
         division), ``divides_within_3`` (1 when the cell divides within 3 frames), both empty where
-        the movie does not tell; ``cell_state`` (normal, altered or mitotic; empty in doubt).
+        the movie does not show it; ``cell_state`` (normal, altered or mitotic; empty in doubt).
     """
     labels = observations[["track_id", "t"]].copy()
     tracks = observations["track_id"].unique()

@@ -111,5 +111,5 @@ def test_a_turned_cell_is_the_same_cell_turned():
 def test_puncta_never_jump():
     for seed in range(10):
         puncta = appearance(seed, 1.0).puncta
-        angles = np.array([puncta.places(1.0, hours)[0] for hours in np.arange(0, 20, 0.05)])
+        angles = np.array([puncta.positions(1.0, hours)[0] for hours in np.arange(0, 20, 0.05)])
         assert np.abs(np.diff(angles, axis=0)).max() < 0.05

@@ -21,8 +21,8 @@ def population(seed: int = 0, infected: bool = True, hours=HOURS, **options):
 
 
 def sisters(result) -> list:
-    pairs = [result.division_of(cell.number) for cell in result.cells]
-    return [[result.cells[number] for number in pair] for pair in pairs if pair]
+    mothers = sorted({cell.mother for cell in result.cells} - {-1})
+    return [[cell for cell in result.cells if cell.mother == mother] for mother in mothers]
 
 
 def test_every_division_gives_two_daughters_that_replace_their_mother():

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 import tensorstore as ts
 
-from dynaclr.config import ExperimentConfig, ExperimentRegistry, UserError, load_entry
+from dynaclr.config import ExperimentConfig, ExperimentRegistry, Problems, UserError, load_entry
 from dynaclr.io import Plate
 from dynaclr.io.artifacts import digest_path
+from dynaclr.io.disk_checks import check_on_disk
 from dynaclr.simulation import provenance_path, simulate
 
 SMALL = {"seed": 4, "frames": 4, "height": 80, "width": 96, "cells": 6, "onset_hours": 2.0}
@@ -62,7 +63,9 @@ def made(tmp_path_factory) -> tuple[ExperimentConfig, dict]:
 
 def test_products_fit_the_entry(made):
     entry, summary = made
-    ExperimentRegistry([entry]).check()
+    problems = Problems()
+    check_on_disk(entry, "entry", problems)
+    assert not problems.found
     plate = Plate(entry.data_path)
     assert list(plate.positions) == ["A/1/0", "B/1/0"]
     assert plate.channels == ["Phase2D", "GFP"]
@@ -171,22 +174,14 @@ def test_summary_tells_what_a_parameter_changes(made, tmp_path, change, changed)
     assert {key for key in KEYS if content[key] != before[key]} == changed
 
 
-def test_pixels_changed_by_hand_are_not_passed_off_as_simulated(made, tmp_path):
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_pixels_changed_by_hand_are_not_passed_off_as_simulated(tmp_path, overwrite):
     simulate(entry := entry_at(tmp_path))
     files = [f for f in (entry.data_path / "A/1/0/0").rglob("*") if f.is_file()]
     chunk = max(files, key=lambda file: file.stat().st_size)
     chunk.write_bytes(chunk.read_bytes()[:-1])
-    with pytest.raises(UserError, match=r"plate\.zarr: pixels were changed"):
-        simulate(entry)
-    assert simulate(entry, overwrite=True) == made[1]
-
-
-def test_products_of_unknown_content_are_made_anew(made, tmp_path):
-    simulate(entry := entry_at(tmp_path))
-    provenance = json.loads(provenance_path(entry).read_text())
-    del provenance["summary"]["content"]
-    provenance_path(entry).write_text(json.dumps(provenance))
-    assert simulate(entry) == made[1]
+    with pytest.raises(UserError, match=r"plate\.zarr: .*changed since"):
+        simulate(entry, overwrite=overwrite)
 
 
 def test_a_changed_entry_needs_leave_to_overwrite(tmp_path):

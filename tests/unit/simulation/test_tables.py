@@ -19,7 +19,7 @@ def simulated(seed: int = 0, **options):
     rng = np.random.default_rng(seed)
     population = simulate_population(config, infected=True, size_um=extent, hours=HOURS, rng=rng)
     seen = tables.observe(population, config, PIXEL_UM, rng)
-    truth = tables.truth_of(seen, population, config)
+    truth = tables.truth(seen, population, config)
     labels = tables.annotate(seen, truth, population, config, rng)
     return population, seen, truth, labels
 
