@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dynaclr.config import UserError
+from dynaclr.config import ExperimentConfig, UserError
 from dynaclr.config.patch_specs import patch_specs_of
 from dynaclr.config.project import Project
 from dynaclr.config.training import load_training, starting_checkpoints
@@ -285,10 +285,10 @@ class Plan:
 
     def evaluation(self, model: str) -> str:
         """File of all that `dynaclr evaluate` needs to know besides the stores."""
-        labels, variants = {}, self.variants(model)
-        for name in self.project.experiments_of(model):
-            entry = self.registry[name].dump()
-            labels[name] = {k: entry[k] for k in ("annotations", "truth") if k in entry}
+        variants = self.variants(model)
+        others = {*ExperimentConfig.model_fields} - {"annotations", "truth"}
+        names = self.project.experiments_of(model)
+        labels = {name: self.registry[name].dump(exclude=others) for name in names}
         return self.json_file(
             {
                 "model": model,
