@@ -46,7 +46,7 @@ def open_page(
         opened.get("about:blank")
         opened.get_log("performance")
         opened.get(page.resolve().as_uri())
-        opened.execute_async_script("explorerReady.then(arguments[0])")
+        opened.execute_async_script("explorerReady.then(() => arguments[0]())")
         yield opened
     finally:
         opened.quit()

@@ -29,7 +29,7 @@ RERUN = {
     "evaluation/metrics/mixing.py": OF_EVALUATION,
     "report/explorer.py": LAST,
     "figures/tracks.py": {"draw_experiment"} | LAST,
-    "figures/panels.py": {"draw_evaluation"} | LAST,
+    "figures/metric_panels.py": {"draw_evaluation"} | LAST,
     "figures/batches.py": {"inspect_batches"} | LAST,
     "models/resnet3d.py": set(),
     "data/patch_store/builder.py": set(),

@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dynaclr.figures.style import CATEGORICAL, SEQUENTIAL, figure_style, save_figure
-from dynaclr.figures.tables import made
+from dynaclr.figures.style import (
+    CATEGORICAL,
+    SEQUENTIAL,
+    figure_style,
+    save_figure,
+    title_figure,
+)
+from dynaclr.figures.tables import require_file
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+
+def draw_collection(folder: Path) -> None:
+    """Draw ``composition.svg`` from ``index.arrow``.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the collection.
+
+    Raises
+    ------
+    UserError
+        When the index is missing.
+    """
+    with pa.memory_map(str(require_file(folder / "index.arrow"))) as source:
+        batch = pa.ipc.open_file(source).get_batch(0)
+        draw_composition(batch, folder / "composition.svg")
 
 
 def draw_composition(batch: pa.RecordBatch, path: str | Path) -> None:
@@ -26,93 +47,85 @@ def draw_composition(batch: pa.RecordBatch, path: str | Path) -> None:
     path : str or Path
         Where to write; the suffix says the format.
     """
-    with figure_style():
-        save_figure(_composition_figure(batch), path)
-
-
-def _composition_figure(batch: pa.RecordBatch) -> Figure:
     import matplotlib.pyplot as plt
     from matplotlib.ticker import LogLocator
 
-    labels, counts, edges, sides = _composition(batch)
-    figure, (heat, bars) = plt.subplots(
-        1,
-        2,
-        figsize=(11, 1.6 + 0.24 * min(max(len(labels), 4), 80)),
-        width_ratios=(3, 1),
-        sharey=True,
-    )
-    figure.suptitle(
-        f"{batch.num_rows:,} observations of {len(batch['experiment'].dictionary):,} experiments",
-        x=0.01,
-        ha="left",
-    )
-    shown = np.ma.masked_equal(counts, 0)
-    mesh = heat.pcolormesh(
-        edges, np.arange(len(labels) + 1) - 0.5, shown, cmap=SEQUENTIAL, norm="log", rasterized=True
-    )
-    ticks = LogLocator(subs=(1, 2, 5))
-    figure.colorbar(
-        mesh, ax=heat, label="observations per bin", pad=0.01, ticks=ticks, format="{x:,.0f}"
-    ).minorticks_off()
-    named = np.arange(0, len(labels), 1 + len(labels) // 80)
-    heat.set_yticks(named, [labels[i] for i in named])
-    heat.set(
-        title=f"When (bins of {edges[1] - edges[0]:g} h)",
-        xlabel="time (hours post infection)",
-        ylim=(len(labels) - 0.5, -0.5),
-    )
-    left = np.zeros(len(labels))
-    for (name, rows), shade in zip(sides.items(), CATEGORICAL, strict=False):
-        bars.barh(
-            np.arange(len(labels)),
-            rows,
-            left=left,
-            color=shade,
-            label=f"{name} (n = {rows.sum():,})",
+    counts = _count(batch)
+    n_pairs = len(counts.pairs)
+    with figure_style():
+        height = 1.6 + 0.24 * min(max(n_pairs, 4), 80)
+        figure, (heat, bars) = plt.subplots(
+            1, 2, figsize=(11, height), width_ratios=(3, 1), sharey=True
         )
-        left += rows
-    bars.set(title="On which side of the split", xlabel="observations")
-    bars.locator_params(axis="x", nbins=4)
-    bars.grid(axis="y", visible=False)
-    bars.tick_params(axis="y", left=False, labelleft=False)
-    figure.legend(loc="outside lower right", ncols=2)
-    return figure
+        n_experiments = len(batch["experiment"].dictionary)
+        title_figure(figure, f"{batch.num_rows:,} observations of {n_experiments:,} experiments")
+        mesh = heat.pcolormesh(
+            counts.edges,
+            np.arange(n_pairs + 1) - 0.5,
+            np.ma.masked_equal(counts.by_hour, 0),
+            cmap=SEQUENTIAL,
+            norm="log",
+            rasterized=True,
+        )
+        ticks = LogLocator(subs=(1, 2, 5))
+        figure.colorbar(
+            mesh, ax=heat, label="observations per bin", pad=0.01, ticks=ticks, format="{x:,.0f}"
+        ).minorticks_off()
+        named = np.arange(0, n_pairs, 1 + n_pairs // 80)
+        heat.set_yticks(named, [counts.pairs[i] for i in named])
+        heat.set(
+            title=f"When (bins of {counts.edges[1] - counts.edges[0]:g} h)",
+            xlabel="time (hours post infection)",
+            ylim=(n_pairs - 0.5, -0.5),
+        )
+        left = np.zeros(n_pairs)
+        for (name, rows), color in zip(counts.by_split.items(), CATEGORICAL, strict=False):
+            label = f"{name} (n = {rows.sum():,})"
+            bars.barh(np.arange(n_pairs), rows, left=left, color=color, label=label)
+            left += rows
+        bars.set(title="On which side of the split", xlabel="observations")
+        bars.locator_params(axis="x", nbins=4)
+        bars.grid(axis="y", visible=False)
+        bars.tick_params(axis="y", left=False, labelleft=False)
+        figure.legend(loc="outside lower right", ncols=2)
+        save_figure(figure, path)
 
 
-def _composition(
-    batch: pa.RecordBatch,
-) -> tuple[list[str], NDArray[np.int64], NDArray[np.float64], dict[str, NDArray[np.int64]]]:
-    """Labels of the (experiment, condition) pairs; their counts by hour and by side."""
+class _Counts(NamedTuple):
+    """Observations of each pair of experiment and condition.
+
+    `by_hour` has shape (pairs, bins), `edges` are the hours between bins, `by_split` has for each
+    side of the split an array of shape (pairs,).
+    """
+
+    pairs: list[str]
+    by_hour: NDArray[np.int64]
+    edges: NDArray[np.float64]
+    by_split: dict[str, NDArray[np.int64]]
+
+
+def _count(batch: pa.RecordBatch) -> _Counts:
     names = {key: batch[key].dictionary.to_pylist() for key in ("experiment", "condition", "split")}
     codes = {key: batch[key].indices.to_numpy() for key in names}
-    key = codes["experiment"].astype(np.int64) * len(names["condition"]) + codes["condition"]
-    present = np.flatnonzero(np.bincount(key))
-    place = np.zeros(present[-1] + 1, np.int64)
-    place[present] = np.arange(len(present))
-    row = place[key]
-    experiment, condition = np.divmod(present, len(names["condition"]))
-    labels = [
+    code = codes["experiment"].astype(np.int64) * len(names["condition"]) + codes["condition"]
+    present = np.flatnonzero(np.bincount(code))
+    pairs = [
         f"{names['experiment'][i]} · {names['condition'][j]}"
-        for i, j in zip(experiment, condition, strict=True)
+        for i, j in zip(*np.divmod(present, len(names["condition"])), strict=True)
     ]
+    row_of_code = np.zeros(present[-1] + 1, np.int64)
+    row_of_code[present] = np.arange(len(present))
+    row = row_of_code[code]
 
     hours = batch["hours"].to_numpy()
     lowest, highest = np.floor(hours.min()), hours.max()
     width = next((w for w in (0.5, 1, 2, 4, 6, 12, 24) if (highest - lowest) / w < 60), 48)
     n_bins = int((highest - lowest) // width) + 1
     column = np.minimum(((hours - lowest) / width).astype(np.int64), n_bins - 1)
-    counts = np.bincount(row * n_bins + column, minlength=len(labels) * n_bins)
-    sides = {
-        side: np.bincount(row[codes["split"] == number], minlength=len(labels))
+    by_hour = np.bincount(row * n_bins + column, minlength=len(pairs) * n_bins)
+    by_split = {
+        side: np.bincount(row[codes["split"] == number], minlength=len(pairs))
         for number, side in enumerate(names["split"])
     }
     edges = lowest + width * np.arange(n_bins + 1)
-    return labels, counts.reshape(len(labels), n_bins), edges, sides
-
-
-def draw_collection(folder: Path) -> None:
-    """Draw ``composition.svg`` from ``index.arrow``."""
-    with pa.memory_map(str(made(folder / "index.arrow"))) as source:
-        batch = pa.ipc.open_file(source).get_batch(0)
-        draw_composition(batch, folder / "composition.svg")
+    return _Counts(pairs, by_hour.reshape(len(pairs), n_bins), edges, by_split)

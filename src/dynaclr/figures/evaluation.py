@@ -7,9 +7,11 @@ from pathlib import Path
 import anndata
 import pandas as pd
 
-from dynaclr.figures import classifiers, curves, panels, predictions
+from dynaclr.figures import metric_panels, over_hours
+from dynaclr.figures.classifiers import draw_classifiers, draw_learning
 from dynaclr.figures.embedding import draw_embeddings
-from dynaclr.figures.tables import made, read_csv
+from dynaclr.figures.predictions import draw_confusion, draw_reliability, draw_roc
+from dynaclr.figures.tables import read_table, require_file
 from dynaclr.figures.tasks import tasks_of
 
 
@@ -21,23 +23,26 @@ def draw_evaluation(folder: Path) -> None:
     folder : Path
         With ``metrics.csv``, ``confusion.csv``, ``reliability.csv``, ``learning.csv``,
         ``curves.csv``, ``predictions.parquet`` and ``maps.h5ad``.
+
+    Raises
+    ------
+    UserError
+        When one of them is missing.
     """
-    metrics = read_csv(folder / "metrics.csv")
+    metrics = read_table(folder / "metrics.csv")
     # Its predicted classes are text, where those of other tables are numbers.
-    confusion = read_csv(folder / "confusion.csv", "predicted")
-    over_hours = read_csv(folder / "curves.csv")
+    confusion = read_table(folder / "confusion.csv", "predicted")
     columns = ["task", "experiment", "variant", "label", "class", "probability"]
-    predicted = pd.read_parquet(made(folder / "predictions.parquet"), columns=columns)
+    predicted = pd.read_parquet(require_file(folder / "predictions.parquet"), columns=columns)
     tasks = tasks_of(metrics, confusion)
-    classifiers.draw_classifiers(tasks, metrics, folder / "classifiers.svg")
-    classifiers.draw_learning(read_csv(folder / "learning.csv"), folder / "learning.svg")
-    predictions.draw_roc(tasks, predicted, folder / "roc.svg")
-    predictions.draw_confusion(tasks, confusion, folder / "confusion.svg")
-    reliability = read_csv(folder / "reliability.csv")
-    predictions.draw_reliability(tasks, reliability, folder / "reliability.svg")
-    for name in ("mixing", "kept", "behaviour", "health"):
-        getattr(panels, f"draw_{name}")(metrics, folder / f"{name}.svg")
-    for name in ("resolution", "temporal", "kinetics"):
-        getattr(curves, f"draw_{name}")(over_hours, folder / f"{name}.svg")
-    store = anndata.read_h5ad(made(folder / "maps.h5ad"))
-    draw_embeddings(store, folder / "embedding.png")
+    draw_classifiers(tasks, metrics, folder / "classifiers.svg")
+    draw_learning(read_table(folder / "learning.csv"), folder / "learning.svg")
+    draw_roc(tasks, predicted, folder / "roc.svg")
+    draw_confusion(tasks, confusion, folder / "confusion.svg")
+    draw_reliability(tasks, read_table(folder / "reliability.csv"), folder / "reliability.svg")
+    for name in metric_panels.FIGURES:
+        metric_panels.draw_metric_panels(metrics, name, folder / f"{name}.svg")
+    curves = read_table(folder / "curves.csv")
+    for name in over_hours.FIGURES:
+        over_hours.draw_over_hours(curves, name, folder / f"{name}.svg")
+    draw_embeddings(anndata.read_h5ad(require_file(folder / "maps.h5ad")), folder / "embedding.png")

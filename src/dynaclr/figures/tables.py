@@ -15,20 +15,32 @@ _TEXT = (
 )
 
 
-def made(path: Path) -> Path:
-    """A product that a stage has made.
+def require_file(path: Path) -> Path:
+    """Return the path of a product.
 
     Raises
     ------
     UserError
-        When it is not there.
+        When the file does not exist.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file. Run the stage that makes it first.")
     return path
 
 
-def read_csv(path: Path, *text: str) -> pd.DataFrame:
-    """A table of an evaluation; the columns `text` hold text besides those that always do."""
+def read_table(path: Path, *text: str) -> pd.DataFrame:
+    """Read a CSV table of an evaluation.
+
+    Parameters
+    ----------
+    path : Path
+    *text : str
+        Columns that hold text besides those that always do.
+
+    Raises
+    ------
+    UserError
+        When the file does not exist.
+    """
     types = dict.fromkeys((*_TEXT, *text), str)
-    return pd.read_csv(made(path), dtype=types, keep_default_na=False, na_values=[""])
+    return pd.read_csv(require_file(path), dtype=types, keep_default_na=False, na_values=[""])

@@ -1,18 +1,26 @@
-"""What tables say of evaluation tasks, and the grid of panels that shows them."""
+"""Evaluation tasks as their tables describe them, and the grid of panels that shows them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from dynaclr.figures.style import count_of
+from dynaclr.config.metrics import ALL_TRAINING, CROSS_VALIDATED, HELD_OUT
+from dynaclr.figures.style import (
+    count_text,
+    draw_message,
+    figure_style,
+    legend_beside,
+    panel_grid,
+    save_figure,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-HELD_OUT = "held_out"
+NO_TASK = "No evaluation task is configured"
 
 
 class ScoredSet(NamedTuple):
@@ -22,6 +30,12 @@ class ScoredSet(NamedTuple):
     experiment: str
     n_rows: int
     n_lineages: int
+
+    @property
+    def title(self) -> str:
+        """Experiment and number of observations."""
+        count = f"{count_text(self.n_rows)} in {self.n_lineages:,.0f} lineages"
+        return f"{self.experiment.strip('()')}\n{count}"
 
 
 class Task(NamedTuple):
@@ -48,16 +62,6 @@ class Task(NamedTuple):
         own = (table["task"] == self.name) & (table["estimate"] == scored.estimate)
         return table[own & (table["experiment"] == scored.experiment)]
 
-    def panel_title(self, scored: ScoredSet) -> str:
-        """Task, experiment and number of observations."""
-        return f"{self.name}: {set_title(scored)}"
-
-
-def set_title(scored: ScoredSet) -> str:
-    """Experiment and number of observations."""
-    count = f"{count_of(scored.n_rows)} in {scored.n_lineages:,.0f} lineages"
-    return f"{scored.experiment.strip('()')}\n{count}"
-
 
 def tasks_of(metrics: pd.DataFrame, confusion: pd.DataFrame) -> list[Task]:
     """Tasks of an evaluation, in their order.
@@ -69,14 +73,14 @@ def tasks_of(metrics: pd.DataFrame, confusion: pd.DataFrame) -> list[Task]:
     """
     tasks = []
     for name, rows in metrics[metrics["metric"] == "auroc"].groupby("task", sort=False):
-        whole = (rows["estimate"] == "cross_validated") & (rows["experiment"] == "(all training)")
+        whole = (rows["estimate"] == CROSS_VALIDATED) & (rows["experiment"] == ALL_TRAINING)
         held_out = rows[rows["estimate"] == HELD_OUT]
         shown = held_out if len(held_out) else rows[whole]
         sets = shown.drop_duplicates("experiment")[list(ScoredSet._fields)]
         known = confusion[confusion["task"] == name]
         tasks.append(
             Task(
-                name=name,
+                name=str(name),
                 label=next(iter(known["label"]), ""),
                 classes=tuple(dict.fromkeys(known["true"])),
                 sets=[ScoredSet(*row) for row in sets.itertuples(index=False)],
@@ -85,37 +89,38 @@ def tasks_of(metrics: pd.DataFrame, confusion: pd.DataFrame) -> list[Task]:
     return tasks
 
 
-def task_grid(
-    tasks: Sequence[Task], width: float, height: float, legend: float = 0.0
-) -> tuple[Figure, list[list[Axes]]]:
-    """Figure with a row a task and a panel for each of its sets; sizes in inches.
+def draw_task_grid(
+    tasks: Sequence[Task],
+    draw_panel: Callable[[Axes, Task, ScoredSet], None],
+    path: str | Path,
+    size: tuple[float, float],
+    legend: float = 0.0,
+) -> None:
+    """Draw a figure of one row a task and one panel for each of its sets.
 
     Parameters
     ----------
     tasks : sequence of Task
-    width, height : float
-        Of a panel.
+    draw_panel : callable
+        Draws into the axes that it is given.
+    path : str or Path
+        Where to write; the suffix says the format.
+    size : tuple of float
+        Width and height of a panel, inches.
     legend : float
-        Width that is left for a legend.
-
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-    rows : list of list of Axes
-        As many of each task as it has sets.
+        Width of the legend beside each row, inches; 0 for no legend.
     """
-    import matplotlib.pyplot as plt
-
-    numbers = [len(task.sets) for task in tasks]
-    size = (width * max(numbers) + legend, height * len(tasks))
-    figure, axes = plt.subplots(len(tasks), max(numbers), figsize=size, squeeze=False)
-    for row, number in zip(axes, numbers, strict=True):
-        for axis in row[number:]:
-            axis.set_visible(False)
-    return figure, [list(row[:number]) for row, number in zip(axes, numbers, strict=True)]
-
-
-def legend_beside(row: Sequence[Axes]) -> None:
-    """Put the legend of the first panel of a row to the right of the last."""
-    handles, names = row[0].get_legend_handles_labels()
-    row[-1].legend(handles, names, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    with figure_style():
+        if not tasks:
+            return draw_message(NO_TASK, path)
+        n_columns = max(len(task.sets) for task in tasks)
+        figure, axes = panel_grid(len(tasks) * n_columns, size, n_columns, margin=legend)
+        for row, task in zip(axes, tasks, strict=True):
+            for axis in row[len(task.sets) :]:
+                axis.set_visible(False)
+            for axis, scored in zip(row, task.sets, strict=False):
+                draw_panel(axis, task, scored)
+                axis.set_title(f"{task.name}: {scored.title}")
+            if legend:
+                legend_beside(row[len(task.sets) - 1], row[0])
+        return save_figure(figure, path)

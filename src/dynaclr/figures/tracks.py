@@ -14,15 +14,16 @@ from dynaclr.figures.style import (
     SEQUENTIAL,
     color_of,
     figure_style,
+    legend_labels,
+    panel_grid,
     save_figure,
+    title_figure,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-
-# Of the cell index, what is drawn.
+# Columns of the cell index that are drawn.
 COLUMNS = [
     *("condition", "t", "hours", "y", "x", "branch", "branch_end", "generation"),
     *("parent_track_id", "frames_to_division", "track_length"),
@@ -41,11 +42,28 @@ def draw_tracks(table: pa.Table, summary: dict[str, Any], path: str | Path) -> N
     path : str or Path
         Where to write; the suffix says the format.
     """
+    index, counts = _Index(table), summary["counts"]
+    color = color_of(index.conditions)
     with figure_style():
-        save_figure(_qc_figure(_Cells(table), summary), path)
+        figure, axes = panel_grid(8, (3.75, 3.3), 4)
+        title_figure(
+            figure,
+            f"{summary['experiment']}: {counts['rows']:,} observations, {counts['tracks']:,} "
+            f"tracks, {counts['lineages']:,} lineages, {counts['divisions']:,} divisions in "
+            f"{counts['fovs']:,} field{'s' if counts['fovs'] > 1 else ''} of view",
+        )
+        _draw_cells_per_frame(axes[0, 0], index, color)
+        _draw_lengths(axes[0, 1], index, color)
+        _draw_events(axes[0, 2], index)
+        _draw_steps(axes[0, 3], index)
+        _draw_generations(axes[1, 0], index)
+        _draw_positions(axes[1, 1], index, summary)
+        _draw_fovs(axes[1, 2], summary, color)
+        _draw_repairs(axes[1, 3], summary)
+        save_figure(figure, path)
 
 
-class _Cells:
+class _Index:
     """Columns of one experiment's index as arrays, and facts that several panels need."""
 
     def __init__(self, table: pa.Table) -> None:
@@ -63,7 +81,7 @@ class _Cells:
     def __len__(self) -> int:
         return len(self.column["t"])
 
-    def per_frame(self, rows: NDArray[Any]) -> NDArray[np.int64]:
+    def per_frame(self, rows: NDArray[Any] | slice) -> NDArray[np.int64]:
         """Rows chosen, counted by frame."""
         return np.bincount(self.column["t"][rows], minlength=self.n_frames)
 
@@ -73,61 +91,29 @@ class _Cells:
         return hours
 
 
-def _qc_figure(cells: _Cells, summary: dict[str, Any]) -> Figure:
-    import matplotlib.pyplot as plt
-
-    counts = summary["counts"]
-    figure, axes = plt.subplots(2, 4, figsize=(15, 6.6))
-    figure.suptitle(
-        f"{summary['experiment']}: {counts['rows']:,} observations, {counts['tracks']:,} tracks, "
-        f"{counts['lineages']:,} lineages, {counts['divisions']:,} divisions in "
-        f"{counts['fovs']:,} field{'s' if counts['fovs'] > 1 else ''} of view",
-        x=0.01,
-        ha="left",
-    )
-    color = color_of(cells.conditions)
-    _draw_cells(axes[0, 0], cells, color)
-    _draw_lengths(axes[0, 1], cells, color)
-    _draw_events(axes[0, 2], cells)
-    _draw_steps(axes[0, 3], cells)
-    _draw_generations(axes[1, 0], cells)
-    _draw_positions(axes[1, 1], cells, summary)
-    _draw_wells(axes[1, 2], summary, cells, color)
-    _draw_repairs(axes[1, 3], summary)
-    return figure
-
-
-def _legend_label(name: str, number: int, total: int) -> str | None:
-    """Label of a legend's entry: as many as there are colours, then one for the rest."""
-    if number < len(CATEGORICAL):
-        return name
-    return f"and {total - number} more" if number == len(CATEGORICAL) else None
-
-
-def _draw_cells(axis: Axes, cells: _Cells, color: dict[str, str]) -> None:
-    hours = cells.hour_of_frame()
-    for number, name in enumerate(cells.conditions):
-        label = _legend_label(name, number, len(cells.conditions))
-        axis.plot(hours, cells.per_frame(cells.condition == number), color=color[name], label=label)
+def _draw_cells_per_frame(axis: Axes, index: _Index, color: dict[str, str]) -> None:
+    hours = index.hour_of_frame()
+    labels = legend_labels(index.conditions)
+    for number, (name, label) in enumerate(zip(index.conditions, labels, strict=True)):
+        axis.plot(hours, index.per_frame(index.condition == number), color=color[name], label=label)
     axis.set(title="Cells per frame", xlabel="time (hours)", ylabel="cells", ylim=(0, None))
     axis.legend()
 
 
-def _draw_lengths(axis: Axes, cells: _Cells, color: dict[str, str]) -> None:
-    length, condition = cells.column["track_length"][cells.first], cells.condition[cells.first]
-    edges = np.arange(0.5, length.max() + 1.5, max(1, length.max() // 30))
-    edges = np.append(edges, edges[-1] + max(1, length.max() // 30))
-    for number, name in enumerate(cells.conditions):
-        chosen = length[condition == number]
-        label = f"{name}: median {np.median(chosen):.0f}"
-        axis.hist(
-            chosen,
-            bins=edges,
-            histtype="step",
-            color=color[name],
-            linewidth=1.4,
-            label=_legend_label(label, number, len(cells.conditions)),
-        )
+def _draw_lengths(axis: Axes, index: _Index, color: dict[str, str]) -> None:
+    length, condition = index.column["track_length"][index.first], index.condition[index.first]
+    width = max(1, length.max() // 30)
+    edges = np.arange(0.5, length.max() + 1.5 + width, width)
+    by_condition = [length[condition == number] for number in range(len(index.conditions))]
+    labels = [
+        f"{name}: median {np.median(lengths):.0f}"
+        for name, lengths in zip(index.conditions, by_condition, strict=True)
+    ]
+    options: dict[str, Any] = {"bins": edges, "histtype": "step", "linewidth": 1.4}
+    for name, lengths, label in zip(
+        index.conditions, by_condition, legend_labels(labels), strict=True
+    ):
+        axis.hist(lengths, color=color[name], label=label, **options)
     axis.set(
         title=f"Track lengths (n = {len(length):,} tracks)",
         xlabel="observations of a track",
@@ -137,24 +123,24 @@ def _draw_lengths(axis: Axes, cells: _Cells, color: dict[str, str]) -> None:
     axis.legend(loc="upper left")
 
 
-def _draw_events(axis: Axes, cells: _Cells) -> None:
+def _draw_events(axis: Axes, index: _Index) -> None:
     """Show starts and ends that neither a division nor the movie's border explains."""
-    column = cells.column
-    n_cells = np.maximum(cells.per_frame(slice(None)), 1)
-    divides = column["frames_to_division"][cells.last] == 0
-    has_daughter = column["branch_end"][cells.last] > column["branch"][cells.last] + 1
+    column = index.column
+    n_cells = np.maximum(index.per_frame(slice(None)), 1)
+    divides = column["frames_to_division"][index.last] == 0
+    has_daughter = column["branch_end"][index.last] > column["branch"][index.last] + 1
     events = {
-        "division": cells.last[divides],
-        "start without parent": cells.first[
-            (column["parent_track_id"][cells.first] < 0) & (column["t"][cells.first] > 0)
+        "division": index.last[divides],
+        "start without parent": index.first[
+            (column["parent_track_id"][index.first] < 0) & (column["t"][index.first] > 0)
         ],
-        "end without daughters": cells.last[
-            ~has_daughter & (column["t"][cells.last] < cells.n_frames - 1)
+        "end without daughters": index.last[
+            ~has_daughter & (column["t"][index.last] < index.n_frames - 1)
         ],
     }
-    hours = cells.hour_of_frame()
+    hours = index.hour_of_frame()
     for (name, rows), shade in zip(events.items(), CATEGORICAL, strict=False):
-        share = 100 * cells.per_frame(rows) / n_cells
+        share = 100 * index.per_frame(rows) / n_cells
         axis.plot(hours, share, color=shade, label=f"{name} (n = {len(rows):,})")
     axis.set(
         title="Divisions and broken tracks", xlabel="time (hours)", ylabel="% of cells in frame"
@@ -163,9 +149,9 @@ def _draw_events(axis: Axes, cells: _Cells) -> None:
     axis.legend(loc="upper left")
 
 
-def _draw_steps(axis: Axes, cells: _Cells) -> None:
+def _draw_steps(axis: Axes, index: _Index) -> None:
     """Show how far cells move from one frame to the next; a second hump means swapped cells."""
-    column = cells.column
+    column = index.column
     order = np.lexsort((column["t"], column["branch"]))
     same = np.diff(column["branch"][order]) == 0
     gap = np.diff(column["t"][order])[same]
@@ -181,8 +167,8 @@ def _draw_steps(axis: Axes, cells: _Cells) -> None:
     axis.legend()
 
 
-def _draw_generations(axis: Axes, cells: _Cells) -> None:
-    tracks = np.bincount(cells.column["generation"][cells.first])
+def _draw_generations(axis: Axes, index: _Index) -> None:
+    tracks = np.bincount(index.column["generation"][index.first])
     axis.bar(np.arange(len(tracks)), tracks, color=CATEGORICAL[0])
     axis.set_xlim(-1, len(tracks))
     axis.set_xticks(np.arange(0, len(tracks), 1 + len(tracks) // 12))
@@ -193,13 +179,13 @@ def _draw_generations(axis: Axes, cells: _Cells) -> None:
     )
 
 
-def _draw_positions(axis: Axes, cells: _Cells, summary: dict[str, Any]) -> None:
+def _draw_positions(axis: Axes, index: _Index, summary: dict[str, Any]) -> None:
     shapes = np.array(list(summary["plate"]["image_shapes"].values()))
     height, width = shapes.max(axis=0)
     bins = [max(1, int(40 * side / max(height, width))) for side in (height, width)]
     count, _, _ = np.histogram2d(
-        cells.column["y"],
-        cells.column["x"],
+        index.column["y"],
+        index.column["x"],
         bins=bins,
         range=[[-0.5, height - 0.5], [-0.5, width - 0.5]],
     )
@@ -212,31 +198,24 @@ def _draw_positions(axis: Axes, cells: _Cells, summary: dict[str, Any]) -> None:
     )
 
 
-def _draw_wells(axis: Axes, summary: dict[str, Any], cells: _Cells, color: dict[str, str]) -> None:
+def _draw_fovs(axis: Axes, summary: dict[str, Any], color: dict[str, str]) -> None:
     """Show observations of each field of view, well by well: an empty or crowded one stands out."""
-    per_fov = summary["counts"]["per_fov"]
-    wells = sorted({fov.rsplit("/", 1)[0] for fov in per_fov})
-    condition_of = {
-        well: name
-        for name, listed in summary["entry"]["condition_wells"].items()
-        for well in listed
-    }
-    for name in cells.conditions:
-        points = [
-            (wells.index(fov.rsplit("/", 1)[0]), count["rows"])
-            for fov, count in per_fov.items()
-            if condition_of[fov.rsplit("/", 1)[0]] == name
-        ]
-        place, rows = zip(*points, strict=True)
-        axis.plot(place, rows, "o", color=color[name], markersize=5, alpha=0.7)
+    n_rows = {fov: counts["rows"] for fov, counts in summary["counts"]["per_fov"].items()}
+    well_of = {fov: fov.rsplit("/", 1)[0] for fov in n_rows}
+    wells = sorted(set(well_of.values()))
+    for name, shade in color.items():
+        of_condition = summary["entry"]["condition_wells"][name]
+        fovs = [fov for fov in n_rows if well_of[fov] in of_condition]
+        x, y = [wells.index(well_of[fov]) for fov in fovs], [n_rows[fov] for fov in fovs]
+        axis.plot(x, y, "o", color=shade, markersize=5, alpha=0.7)
     shown = np.unique(np.linspace(0, len(wells) - 1, min(len(wells), 12)).round().astype(int))
     axis.set_xticks(shown, [wells[i] for i in shown])
     axis.set_xlim(-0.6, len(wells) - 0.4)
     axis.set(
-        title=f"Fields of view (n = {len(per_fov):,})",
+        title=f"Fields of view (n = {len(n_rows):,})",
         xlabel="well",
         ylabel="observations of a field of view",
-        ylim=(0, 1.08 * max(count["rows"] for count in per_fov.values())),
+        ylim=(0, 1.08 * max(n_rows.values())),
     )
 
 
@@ -257,4 +236,4 @@ def _draw_repairs(axis: Axes, summary: dict[str, Any]) -> None:
     axis.bar_label(bars, labels=[f"{n:,}" for n in counts.values()], padding=3, fontsize=8)
     axis.margins(x=0.2)
     axis.grid(axis="y", visible=False)
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.locator_params(axis="x", integer=True)

@@ -1,4 +1,8 @@
-"""The report: one self-contained page made from what lies in the results folder."""
+"""The report: tables, figures and stores of a results folder in, one self-contained page out.
+
+Read `build` (what the page consists of) and `plan` (what it is told of the run) first; ``page/``
+holds templates, styles and scripts, and the captions of figures.
+"""
 
 from dynaclr.report.build import write_report
 from dynaclr.report.plan import ReportPlan

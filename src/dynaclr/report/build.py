@@ -11,14 +11,15 @@ import jinja2
 import yaml
 
 from dynaclr.io.artifacts import read_json, write_text
-from dynaclr.report import content
+from dynaclr.report import content, scores
 from dynaclr.report.explorer import build_explorer
 from dynaclr.report.figures import PAGE
 from dynaclr.report.plan import ReportPlan
 
 logger = logging.getLogger(__name__)
 
-_SCRIPTS = ("theme.js", "tables.js", "charts.js", "explorer.js", "lineages.js")
+# The first runs before anything is shown, the others at the end of the page, in this order.
+_SCRIPTS = ("theme", "common", "tables", "scatter", "cells", "cell_panel", "explorer", "lineages")
 
 
 def write_report(plan: ReportPlan, results: str | Path, out: str | Path) -> None:
@@ -39,31 +40,8 @@ def write_report(plan: ReportPlan, results: str | Path, out: str | Path) -> None
         When a result is missing.
     """
     results = Path(results)
-    metrics = content.read_metrics(plan, results)
-    page = _environment().get_template("report.html.j2")
-    text = page.render(
-        plan=plan,
-        headlines=_headlines(plan, results),
-        experiments=content.experiments_table(plan, results),
-        experiment_parts=content.experiment_parts(plan, results),
-        collection_parts=content.collection_parts(plan, results),
-        training_parts=content.training_parts(plan, results),
-        map_parts=content.evaluation_parts(plan, results, maps=True),
-        evaluation_parts=content.evaluation_parts(plan, results, maps=False),
-        metric_tables=content.metric_tables(metrics),
-        difference_tables=content.difference_tables(plan, results),
-        comparison_parts=content.comparison_parts(results),
-        provenance_parts=content.provenance_parts(plan, results),
-        config=yaml.safe_dump(plan.config, sort_keys=True, allow_unicode=True),
-        styles=_read("report.css"),
-        scripts=[_read(name) for name in _SCRIPTS],
-        data=_data(plan, results, metrics),
-    )
-    write_text(out, text)
-    logger.info("%s: %.1f MB", out, len(text.encode()) / 1e6)
-
-
-def _environment() -> jinja2.Environment:
+    metrics = scores.read_metrics(plan, results)
+    evaluations = {model: results / "evaluation" / model for model in plan.models}
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PAGE),
         autoescape=True,
@@ -72,37 +50,40 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["script_json"] = _script_json
-    return environment
+    text = environment.get_template("report.html.j2").render(
+        plan=plan,
+        # The sentence that each model's evaluation ends with.
+        headlines={
+            model: read_json(folder / "headline.json")["text"]
+            for model, folder in evaluations.items()
+        },
+        experiments=content.experiments_table(plan, results),
+        experiment_parts=content.experiment_parts(plan, results),
+        collection_parts=content.collection_parts(plan, results),
+        training_parts=content.training_parts(plan, results),
+        map_parts=content.evaluation_parts(plan, results, maps=True),
+        evaluation_parts=content.evaluation_parts(plan, results, maps=False),
+        metric_tables=scores.metric_tables(metrics),
+        difference_tables=scores.difference_tables(plan, results),
+        comparison_parts=content.comparison_parts(results),
+        provenance_parts=content.provenance_parts(plan, results),
+        config=yaml.safe_dump(plan.config, sort_keys=True, allow_unicode=True),
+        styles=(PAGE / "report.css").read_text(encoding="utf-8"),
+        scripts=[(PAGE / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS],
+        scores=scores.average_scores(metrics),
+        explorer=build_explorer(
+            {model: folder / "maps.h5ad" for model, folder in evaluations.items()},
+            {
+                name: path
+                for name in plan.experiments
+                if (path := results / "experiments" / name / "thumbnails.parquet").is_file()
+            },
+        ),
+    )
+    write_text(out, text)
+    logger.info("%s: %.1f MB", out, len(text.encode()) / 1e6)
 
 
 def _script_json(value: Any) -> str:
     """JSON that cannot end the script element which holds it."""
     return json.dumps(value, sort_keys=True, allow_nan=False).replace("<", "\\u003c")
-
-
-def _read(name: str) -> str:
-    return (PAGE / name).read_text(encoding="utf-8")
-
-
-def _headlines(plan: ReportPlan, results: Path) -> dict[str, str]:
-    """The sentence that each model's evaluation ends with."""
-    paths = {model: results / "evaluation" / model / "headline.json" for model in plan.models}
-    return {model: read_json(path)["text"] for model, path in paths.items()}
-
-
-def _data(plan: ReportPlan, results: Path, metrics: Any) -> dict[str, Any]:
-    """What the page's scripts draw."""
-    maps = {model: results / "evaluation" / model / "maps.h5ad" for model in plan.models}
-    pictures = {
-        name: path
-        for name in plan.experiments
-        if (path := results / "experiments" / name / "thumbnails.parquet").is_file()
-    }
-    manifest, arrays, images = build_explorer(maps, pictures)
-    return {
-        "manifest": manifest,
-        "arrays": arrays,
-        "images": images,
-        "scores": content.average_scores(metrics),
-        "curves": content.read_curves(plan, results),
-    }

@@ -25,7 +25,7 @@ class Figure(NamedTuple):
     title, caption : str
         What it is, and what to look for in it.
     source : str
-        The picture itself as a ``data:`` address.
+        The image itself as a ``data:`` address.
     name : str
         Its file, relative to the results folder.
     """
@@ -50,31 +50,30 @@ def read_figures(results: Path, names: list[str]) -> list[Figure]:
     UserError
         When a file is missing.
     """
-    return [_read(results, name) for name in names]
+    figures = []
+    for name in names:
+        path = results / name
+        if not path.is_file():
+            raise UserError(f"{path}: no such figure. Run the stage that makes it first.")
+        caption = _captions().get(path.stem, {})
+        title = caption.get("title", path.stem.replace("_", " ").capitalize())
+        kind, content = _encode(path)
+        source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+        figures.append(Figure(title, caption.get("caption", ""), source, name))
+    return figures
 
 
-def _read(results: Path, name: str) -> Figure:
-    path = results / name
-    if not path.is_file():
-        raise UserError(f"{path}: no such figure. Run the stage that makes it first.")
-    told = _captions().get(path.stem, {})
-    title = told.get("title", path.stem.replace("_", " ").capitalize())
-    kind, content = _content(path)
-    source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-    return Figure(title, told.get("caption", ""), source, name)
-
-
-def _content(path: Path) -> tuple[str, bytes]:
-    """Drawings stay drawings; pictures become WebP, a fraction of the size."""
+def _encode(path: Path) -> tuple[str, bytes]:
+    """Vector graphics stay as they are; raster images become WebP, a fraction of the size."""
     from PIL import Image
 
     if path.suffix == ".svg":
         return "svg+xml", path.read_bytes()
     stream = io.BytesIO()
     with Image.open(path) as image:
-        image = image.convert("RGB")
-        image.thumbnail((_MAX_WIDTH, 10 * _MAX_WIDTH))
-        image.save(stream, "WEBP", quality=_QUALITY)
+        reduced = image.convert("RGB")
+        reduced.thumbnail((_MAX_WIDTH, 10 * _MAX_WIDTH))
+        reduced.save(stream, "WEBP", quality=_QUALITY)
     return "webp", stream.getvalue()
 
 

@@ -18,7 +18,7 @@ class ReportPlan(BaseModel):
     models : dict of str to list of int
         Model to its seeds.
     figures : list of str
-        Figures, relative to the results folder; their place says where they are shown.
+        Figures, relative to the results folder; their folder says where they are shown.
     config : dict
         The project's configuration as it was run, for the record.
     """

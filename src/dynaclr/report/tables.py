@@ -96,14 +96,14 @@ def records_table(
     return Table(title, caption, columns, rows, source=source)
 
 
-def measures_table(
+def metric_table(
     title: str,
     caption: str,
     frame: pd.DataFrame,
     filters: Mapping[str, str],
     source: str = "",
 ) -> Table:
-    """A table of measured values, each with its interval and what would be expected by chance.
+    """A table of values, each with its interval and what would be expected by chance.
 
     Parameters
     ----------
@@ -117,13 +117,13 @@ def measures_table(
         Columns to filter by, with the value chosen at first, or "".
     source : str
     """
-    shown = _asked_for_first(frame).iloc[:MAX_ROWS]
+    shown = _sort_by_interest(frame).iloc[:MAX_ROWS]
     drawn = [name for name in ("low", "high", "expected") if name in shown]
     filled = [name for name in shown if shown[name].notna().any() and name not in drawn]
     scales = _scales(shown)
     rows = [
         [
-            _measure(record, scales[record.get("metric")])
+            _value_cell(record, scales[record.get("metric")])
             if name == "value"
             else cell(record[name])
             for name in filled
@@ -134,7 +134,7 @@ def measures_table(
     return Table(title, caption, filled, rows, kept, len(frame) - len(shown), source)
 
 
-def _asked_for_first(frame: pd.DataFrame) -> pd.DataFrame:
+def _sort_by_interest(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows by what is asked for first; those alike in that stay in their order."""
     ranks = pd.DataFrame(index=range(len(frame)))
     for column, rank in (
@@ -162,7 +162,7 @@ def _scales(frame: pd.DataFrame) -> dict[Any, tuple[float, float]]:
     return scales
 
 
-def _measure(record: Mapping[str, Any], scale: tuple[float, float]) -> Cell:
+def _value_cell(record: Mapping[str, Any], scale: tuple[float, float]) -> Cell:
     value = record["value"]
     if value is None:
         return Cell("", "")

@@ -69,14 +69,14 @@ def test_pointing_at_a_cell_shows_it_with_its_track_and_hour(browser):
     assert image.is_displayed()
     browser.execute_async_script("arguments[0].decode().then(arguments[1])", image)
     assert browser.execute_script("return arguments[0].naturalWidth", image) == 48
-    told = element(browser, "#explorer-tip").text
-    assert "track" in told
-    assert " h\n" in told
+    text = element(browser, "#explorer-tip").text
+    assert "track" in text
+    assert " h\n" in text
     assert "Cell: " in image.get_attribute("alt")
     assert browser.find_elements(By.CSS_SELECTOR, "#explorer-side .strip img")
 
 
-def test_selecting_tells_what_was_selected(browser):
+def test_a_selection_is_described(browser):
     click(browser, element(browser, "#explorer-lasso"))
     stage = element(browser, "#explorer-stage")
     center(browser, stage)
@@ -141,9 +141,9 @@ def test_lineages_are_drawn_with_their_axes_and_hours(browser):
         cards = browser.find_elements(By.CSS_SELECTOR, "#lineage-cards .card")
         assert cards
         for card in cards:
-            told = card.find_element(By.CSS_SELECTOR, ".axes").get_attribute("textContent")
-            assert told.startswith(f"{shown[0]} →   {shown[1]} ↑   dark: ")
-            assert told.endswith(" h")
+            axes = card.find_element(By.CSS_SELECTOR, ".axes").get_attribute("textContent")
+            assert axes.startswith(f"{shown[0]} →   {shown[1]} ↑   dark: ")
+            assert axes.endswith(" h")
             assert card.find_elements(By.CSS_SELECTOR, ".strip img")
 
 
@@ -172,6 +172,19 @@ def test_filters_leave_the_chosen_rows(browser):
     assert all("auroc" in row and "held_out" in row for row in classifiers)
     rest = [row for rows in others for row in rows]
     assert {"ilisi" in row for row in rest} == {True, False}
+
+
+def test_scatter_shows_one_score_against_another(browser):
+    across, up, features = browser.find_elements(By.CSS_SELECTOR, "#scatter select")
+    assert across.get_attribute("value").startswith("iLISI")
+    assert up.get_attribute("value") == "AUROC, response, held out"
+    points = (
+        "return [...document.querySelectorAll('#scatter circle title')].map((t) => t.textContent)"
+    )
+    names = [title.split(":")[0] for title in browser.execute_script(points)]
+    assert names == ["small seed0", "small intensity"]
+    features.find_element(By.XPATH, "option[text()='intensity']").click()
+    assert len(browser.execute_script(points)) == 1
 
 
 def test_the_theme_follows_the_system_and_the_switch(made, tmp_path):

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from dynaclr.config import UserError
-from dynaclr.report import content, write_report
-from dynaclr.report.explorer import _fitting
-from dynaclr.report.tables import MAX_ROWS, measures_table, number
+from dynaclr.report import content, scores, write_report
+from dynaclr.report.explorer import _within_budget
+from dynaclr.report.tables import MAX_ROWS, metric_table, number
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +38,8 @@ def test_provenance_cannot_end_a_script(text):
 def test_each_part_is_there(text, made):
     for name in made.plan.figures:
         assert f"results/{name}" in text
-    for told in ("0123abc", "Nothing had to be repaired", "AUROC", "What the collection holds"):
-        assert told in text
+    for words in ("0123abc", "Nothing had to be repaired", "AUROC", "What the collection holds"):
+        assert words in text
     manifest = json.loads(re.search(r'id="data-manifest">(.*?)</script>', text)[1])
     (model,) = manifest["models"]
     assert [column["name"] for column in model["columns"]][:5] == [
@@ -51,13 +51,13 @@ def test_each_part_is_there(text, made):
     assert len(model["chosen"]) > 1
 
 
-def test_repairs_are_shown_with_their_places(made, tmp_path):
+def test_repairs_are_shown_with_file_and_line(made, tmp_path):
     results = tmp_path / "results"
     shutil.copytree(made.results, results)
     summary = results / "experiments/one/summary.json"
     found = json.loads(summary.read_text())
-    places = [{"file": "A/1/0/tracks.csv", "line": 7}]
-    found["repairs"] = {"unknown_parent": {"count": 3, "examples": places}}
+    examples = [{"file": "A/1/0/tracks.csv", "line": 7}]
+    found["repairs"] = {"unknown_parent": {"count": 3, "examples": examples}}
     summary.write_text(json.dumps(found))
     table = content.experiments_table(made.plan, results)
     assert table.rows[0][table.columns.index("repairs")].text == "3"
@@ -67,17 +67,13 @@ def test_repairs_are_shown_with_their_places(made, tmp_path):
     ]
 
 
-def test_new_families_comparison_and_curves_are_shown_and_need_not_be_there(made, tmp_path):
-    assert len(content.difference_tables(made.plan, made.results)) == 1
+def test_new_families_and_a_comparison_are_shown_and_need_not_be_there(made, tmp_path):
+    assert len(scores.difference_tables(made.plan, made.results)) == 1
     results = tmp_path / "results"
     shutil.copytree(made.results, results)
     folder = results / "evaluation/small"
     rows = pd.read_csv(folder / "metrics.csv").assign(family="novel_thing", expected=0.5)
     rows.to_csv(folder / "metrics.csv", index=False)
-    (folder / "curves.csv").unlink()
-    assert content.read_curves(made.plan, results) == []
-    curve = {"model": "small", "variant": "seed0", "metric": "mmd", "hours": 1.0, "value": 0.5}
-    pd.DataFrame([curve | {"low": None}]).to_csv(folder / "curves.csv", index=False)
     (results / "comparison").mkdir()
     rows.head(3).to_csv(results / "comparison/metrics.csv", index=False)
     (results / "comparison/figures").mkdir()
@@ -86,11 +82,10 @@ def test_new_families_comparison_and_curves_are_shown_and_need_not_be_there(made
     text = (results / "report.html").read_text()
     assert "<h3>Novel thing</h3>" in text
     assert "<h3>All models</h3>" in text
-    assert '"metric": "mmd"' in text
     assert "results/comparison/figures/auroc.svg" in text
 
 
-def test_a_missing_figure_is_told(made, tmp_path):
+def test_a_missing_figure_is_named(made, tmp_path):
     plan = made.plan.model_copy(update={"figures": ["experiments/one/absent.svg"]})
     with pytest.raises(UserError, match=r"absent\.svg: no such figure. Run the stage"):
         write_report(plan, made.results, tmp_path / "report.html")
@@ -102,7 +97,7 @@ def test_intervals_are_drawn_to_scale():
         {"metric": ["a", "a", "b"], "value": [0.5, 0.9, -2.0], "low": [0.25, 0.8, -4.0]}
         | {"high": [0.75, 1.0, 0.0], "expected": [0.5, None, None]}
     )
-    table = measures_table("t", "", frame, {"metric": "", "absent": ""})
+    table = metric_table("t", "", frame, {"metric": "", "absent": ""})
     first, _, last = [row[1] for row in table.rows]
     assert first.text == "0.500 (0.250 to 0.750)"
     assert first.bar == {"low": 0.25, "value": 0.5, "high": 0.75, "expected": 0.5}
@@ -116,10 +111,10 @@ def test_pictures_beyond_the_budget_are_left_out_by_whole_lineages():
         {"experiment": "e", "fov": "A/1/0", "lineage_id": [n // 5 for n in range(100)]}
     )
     table["image"] = [b"x" * 100] * 100
-    kept = _fitting(table, 5000)
+    kept = _within_budget(table, 5000)
     assert 0 < kept["image"].str.len().sum() <= 5000
     assert (kept.groupby("lineage_id").size() == 5).all()
-    assert len(_fitting(table, 10_000)) == 100
+    assert len(_within_budget(table, 10_000)) == 100
 
 
 def test_a_table_that_is_too_long_keeps_what_is_asked_for_first():
@@ -136,7 +131,7 @@ def test_a_table_that_is_too_long_keeps_what_is_asked_for_first():
     ]
     frame = pd.DataFrame(places[1:], columns=places[0]).assign(value=0.5)
     assert len(frame) > MAX_ROWS
-    table = measures_table("t", "", frame, {"estimate": "held_out"})
+    table = metric_table("t", "", frame, {"estimate": "held_out"})
     shown = pd.DataFrame([[cell.text for cell in row] for row in table.rows], columns=table.columns)
     assert len(shown) == MAX_ROWS
     assert table.n_left_out == len(frame) - MAX_ROWS
@@ -151,12 +146,12 @@ def test_a_table_that_is_too_long_keeps_what_is_asked_for_first():
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "text"),
     [
         *[(0.0, "0"), (0.0512, "0.0512"), (0.5, "0.500"), (-0.5, "-0.500"), (12.3456, "12.35")],
         *[(1234.5, "1,234"), (123456.7, "123,457"), (-12345.6, "-12,346"), (7.0, "7")],
         *[(1e12, "1e+12"), (float("inf"), "inf")],
     ],
 )
-def test_numbers_are_rounded_not_cut(value, told):
-    assert number(value) == told
+def test_numbers_are_rounded_not_cut(value, text):
+    assert number(value) == text

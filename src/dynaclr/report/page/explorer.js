@@ -1,157 +1,8 @@
 "use strict";
-// The embedding explorer: maps of cells that move under the hand, and the cells themselves.
+// The embedding explorer: a map of cells that is dragged, zoomed, pointed at and selected from.
 
 // Points are stamped into the pixels of a picture: some milliseconds for 50,000 of them, on any
 // machine. What is pointed at or chosen is drawn on a second canvas above.
-
-const UNKNOWN = 255;
-const GRID = 160;
-
-// Text to bytes.
-const decode = (text) => {
-  const raw = atob(text);
-  const bytes = new Uint8Array(raw.length);
-  for (let n = 0; n < raw.length; n++) bytes[n] = raw.charCodeAt(n);
-  return bytes;
-};
-
-const unpack = async (id) => {
-  const packed = decode(document.getElementById(id).textContent);
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Response(stream).arrayBuffer();
-};
-
-// Matplotlib's viridis at nine places, and colours between them.
-const RAMP = ["#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725"];
-
-const parseColor = (text) => [1, 3, 5].map((n) => parseInt(text.slice(n, n + 2), 16));
-
-// Parts of the ramp that stand out from the page, light or dark: for lines.
-const lineColor = (share) => rampColor(theme.dark ? 0.25 + 0.75 * share : 0.85 * share);
-
-const rampColor = (share) => {
-  const place = Math.min(Math.max(share, 0), 1) * (RAMP.length - 1);
-  const below = Math.min(Math.floor(place), RAMP.length - 2);
-  const [a, b] = [parseColor(RAMP[below]), parseColor(RAMP[below + 1])];
-  return a.map((value, n) => Math.round(value + (b[n] - value) * (place - below)));
-};
-
-// Cells of one model: columns, maps, pictures.
-class Cells {
-  constructor(facts, array) {
-    Object.assign(this, { name: facts.name, n: facts.n, chosen: facts.chosen, fovNames: facts.fov.names });
-    this.fov = array(facts.fov.codes);
-    for (const key of ["track", "parent", "t", "lineage", "picture"]) this[key] = array(facts[key]);
-    this.columns = facts.columns.map((column) => ({
-      ...column,
-      values: column.names ? array(column.codes) : array(column.values),
-    }));
-    this.maps = facts.maps.map(({ title, axes }) => ({
-      title,
-      labels: axes.map((axis) => axis.label),
-      heading: `${axes[0].label} →   ${axes[1].label} ↑`,
-      x: array(axes[0].steps),
-      y: array(axes[1].steps),
-    }));
-  }
-
-  column(name) {
-    return this.columns.find((column) => column.name === name);
-  }
-
-  text(column, row) {
-    const value = column.values[row];
-    if (column.names) return value === UNKNOWN ? "unknown" : column.names[value];
-    return Number.isNaN(value) ? "unknown" : `${Number(value.toPrecision(4))}`;
-  }
-
-  sameTrack(a, b) {
-    const experiments = this.column("experiment").values;
-    return this.track[a] === this.track[b] && this.fov[a] === this.fov[b] && experiments[a] === experiments[b];
-  }
-
-  // Rows are sorted by experiment, field of view, track and frame: a track lies together.
-  trackOf(row) {
-    let first = row;
-    let last = row;
-    while (first > 0 && this.sameTrack(first - 1, row)) first--;
-    while (last < this.n - 1 && this.sameTrack(last + 1, row)) last++;
-    return Array.from({ length: last - first + 1 }, (_, n) => first + n);
-  }
-
-  // Tracks of a lineage, each begun at the last cell of the track that it came from.
-  branchesOf(lineage) {
-    const rows = [];
-    for (let row = 0; row < this.n; row++) if (this.lineage[row] === lineage) rows.push(row);
-    const tracks = [...Map.groupBy(rows, (row) => this.track[row]).values()];
-    return tracks.map((track) => {
-      const mother = tracks.find((other) => this.track[other[0]] === this.parent[track[0]]);
-      return mother ? [mother.at(-1), ...track] : track;
-    });
-  }
-}
-
-// Pictures of cells, decoded when they are asked for.
-class Pictures {
-  constructor(facts, array) {
-    this.of = facts.of;
-    this.ends = array(facts.ends);
-    this.addresses = new Map();
-  }
-
-  get bytes() {
-    this.decoded ??= decode(document.getElementById("data-images").textContent);
-    return this.decoded;
-  }
-
-  address(number) {
-    if (!this.addresses.has(number)) {
-      const content = this.bytes.subarray(this.ends[number], this.ends[number + 1]);
-      this.addresses.set(number, URL.createObjectURL(new Blob([content], { type: "image/webp" })));
-    }
-    return this.addresses.get(number);
-  }
-
-  image(cells, row, alt) {
-    if (cells.picture[row] < 0) return null;
-    const image = new Image();
-    image.className = "cell";
-    image.alt = alt;
-    image.src = this.address(cells.picture[row]);
-    return image;
-  }
-}
-
-// Which rows lie where, so that the one under the pointer is found at once.
-class PlaceIndex {
-  constructor(map) {
-    const cell = (row) => ((map.y[row] * GRID) >> 16) * GRID + ((map.x[row] * GRID) >> 16);
-    this.map = map;
-    this.starts = new Uint32Array(GRID * GRID + 1);
-    for (let row = 0; row < map.x.length; row++) this.starts[cell(row) + 1]++;
-    for (let n = 0; n < GRID * GRID; n++) this.starts[n + 1] += this.starts[n];
-    const next = this.starts.slice();
-    this.rows = new Uint32Array(map.x.length);
-    for (let row = 0; row < map.x.length; row++) this.rows[next[cell(row)]++] = row;
-  }
-
-  // Nearest visible row within a radius; x and y in steps of the map, radius in each direction.
-  nearest(x, y, radiusX, radiusY, isVisible) {
-    const bound = (value) => Math.min(Math.max(Math.floor((value * GRID) / 65536), 0), GRID - 1);
-    let best = -1;
-    let least = 1;
-    for (let j = bound(y - radiusY); j <= bound(y + radiusY); j++) {
-      const from = this.starts[j * GRID + bound(x - radiusX)];
-      const to = this.starts[j * GRID + bound(x + radiusX) + 1];
-      for (let n = from; n < to; n++) {
-        const row = this.rows[n];
-        const distance = ((this.map.x[row] - x) / radiusX) ** 2 + ((this.map.y[row] - y) / radiusY) ** 2;
-        if (distance < least && isVisible(row)) [best, least] = [row, distance];
-      }
-    }
-    return best;
-  }
-}
 
 class Explorer {
   constructor(manifest, buffer) {
@@ -169,7 +20,9 @@ class Explorer {
     this.pinned = -1;
     this.hovered = -1;
     this.selected = [];
+    // Milliseconds that each drawing took.
     this.frames = [];
+    this.panel = new CellPanel(this);
     this.listen();
     this.chooseModel(0);
   }
@@ -190,7 +43,7 @@ class Explorer {
     this.part.map.value = Math.max(umap, 0);
     this.chooseMap();
     this.chooseColor();
-    this.describe();
+    this.panel.update();
     document.dispatchEvent(new Event("modelchange"));
   }
 
@@ -208,7 +61,7 @@ class Explorer {
 
   chooseMap() {
     this.map = this.cells.maps[this.part.map.value];
-    this.places = new PlaceIndex(this.map);
+    this.nearest = new NearestIndex(this.map);
     this.part.axes.textContent = `${this.map.heading}   n = ${this.cells.n.toLocaleString("en")}`;
     this.reset();
     document.dispatchEvent(new Event("mapchange"));
@@ -252,12 +105,10 @@ class Explorer {
   showLegend() {
     const { names, values } = this.column;
     if (!names) {
-      const item = document.createElement("li");
-      const ramp = document.createElement("span");
-      ramp.className = "ramp";
+      const ramp = element("span", { className: "ramp" });
       ramp.style.background = `linear-gradient(90deg, ${RAMP.join(",")})`;
-      item.append(`${this.column.name}: ${Number(this.limits[0].toPrecision(4))}`, ramp, `${Number(this.limits[1].toPrecision(4))}`);
-      this.part.legend.replaceChildren(item);
+      const [low, high] = this.limits.map((limit) => `${Number(limit.toPrecision(4))}`);
+      this.part.legend.replaceChildren(element("li", {}, `${this.column.name}: ${low}`, ramp, high));
       return;
     }
     const counts = new Uint32Array(256);
@@ -265,31 +116,24 @@ class Explorer {
     const codes = [...names.keys(), UNKNOWN].filter((code) => counts[code]);
     this.part.legend.replaceChildren(...codes.map((code) => this.legendItem(code, counts[code])));
     if (names.length > PALETTE.length) {
-      const note = document.createElement("li");
-      note.textContent = `${PALETTE.length} colours for ${names.length} values: they repeat; hide some to tell them apart`;
-      this.part.legend.append(note);
+      const note = `${PALETTE.length} colours for ${names.length} values: they repeat; hide some to tell them apart`;
+      this.part.legend.append(element("li", {}, note));
     }
   }
 
   legendItem(code, count) {
-    const swatch = document.createElement("span");
-    swatch.className = "swatch";
+    const swatch = element("span", { className: "swatch" });
     swatch.style.background = code === UNKNOWN ? "var(--unknown)" : PALETTE[code % PALETTE.length];
     const name = code === UNKNOWN ? "unknown" : this.column.names[code];
-    const button = document.createElement("button");
-    button.type = "button";
-    button.ariaPressed = "true";
-    button.title = "Show or hide";
-    button.append(swatch, `${name} (${count.toLocaleString("en")})`);
+    const label = `${name} (${count.toLocaleString("en")})`;
+    const button = element("button", { type: "button", ariaPressed: "true", title: "Show or hide" }, swatch, label);
     button.addEventListener("click", () => {
       if (!this.hidden.delete(code)) this.hidden.add(code);
       button.ariaPressed = String(!this.hidden.has(code));
       this.paint();
       this.render();
     });
-    const item = document.createElement("li");
-    item.append(button);
-    return item;
+    return element("li", {}, button);
   }
 
   // ---- view: pixels = (steps - center) * scale + size / 2, with y upward
@@ -437,7 +281,7 @@ class Explorer {
     context.stroke();
   }
 
-  // The way of a track over the map: a line with a light edge, and a dot at its first cell.
+  // The path of a track over the map: a line with a light edge, and a dot at its first cell.
   drawTrack(context, row) {
     const points = this.cells.trackOf(row).map((other) => this.toPixels(other));
     const path = new Path2D();
@@ -462,7 +306,7 @@ class Explorer {
 
   rowAt(x, y, radius = 10) {
     const [sx, sy] = this.toSteps(x, y);
-    return this.places.nearest(sx, sy, radius / this.scale[0], radius / this.scale[1], (row) => !this.isHidden[row]);
+    return this.nearest.find(sx, sy, radius / this.scale[0], radius / this.scale[1], (row) => !this.isHidden[row]);
   }
 
   listen() {
@@ -561,22 +405,22 @@ class Explorer {
   hover(row, x, y) {
     if (row === this.hovered) return;
     this.hovered = row;
-    this.showTip(row, x, y);
-    if (row >= 0) this.describe();
+    this.panel.showTip(row, x, y);
+    if (row >= 0) this.panel.update();
     this.render();
   }
 
   pin(row) {
     this.pinned = row;
     this.selected = [];
-    this.describe();
+    this.panel.update();
     this.render();
   }
 
   select(rows) {
     this.selected = rows;
     this.pinned = this.hovered = -1;
-    this.describe();
+    this.panel.update();
     this.render();
   }
 
@@ -603,115 +447,6 @@ class Explorer {
   alongTrack(direction) {
     const next = this.pinned + direction;
     if (this.pinned >= 0 && next >= 0 && next < this.cells.n && this.cells.sameTrack(next, this.pinned)) this.pin(next);
-  }
-
-  // ---- words and pictures
-
-  title(row) {
-    const { cells } = this;
-    const name = cells.text(cells.column("experiment"), row);
-    return `${name}, ${cells.fovNames[cells.fov[row]]}, track ${cells.track[row]}, ${this.hour(row)}`;
-  }
-
-  hour(row) {
-    return `${this.cells.column("hours").values[row].toFixed(1)} h`;
-  }
-
-  showTip(row, x, y) {
-    const { tip } = this.part;
-    tip.hidden = row < 0;
-    if (row < 0) return;
-    const image = this.pictures.image(this.cells, row, `Cell: ${this.title(row)}`);
-    const value = `${this.column.name}: ${this.cells.text(this.column, row)}`;
-    const told = document.createElement("div");
-    told.append(this.title(row), document.createElement("br"), value);
-    tip.replaceChildren(...(image ? [image] : []), told);
-    const { width, height } = this.size();
-    tip.style.left = x > width / 2 ? "" : `${x + 16}px`;
-    tip.style.right = x > width / 2 ? `${width - x + 16}px` : "";
-    tip.style.top = y > height / 2 ? "" : `${y + 12}px`;
-    tip.style.bottom = y > height / 2 ? `${height - y + 12}px` : "";
-  }
-
-  describe() {
-    const row = this.current;
-    if (row >= 0) this.describeCell(row);
-    else if (this.selected.length) this.describeSelection();
-    else this.part.side.innerHTML = "<h3>Cell</h3><p class='muted'>Point at a cell, or press Enter on the map.</p>";
-  }
-
-  describeCell(row) {
-    const { cells } = this;
-    const heading = Object.assign(document.createElement("h3"), { textContent: "Cell" });
-    const image = this.pictures.image(cells, row, `Cell: ${this.title(row)}`);
-    const nothing = Object.assign(document.createElement("p"), { className: "muted", textContent: "No picture of this cell is in the page." });
-    const facts = document.createElement("dl");
-    const add = (name, value) => {
-      const [term, told] = [document.createElement("dt"), document.createElement("dd")];
-      term.textContent = name;
-      told.textContent = value;
-      facts.append(term, told);
-    };
-    add("field of view", cells.fovNames[cells.fov[row]]);
-    add("track", `${cells.track[row]}`);
-    add("frame", `${cells.t[row]}`);
-    for (const column of cells.columns) add(column.name, cells.text(column, row));
-    const strip = this.strip(cells.trackOf(row), row);
-    this.part.side.replaceChildren(heading, image ?? nothing, ...(image ? [this.markers(row)] : []), ...strip, facts);
-  }
-
-  markers(row) {
-    const experiment = this.cells.text(this.cells.column("experiment"), row);
-    const { markers, height_um: size } = this.pictures.of[experiment];
-    const list = Object.assign(document.createElement("div"), { className: "markers" });
-    for (const name of markers) list.append(Object.assign(document.createElement("span"), { textContent: name }));
-    const note = size ? `${size} µm high` : "";
-    const whole = document.createElement("div");
-    whole.append(list, Object.assign(document.createElement("span"), { className: "muted", textContent: note }));
-    return whole;
-  }
-
-  // The cells of a track that have pictures, evenly thinned to what fits; with their hours.
-  strip(rows, current = -1, most = 24) {
-    const shown = rows.filter((row) => this.cells.picture[row] >= 0);
-    if (!shown.length) return [];
-    const every = Math.ceil(shown.length / most);
-    const list = Object.assign(document.createElement("div"), { className: "strip" });
-    for (const row of shown.filter((_, n) => n % every === 0)) {
-      const button = Object.assign(document.createElement("button"), { type: "button", title: this.title(row) });
-      button.classList.toggle("here", row === current);
-      button.append(this.pictures.image(this.cells, row, this.title(row)), this.hour(row));
-      button.addEventListener("click", () => this.pin(row));
-      list.append(button);
-    }
-    const heading = Object.assign(document.createElement("h3"), { textContent: `Its track, ${rows.length} frames` });
-    return current >= 0 ? [heading, list] : [list];
-  }
-
-  describeSelection() {
-    const { cells, selected } = this;
-    const heading = Object.assign(document.createElement("h3"), { textContent: `${selected.length.toLocaleString("en")} cells selected` });
-    const facts = document.createElement("dl");
-    for (const column of cells.columns.filter((one) => one.names)) {
-      const counts = Map.groupBy(selected, (row) => cells.text(column, row));
-      const term = Object.assign(document.createElement("dt"), { textContent: column.name });
-      const parts = [...counts].sort((a, b) => b[1].length - a[1].length).slice(0, 6);
-      const told = parts.map(([name, rows]) => `${name} ${((100 * rows.length) / selected.length).toFixed(0)} %`).join(", ");
-      facts.append(term, Object.assign(document.createElement("dd"), { textContent: told }));
-    }
-    const save = Object.assign(document.createElement("a"), {
-      textContent: "Save their keys as CSV",
-      download: "cells.csv",
-      href: URL.createObjectURL(new Blob([this.keys(selected)], { type: "text/csv" })),
-    });
-    this.part.side.replaceChildren(heading, facts, save, ...this.strip(selected));
-  }
-
-  keys(rows) {
-    const { cells } = this;
-    const experiment = cells.column("experiment");
-    const lines = rows.map((row) => [cells.text(experiment, row), cells.fovNames[cells.fov[row]], cells.track[row], cells.t[row]].join(","));
-    return ["experiment,fov,track_id,t", ...lines, ""].join("\n");
   }
 }
 

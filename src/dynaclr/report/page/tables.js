@@ -1,12 +1,6 @@
 "use strict";
 // Tables that sort and filter, figures that enlarge, and where one is on the page.
 {
-  const element = (tag, attributes = {}, ...children) => {
-    const made = Object.assign(document.createElement(tag), attributes);
-    made.append(...children);
-    return made;
-  };
-
   const keyOf = (row, column) => {
     const key = row.cells[column].dataset.key;
     const number = Number(key);
