@@ -31,7 +31,7 @@ COLUMNS = [
 
 
 def draw_tracks(table: pa.Table, summary: dict[str, Any], path: str | Path) -> None:
-    """Draw what tells good tracks from bad ones, for one experiment.
+    """Draw the quality control of one experiment's tracks.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def draw_tracks(table: pa.Table, summary: dict[str, Any], path: str | Path) -> N
 
 
 class _Index:
-    """Columns of one experiment's index as arrays, and facts that several panels need."""
+    """Columns of one experiment's index as arrays, and what several panels need of them."""
 
     def __init__(self, table: pa.Table) -> None:
         table = table.combine_chunks()

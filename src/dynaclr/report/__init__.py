@@ -1,6 +1,6 @@
 """The report: tables, figures and stores of a results folder in, one self-contained page out.
 
-Read `build` (what the page consists of) and `plan` (what it is told of the run) first; ``page/``
+Read `build` (what the page consists of) and `plan` (what was run) first; ``page/``
 holds templates, styles and scripts, and the captions of figures.
 """
 

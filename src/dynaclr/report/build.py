@@ -19,7 +19,10 @@ from dynaclr.report.plan import ReportPlan
 logger = logging.getLogger(__name__)
 
 # The first runs before anything is shown, the others at the end of the page, in this order.
-_SCRIPTS = ("theme", "common", "tables", "scatter", "cells", "cell_panel", "explorer", "lineages")
+_SCRIPTS = (
+    *("theme", "common", "tables", "scatter"),
+    *("cells", "cell_panel", "map_view", "explorer", "lineages"),
+)
 
 
 def write_report(plan: ReportPlan, results: str | Path, out: str | Path) -> None:

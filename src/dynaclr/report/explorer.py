@@ -35,7 +35,7 @@ _N_CHOSEN = 8
 
 
 class Explorer(NamedTuple):
-    """What the page's explorer is made from.
+    """Data of the explorer of the page.
 
     Attributes
     ----------

@@ -4,8 +4,9 @@
 // Points are stamped into the pixels of a picture: some milliseconds for 50,000 of them, on any
 // machine. What is pointed at or chosen is drawn on a second canvas above.
 
-class Explorer {
+class Explorer extends MapView {
   constructor(manifest, buffer) {
+    super(document.getElementById("explorer-stage"));
     const types = { uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, int32: Int32Array, float32: Float32Array };
     const array = ({ type, start, length }) => new types[type](buffer, start, length);
     const byId = (name) => document.getElementById(`explorer-${name}`);
@@ -134,56 +135,6 @@ class Explorer {
       this.render();
     });
     return element("li", {}, button);
-  }
-
-  // ---- view: pixels = (steps - center) * scale + size / 2, with y upward
-
-  reset() {
-    const limits = (values) => {
-      const sorted = values.slice().sort();
-      const at = (share) => sorted[Math.floor(share * (sorted.length - 1))];
-      return [at(0.002), at(0.998)];
-    };
-    const [x0, x1] = limits(this.map.x);
-    const [y0, y1] = limits(this.map.y);
-    const { width, height } = this.size();
-    this.center = [(x0 + x1) / 2, (y0 + y1) / 2];
-    this.home = { center: this.center, extent: [Math.max(x1 - x0, 1) / 0.92, Math.max(y1 - y0, 1) / 0.86] };
-    this.scale = [width / this.home.extent[0], height / this.home.extent[1]];
-    this.zoomed = 1;
-    this.render();
-  }
-
-  size() {
-    return { width: this.part.stage.clientWidth, height: this.part.stage.clientHeight };
-  }
-
-  toPixels(row) {
-    const { width, height } = this.size();
-    return [
-      (this.map.x[row] - this.center[0]) * this.scale[0] + width / 2,
-      height / 2 - (this.map.y[row] - this.center[1]) * this.scale[1],
-    ];
-  }
-
-  toSteps(x, y) {
-    const { width, height } = this.size();
-    return [this.center[0] + (x - width / 2) / this.scale[0], this.center[1] - (y - height / 2) / this.scale[1]];
-  }
-
-  pan(dx, dy) {
-    this.center = [this.center[0] - dx / this.scale[0], this.center[1] + dy / this.scale[1]];
-    this.render();
-  }
-
-  zoom(factor, x = this.size().width / 2, y = this.size().height / 2) {
-    const bounded = Math.min(Math.max(this.zoomed * factor, 0.3), 400) / this.zoomed;
-    const before = this.toSteps(x, y);
-    this.zoomed *= bounded;
-    this.scale = this.scale.map((value) => value * bounded);
-    const after = this.toSteps(x, y);
-    this.center = this.center.map((value, n) => value + before[n] - after[n]);
-    this.render();
   }
 
   // ---- drawing
