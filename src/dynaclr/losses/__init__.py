@@ -3,6 +3,7 @@
 All share one call, ``criterion(embeddings, labels, lineages=None)``, and return a scalar: rows
 of equal label attract each other, rows of equal lineage but different label are left alone, all
 others repel each other. `CrossModalInfoNCE` compares two modalities and takes embeddings of both.
+Read `ntxent` (the equations) first.
 """
 
 from dynaclr.losses.crossmodal import CrossModalInfoNCE

@@ -1,14 +1,16 @@
 """Contrast between two modalities of the same cells."""
 
+from __future__ import annotations
+
 import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dynaclr.losses._pairs import check_rows, unit_rows
-from dynaclr.losses._ranks import WholeBatch, whole_batch
-from dynaclr.losses._temperature import TemperedLoss
+from dynaclr.losses.base import TemperedLoss, in_full_precision
+from dynaclr.losses.distributed import GatheredBatch, gather_batch
+from dynaclr.losses.pairs import check_rows, unit_rows
 
 
 class CrossModalInfoNCE(TemperedLoss):
@@ -35,18 +37,14 @@ class CrossModalInfoNCE(TemperedLoss):
     Raises
     ------
     ValueError
-        If the temperature is outside its range, or if ``averaged_gradients`` stands alone.
+        If the temperature is outside its range, or ``averaged_gradients`` is given alone.
     """
 
     def __init__(
         self, temperature: float = 0.07, *, gather: bool = False, averaged_gradients: bool = False
     ) -> None:
-        super().__init__()
-        if averaged_gradients and not gather:
-            raise ValueError("averaged_gradients has no effect without gather=True")
+        super().__init__(gather, averaged_gradients)
         self.temperature = temperature
-        self.gather = gather
-        self.averaged_gradients = averaged_gradients
 
     def forward(self, first: Tensor, second: Tensor, lineages: Tensor | None = None) -> Tensor:
         """Compute the loss of a batch.
@@ -76,19 +74,19 @@ class CrossModalInfoNCE(TemperedLoss):
         numbers = torch.arange(len(first), device=first.device)
         for embeddings in (first, second):
             check_rows(embeddings, numbers, lineages)
-        dtype = torch.float64 if first.dtype == torch.float64 else torch.float32
         with torch.autocast(first.device.type, enabled=False):
-            first, second = (unit_rows(x.to(dtype)) for x in (first, second))
-            batch = whole_batch(first, numbers, lineages, gather=self.gather)
+            first, second = (unit_rows(in_full_precision(x)) for x in (first, second))
+            batch = gather_batch(first, numbers, lineages, gather=self.gather)
             first, second = (batch.with_own_gradient(x) for x in (first, second))
             loss = self._of_whole(first, second, batch)
-        return batch.for_averaging(loss) if self.averaged_gradients else loss
+        return batch.scale_gradient(loss) if self.averaged_gradients else loss
 
-    def _of_whole(self, first: Tensor, second: Tensor, batch: WholeBatch) -> Tensor:
+    def _of_whole(self, first: Tensor, second: Tensor, batch: GatheredBatch) -> Tensor:
         similarity = first @ second.T / self.temperature
         if batch.rows.lineages is not None:
             left_out = batch.rows.lineages[:, None] == batch.rows.lineages
             similarity = similarity.masked_fill(left_out.fill_diagonal_(False), -math.inf)
         own = torch.arange(len(first), device=first.device)
-        total = sum(F.cross_entropy(s, own, reduction="sum") for s in (similarity, similarity.T))
+        total = F.cross_entropy(similarity, own, reduction="sum")
+        total = total + F.cross_entropy(similarity.T, own, reduction="sum")
         return total / (2 * max(len(first), 1))

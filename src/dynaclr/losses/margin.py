@@ -1,13 +1,16 @@
 """Margin losses with the same call as the NT-Xent family."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from dynaclr.losses._pairs import check_rows, not_negative_mask, positive_mask, unit_rows
-from dynaclr.losses._ranks import whole_batch
+from dynaclr.losses.base import GatheredLoss, in_full_precision
+from dynaclr.losses.distributed import gather_batch
+from dynaclr.losses.pairs import check_rows, not_negative_mask, positive_mask, unit_rows
 
 
 def _mean_where(values: Tensor, mask: Tensor) -> Tensor:
@@ -15,29 +18,24 @@ def _mean_where(values: Tensor, mask: Tensor) -> Tensor:
     return values.where(mask, 0).sum() / mask.sum().clamp(min=1)
 
 
-class _MarginLoss(nn.Module, ABC):
+class _MarginLoss(GatheredLoss, ABC):
     """A loss of all cosine similarities of a batch, or of the batches of all ranks."""
 
     def __init__(self, margin: float, gather: bool, averaged_gradients: bool) -> None:
-        super().__init__()
-        if averaged_gradients and not gather:
-            raise ValueError("averaged_gradients has no effect without gather=True")
+        super().__init__(gather, averaged_gradients)
         self.margin = margin
-        self.gather = gather
-        self.averaged_gradients = averaged_gradients
 
     def forward(self, embeddings: Tensor, labels: Tensor, lineages: Tensor | None = None) -> Tensor:
         """Compute the loss of a batch; arguments and errors as in ``NTXentHCL.forward``."""
         check_rows(embeddings, labels, lineages)
-        dtype = torch.float64 if embeddings.dtype == torch.float64 else torch.float32
         with torch.autocast(embeddings.device.type, enabled=False):
-            unit = unit_rows(embeddings.to(dtype))
-            batch = whole_batch(unit, labels, lineages, gather=self.gather)
+            unit = unit_rows(in_full_precision(embeddings))
+            batch = gather_batch(unit, labels, lineages, gather=self.gather)
             unit, rows = batch.with_own_gradient(unit), batch.rows
             loss = self.compare(
                 unit @ unit.T, positive_mask(rows, rows), ~not_negative_mask(rows, rows)
             )
-        return batch.for_averaging(loss) if self.averaged_gradients else loss
+        return batch.scale_gradient(loss) if self.averaged_gradients else loss
 
     @abstractmethod
     def compare(self, cosine: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
@@ -65,7 +63,7 @@ class TripletMarginLoss(_MarginLoss):
     Raises
     ------
     ValueError
-        If the margin is outside its range, or if ``averaged_gradients`` stands alone.
+        If the margin is outside its range, or ``averaged_gradients`` is given alone.
     """
 
     def __init__(
@@ -101,7 +99,7 @@ class CosineMarginLoss(_MarginLoss):
     Raises
     ------
     ValueError
-        If the margin is outside its range, or if ``averaged_gradients`` stands alone.
+        If the margin is outside its range, or ``averaged_gradients`` is given alone.
     """
 
     def __init__(

@@ -1,5 +1,7 @@
 """Schedules for loss hyperparameters."""
 
+from __future__ import annotations
+
 import math
 
 
@@ -14,6 +16,10 @@ def cosine_schedule(start: float, end: float, epoch: int, epochs: int) -> float:
         Current epoch, counted from 0. Later than the last, the value stays at ``end``.
     epochs : int
         Number of epochs over which the value moves.
+
+    Returns
+    -------
+    float
 
     Raises
     ------

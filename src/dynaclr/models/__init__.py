@@ -2,7 +2,7 @@
 
 Every encoder takes ``(B, C, Z, Y, X)`` and returns ``(features, projections)``: the loss is
 computed on projections, everything after training uses features. Their widths are the attributes
-``feature_dim`` and ``projection_dim``.
+``feature_dim`` and ``projection_dim``. Read `contrastive` first.
 """
 
 from dynaclr.models.contrastive import ContrastiveEncoder, StemDepthToChannels

@@ -1,8 +1,13 @@
 """Contrastive encoder on a 2-D backbone of timm with a 2.5-D stem."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 from torch import Tensor, nn
 
-from dynaclr.models._patches import check_patches
+from dynaclr.models.checks import check_patches
 
 
 class StemDepthToChannels(nn.Module):
@@ -51,18 +56,19 @@ class StemDepthToChannels(nn.Module):
                 f"{out_channels} channels that the backbone expects; change one of the three"
             )
         self.conv = nn.Conv3d(
-            in_channels, out_channels // planes, tuple(kernel_size), tuple(stride)
+            in_channels, out_channels // planes, _as_triple(kernel_size), _as_triple(stride)
         )
 
     def forward(self, x_BCZYX: Tensor) -> Tensor:
         """Turn stacks (B, C, Z, Y, X) into images (B, out_channels, Y', X')."""
-        return self.conv(x_BCZYX).flatten(1, 2)
+        images_BCYX: Tensor = self.conv(x_BCZYX).flatten(1, 2)
+        return images_BCYX
 
 
 class ContrastiveEncoder(nn.Module):
     """A timm backbone behind a 2.5-D stem, with a projection MLP.
 
-    The stem takes the place of the backbone's first convolution, and the classifier is left out.
+    The stem replaces the backbone's first convolution, and the classifier is left out.
     Parameter names are those of ``ContrastiveEncoder`` in the VisCy project (``stem.conv``,
     ``encoder.*``, ``projection.0/1/3/4``), so that published DynaCLR weights load with
     ``load_state_dict`` given the same arguments.
@@ -120,13 +126,13 @@ class ContrastiveEncoder(nn.Module):
 
         super().__init__()
         # Not all families know the option, so it is passed only when it says something.
-        options = {"drop_path_rate": drop_path_rate} if drop_path_rate else {}
-        encoder = timm.create_model(backbone, pretrained=pretrained, num_classes=0, **options)
+        options: dict[str, Any] = {"drop_path_rate": drop_path_rate} if drop_path_rate else {}
+        encoder: Any = timm.create_model(backbone, pretrained=pretrained, num_classes=0, **options)
         stem_channels = _remove_first_convolution(encoder, backbone)
         self.backbone = backbone
         self.in_channels = in_channels
         self.in_stack_depth = in_stack_depth
-        self.feature_dim = getattr(encoder, "head_hidden_size", encoder.num_features)
+        self.feature_dim = int(getattr(encoder, "head_hidden_size", encoder.num_features))
         self.projection_dim = projection_dim
         self.stem = StemDepthToChannels(
             in_channels, in_stack_depth, stem_channels, stem_kernel_size, stem_stride
@@ -165,11 +171,17 @@ class ContrastiveEncoder(nn.Module):
         return features, self.projection(features)
 
 
-def _remove_first_convolution(encoder: nn.Module, backbone: str) -> int:
-    """Put an identity in place of the convolution over pixels; return its output channels."""
+def _as_triple(numbers: Sequence[int]) -> tuple[int, int, int]:
+    """Numbers along (Z, Y, X); a configuration gives them as a list."""
+    z, y, x = numbers
+    return z, y, x
+
+
+def _remove_first_convolution(encoder: Any, backbone: str) -> int:
+    """Replace the convolution over pixels by an identity; return its output channels."""
     name = encoder.pretrained_cfg.get("first_conv")
     convolution = encoder.get_submodule(name) if isinstance(name, str) else None
-    # A transformer cuts its patches with a convolution too, but counts on their number.
+    # A transformer too makes its patches by a convolution, but relies on their number.
     if not isinstance(convolution, nn.Conv2d) or name.startswith("patch_embed"):
         raise ValueError(
             f"backbone {backbone!r} does not begin with a 2-D convolution that the 2.5-D stem "

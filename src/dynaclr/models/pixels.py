@@ -20,6 +20,9 @@ class PixelComponents(nn.Module):
         Orthonormal rows, shape (K, P).
     """
 
+    mean: Tensor
+    components: Tensor
+
     def __init__(self, mean: Tensor, components: Tensor) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
@@ -27,10 +30,22 @@ class PixelComponents(nn.Module):
 
     @classmethod
     def fit(cls, x_BCZYX: Tensor, n_components: int, seed: int = 0) -> PixelComponents:
-        """Fit to patches (B, C, Z, Y, X); fewer components where B or P is smaller.
+        """Fit to patches.
 
         Randomized singular value decomposition (Halko, Martinsson and Tropp, 2011, SIAM Review 53,
         217) with eight oversampled directions and four power iterations.
+
+        Parameters
+        ----------
+        x_BCZYX : Tensor
+            Patches, shape (B, C, Z, Y, X).
+        n_components : int
+            K above; fewer where B or P is smaller.
+        seed : int
+
+        Returns
+        -------
+        PixelComponents
         """
         flat_BP = x_BCZYX.flatten(1)
         mean_P = flat_BP.mean(0)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dynaclr.models._patches import check_patches
+from dynaclr.models.checks import check_patches
 
 
 class ResNet3dEncoder(nn.Module):
@@ -23,7 +24,7 @@ class ResNet3dEncoder(nn.Module):
     (``encoder.conv1``, ``encoder.layer1.0.conv1``, ..., ``projection.0/1/3/4``), so that weights
     trained there load with ``load_state_dict`` given the same backbone, ``in_channels`` and
     widths. Outputs are the same; gradients too, but for ``resnet18`` and ``resnet34``, where they
-    flow through the shortcuts between stages here and are cut off there.
+    flow through the shortcuts between stages here and stop there.
 
     Batch normalization makes features and projections depend on the other rows of the batch in
     training mode, and only there.
@@ -109,10 +110,10 @@ class ResNet3dEncoder(nn.Module):
 
 
 def _residual_network(
-    in_channels: int, block: type[nn.Module], depths: tuple[int, ...], learned_shortcut: bool
+    in_channels: int, block: type[_Block], depths: tuple[int, ...], learned_shortcut: bool
 ) -> tuple[nn.Sequential, int]:
     """The network from patches (B, C, Z, Y, X) to features (B, width), and that width."""
-    layers = OrderedDict(
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
         # Planes are padded before the convolution: where it pads 5, 6 or 7 planes itself, oneDNN
         # 3.12 (CPUs with AVX-512) returns wrong gradients of its weights or crashes.
         pad=nn.ConstantPad3d((0, 0, 0, 0, 3, 3), 0.0),
@@ -175,13 +176,28 @@ class _SubsampleAndPad(nn.Module):
         return F.pad(x_BCZYX[:, :, ::n, ::n, ::n], (0, 0, 0, 0, 0, 0, 0, self.extra_channels))
 
 
-class _BasicBlock(nn.Module):
+class _Block(nn.Module):
+    """A residual block.
+
+    Attributes
+    ----------
+    expansion : int
+        Output channels for each channel of its width.
+    """
+
+    expansion: ClassVar[int]
+
+    def __init__(self, in_channels: int, width: int, stride: int, learned_shortcut: bool) -> None:
+        super().__init__()
+
+
+class _BasicBlock(_Block):
     """Two convolutions of 3 x 3 x 3."""
 
     expansion = 1
 
     def __init__(self, in_channels: int, width: int, stride: int, learned_shortcut: bool) -> None:
-        super().__init__()
+        super().__init__(in_channels, width, stride, learned_shortcut)
         self.conv1 = _convolution(in_channels, width, 3, stride)
         self.bn1 = nn.BatchNorm3d(width)
         self.conv2 = _convolution(width, width, 3)
@@ -194,13 +210,13 @@ class _BasicBlock(nn.Module):
         return F.relu(branch + self.downsample(x_BCZYX), inplace=True)
 
 
-class _Bottleneck(nn.Module):
+class _Bottleneck(_Block):
     """Convolutions of 1, 3 and 1 voxels a side, the last with four times the channels."""
 
     expansion = 4
 
     def __init__(self, in_channels: int, width: int, stride: int, learned_shortcut: bool) -> None:
-        super().__init__()
+        super().__init__(in_channels, width, stride, learned_shortcut)
         out_channels = width * self.expansion
         self.conv1 = _convolution(in_channels, width, 1)
         self.bn1 = nn.BatchNorm3d(width)
@@ -219,7 +235,7 @@ class _Bottleneck(nn.Module):
 
 
 # Block, blocks in each stage, and whether shortcuts between stages have weights.
-_BACKBONES = {
+_BACKBONES: dict[str, tuple[type[_Block], tuple[int, ...], bool]] = {
     "resnet10": (_BasicBlock, (1, 1, 1, 1), True),
     "resnet18": (_BasicBlock, (2, 2, 2, 2), False),
     "resnet34": (_BasicBlock, (3, 4, 6, 3), False),

@@ -1,12 +1,14 @@
 """A small residual encoder that trains on a few CPU cores."""
 
+from __future__ import annotations
+
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dynaclr.models._patches import check_patches
+from dynaclr.models.checks import check_patches
 
 
 class SmallEncoder(nn.Module):
@@ -14,8 +16,8 @@ class SmallEncoder(nn.Module):
 
     Planes are folded into channels, a strided convolution and four residual stages follow, each
     at half the resolution of the one before. Mean and standard deviation over the image of every
-    stage's channels, fine to coarse, make up the features: they describe texture whatever the
-    place of its elements. No layer uses batch statistics, so that the embedding of a cell never
+    stage's channels, fine to coarse, make up the features: they describe texture wherever
+    its elements lie. No layer uses batch statistics, so that the embedding of a cell never
     depends on the other cells of its batch.
 
     Parameters
@@ -127,7 +129,8 @@ class _ResidualBlock(nn.Module):
 
     def forward(self, x_BCYX: Tensor) -> Tensor:
         branch = self.conv1(F.silu(self.norm1(x_BCYX)))
-        return self.shortcut(x_BCYX) + self.conv2(F.silu(self.norm2(branch)))
+        out_BCYX: Tensor = self.shortcut(x_BCYX) + self.conv2(F.silu(self.norm2(branch)))
+        return out_BCYX
 
 
 def _halve(in_channels: int, out_channels: int) -> nn.Module:

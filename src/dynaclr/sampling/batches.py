@@ -303,7 +303,8 @@ class FlexibleBatchSampler(Sampler[list[int]]):
     def _table_digest(self) -> int:
         # Once, as a state may be asked for after every batch, and this goes through all rows.
         hours = b"" if self._hours is None else self._hours.hours.tobytes()
-        return zlib.crc32(self._pools.order, zlib.crc32(hours, zlib.crc32(self._pools.start)))
+        start = zlib.crc32(self._pools.start.data)
+        return zlib.crc32(self._pools.order.data, zlib.crc32(hours, start))
 
     def global_batch(self, epoch: int, step: int) -> NDArray[np.int64]:
         """Return the rows of one step over all replicas, at the cost of composing one batch.

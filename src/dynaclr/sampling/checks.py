@@ -6,7 +6,7 @@ import math
 import operator
 from collections.abc import Mapping
 from numbers import Real
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,10 +20,9 @@ def as_integer(value: Any, name: str) -> int:
     TypeError
         For anything else, True and False included.
     """
-    try:
-        return operator.index(None if isinstance(value, bool) else value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, not {value!r}.") from None
+    if isinstance(value, bool | np.bool_) or not isinstance(value, SupportsIndex):
+        raise TypeError(f"{name} must be an integer, not {value!r}.")
+    return operator.index(value)
 
 
 def as_size(value: Any, name: str) -> int:

@@ -62,7 +62,8 @@ class ColumnPositiveSampler:
     @property
     def has_positive(self) -> NDArray[np.bool_]:
         """Which observations have another one that agrees with them, shape (N,)."""
-        return self._size[self._code] > self._candidates
+        has_positive: NDArray[np.bool_] = self._size[self._code] > self._candidates
+        return has_positive
 
     def sample(self, rows: NDArray[np.integer], epoch: int) -> NDArray[np.int64]:
         """Return the positive of each row, never the row itself.
@@ -95,7 +96,7 @@ class ColumnPositiveSampler:
             )
         key = derive_key(self._seed, _DRAW, epoch)
         pick = (hash64(key, rows) % others.astype(np.uint64)).astype(np.int64)
-        out = self._order[self._start[code] + pick].astype(np.int64)
+        out: NDArray[np.int64] = self._order[self._start[code] + pick].astype(np.int64)
         # The row itself stands among the first `others` unless it is the last of all, which is the
         # one left over: whoever draws itself takes that one.
         drew_itself = np.flatnonzero(out == rows)

@@ -55,7 +55,8 @@ def offsets_in_frames(
         return np.zeros(1, dtype=np.int64)
     begin, end = first * 60 / interval, last * 60 / interval
     slack = _SLACK * max(1.0, abs(begin), abs(end))
-    offsets = np.arange(math.ceil(begin - slack), math.floor(end + slack) + 1, dtype=np.int64)
+    first_frame, last_frame = math.ceil(begin - slack), math.floor(end + slack)
+    offsets: NDArray[np.int64] = np.arange(first_frame, last_frame + 1, dtype=np.int64)
     offsets = offsets[offsets != 0]
     if offsets.size == 0:
         raise ValueError(_no_frame_message(first, last, interval))
@@ -91,11 +92,11 @@ def offset_weights(offsets: ArrayLike, decay_rate: float = 2.0) -> NDArray[np.fl
     if distance.size == 0:
         raise ValueError("offsets is empty: there is nothing to weigh.")
     if not np.isfinite(distance).all():
-        raise ValueError(f"offsets must be finite numbers of frames: {offsets}.")
+        raise ValueError(f"offsets must be finite numbers of frames: {offsets!s}.")
     if not (math.isfinite(decay_rate) and decay_rate >= 0):
         raise ValueError(f"decay_rate must be finite and not negative, not {decay_rate:g}.")
     span = np.ptp(distance)
-    weights = np.exp(-decay_rate * (distance - distance.min()) / (span or 1.0))
+    weights: NDArray[np.float64] = np.exp(-decay_rate * (distance - distance.min()) / (span or 1.0))
     return weights / weights.sum()
 
 

@@ -9,10 +9,9 @@ these stretches.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from dynaclr.sampling.columns import stable_order
 
@@ -125,7 +124,8 @@ class Pools:
     @property
     def sizes(self) -> NDArray[np.int64]:
         """Rows in each pool, shape (n_pools,)."""
-        return np.diff(self.start)
+        sizes: NDArray[np.int64] = np.diff(self.start)
+        return sizes
 
     @property
     def group_sizes(self) -> NDArray[np.int64]:
@@ -194,10 +194,10 @@ class Pools:
 
 
 def _sort_rows(
-    pool: NDArray[Any], n_codes: int, hour: NDArray[np.integer] | None, n_hours: int
-) -> tuple[NDArray[np.int32] | NDArray[np.int64], NDArray[Any]]:
+    pool: NDArray[np.integer], n_codes: int, hour: NDArray[np.integer] | None, n_hours: int
+) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
     """Return row numbers sorted by code of the pool, then hour, then row; and the sorted codes."""
-    index_type = np.int32 if pool.size < 1 << 31 else np.int64
+    index_type: DTypeLike = np.int32 if pool.size < 1 << 31 else np.int64
     if hour is None:
         order = stable_order(pool, n_codes).astype(index_type)
         return order, pool[order]

@@ -200,12 +200,11 @@ class PositiveSampler:
         ValueError
             If a row has no positive.
         """
-        rows = np.asarray(rows, dtype=np.int64)
-        out = rows.copy()
-        itself = self._is_itself[self._experiment[rows]]
-        self._check_none(rows[itself & ~self._may_be_drawn(rows)])
+        out = np.array(rows, dtype=np.int64)
+        itself = self._is_itself[self._experiment[out]]
+        self._check_none(out[itself & ~self._may_be_drawn(out)])
         others = np.flatnonzero(~itself)
-        out[others] = self._sample_others(rows[others], epoch)
+        out[others] = self._sample_others(out[others], epoch)
         return out
 
     def _sample_others(self, rows: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
@@ -290,7 +289,8 @@ def _draw(weights: NDArray[np.float64], number: NDArray[np.float64]) -> NDArray[
     choice = np.count_nonzero(total <= (number * total[:, -1])[:, None], axis=1)
     # Rounding may carry the number to the total itself, behind the last index that has weight.
     last = weights.shape[1] - 1 - np.argmax(weights[:, ::-1] > 0, axis=1)
-    return np.minimum(choice, last)
+    bounded: NDArray[np.int64] = np.minimum(choice, last)
+    return bounded
 
 
 def _integers(values: ArrayLike, name: str, n_rows: int | None = None) -> NDArray[np.integer]:

@@ -83,7 +83,7 @@ def hash64(key: int | NDArray[np.uint64], counter: NDArray[np.integer]) -> NDArr
 
 def uniform(key: int | NDArray[np.uint64], counter: NDArray[np.integer]) -> NDArray[np.float64]:
     """Return one float64 in ``[0, 1)`` for each counter; see :func:`hash64`."""
-    return (hash64(key, counter) >> np.uint64(11)) * 2.0**-53
+    return (hash64(key, counter) >> np.uint64(11)) * np.float64(2.0**-53)
 
 
 def permute(

@@ -87,4 +87,5 @@ def count_steps(
     weights = weights / weights.max()
     share = weights / weights.sum() * (rows_of_group.sum() / n_rows)
     # A share that is whole but for rounding is not to be rounded up.
-    return np.maximum(np.ceil(share * (1 - 1e-12)), 1).astype(np.int64)
+    steps: NDArray[np.int64] = np.maximum(np.ceil(share * (1 - 1e-12)), 1).astype(np.int64)
+    return steps

@@ -181,7 +181,8 @@ def _smallest_half_width(
     width = np.abs(table.hours[middle + sign * high] - focal)
     enough = _count(table, both, *table.around(focal, width)) >= needed
     width[~enough] = np.inf
-    return np.minimum(width[:n], width[n:])
+    smallest: NDArray[np.float64] = np.minimum(width[:n], width[n:])
+    return smallest
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,7 +275,8 @@ def _lay_out_windows(
     def locate(which: NDArray[np.int64], index: NDArray[np.int64]) -> NDArray[np.int64]:
         counted = before[which] + index
         segment = np.searchsorted(total, counted, side="right")
-        return stop[segment] - total[segment] + counted
+        location: NDArray[np.int64] = stop[segment] - total[segment] + counted
+        return location
 
     return np.add.reduceat(size, segments.first), locate
 

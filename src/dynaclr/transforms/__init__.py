@@ -2,11 +2,11 @@
 
 Random transforms are modules with ``forward(x_BCZYX, generator=None)``: every sample of a batch
 gets parameters of its own, all randomness comes from the generator, and in evaluation mode they do
-nothing, except that those that crop keep the centre.
+nothing, except that those that crop keep the centre. Read `base` first.
 """
 
-from dynaclr.transforms._base import Compose, RandomTransform
 from dynaclr.transforms.affine import RandomAffine
+from dynaclr.transforms.base import Compose, RandomTransform
 from dynaclr.transforms.crop import CentreCrop, RandomCrop, RandomFlip, RandomZShift
 from dynaclr.transforms.dropout import ChannelDropout, RandomMask
 from dynaclr.transforms.intensity import (

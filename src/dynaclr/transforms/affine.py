@@ -1,14 +1,16 @@
 """Random affine maps, with the crop to the final size in the same resampling."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, TypeGuard, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dynaclr.transforms._base import RandomTransform, Range, as_range, uniform
+from dynaclr.transforms.base import RandomTransform, Range, as_range, uniform
 from dynaclr.transforms.crop import centre_crop, crop_lengths, read_size
 
 Ranges = Range | Sequence[Range]
@@ -94,7 +96,7 @@ class RandomAffine(RandomTransform):
         self.padding = padding
 
     def evaluate(self, x_BCZYX: Tensor) -> Tensor:
-        """Cut out the centre."""
+        """Crop to the centre."""
         return x_BCZYX if self.output_size is None else centre_crop(x_BCZYX, self.output_size)
 
     def augment(self, x_BCZYX: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -113,7 +115,7 @@ class RandomAffine(RandomTransform):
         Returns
         -------
         inverse : Tensor
-            From places in the result to places in the patch, in voxels relative to the centre:
+            From positions in the result to those in the patch, in voxels relative to the centre:
             the inverse of ``R K S``, shape (B, n, n) for n dimensions in the order (Z, Y, X).
         shift : Tensor
             Translation t in voxels, shape (B, n).
@@ -133,7 +135,7 @@ class RandomAffine(RandomTransform):
         return inverse * spacing / spacing[:, None], shift
 
     def resample(self, x_BCZYX: Tensor, inverse: Tensor, shift: Tensor) -> Tensor:
-        """Sample each patch at the places that its map gives, at the final size only.
+        """Sample each patch at the positions that its map gives, at the final size only.
 
         Parameters
         ----------
@@ -147,7 +149,7 @@ class RandomAffine(RandomTransform):
         if self.dimensions == 2:
             stack = centre_crop(x_BCZYX, (target[0], *x_BCZYX.shape[3:]))
             images = self._sample(stack.flatten(1, 2), target[1:], inverse, shift)
-            return images.unflatten(1, stack.shape[1:3])
+            return images.reshape(*stack.shape[:3], *target[1:])
         return self._sample(x_BCZYX, target, inverse, shift)
 
     def _sample(
@@ -171,7 +173,7 @@ class RandomAffine(RandomTransform):
 def _check_options(
     dimensions: int, spacing: Sequence[float], interpolation: str, padding: str
 ) -> None:
-    """Refuse options that are none of the known ones."""
+    """Check options that are one of a few."""
     if dimensions not in (2, 3):
         raise ValueError(f"dimensions must be 2 or 3, got {dimensions}")
     if len(spacing) != 3 or min(spacing) <= 0:
@@ -186,11 +188,11 @@ def _check_options(
 
 
 def _count_planes(dimensions: int) -> int:
-    """Number of planes spanned by two axes: places to rotate and to shear in."""
+    """Number of planes, spanned by two axes each, in which one can rotate and shear."""
     return math.comb(dimensions, 2)
 
 
-def _is_nested(values: Ranges) -> bool:
+def _is_nested(values: Ranges) -> TypeGuard[Sequence[Range]]:
     """Whether ranges are given one by one."""
     return not isinstance(values, int | float) and not all(
         isinstance(value, int | float) for value in values
@@ -200,7 +202,7 @@ def _is_nested(values: Ranges) -> bool:
 def _per_axis(values: Ranges, name: str, count: int, around: float) -> list[tuple[float, float]]:
     """Read one range for each axis; a single one counts for all."""
     if not _is_nested(values):
-        return [as_range(values, name, around=around)] * count
+        return [as_range(cast(Range, values), name, around=around)] * count
     if len(values) != count:
         raise ValueError(f"{name} must be one range or {count} ranges, got {values}")
     return [as_range(value, name, around=around) for value in values]

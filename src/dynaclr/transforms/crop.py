@@ -1,11 +1,13 @@
 """Crops, flips and shifts along Z: whole voxels, no interpolation."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from dynaclr.transforms._base import RandomTransform, check_patches, uniform
+from dynaclr.transforms.base import RandomTransform, check_patches, uniform
 
 AXES = {"Z": 2, "Y": 3, "X": 4}
 
@@ -33,14 +35,15 @@ def crop_lengths(x_BCZYX: Tensor, size: tuple[int, ...]) -> tuple[int, int, int]
         If the patches are smaller than the crop.
     """
     lengths = tuple(x_BCZYX.shape[2:5])
-    target = (*lengths[: 3 - len(size)], *size)
+    depth, height, width = (*lengths[: 3 - len(size)], *size)
+    target = depth, height, width
     if any(wanted > length for wanted, length in zip(target, lengths, strict=True)):
         raise ValueError(f"cannot crop {target} voxels (Z, Y, X) out of patches of {lengths}")
     return target
 
 
 def centre_crop(x_BCZYX: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Cut the centre out; where lengths differ by an odd number, the earlier half keeps less."""
+    """Crop to the centre; where lengths differ by an odd number, the earlier half keeps less."""
     target = crop_lengths(x_BCZYX, size)
     for axis, length in zip(AXES.values(), target, strict=True):
         x_BCZYX = x_BCZYX.narrow(axis, (x_BCZYX.shape[axis] - length) // 2, length)
@@ -48,7 +51,7 @@ def centre_crop(x_BCZYX: Tensor, size: tuple[int, ...]) -> Tensor:
 
 
 class CentreCrop(nn.Module):
-    """Cut out the centre, in training and in evaluation alike.
+    """Crop to the centre, in training and in evaluation alike.
 
     Parameters
     ----------
@@ -79,12 +82,12 @@ class CentreCrop(nn.Module):
 
 
 class RandomCrop(RandomTransform):
-    """Cut out a box whose place is drawn for each sample; the centre in evaluation.
+    """Crop to a box whose position is drawn for each sample; to the centre in evaluation.
 
     Parameters
     ----------
     size : sequence of int
-        (Y, X), keeping all planes, or (Z, Y, X), in voxels. All places that fit are alike likely.
+        (Y, X), keeping all planes, or (Z, Y, X), in voxels. Positions are alike likely.
 
     Raises
     ------
@@ -97,18 +100,18 @@ class RandomCrop(RandomTransform):
         self.size = read_size(size)
 
     def evaluate(self, x_BCZYX: Tensor) -> Tensor:
-        """Cut out the centre."""
+        """Crop to the centre."""
         return centre_crop(x_BCZYX, self.size)
 
     def augment(self, x_BCZYX: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Cut out one box of each sample."""
+        """Crop each sample to one box."""
         target = crop_lengths(x_BCZYX, self.size)
         chosen = []
         for axis, length in zip(AXES.values(), target, strict=True):
-            places = x_BCZYX.shape[axis] - length + 1
-            start_B = uniform((len(x_BCZYX), 1), (0, places), x_BCZYX, generator).long()
+            n_starts = x_BCZYX.shape[axis] - length + 1
+            start_B = uniform((len(x_BCZYX), 1), (0, n_starts), x_BCZYX, generator).long()
             # Rounding can bring a number just below the upper end up to it.
-            start_B.clamp_(max=places - 1)
+            start_B.clamp_(max=n_starts - 1)
             chosen.append(start_B + torch.arange(length, device=x_BCZYX.device))
         z, y, x = chosen
         sample = torch.arange(len(x_BCZYX), device=x_BCZYX.device)[:, None, None, None]

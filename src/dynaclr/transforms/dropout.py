@@ -1,11 +1,13 @@
 """Leaving out channels or blocks of voxels."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from dynaclr.transforms._base import RandomTransform, Range, as_range, check_patches, uniform
+from dynaclr.transforms.base import RandomTransform, Range, as_range, check_patches, uniform
 from dynaclr.transforms.intensity import IntensityTransform, channel_mask, read_channels
 
 
@@ -22,7 +24,7 @@ class ChannelDropout(RandomTransform):
     p : float
         Probability of each of them to be dropped, independently for each sample. Where all
         channels of the patches would go, one of them, any with the same probability, stays. A
-        channel that was not imaged, where the caller tells, counts as gone already.
+        channel that was not imaged, as the caller may say, counts as gone already.
 
     Raises
     ------
@@ -45,9 +47,12 @@ class ChannelDropout(RandomTransform):
 
         Parameters
         ----------
-        x_BCZYX, generator
-        present_BC : Tensor of bool, shape (B, C), optional
-            Whether a channel of a sample was imaged; default: all were.
+        x_BCZYX : Tensor
+            Patches, shape (B, C, Z, Y, X).
+        generator : torch.Generator or None
+            Source of all random numbers.
+        present_BC : Tensor or None
+            Whether a channel of a sample was imaged, boolean, shape (B, C); default: all were.
         """
         check_patches(x_BCZYX)
         if not self.training:
@@ -74,10 +79,10 @@ class RandomMask(IntensityTransform):
         Range of the expected fraction of blocks that are masked; one number means just that.
     block : sequence of int
         Size (Z, Y, X) of a block in voxels. Blocks start at the first voxel; those at the far
-        edges may be cut.
+        edges may be smaller.
     p, channels, per_channel
         As in ``IntensityTransform``. Without ``per_channel`` all channels of a sample are masked
-        at the same places.
+        at the same positions.
     """
 
     def __init__(

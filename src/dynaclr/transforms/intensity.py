@@ -1,15 +1,17 @@
 """Changes of intensity, noise and blur."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from dynaclr.transforms._base import RandomTransform, Range, as_range, normal, uniform
+from dynaclr.transforms.base import RandomTransform, Range, as_range, normal, uniform
 
 
 class IntensityTransform(RandomTransform):
-    """Base of transforms that change values and leave places alone.
+    """Base of transforms that change values, not positions.
 
     Parameters
     ----------

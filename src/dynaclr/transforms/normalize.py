@@ -1,5 +1,7 @@
 """Normalization by statistics that come with the batch."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor, nn
 

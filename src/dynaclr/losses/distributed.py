@@ -1,4 +1,6 @@
-"""The rows of all ranks seen as one batch."""
+"""Gathering: the rows of all processes (ranks) of ``torch.distributed`` as one batch."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 
@@ -6,11 +8,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from dynaclr.losses._pairs import Rows
+from dynaclr.losses.pairs import Rows
 
 
 @dataclass(frozen=True)
-class WholeBatch:
+class GatheredBatch:
     """Rows of every rank in rank order, and where this rank's own rows lie among them.
 
     Attributes
@@ -20,7 +22,7 @@ class WholeBatch:
     sizes : tuple of int
         Number of rows on each rank. One entry where nothing is gathered.
     rank : int
-        This rank's place in ``sizes``.
+        Index of this rank in ``sizes``.
     """
 
     rows: Rows
@@ -33,7 +35,7 @@ class WholeBatch:
         start = sum(self.sizes[: self.rank])
         return slice(start, start + self.sizes[self.rank])
 
-    def collect(self, local: Tensor) -> Tensor:
+    def gather(self, local: Tensor) -> Tensor:
         """Concatenate a per-row tensor over ranks; no gradient passes."""
         return local if len(self.sizes) == 1 else _all_gather(local, self.sizes)
 
@@ -43,10 +45,10 @@ class WholeBatch:
         Those are all that it has to give where every rank computes the loss of the whole batch, so
         that no gradient has to travel.
         """
-        own, whole = self.own, self.collect(local.detach())
+        own, whole = self.own, self.gather(local.detach())
         return torch.cat([whole[: own.start], local, whole[own.stop :]])
 
-    def for_averaging(self, loss: Tensor) -> Tensor:
+    def scale_gradient(self, loss: Tensor) -> Tensor:
         """Multiply the gradient, not the value, by the number of ranks."""
         return loss + (len(self.sizes) - 1) * (loss - loss.detach())
 
@@ -58,9 +60,9 @@ class WholeBatch:
         return local
 
 
-def whole_batch(
+def gather_batch(
     embeddings: Tensor, labels: Tensor, lineages: Tensor | None, *, gather: bool
-) -> WholeBatch:
+) -> GatheredBatch:
     """Describe the batch that the loss is about: this rank's rows, or those of all ranks.
 
     Parameters
@@ -82,17 +84,18 @@ def whole_batch(
     labels = labels.to(embeddings.device, torch.int64)
     if lineages is not None:
         lineages = lineages.to(embeddings.device, torch.int64)
-    sizes, rank = (len(embeddings),), 0
+    sizes: tuple[int, ...] = (len(embeddings),)
+    rank = 0
     if gather and dist.is_initialized() and dist.get_world_size() > 1:
-        sizes, rank = _agree_on_sizes(embeddings, lineages is not None), dist.get_rank()
+        sizes, rank = _exchange_sizes(embeddings, lineages is not None), dist.get_rank()
         labels = _all_gather(labels, sizes)
         lineages = None if lineages is None else _all_gather(lineages, sizes)
     index = torch.arange(sum(sizes), device=embeddings.device)
-    return WholeBatch(Rows(index, labels, lineages), sizes, rank)
+    return GatheredBatch(Rows(index, labels, lineages), sizes, rank)
 
 
-def _agree_on_sizes(embeddings: Tensor, has_lineages: bool) -> tuple[int, ...]:
-    """Exchange row counts. Every rank raises the same error, so that none waits for another."""
+def _exchange_sizes(embeddings: Tensor, has_lineages: bool) -> tuple[int, ...]:
+    """Exchange row counts; all ranks raise the same error, so that none waits for another."""
     mine = torch.tensor([*embeddings.shape, int(has_lineages)], device=embeddings.device)
     everyone = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
     dist.all_gather(everyone, mine)

@@ -1,5 +1,7 @@
 """Which rows of a batch attract, which repel, and which are left alone."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ _NO_LENGTH = 1e-12
 
 
 def check_rows(embeddings: Tensor, labels: Tensor, lineages: Tensor | None) -> None:
-    """Refuse embeddings, labels or lineages that do not describe the same rows.
+    """Check that embeddings, labels and lineages describe the same rows.
 
     Parameters
     ----------
@@ -49,12 +51,12 @@ def check_rows(embeddings: Tensor, labels: Tensor, lineages: Tensor | None) -> N
 
 
 def unit_rows(embeddings: Tensor) -> Tensor:
-    """Rows (N, D) at unit length; a row without length stays 0, and no gradient reaches it.
+    """Scale rows (N, D) to unit length; one without length stays 0, and no gradient reaches it.
 
     Divided by a small number instead, as ``torch.nn.functional.normalize`` does it, it would get a
     gradient of 1e12 and end a training.
     """
-    length = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
+    length: Tensor = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
     return embeddings / length.masked_fill(length < _NO_LENGTH, math.inf)
 
 
@@ -65,7 +67,7 @@ class Rows:
     Attributes
     ----------
     index : Tensor
-        Row numbers in the whole batch, shape (N,); tells a row from its own copy.
+        Row numbers in the whole batch, shape (N,); they keep a row from being its own positive.
     labels : Tensor
         Shape (N,). Rows of equal label attract each other.
     lineages : Tensor or None
@@ -79,7 +81,7 @@ class Rows:
     def __len__(self) -> int:
         return len(self.index)
 
-    def take(self, which: slice | Tensor) -> "Rows":
+    def take(self, which: slice | Tensor) -> Rows:
         """Return the chosen rows."""
         lineages = None if self.lineages is None else self.lineages[which]
         return Rows(self.index[which], self.labels[which], lineages)
@@ -99,7 +101,7 @@ def not_negative_mask(anchors: Rows, keys: Rows) -> Tensor:
 
 
 def key_blocks(n_keys: int, block: int) -> Iterator[slice]:
-    """Cut ``n_keys`` rows into consecutive slices of at most ``block`` rows."""
+    """Consecutive slices of at most ``block`` rows that cover ``n_keys`` rows."""
     for start in range(0, n_keys, block):
         yield slice(start, min(start + block, n_keys))
 
@@ -124,7 +126,7 @@ def positive_tiles(anchors: Rows, keys: Rows, block: int) -> list[tuple[slice, s
     """
     blocks = list(key_blocks(len(keys), block))
     if len(blocks) <= 1:
-        # The whole matrix is one tile. Looking up its edges would make a GPU wait for nothing.
+        # The whole matrix is one tile. Searching for its edges would make a GPU wait for nothing.
         return [(slice(0, len(anchors)), keys_) for keys_ in blocks]
     starts = keys.labels[[keys_.start for keys_ in blocks]]
     lasts = keys.labels[[keys_.stop - 1 for keys_ in blocks]]

@@ -1,10 +1,12 @@
 """Checks that all encoders share."""
 
+from __future__ import annotations
+
 from torch import Tensor
 
 
 def check_patches(x_BCZYX: Tensor, in_channels: int, in_stack_depth: int) -> None:
-    """Refuse patches that an encoder was not built for.
+    """Check that patches are what an encoder was built for.
 
     Parameters
     ----------

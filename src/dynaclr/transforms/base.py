@@ -1,5 +1,7 @@
 """What all transforms share: checks, modes, and random numbers for each sample."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from inspect import signature
@@ -11,7 +13,7 @@ Range = float | tuple[float, float]
 
 
 def check_patches(x_BCZYX: Tensor) -> None:
-    """Refuse anything but floating-point batches of five axes.
+    """Check that patches are floating point with five axes.
 
     Raises
     ------
