@@ -96,8 +96,9 @@ def offset_weights(offsets: ArrayLike, decay_rate: float = 2.0) -> NDArray[np.fl
     if not (math.isfinite(decay_rate) and decay_rate >= 0):
         raise ValueError(f"decay_rate must be finite and not negative, not {decay_rate:g}.")
     span = np.ptp(distance)
-    weights: NDArray[np.float64] = np.exp(-decay_rate * (distance - distance.min()) / (span or 1.0))
-    return weights / weights.sum()
+    weights = np.exp(-decay_rate * (distance - distance.min()) / (span or 1.0))
+    probabilities: NDArray[np.float64] = weights / weights.sum()
+    return probabilities
 
 
 def _no_frame_message(first: float, last: float, interval: float) -> str:
