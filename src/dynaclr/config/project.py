@@ -140,16 +140,11 @@ def load_project(
     UserError
         With every error found, each naming the file, the key and the fix.
     """
-    problems = Problems()
     if isinstance(source, dict):
         content, file = source, base or Path.cwd()
     else:
-        file = Path(source)
-        content = read_yaml(file, problems)
-    folder, where = file if file.is_dir() else file.parent, str(file)
-    if not problems.found and not isinstance(content, dict):
-        problems.add(where, "is no mapping of keys", "See config/README.md")
-    problems.raise_if_any()
+        content, file = _read_mapping(Path(source)), Path(source)
+    folder, where, problems = file if file.is_dir() else file.parent, str(file), Problems()
 
     entries = _all_entries(content.get("experiments"), folder, where, problems)
     entries_are_valid = not problems.found
@@ -178,6 +173,15 @@ def load_project(
     return Project(
         registry, config.collections, models, config.evaluation, config.report, comparison
     )
+
+
+def _read_mapping(file: Path) -> dict[str, Any]:
+    problems = Problems()
+    content = read_yaml(file, problems)
+    if not problems.found and not isinstance(content, dict):
+        problems.add(file, "is no mapping of keys", "See config/README.md")
+    problems.raise_if_any()
+    return dict(content)
 
 
 def _all_entries(

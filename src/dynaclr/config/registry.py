@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from dynaclr.config.reading import parse_yaml, read_yaml, validate
 
 
 class ExperimentRegistry(Mapping[str, ExperimentConfig]):
-    """Experiments by name, in sorted order.
+    """Experiments by name, in sorted order: ``ExperimentRegistry(map(load_entry, files))``.
 
     Parameters
     ----------
@@ -52,30 +51,6 @@ class ExperimentRegistry(Mapping[str, ExperimentConfig]):
 
     def __repr__(self) -> str:
         return f"ExperimentRegistry({list(self)})"
-
-    @classmethod
-    def from_files(cls, *patterns: str | Path) -> ExperimentRegistry:
-        """Read entries from YAML files; all errors of all files are shown at once.
-
-        Parameters
-        ----------
-        *patterns : str or Path
-            Files or glob patterns.
-
-        Raises
-        ------
-        UserError
-            With all errors found.
-        """
-        problems = Problems()
-        entries = [
-            entry
-            for pattern in patterns
-            for path in sorted(glob.glob(str(pattern))) or [str(pattern)]
-            for entry in read_entries(Path(path), problems)
-        ]
-        problems.raise_if_any()
-        return cls(entries)
 
 
 def load_entry(source: str | Path) -> ExperimentConfig:

@@ -142,9 +142,9 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
-        are_sections = isinstance(old, dict) and isinstance(value, dict)
-        if are_sections and value.get("class_path") in (None, old.get("class_path")):
-            value = _merge(old, value)
+        if isinstance(old, dict) and isinstance(value, dict):
+            same_class = value.get("class_path") in (None, old.get("class_path"))
+            value = _merge(old, value) if same_class else value
         merged[key] = value
     return merged
 

@@ -137,6 +137,8 @@ def _own_source(top: str) -> Path | None:
 def _read_module(name: str) -> tuple[str, list[str], dict[str, str]]:
     """Digest of a module's code, the names that it imports, and what the names in it stand for."""
     file = _file_of(name)
+    if file is None:
+        raise KeyError(name)
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
     stub = [path for path in [file.with_suffix(".pyi")] if path.is_file()]
     return tuple(read_cached("code", file, lambda file: (_parse(file, package), [file, *stub])))

@@ -36,7 +36,7 @@ class Level:
     """
 
     path: Path
-    scale: tuple[float, float, float, float, float]
+    scale: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -114,12 +114,13 @@ class Plate:
         self.path = Path(path)
         if not self.path.is_dir():
             raise UserError(f"{self.path}: no such plate. Correct `data_path`.")
-        self._plate = _ngff_attributes(self.path).get("plate")
-        if self._plate is None:
+        plate = _ngff_attributes(self.path).get("plate")
+        if plate is None:
             raise UserError(
                 f"{self.path}: no OME-Zarr plate (HCS layout) metadata here. "
                 "Give the plate's root folder as `data_path`."
             )
+        self._wells: list[str] = [well["path"] for well in plate["wells"]]
 
     def __repr__(self) -> str:
         return f"Plate({str(self.path)!r}, {len(self.positions)} fields of view)"
@@ -128,20 +129,19 @@ class Plate:
     def positions(self) -> dict[str, Position]:
         """Fields of view by name (``row/column/fov``), in sorted order."""
         names = []
-        for well in self._plate["wells"]:
-            attributes = _ngff_attributes(self.path / well["path"])
+        for well in self._wells:
+            attributes = _ngff_attributes(self.path / well)
             if "well" not in attributes:
                 raise UserError(
-                    f"{self.path}: well {well['path']} is listed but has no metadata. "
-                    "Copy the plate again."
+                    f"{self.path}: well {well} is listed but has no metadata. Copy the plate again."
                 )
-            names += [f"{well['path']}/{image['path']}" for image in attributes["well"]["images"]]
+            names += [f"{well}/{image['path']}" for image in attributes["well"]["images"]]
         return {name: read_position(self.path, name) for name in sorted(names)}
 
     @property
     def wells(self) -> list[str]:
         """Wells (``row/column``) that the plate lists, sorted."""
-        return sorted(well["path"] for well in self._plate["wells"])
+        return sorted(self._wells)
 
     @cached_property
     def channels(self) -> list[str]:

@@ -127,7 +127,7 @@ class FrameWriter:
     def __init__(self, path: Path, frames_at_once: int = 1) -> None:
         self.path = path
         self.frames_at_once = frames_at_once
-        self._buffer: list[NDArray] = []
+        self._buffer: list[NDArray[Any]] = []
         self._written = 0
 
     def __enter__(self) -> FrameWriter:
@@ -143,7 +143,7 @@ class FrameWriter:
         finally:
             self._node.close()
 
-    def append(self, frame_CZYX: NDArray) -> None:
+    def append(self, frame_CZYX: NDArray[Any]) -> None:
         """Add the next frame.
 
         Parameters
@@ -235,7 +235,7 @@ def new_plate(
     ValueError
         When names are missing or given twice.
     """
-    from iohub.ngff.models import ChannelAxisMeta, SpaceAxisMeta, TimeAxisMeta, TransformationMeta
+    from iohub.ngff.models import TransformationMeta
 
     path = Path(path)
     layout = layout or PlateLayout()
@@ -244,20 +244,12 @@ def new_plate(
     for what, names in (("positions", positions), ("channels", channels)):
         if not names or len(set(names)) < len(names):
             raise ValueError(f"{what}: names must be given and differ; got {list(names)}")
-    shape = (shape_TZYX[0], len(channels), *shape_TZYX[1:])
-    unit = "micrometer" if pixel_size_um else None
-    # Depth has no physical size: its step is not known to the caller.
-    axes = [
-        TimeAxisMeta(name="T", unit="second"),
-        ChannelAxisMeta(name="C"),
-        SpaceAxisMeta(name="Z"),
-        SpaceAxisMeta(name="Y", unit=unit),
-        SpaceAxisMeta(name="X", unit=unit),
-    ]
     scale = [interval_minutes * 60.0, 1.0, 1.0, *[pixel_size_um or 1.0] * 2]
-    options = {"channel_names": list(channels), "axes": axes, "version": layout.ngff}
     with atomic_path(path) as temporary:
+        options = {"channel_names": list(channels), "version": layout.ngff}
+        options["axes"] = _axes("micrometer" if pixel_size_um else None)
         with _open(temporary, layout="hcs", mode="w-", **options) as plate:
+            shape = (shape_TZYX[0], len(channels), *shape_TZYX[1:])
             for name in positions:
                 plate.create_position(*name.split("/")).create_zeros(
                     "0",
@@ -268,6 +260,14 @@ def new_plate(
                     transform=[TransformationMeta(type="scale", scale=scale)],
                 )
         yield PlateWriter(temporary, tuple(positions), layout.frames_at_once)
+
+
+def _axes(unit: str | None) -> list[Any]:
+    from iohub.ngff.models import ChannelAxisMeta, SpaceAxisMeta, TimeAxisMeta
+
+    # Depth has no physical size: its step is not known to the caller.
+    space = [SpaceAxisMeta(name="Z"), *(SpaceAxisMeta(name=name, unit=unit) for name in "YX")]
+    return [TimeAxisMeta(name="T", unit="second"), ChannelAxisMeta(name="C"), *space]
 
 
 def _open(path: Path, **options: Any) -> Any:

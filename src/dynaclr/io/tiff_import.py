@@ -151,7 +151,8 @@ class _Stack:
 
         self.path = path
         try:
-            series = stack.enter_context(tifffile.TiffFile(path)).series[0]
+            self._file = stack.enter_context(tifffile.TiffFile(path))
+            series = self._file.series[0]
         except (OSError, tifffile.TiffFileError) as error:
             raise UserError(f"{path}: no readable TIFF file ({error}). Correct the path.") from None
         if len(series.shape) != 3:
@@ -160,14 +161,14 @@ class _Stack:
                 "Save each channel as its own stack."
             )
         self.shape, self.dtype = series.shape, series.dtype
-        self._pages = series.pages
         # ImageJ describes only the first plane and appends the others as plain bytes.
         self._mapped = tifffile.memmap(path, mode="r") if series.dataoffset is not None else None
 
-    def read(self, t: int) -> NDArray:
+    def read(self, t: int) -> NDArray[Any]:
+        """Plane `t`, (Y, X)."""
         if self._mapped is not None:
             return np.asarray(self._mapped[t])
-        return self._pages[t].asarray()
+        return self._file.asarray(key=t, series=0)
 
 
 def import_movie(
@@ -230,13 +231,13 @@ def _entry(movie: Movie, out: Path, options: ImportOptions, *, with_labels: bool
 def _write_plate(
     movie: Movie, path: Path, options: ImportOptions, progress: Progress | None
 ) -> None:
-    n_frames, *extent = movie.shape
+    n_frames, height, width = movie.shape
     with (
         new_plate(
             path,
             positions=[FOV],
             channels=movie.channels,
-            shape_TZYX=(n_frames, 1, *extent),
+            shape_TZYX=(n_frames, 1, height, width),
             dtype=movie.dtype,
             interval_minutes=options.interval_minutes,
             pixel_size_um=options.pixel_size_um,

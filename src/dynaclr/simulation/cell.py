@@ -32,6 +32,7 @@ PUNCTA_PULL = 0.6
 LOBES = (0.13, 0.07, 0.05, 0.03)
 
 Patch = NDArray[np.float32]
+Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,10 @@ class Puncta:
         Direction from the nucleus in which the spots gather when the cell responds.
     """
 
-    angle: NDArray[np.float64]
-    wander: NDArray[np.float64]
-    depth: NDArray[np.float64]
-    weight: NDArray[np.float64]
+    angle: Vector
+    wander: Vector
+    depth: Vector
+    weight: Vector
     side: float
 
     @classmethod
@@ -115,7 +116,7 @@ class Puncta:
             side=float(rng.uniform(0, 2 * np.pi)),
         )
 
-    def positions(self, change: float, hours: float) -> tuple[NDArray, NDArray]:
+    def positions(self, change: float, hours: float) -> tuple[Vector, Vector]:
         """Direction and depth of each spot when the change has come so far (0 to 1)."""
         # The angle to the gathering side is taken from where the spot rests: from where it swings
         # to, its sign would flip when the spot passes the opposite side.
@@ -200,8 +201,8 @@ class Appearance:
         # Weights whose squares sum to 1 keep the variance of the grain.
         grain = math.sqrt(1.0 - change) * fine + math.sqrt(change) * coarse
         visible = (1.0 - 0.7 * shape.nucleus) * (1.0 - 0.6 * shape.rounding)
-        centers = shape.nucleus_center[:, None] + shape.turn(shape.nucleus_radius * self.nucleoli)
-        nucleoli = shape.spots(*centers, 0.6, np.ones(self.nucleoli.shape[1]))
+        cy, cx = shape.nucleus_center[:, None] + shape.turn(shape.nucleus_radius * self.nucleoli)
+        nucleoli = shape.spots(cy, cx, 0.6, np.ones(self.nucleoli.shape[1]))
         height = self.thickness * (0.45 + 0.55 * shape.dome) * (1.0 + 1.2 * shape.rounding)
         detail = 1.0 + self.grain_strength * grain * visible
         detail += (0.5 * nucleoli - 0.15) * shape.nucleus * (1.0 - shape.rounding)
@@ -274,14 +275,20 @@ class _Shape:
             reach -= np.float32(strength * math.sin(turn)) * power.imag
         return distance / (np.float32(self.radius) * reach)
 
-    def turn(self, yx: NDArray) -> NDArray:
+    def turn(self, yx: Vector) -> Vector:
         c, s = math.cos(self.angle), math.sin(self.angle)
         return np.array([c * yx[0] + s * yx[1], -s * yx[0] + c * yx[1]])
 
     def field(self, waves: Waves) -> Patch:
         return waves.field(self.y, self.x, self.hours, self.angle)
 
-    def spots(self, cy: NDArray, cx: NDArray, width: float, weight: NDArray) -> Patch:
+    def spots(
+        self,
+        cy: Vector,
+        cx: Vector,
+        width: float,
+        weight: Vector,
+    ) -> Patch:
         """Sum of Gaussian spots, as a product of two small matrices."""
         rows = np.exp(-0.5 * ((self.y[:, None] - cy[None]) / width) ** 2) * weight
         columns = np.exp(-0.5 * ((self.x[:, None] - cx[None]) / width) ** 2)

@@ -183,7 +183,7 @@ class _Colony:
         self,
         config: SimulationConfig,
         infected: bool,
-        size_um: NDArray,
+        size_um: NDArray[np.float64],
         rng: np.random.Generator,
         start: float,
     ) -> None:
@@ -245,7 +245,7 @@ class _Colony:
             return drawn
         return replace(mother, inherited=inherited, born_hours=now)
 
-    def _new_velocity(self, count: int) -> NDArray:
+    def _new_velocity(self, count: int) -> NDArray[np.float64]:
         # The speed is two-dimensional; each axis has half its variance.
         sd = self.config.speed_um_per_hour / math.sqrt(2.0)
         return sd * self.rng.standard_normal((count, 2))

@@ -113,7 +113,9 @@ def _draw_cells(
     return drawn
 
 
-def _window(center_um: NDArray, reach_um: float, pixel_size_um: float) -> tuple[slice, slice]:
+def _window(
+    center_um: NDArray[np.float64], reach_um: float, pixel_size_um: float
+) -> tuple[slice, slice]:
     low = np.floor((center_um - reach_um) / pixel_size_um).astype(int)
     high = np.ceil((center_um + reach_um) / pixel_size_um).astype(int) + 1
     return slice(low[0], high[0]), slice(low[1], high[1])

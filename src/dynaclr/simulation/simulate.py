@@ -77,14 +77,15 @@ def simulate(
     UserError
         When the entry cannot be simulated, or a file that was not made here is in the way.
     """
-    config = _checked_config(entry)
+    config, pixel_size_um = _checked_parameters(entry)
     existing = _existing_summary(entry, overwrite)
     if existing is not None:
         return existing
     products = _products(entry)
     with ExitStack() as stack:
         made = {key: stack.enter_context(atomic_path(path)) for key, path in products.items()}
-        results = _write_plate(entry, config, made["data_path"], processes, progress)
+        plate = made["data_path"]
+        results = _write_plate(entry, config, pixel_size_um, plate, processes, progress)
         _write_tables(results, made)
         content = {key: digest_path(path) for key, path in made.items()}
         summary = _summary(entry, config, results) | {"content": content}
@@ -99,8 +100,14 @@ def provenance_path(entry: ExperimentConfig) -> Path:
     return entry.data_path.with_name(entry.data_path.name + PROVENANCE_SUFFIX)
 
 
-def _checked_config(entry: ExperimentConfig) -> SimulationConfig:
-    """Parameters of an entry that can be simulated; all errors at once otherwise."""
+def _checked_parameters(entry: ExperimentConfig) -> tuple[SimulationConfig, float]:
+    """Parameters of an entry that can be simulated, and its pixel size in um.
+
+    Raises
+    ------
+    UserError
+        With all errors at once.
+    """
     where = f"experiment {entry.name}"
     if entry.simulation is None:
         raise UserError(
@@ -114,7 +121,7 @@ def _checked_config(entry: ExperimentConfig) -> SimulationConfig:
             known = ", ".join(MARKERS)
             problems.add(f"{where}: channels", f"marker {marker!r} cannot be drawn", f"Use {known}")
     problems.raise_if_any()
-    return entry.simulation
+    return entry.simulation, entry.pixel_size_um or 0.0
 
 
 def _products(entry: ExperimentConfig) -> dict[str, Path]:
@@ -178,6 +185,8 @@ class _Job:
     """One field of view to simulate, in this process or another."""
 
     entry: ExperimentConfig
+    config: SimulationConfig
+    pixel_size_um: float
     fov: str
     infected: bool
     microscope: Microscope
@@ -197,6 +206,7 @@ class _Result:
 def _write_plate(
     entry: ExperimentConfig,
     config: SimulationConfig,
+    pixel_size_um: float,
     path: Path,
     processes: int,
     progress: Progress | None,
@@ -211,12 +221,14 @@ def _write_plate(
         shape_TZYX=(config.frames, 1, config.height, config.width),
         dtype=np.uint16,
         interval_minutes=entry.interval_minutes,
-        pixel_size_um=entry.pixel_size_um,
+        pixel_size_um=pixel_size_um,
         layout=PlateLayout(config.ngff, config.chunk, shard_frames=config.shard_frames),
     ) as plate:
         jobs = [
             _Job(
                 entry,
+                config,
+                pixel_size_um,
                 fov,
                 wells[well] in config.infected_conditions,
                 states[well],
@@ -243,22 +255,21 @@ def _run(jobs: list[_Job], processes: int) -> Iterator[_Result]:
 
 
 def _simulate_fov(job: _Job) -> _Result:
-    entry, config = job.entry, job.entry.simulation
-    key = (entry.name, job.fov)
-    well = job.fov.rsplit("/", 1)[0]
+    entry, config, pixel_um = job.entry, job.config, job.pixel_size_um
+    key, well = (entry.name, job.fov), job.fov.rsplit("/", 1)[0]
     population = simulate_population(
         config,
         infected=job.infected,
-        size_um=(config.height * entry.pixel_size_um, config.width * entry.pixel_size_um),
+        size_um=(config.height * pixel_um, config.width * pixel_um),
         hours=entry.hours(np.arange(config.frames)),
         rng=generator(config.seed, *key, "population"),
     )
     channels = tuple((c.marker, entry.has_marker(c.marker, well)) for c in entry.channels)
-    scene = Scene(config, key, population, job.microscope, entry.pixel_size_um, channels)
+    scene = Scene(config, key, population, job.microscope, pixel_um, channels)
     with job.writer as frames:
         for frame_CZYX in render(scene):
             frames.append(frame_CZYX)
-    tracks = tables.observe(population, config, entry.pixel_size_um, scene.random("tracker"))
+    tracks = tables.observe(population, config, pixel_um, scene.random("tracker"))
     truth = tables.truth(tracks, population, config)
     labels = tables.annotate(tracks, truth, population, config, scene.random("annotator"))
     return _Result(job.fov, tracks.drop(columns="cell"), truth, labels)

@@ -174,9 +174,7 @@ def _visible_state(
 
 def with_fov(table: pd.DataFrame, fov: str) -> pd.DataFrame:
     """The table with the field of view's name as its first column."""
-    table = table.drop(columns="cell", errors="ignore")
-    table.insert(0, "fov", fov)
-    return table
+    return table.assign(fov=fov)[["fov", *table.columns]]
 
 
 def count_divisions(tracks: pd.DataFrame) -> int:

@@ -136,7 +136,7 @@ class Plan:
     def store_entry(self, experiment: str) -> str:
         """An experiment's entry as its patch store uses it."""
         store = self.registry[experiment].patch_store
-        return self.pixel_entry(experiment, patches=store.model_dump())
+        return self.pixel_entry(experiment, patches=store.model_dump() if store else False)
 
     # Collections
 
@@ -305,7 +305,8 @@ class Plan:
 
     def comparison(self) -> str:
         """File of all that `dynaclr compare` needs to know besides the evaluations."""
-        return self.json_file(self.project.comparison.model_dump(mode="json", exclude={"seeds"}))
+        chosen = self.project.comparison
+        return self.json_file(chosen.model_dump(mode="json", exclude={"seeds"}) if chosen else {})
 
     @cached_property
     def thumbnail_models(self) -> dict[str, str]:
@@ -340,8 +341,8 @@ class Plan:
             made.append(paths.evaluation("maps.h5ad.digest", name))
             made += [paths.evaluation(file, name) for file in tables]
         if self.project.comparison:
-            tables = ("metrics.csv", "differences.csv", "figures")
-            made += [f"{paths.comparison}/{file}" for file in tables]
+            products = ("metrics.csv", "differences.csv", "figures")
+            made += [f"{paths.comparison}/{file}" for file in products]
         return made
 
     def report(self) -> str:
