@@ -15,13 +15,17 @@ import numpy as np
 import pandas as pd
 
 from dynaclr.config import EvaluationConfig, TaskConfig
-from dynaclr.evaluation.classifiers.controls import learning_curve, null_rows
-from dynaclr.evaluation.classifiers.task_scores import score_task
-from dynaclr.evaluation.families import health_rows, resolution_rows, temporal_rows
-from dynaclr.evaluation.matched import mixing_rows
-from dynaclr.evaluation.perturbation import mmd_rows, onset_rows
-from dynaclr.evaluation.study import Study, make_study
-from dynaclr.io.embeddings import Cohort
+from dynaclr.evaluation.classifiers.label_shuffling import null_rows
+from dynaclr.evaluation.classifiers.learning_curve import learning_curve
+from dynaclr.evaluation.classifiers.scoring import score_task
+from dynaclr.evaluation.control_distance_scores import control_distance_rows
+from dynaclr.evaluation.health_scores import health_rows
+from dynaclr.evaluation.inputs import EvaluationInputs, prepare_inputs
+from dynaclr.evaluation.mixing_scores import mixing_rows
+from dynaclr.evaluation.onset_scores import onset_rows
+from dynaclr.evaluation.response_scores import response_rows
+from dynaclr.evaluation.temporal_scores import temporal_rows
+from dynaclr.io.embeddings import Embeddings
 
 EXPERIMENTS = "abcdef"
 FRAMES = 24
@@ -54,8 +58,8 @@ def observations(n_rows: int) -> pd.DataFrame:
     return pd.DataFrame(table).sort_values(key, ignore_index=True)
 
 
-def make(n_rows: int, folder: Path) -> Study:
-    """A study of six variants that know of the response, the lineage and the experiment."""
+def make(n_rows: int, folder: Path) -> EvaluationInputs:
+    """Inputs of six variants that know of the response, the lineage and the experiment."""
     obs, rng, labels, features = observations(n_rows), np.random.default_rng(1), {}, {}
     for name, part in obs.groupby("experiment"):
         labels[name] = {"truth": folder / f"{name}.csv"}
@@ -70,8 +74,8 @@ def make(n_rows: int, folder: Path) -> Study:
         values[:, 0] += 3.0 * obs["progress"]
         features[variant] = (values + rng.normal(size=(6, d))[batch]).astype(np.float32)
     names = {variant: [str(k) for k in range(d)] for variant, d in VARIANTS.items()}
-    cohort = Cohort(obs.drop(columns=["progress", "state"]), features, names)
-    return make_study(cohort, labels, CONFIG, list("abcd"), ["f"], seed=0)
+    embeddings = Embeddings(obs.drop(columns=["progress", "state"]), features, names)
+    return prepare_inputs(embeddings, labels, CONFIG, list("abcd"), ["f"], seed=0)
 
 
 def measure(n_rows: int) -> dict[str, float]:
@@ -85,22 +89,24 @@ def measure(n_rows: int) -> dict[str, float]:
         return result
 
     with tempfile.TemporaryDirectory() as folder:
-        study = timed("tables and corrections", lambda: make(n_rows, Path(folder)))
-    task, rows = study.tasks[0]
+        inputs = timed("tables and corrections", lambda: make(n_rows, Path(folder)))
+    task, rows = inputs.tasks[0]
     scores = timed(
         "classifiers",
-        lambda: score_task(study.cohort, task, rows, study.train, study.held_out, 1000, 0),
+        lambda: score_task(inputs.embeddings, task, rows, inputs.train, inputs.held_out, 1000, 0),
     )
-    given = (study.cohort, rows, scores, rows.labelled(study.train), study.uncorrected)
+    given = (inputs.embeddings, rows, scores, inputs.train, inputs.uncorrected)
     timed("shuffled labels", lambda: null_rows(*given, 30, 0))
     timed("learning curve", lambda: learning_curve(*given, 0))
-    for variant in study.variants:
-        timed("resolution", lambda v=variant: resolution_rows(study, v, rows, scores))
-        timed("mixing", lambda v=variant: mixing_rows(study, v))
-        timed("temporal", lambda v=variant: temporal_rows(study, v))
-        timed("kinetics", lambda v=variant: (mmd_rows(study, v), onset_rows(study, v)))
-        timed("health", lambda v=variant: health_rows(study, v))
-    return {"rows": len(study.obs), **seconds, "all, without figures": sum(seconds.values())}
+    for variant in inputs.variants:
+        timed("resolution", lambda v=variant: response_rows(inputs, v, rows, scores))
+        timed("mixing", lambda v=variant: mixing_rows(inputs, v))
+        timed("temporal", lambda v=variant: temporal_rows(inputs, v))
+        timed(
+            "kinetics", lambda v=variant: (control_distance_rows(inputs, v), onset_rows(inputs, v))
+        )
+        timed("health", lambda v=variant: health_rows(inputs, v))
+    return {"rows": len(inputs.obs), **seconds, "all, without figures": sum(seconds.values())}
 
 
 def main() -> None:

@@ -1,57 +1,31 @@
-"""What is measured: names, families, and which way is better."""
+"""Names of the metrics in the result tables: their families, and which direction is better."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
-import numpy as np
-
-# Estimates: where the rows behind a value come from. Pooled ones are not all held out.
+# Values of the column `estimate`: where the rows behind a value come from.
 CROSS_VALIDATED = "cross_validated"
 LEFT_OUT = "leave_one_experiment_out"
 HELD_OUT = "held_out"
+# Held-out and training experiments together.
 POOLED = "pooled"
 INCLUDES_TRAINING = "includes training cells"
-# No experiment can have these names: names start with a letter or a digit.
+# Names of experiments start with a letter or a digit, so none can be one of these.
 ALL_TRAINING = "(all training)"
 ALL = "(all)"
 
-FAMILIES = ("classification", "resolution", "mixing", "temporal", "kinetics", "health")
 
-
-class Measure(NamedTuple):
-    """One measured value.
+class MetricInfo(NamedTuple):
+    """What a metric is.
 
     Attributes
     ----------
-    value : float
-    expected : float
-        Its value when there is no effect, NaN where none is known.
-    n_rows : int
-        Observations it was computed on.
-    note : str
-        Why there is no value, or what should be known about it.
-    low, high : float
-        95 % interval, NaN where there is none.
-    n_lineages : int or None
-        Independent units behind it, where they were counted.
-    resampled : numpy.ndarray or None
-        Its values on resampled lineages, by which models can be paired.
+    family : str
+        The question that it answers.
+    better : {"higher", "lower", "none"}
+        Direction of improvement.
     """
-
-    value: float
-    expected: float = np.nan
-    n_rows: int = 0
-    note: str = ""
-    low: float = np.nan
-    high: float = np.nan
-    n_lineages: int | None = None
-    resampled: np.ndarray | None = None
-
-
-class Fact(NamedTuple):
-    """What a metric is: its family, and which way is better (higher, lower or none)."""
 
     family: str
     better: str
@@ -75,22 +49,12 @@ _CATALOG = {
     },
     "mixing": {
         "ilisi": "higher",
-        "experiment_accuracy": "lower",
         "experiment_auroc": "lower",
         "matched_ilisi": "higher",
-        "matched_kbet": "higher",
-        "matched_connectivity": "higher",
-        "matched_silhouette": "higher",
         "matched_experiment_auroc": "lower",
         "clisi": "higher",
-        "nmi": "higher",
-        "ari": "higher",
         "silhouette": "higher",
         "retrieval_map": "higher",
-        "scib_batch": "higher",
-        "scib_bio": "higher",
-        "scib_total": "higher",
-        "jump_total": "higher",
         "isolated_state_auroc": "higher",
     },
     "temporal": {
@@ -120,23 +84,28 @@ _CATALOG = {
         "purity_hour": "none",
     },
 }
-FACTS = {
-    metric: Fact(family, better)
+METRICS = {
+    metric: MetricInfo(family, better)
     for family, metrics in _CATALOG.items()
     for metric, better in metrics.items()
 }
 
 
-def fact_of(metric: str) -> Fact:
-    """Family and direction of a metric; ``f1:late`` is the ``f1`` of class ``late``."""
-    return FACTS[metric.partition(":")[0]]
+def metric_info(metric: str) -> MetricInfo:
+    """Family and direction of a metric; ``f1:late`` is the ``f1`` of class ``late``.
+
+    Parameters
+    ----------
+    metric : str
+        Value of the column ``metric``.
+
+    Returns
+    -------
+    MetricInfo
+    """
+    return METRICS[metric.partition(":")[0]]
 
 
 def join_notes(*notes: str) -> str:
-    """Join the notes that say something."""
+    """Join those notes that are not empty, each once."""
     return "; ".join(dict.fromkeys(note for note in notes if note))
-
-
-def tabulate(measures: Mapping[str, Measure], **place: object) -> list[dict[str, object]]:
-    """Rows of the metrics table: what was measured, and the place (variant, experiment) it has."""
-    return [{**place, "metric": name, **measure._asdict()} for name, measure in measures.items()]

@@ -1,4 +1,4 @@
-"""Variants: what the name of a set of features says about where it comes from."""
+"""Variants: what the name of a set of features says about where the features come from."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-# In this order they stand in tables and figures.
+# Their order in tables and figures.
 KINDS = ("trained", "untrained", "intensity", "pixels")
 _TITLES = {
     "trained": "trained",
@@ -29,7 +29,7 @@ class Variant(NamedTuple):
     kind : str
         ``trained``, ``untrained``, ``intensity``, or the name itself; with the correction.
     seed : int or None
-        Seed of the encoder, None where there is none.
+        Seed of the encoder, None for a baseline without one.
     """
 
     name: str
@@ -37,23 +37,23 @@ class Variant(NamedTuple):
     seed: int | None
 
     @property
-    def place(self) -> dict[str, object]:
-        """Columns that say in a table which variant a row is about."""
+    def columns(self) -> dict[str, object]:
+        """Columns of a result table that identify the variant."""
         return {"variant": self.name, "kind": self.kind, "seed": self.seed}
 
     @property
     def base(self) -> str:
-        """Name of the variant that was corrected; its own where nothing was."""
+        """Name of the variant before correction; its own name where it is not corrected."""
         return self.name.partition("+")[0]
 
     @property
     def correction(self) -> str:
-        """Correction that was applied to the features, empty for none."""
+        """Name of the correction, empty for none."""
         return self.name.partition("+")[2]
 
     @property
     def title(self) -> str:
-        """Words for figures."""
+        """Title in figures."""
         base, _, correction = self.kind.partition("+")
         title = _TITLES.get(base, base)
         title = title if self.seed is None else f"{title}, seed {self.seed}"
@@ -70,18 +70,18 @@ def parse_variant(name: str) -> Variant:
 
 
 def ordered_variants(names: Iterable[str]) -> list[Variant]:
-    """Variants: trained ones first, then the baselines, each by seed; corrected ones last."""
+    """Variants of some names: uncorrected before corrected, trained before baselines, by seed."""
 
-    def place(variant: Variant) -> tuple[str, int, str, int]:
+    def order(variant: Variant) -> tuple[str, int, str, int]:
         base = variant.kind.partition("+")[0]
         known = KINDS.index(base) if base in KINDS else len(KINDS)
         return variant.correction, known, variant.kind, -1 if variant.seed is None else variant.seed
 
-    return sorted(map(parse_variant, names), key=place)
+    return sorted(map(parse_variant, names), key=order)
 
 
 def uncorrected(variants: Iterable[Variant]) -> list[Variant]:
-    """Those variants whose features are as they were made."""
+    """Variants whose features are not corrected, in the order given."""
     return [variant for variant in variants if not variant.correction]
 
 
@@ -94,5 +94,5 @@ def first_of_each_kind(variants: Iterable[Variant]) -> list[Variant]:
 
 
 def kind_title(kind: str) -> str:
-    """Words for a kind, for sentences and legends."""
+    """Title of a kind in sentences and legends."""
     return Variant(kind, kind, None).title

@@ -1,4 +1,8 @@
-"""Evaluation: embedding stores in, metrics tables and maps out."""
+"""Evaluation: embedding stores and label tables in, tables of metrics and maps out.
+
+Read `evaluate` first: it calls each stage (`*_scores.py`) for one variant after another. `metrics`
+holds the formulas as functions of arrays, `classifiers` the linear classifiers.
+"""
 
 from dynaclr.evaluation.annotate import append_columns
 from dynaclr.evaluation.classifiers.fit_and_apply import (

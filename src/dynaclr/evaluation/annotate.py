@@ -34,8 +34,8 @@ def append_columns(
     """Append columns of a table to ``obs`` of stores: to all of them, or to none.
 
     Text becomes categories, numbers stay numbers; observations without a row in the table are
-    missing. ``uns["dynaclr"]`` keeps what was appended from where, with the provenance that the
-    table brings along. A digest file beside a store is written anew.
+    missing. ``uns["dynaclr"]`` records the table, with the provenance that it brings along. A
+    digest file beside a store is written anew.
 
     Parameters
     ----------
@@ -46,61 +46,62 @@ def append_columns(
     key : sequence of str, optional
         Columns that the table and ``obs`` share; default: those of experiment, fov, track_id, t
         and marker that the table and all stores have. A table keyed by track gives its values to
-        all frames of it.
+        all frames of the track.
     columns : sequence of str, optional
-        What to append; default: all columns that are no key.
+        Columns to append; default: all that are not in the key.
     replace : bool
         Whether columns of the same name are replaced.
 
     Returns
     -------
     dict of str to int
-        Store to the number of observations that found a row.
+        Store to the number of observations that have a row in the table.
 
     Raises
     ------
     UserError
-        When a file cannot be read, a key stands twice or is no whole number where ``obs`` has
+        When a file cannot be read, a key is there twice or is no whole number where ``obs`` has
         one, a column is missing or already there, or a store has no observation with a row.
     """
-    rows, facts = _read_table(Path(table))
+    rows, record = _read_table(Path(table))
     opened = {Path(path): open_anndata(path) for path in stores}
     if not opened:
         raise UserError("no store was given. Name at least one.")
-    of_markers = all(MARKER in store.obs for store in opened.values())
-    known = [*KEY, MARKER] if of_markers else KEY
+    with_markers = all(MARKER in store.obs for store in opened.values())
+    known = [*KEY, MARKER] if with_markers else KEY
     key = list(key) if key else [name for name in known if name in rows]
     columns = list(columns) if columns else [name for name in rows if name not in key]
     _check_columns(rows, key, columns, table)
-    facts |= {"key": key, "columns": columns}
-    matched = {
-        str(path): _append(store, rows, key, columns, replace, (path, table))
-        for path, store in opened.items()
-    }
-    _write_all(opened, facts)
-    for path, n_rows in matched.items():
-        logger.info("%s: %d observations got %s", path, n_rows, ", ".join(columns))
-    return matched
+    n_matched = {}
+    for path, store in opened.items():
+        _check_store(store, path, key, columns, table, replace)
+        n_matched[str(path)] = _append(store, rows.set_index(key)[columns], (path, table))
+    _write_all(opened, {**record, "key": key, "columns": columns})
+    for name, n in n_matched.items():
+        logger.info("%s: %d observations got %s", name, n, ", ".join(columns))
+    return n_matched
 
 
 def _read_table(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Rows, and where they come from."""
-    facts: dict[str, Any] = {"table": path.name}
+    """Rows of a table, and the record of where they come from."""
     if not path.is_file():
         raise UserError(f"{path}: no such table. Correct the path.")
-    facts["digest"] = digest_path(path)
+    if path.suffix not in (".csv", ".parquet"):
+        raise UserError(f"{path}: a table is .csv or .parquet. Change the suffix.")
+    record: dict[str, Any] = {"table": path.name, "digest": digest_path(path)}
     try:
-        if path.suffix == ".parquet":
-            read = pq.read_table(path)
-            told = (read.schema.metadata or {}).get(b"dynaclr")
-            return read.to_pandas(), facts | ({"provenance": json.loads(told)} if told else {})
         if path.suffix == ".csv":
+            rows = pd.read_csv(path, skipinitialspace=True)
             beside = path.with_name(path.name + ".json")
-            told = {"provenance": read_json(beside)} if beside.is_file() else {}
-            return pd.read_csv(path, skipinitialspace=True), facts | told
+            provenance = read_json(beside) if beside.is_file() else None
+        else:
+            read = pq.read_table(path)
+            rows = read.to_pandas()
+            content = (read.schema.metadata or {}).get(b"dynaclr")
+            provenance = json.loads(content) if content else None
     except (ValueError, OSError) as error:
-        raise UserError(f"{path}: cannot be read ({error}). Mend the file.") from None
-    raise UserError(f"{path}: a table is .csv or .parquet. Change the suffix.")
+        raise UserError(f"{path}: cannot be read ({error}). Fix the file.") from None
+    return rows, record if provenance is None else {**record, "provenance": provenance}
 
 
 def _check_columns(
@@ -115,50 +116,60 @@ def _check_columns(
         if name not in rows:
             raise UserError(f"{table}: no column {name!r}. {did_you_mean(name, rows.columns)}.")
     if not columns:
-        raise UserError(f"{table}: holds nothing but its key {', '.join(key)}. Add a column.")
-    twice = rows.duplicated(key)
-    if twice.any():
-        place = ", ".join(f"{name} {rows.loc[twice, name].iloc[0]}" for name in key)
+        raise UserError(f"{table}: has no column besides its key {', '.join(key)}. Add one.")
+    repeated = rows.duplicated(key)
+    if repeated.any():
+        first = tuple(rows.loc[repeated, key].iloc[0])
         raise UserError(
-            f"{table}: {place} stands twice ({int(twice.sum())} repeated rows). Keep one of them, "
-            "or name a longer key."
+            f"{table}: {_describe(first, key)} is there twice ({int(repeated.sum())} repeated "
+            "rows). Keep one of them, or name a longer key."
         )
 
 
-def _append(
+def _check_store(
     store: AnnData,
-    rows: pd.DataFrame,
+    path: Path,
     key: list[str],
     columns: list[str],
+    table: str | Path,
     replace: bool,
-    where: tuple[Path, str | Path],
-) -> int:
-    """Append to one store in memory; the number of its observations that found a row."""
-    path, table = where
+) -> None:
     for name in key:
         if name not in store.obs:
             raise UserError(
                 f"{path}: obs has no {name!r}. {did_you_mean(name, store.obs.columns)}."
             )
-    there = [name for name in columns if name in store.obs]
-    if [name for name in there if name in REQUIRED] or (there and not replace):
+    present = [name for name in columns if name in store.obs]
+    if set(present) & set(REQUIRED) or (present and not replace):
         raise UserError(
-            f"{path}: obs has {', '.join(there)} already. Rename the column in {table}, choose "
+            f"{path}: obs has {', '.join(present)} already. Rename the column in {table}, choose "
             "other columns, or replace it where it is no column of the index."
         )
+
+
+def _append(store: AnnData, rows: pd.DataFrame, names: tuple[Path, str | Path]) -> int:
+    """Append rows, indexed by key, to a store in memory; number of observations with a row."""
+    path, table = names
+    key = list(rows.index.names)
     wanted = pd.MultiIndex.from_frame(_comparable(store.obs[key], store.obs, path))
-    known = pd.MultiIndex.from_frame(_comparable(rows[key], store.obs, table))
+    keys = rows.index.to_frame(index=False)
+    known = pd.MultiIndex.from_frame(_comparable(keys, store.obs, table))
     position = known.get_indexer(wanted)
     found = position >= 0
     if not found.any():
         raise UserError(
             f"{table}: none of its {len(rows)} rows has the {', '.join(key)} of an observation of "
-            f"{path} (first row: {_tell(known[0], key)}; first observation: "
-            f"{_tell(wanted[0], key)}). Do they belong together?"
+            f"{path} (first row: {_describe(known[0], key)}; first observation: "
+            f"{_describe(wanted[0], key)}). Do they belong together?"
         )
-    for name in columns:
+    for name in rows:
         values = rows[name].take(np.where(found, position, 0)).set_axis(store.obs_names)
-        store.obs[name] = _storable(values.where(pd.Series(found, store.obs_names)))
+        values = values.where(pd.Series(found, store.obs_names))
+        # AnnData, scanpy and cellxgene take numbers and categories.
+        is_number = pd.api.types.is_numeric_dtype(values)
+        if not is_number or pd.api.types.is_bool_dtype(values):
+            values = values.astype("string").astype("category")
+        store.obs[name] = values
     return int(found.sum())
 
 
@@ -170,8 +181,9 @@ def _comparable(values: pd.DataFrame, obs: pd.DataFrame, where: str | Path) -> p
             columns[name] = values[name].astype(str).str.strip()
             continue
         numbers = pd.to_numeric(values[name], errors="coerce")
-        if (numbers.isna() | (numbers % 1 != 0)).any():
-            row = int(np.flatnonzero(numbers.isna() | (numbers % 1 != 0))[0])
+        bad = (numbers.isna() | (numbers % 1 != 0)).to_numpy()
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
             raise UserError(
                 f"{where}, row {row + 1}: {name} is {values[name].iloc[row]!r}, not a whole "
                 "number. Correct it, or remove the row."
@@ -180,19 +192,12 @@ def _comparable(values: pd.DataFrame, obs: pd.DataFrame, where: str | Path) -> p
     return pd.DataFrame(columns)
 
 
-def _storable(values: pd.Series) -> pd.Series:
-    """A column as AnnData keeps it and scanpy and cellxgene show it: numbers, or categories."""
-    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
-        return values
-    return values.astype("string").astype("category")
-
-
-def _write_all(stores: dict[Path, AnnData], facts: dict[str, Any]) -> None:
-    """Write all stores beside the old ones, then put them in their places."""
+def _write_all(stores: dict[Path, AnnData], record: dict[str, Any]) -> None:
+    """Write all stores to temporary paths, then rename them."""
     with ExitStack() as finished:
         for path, store in stores.items():
             provenance = provenance_of(store)
-            provenance["appended"] = [*provenance.get("appended", []), facts]
+            provenance["appended"] = [*provenance.get("appended", []), record]
             store.uns["dynaclr"] = json.dumps(provenance, sort_keys=True)
             temporary = finished.enter_context(atomic_path(path))
             if path.suffix == ".h5ad":
@@ -204,5 +209,5 @@ def _write_all(stores: dict[Path, AnnData], facts: dict[str, Any]) -> None:
             write_digest(path)
 
 
-def _tell(values: tuple[Any, ...], key: list[str]) -> str:
+def _describe(values: tuple[Any, ...], key: list[str]) -> str:
     return ", ".join(f"{name} {value}" for name, value in zip(key, values, strict=True))

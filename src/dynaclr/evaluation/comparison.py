@@ -1,4 +1,4 @@
-"""Models side by side: one table of all metrics, and contrasts with verdicts."""
+"""Models side by side: one table of all metrics, and differences with verdicts."""
 
 from __future__ import annotations
 
@@ -6,42 +6,48 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from dynaclr.config import ComparisonConfig, UserError
 from dynaclr.config.errors import did_you_mean
-from dynaclr.config.metrics import ALL, HELD_OUT, INCLUDES_TRAINING, POOLED, fact_of, join_notes
-from dynaclr.evaluation.classifiers.score_tables import METRICS
-from dynaclr.evaluation.evaluate import digest_of_rows, write_csv
+from dynaclr.config.metrics import (
+    ALL,
+    HELD_OUT,
+    INCLUDES_TRAINING,
+    POOLED,
+    join_notes,
+    metric_info,
+)
+from dynaclr.evaluation.classifiers.score_tables import MAIN_SCORES
 from dynaclr.evaluation.metrics.bootstrap import cluster_bootstrap, seed_of
 from dynaclr.evaluation.metrics.classification import classification_scores
 from dynaclr.evaluation.metrics.uncertainty import (
     NOT_RESAMPLED,
     Estimate,
     Values,
-    adjust,
+    adjust_p_values,
     estimate_difference,
     estimate_mean,
 )
+from dynaclr.evaluation.tables import Row, digest_of_rows, write_csv
 from dynaclr.io.embeddings import key_of
 
-# The main metric of each question, as far as it was measured.
+# The main metric of each question; those that were computed are compared by default.
 MAIN_METRICS = (
     *("auroc", "average_precision", "window_auroc", "sister_auroc", "progression_r2", "mmd_z"),
-    *("onset_error_hours", "matched_ilisi", "matched_experiment_auroc", "isolated_state_auroc"),
-    *("scib_total", "smoothness", "effective_rank"),
+    *("onset_error_hours", "matched_ilisi", "matched_experiment_auroc", "retrieval_map"),
+    *("isolated_state_auroc", "smoothness", "effective_rank"),
 )
 N_RESAMPLES = 500
 LEVEL = 0.05
-# Names may be all digits, a date for example, or read "NA".
-_NAMES = {"model": str, "experiment": str, "digest": str}
-KEY = ["model", "kind", "task", "estimate", "metric"]
+# Names may be all digits (a date), or be "NA".
+_TEXT = {"model": str, "experiment": str, "digest": str}
 METRIC_COLUMNS = [
-    *(*KEY, "value", "low", "high", "per_seed", "n_seeds", "n_experiments", "n_lineages"),
-    *("expected", "family", "better", "compared", "note"),
+    *("model", "kind", "task", "estimate", "metric", "value", "low", "high", "per_seed"),
+    *("n_seeds", "n_experiments", "n_lineages", "expected", "family", "better", "compared", "note"),
 ]
 DIFFERENCE_COLUMNS = [
     *("first", "second", "task", "estimate", "metric", "value", "low", "high", "p", "p_corrected"),
@@ -49,13 +55,41 @@ DIFFERENCE_COLUMNS = [
 ]
 
 
+class _Key(NamedTuple):
+    """Identifies one metric of one kind of variant of one model."""
+
+    model: str
+    kind: str
+    task: str
+    estimate: str
+    metric: str
+
+    @property
+    def base_metric(self) -> str:
+        """The metric without its class or condition: ``f1`` of ``f1:late``."""
+        return self.metric.partition(":")[0]
+
+    @property
+    def scope_note(self) -> str:
+        return INCLUDES_TRAINING if self.estimate == POOLED else ""
+
+
 @dataclass(frozen=True)
 class _Sample:
-    """One metric of one kind of variant of one model.
+    """Values of one metric of one kind of variant of one model.
 
-    ``per_seed`` maps seeds (None for baselines without one) to the mean over experiments,
-    ``resampled`` likewise to values on resampled lineages. ``cells`` maps experiments to what
-    tells their rows; ``note`` says what was left out.
+    Attributes
+    ----------
+    per_seed : dict
+        Seed (None for a baseline without one) to the mean over experiments.
+    resampled : dict
+        Seed to the mean over experiments on resampled lineages, shape (r,); empty where a seed has
+        none.
+    n_experiments, n_lineages : int
+    expected : float
+    observations : dict of str to str
+        Experiment to a digest of the observations (and labels) behind the values.
+    note : str
     """
 
     per_seed: dict[int | None, float]
@@ -63,11 +97,11 @@ class _Sample:
     n_experiments: int
     n_lineages: int
     expected: float
-    cells: dict[str, str]
+    observations: dict[str, str]
     note: str
 
     def values(self, seeds: Sequence[int | None]) -> Values:
-        """What is known of the mean over some seeds."""
+        """Values of the mean over some seeds."""
         per_seed = [self.per_seed[seed] for seed in seeds]
         if not self.resampled:
             return Values(per_seed)
@@ -75,21 +109,15 @@ class _Sample:
         return Values(per_seed, resampled, self.n_lineages)
 
 
-@dataclass(frozen=True)
-class _Evaluation:
-    """Tables of one model's evaluation."""
-
-    metrics: pd.DataFrame
-    predictions: pd.DataFrame
-    resampled: pd.DataFrame
-    cells: pd.DataFrame
-
-
 class _Resampled(NamedTuple):
-    """Values on resampled lineages of one experiment, and how many lineages there are."""
+    """Values on resampled lineages of one experiment, and its number of lineages."""
 
     values: np.ndarray
     n_lineages: int
+
+
+# Resampled values of each experiment by (variant, task, estimate, metric).
+_ResampledByKey = dict[tuple[str, ...], list[_Resampled]]
 
 
 def compare_models(
@@ -100,9 +128,9 @@ def compare_models(
     Values are means over held-out experiments, then over seeds. Intervals are over seeds and, for
     scores of classifiers, resolution, progression and onsets, lineages
     (`uncertainty.estimate_mean`). Differences are paired by seed, and by lineage, where the two
-    models were scored on the very same cells; else the variances of both add up, and column
+    models were scored on the very same observations; else the variances of both add up, and column
     ``paired`` says "no". p values are corrected over all contrasts and compared metrics
-    (`uncertainty.adjust`).
+    (`uncertainty.adjust_p_values`).
 
     Parameters
     ----------
@@ -124,10 +152,9 @@ def compare_models(
     UserError
         When a model was not evaluated, or a metric or model of the configuration is not known.
     """
-    tables = {model: _read(Path(folder), model) for model, folder in evaluations.items()}
-    samples: dict[tuple[str, ...], _Sample] = {}
-    for model, evaluation in tables.items():
-        samples |= _samples(model, evaluation)
+    samples: dict[_Key, _Sample] = {}
+    for model, folder in evaluations.items():
+        samples |= _read_samples(Path(folder), model)
     compared = _compared_metrics(config, samples)
     metrics = pd.DataFrame([_metric_row(key, sample, compared) for key, sample in samples.items()])
     differences = _differences(samples, contrasts_of(config, list(evaluations)), compared)
@@ -142,24 +169,8 @@ def contrasts_of(config: ComparisonConfig, models: list[str]) -> list[tuple[str,
     return list(config.contrasts) or [(model, models[0]) for model in models[1:]]
 
 
-def _read(folder: Path, model: str) -> _Evaluation:
-    for name in ("metrics.csv", "cells.csv", "predictions.parquet", "resampled.parquet"):
-        if not (folder / name).is_file():
-            raise UserError(f"{folder / name}: no such file. Evaluate model {model!r} first.")
-    return _Evaluation(
-        metrics=pd.read_csv(
-            folder / "metrics.csv", keep_default_na=False, na_values=[""], dtype=_NAMES
-        ),
-        predictions=pd.read_parquet(folder / "predictions.parquet"),
-        resampled=pd.read_parquet(folder / "resampled.parquet"),
-        cells=pd.read_csv(folder / "cells.csv", keep_default_na=False, dtype=_NAMES),
-    )
-
-
-def _compared_metrics(
-    config: ComparisonConfig, samples: Mapping[tuple[str, ...], _Sample]
-) -> list[str]:
-    known = sorted({key[-1].partition(":")[0] for key in samples})
+def _compared_metrics(config: ComparisonConfig, samples: Mapping[_Key, _Sample]) -> list[str]:
+    known = sorted({key.base_metric for key in samples})
     for metric in config.metrics:
         if metric not in known:
             raise UserError(
@@ -169,207 +180,208 @@ def _compared_metrics(
     return list(config.metrics) or [metric for metric in MAIN_METRICS if metric in known]
 
 
-def _samples(model: str, evaluation: _Evaluation) -> dict[tuple[str, ...], _Sample]:
+def _read_samples(folder: Path, model: str) -> dict[_Key, _Sample]:
     """Every metric on held-out experiments or on all of them, by kind of variant."""
-    metrics = evaluation.metrics[evaluation.metrics["estimate"].isin([HELD_OUT, POOLED])]
+    for name in ("metrics.csv", "cells.csv", "predictions.parquet", "resampled.parquet"):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder / name}: no such file. Evaluate model {model!r} first.")
+    metrics = pd.read_csv(
+        folder / "metrics.csv", keep_default_na=False, na_values=[""], dtype=_TEXT
+    )
+    metrics = metrics[metrics["estimate"].isin([HELD_OUT, POOLED])]
     metrics = metrics.assign(task=metrics["task"].fillna(""))
-    resampled = _resample(evaluation.predictions) | _stored(evaluation.resampled)
-    labelled = _labelled(evaluation.predictions)
+    observations = pd.read_csv(folder / "cells.csv", keep_default_na=False, dtype=_TEXT)
+    predictions = pd.read_parquet(folder / "predictions.parquet")
+    resampled = _resample_predictions(predictions)
+    resampled |= _resampled_by_key(pd.read_parquet(folder / "resampled.parquet"))
+    labels = _digests_of_labels(predictions)
     samples = {}
-    for (kind, task, estimate, metric), rows in metrics.groupby(
-        ["kind", "task", "estimate", "metric"], sort=True
-    ):
-        variants = rows.drop_duplicates("variant").set_index("variant")["seed"]
-        seeds = {name: None if pd.isna(seed) else int(seed) for name, seed in variants.items()}
-        per_variant = rows.groupby("variant", sort=True)["value"].mean()
-        of_seeds, n_lineages = _of_seeds(resampled, seeds, (task, estimate, metric))
-        samples[model, kind, task, estimate, metric] = _Sample(
-            per_seed={seeds[name]: float(value) for name, value in per_variant.items()},
-            resampled=of_seeds,
-            n_experiments=rows["experiment"].nunique(),
-            n_lineages=n_lineages,
-            expected=float(rows["expected"].mean()),
-            cells=_cells(evaluation.cells, labelled, rows, (task, estimate)),
-            note=_left_out(rows),
+    for names, rows in metrics.groupby(["kind", "task", "estimate", "metric"], sort=True):
+        key = _Key(model, *names)
+        samples[key] = _sample(
+            key, rows, resampled, _digests_of_observations(key, rows, observations, labels)
         )
     return samples
 
 
-def _of_seeds(
-    resampled: Mapping[tuple[str, ...], Sequence[_Resampled]],
-    seeds: Mapping[str, int | None],
-    place: tuple[str, ...],
-) -> tuple[dict[int | None, np.ndarray], int]:
-    """Means over experiments on resampled lineages by seed, and how many lineages there are.
-
-    An experiment without values (it has a single class) is left out; empty where a seed has none.
-    """
-    parts = {
-        seed: [part for part in resampled.get((name, *place), ()) if np.isfinite(part.values).any()]
-        for name, seed in seeds.items()
+def _sample(
+    key: _Key, rows: pd.DataFrame, resampled: _ResampledByKey, observations: dict[str, str]
+) -> _Sample:
+    seeds = {
+        str(variant): None if pd.isna(seed) else int(seed)
+        for variant, seed in rows.drop_duplicates("variant").set_index("variant")["seed"].items()
     }
-    if not all(parts.values()):
-        return {}, 0
-    means = {seed: np.mean([part.values for part in of], axis=0) for seed, of in parts.items()}
-    return means, sum(part.n_lineages for part in next(iter(parts.values())))
+    per_variant = rows.groupby("variant", sort=True)["value"].mean()
+    # An experiment without values (it has a single class) is left out.
+    parts = {
+        seed: [
+            part
+            for part in resampled.get((variant, key.task, key.estimate, key.metric), ())
+            if np.isfinite(part.values).any()
+        ]
+        for variant, seed in seeds.items()
+    }
+    complete = all(parts.values())
+    missing = rows.loc[rows["value"].isna(), "experiment"].unique()
+    some_missing = len(missing) > 0 and rows["value"].notna().any()
+    return _Sample(
+        per_seed={seeds[str(name)]: float(value) for name, value in per_variant.items()},
+        resampled={
+            seed: np.mean([part.values for part in of_seed], axis=0)
+            for seed, of_seed in parts.items()
+            if complete
+        },
+        n_experiments=rows["experiment"].nunique(),
+        n_lineages=sum(p.n_lineages for p in next(iter(parts.values()))) if complete else 0,
+        expected=float(rows["expected"].mean()),
+        observations=observations,
+        note=f"no value of {', '.join(missing)}: left out" if some_missing else "",
+    )
 
 
-def _left_out(rows: pd.DataFrame) -> str:
-    """Which experiments have no value, where others do."""
-    without = rows.loc[rows["value"].isna(), "experiment"].unique()
-    some = len(without) and rows["value"].notna().any()
-    return f"no value of {', '.join(without)}: left out" if some else ""
-
-
-def _cells(
-    cells: pd.DataFrame,
-    labelled: Mapping[tuple[str, str], str],
+def _digests_of_observations(
+    key: _Key,
     rows: pd.DataFrame,
-    place: Sequence[str],
+    observations: pd.DataFrame,
+    labels: Mapping[tuple[str, str], str],
 ) -> dict[str, str]:
-    """What tells the cells that a metric was computed on, by experiment.
+    """Digest of the observations behind a metric, by experiment.
 
-    All cells of the experiment and, of a task, those that are labelled and how.
+    All observations of the experiment and, for a task, those that are labelled and how.
     """
-    task, estimate = place
     named = set(rows["experiment"])
-    chosen = cells[cells["held_out"]] if estimate == HELD_OUT else cells
+    if key.estimate == HELD_OUT:
+        observations = observations[observations["held_out"]]
     return {
-        name: digest + labelled.get((task, name), "")
-        for name, digest in zip(chosen["experiment"], chosen["digest"], strict=True)
+        name: digest + labels.get((key.task, name), "")
+        for name, digest in zip(observations["experiment"], observations["digest"], strict=True)
         if {name, ALL} & named
     }
 
 
-def _labelled(predictions: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """Digest of the labelled held-out rows of each task and experiment, and of their labels."""
+def _digests_of_labels(predictions: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Digest of the labelled held-out rows, and of their labels, by (task, experiment)."""
     key = [*key_of(predictions), "label"]
     known = predictions[predictions["label"].notna()].drop_duplicates(["task", *key])
     return {
-        place: digest_of_rows(part[key].sort_values(key))
-        for place, part in known.groupby(["task", "experiment"], sort=True)
+        names: digest_of_rows(part[key].sort_values(key))
+        for names, part in known.groupby(["task", "experiment"], sort=True)
     }
 
 
-def _stored(table: pd.DataFrame) -> dict[tuple[str, ...], list[_Resampled]]:
-    """Values that the evaluation resampled, by (variant, task, estimate, metric)."""
-    found: dict[tuple[str, ...], list[_Resampled]] = {}
+def _resampled_by_key(table: pd.DataFrame) -> _ResampledByKey:
+    """Values that the evaluation resampled."""
+    found: _ResampledByKey = {}
     for row in table.assign(task=table["task"].fillna("")).to_dict("records"):
-        place = tuple(row[name] for name in ("variant", "task", "estimate", "metric"))
+        key = tuple(row[name] for name in ("variant", "task", "estimate", "metric"))
         part = _Resampled(np.asarray(row["values"]), row["n_lineages"])
-        found.setdefault(place, []).append(part)
+        found.setdefault(key, []).append(part)
     return found
 
 
-def _resample(predictions: pd.DataFrame) -> dict[tuple[str, ...], list[_Resampled]]:
-    """Scores on resampled lineages of each experiment, by (variant, task, estimate, metric).
+def _resample_predictions(predictions: pd.DataFrame) -> _ResampledByKey:
+    """Scores of classifiers on resampled lineages of each experiment.
 
-    The same cells are resampled alike in every variant and model, so that differences are paired,
-    and those of another experiment otherwise (`bootstrap.seed_of`).
+    The same observations are resampled alike in every variant and model, so that differences are
+    paired, and each experiment in another way (`bootstrap.seed_of`).
     """
     corrected = predictions["variant"].str.contains("+", regex=False)
     known = predictions[predictions["label"].notna() & ~corrected]
-    found: dict[tuple[str, ...], list[_Resampled]] = {}
+    found: _ResampledByKey = {}
     for (task, experiment), part in known.groupby(["task", "experiment"], sort=True):
         classes = tuple(sorted(part["class"].unique()))
         part = part[part["label"].isin(classes)]
         key = [name for name in key_of(part) if name != "experiment"]
         rows = part.drop_duplicates(key).sort_values(key)
-        clusters = rows.groupby(["fov", "lineage_id"], sort=True).ngroup().to_numpy()
+        lineages = rows.groupby(["fov", "lineage_id"], sort=True).ngroup().to_numpy()
         true = np.searchsorted(np.array(classes), rows["label"].to_numpy(str))
         for variant, of_variant in part.groupby("variant", sort=True):
             wide = of_variant.pivot(index=key, columns="class", values="probability").sort_index()
             probability = wide[list(classes)].to_numpy()
             statistics = partial(classification_scores, true, probability, classes)
-            resampled = cluster_bootstrap(statistics, clusters, N_RESAMPLES, seed_of(experiment))
-            for metric in METRICS:
-                told = _Resampled(resampled[metric], len(np.unique(clusters)))
-                found.setdefault((variant, task, HELD_OUT, metric), []).append(told)
+            resampled = cluster_bootstrap(statistics, lineages, N_RESAMPLES, seed_of(experiment))
+            for metric in MAIN_SCORES:
+                values = _Resampled(resampled[metric], len(np.unique(lineages)))
+                found.setdefault((variant, task, HELD_OUT, metric), []).append(values)
     return found
 
 
-def _metric_row(
-    key: tuple[str, ...], sample: _Sample, compared: Sequence[str]
-) -> dict[str, object]:
+def _metric_row(key: _Key, sample: _Sample, compared: Sequence[str]) -> Row:
     seeds = list(sample.per_seed)
-    told = estimate_mean(*sample.values(seeds))
-    fact = fact_of(key[-1])
+    estimate = estimate_mean(*sample.values(seeds))
     return {
-        **dict(zip(KEY, key, strict=True)),
-        **{"value": told.value, "low": told.low, "high": told.high},
-        "note": join_notes(told.note, sample.note, INCLUDES_TRAINING if key[3] == POOLED else ""),
+        **key._asdict(),
+        **{"value": estimate.value, "low": estimate.low, "high": estimate.high},
+        "note": join_notes(estimate.note, sample.note, key.scope_note),
         "per_seed": " ".join(f"{value:.6g}" for value in sample.per_seed.values()),
         "n_seeds": len(seeds),
         "n_experiments": sample.n_experiments,
         "n_lineages": sample.n_lineages or None,
         "expected": sample.expected,
-        "family": fact.family,
-        "better": fact.better,
-        "compared": key[-1].partition(":")[0] in compared,
+        **metric_info(key.metric)._asdict(),
+        "compared": key.base_metric in compared,
     }
 
 
 def _differences(
-    samples: Mapping[tuple[str, ...], _Sample],
-    contrasts: Sequence[tuple[str, str]],
-    metrics: Sequence[str],
+    samples: Mapping[_Key, _Sample], contrasts: Sequence[tuple[str, str]], metrics: Sequence[str]
 ) -> pd.DataFrame:
     rows = []
     for first, second in contrasts:
-        for key, mine in samples.items():
-            theirs = samples.get((second, *key[1:]))
-            compared = key[0] == first and key[1] == "trained" and theirs is not None
-            if compared and key[-1].partition(":")[0] in metrics:
-                rows.append(_difference(first, second, key, mine, theirs))
+        for key, sample in samples.items():
+            other = samples.get(key._replace(model=second))
+            is_trained = key.model == first and key.kind == "trained"
+            if is_trained and other is not None and key.base_metric in metrics:
+                rows.append({"second": second, **_difference(key, sample, other)})
     table = pd.DataFrame(rows, columns=[c for c in DIFFERENCE_COLUMNS if c != "verdict"])
-    table["p_corrected"] = adjust(table["p"].to_numpy(float))
+    table["p_corrected"] = adjust_p_values(table["p"].to_numpy(float))
     table["verdict"] = [verdict(row) for row in table.to_dict("records")]
     return table
 
 
-def _difference(
-    first: str, second: str, key: tuple[str, ...], mine: _Sample, theirs: _Sample
-) -> dict[str, object]:
-    """First minus second, paired by the seeds that both have where their cells are the same."""
-    both = [seed for seed in mine.per_seed if seed in theirs.per_seed]
-    if mine.cells == theirs.cells and both:
-        told, paired = _paired(mine.values(both), theirs.values(both))
+def _difference(key: _Key, first: _Sample, second: _Sample) -> Row:
+    """First minus second, paired by the seeds of both where their observations are the same."""
+    both = [seed for seed in first.per_seed if seed in second.per_seed]
+    if first.observations == second.observations and both:
+        estimate, paired = _paired_difference(first.values(both), second.values(both))
         n_seeds, reason = len(both), ""
     else:
-        seeds = [list(sample.per_seed) for sample in (mine, theirs)]
-        told = estimate_difference(mine.values(seeds[0]), theirs.values(seeds[1]))
-        paired, n_seeds = "no", min(map(len, seeds))
+        seeds, other_seeds = list(first.per_seed), list(second.per_seed)
+        estimate = estimate_difference(first.values(seeds), second.values(other_seeds))
+        paired, n_seeds = "no", min(len(seeds), len(other_seeds))
         reason = "scored on different cells: not paired" if both else "no seed in common"
-    fact, scope = fact_of(key[-1]), INCLUDES_TRAINING if key[3] == POOLED else ""
     return {
-        **{"first": first, "second": second},
-        **dict(zip(KEY[2:], key[2:], strict=True)),
-        **told._asdict(),
-        "note": join_notes(told.note, reason, mine.note, theirs.note, scope),
+        **{"first": key.model, "task": key.task, "estimate": key.estimate, "metric": key.metric},
+        **estimate._asdict(),
+        "note": join_notes(estimate.note, reason, first.note, second.note, key.scope_note),
         "n_seeds": n_seeds,
         "paired": paired,
-        "family": fact.family,
-        "better": fact.better,
+        **metric_info(key.metric)._asdict(),
     }
 
 
-def _paired(mine: Values, theirs: Values) -> tuple[Estimate, str]:
+def _paired_difference(first: Values, second: Values) -> tuple[Estimate, str]:
     """Difference seed by seed and, where both were resampled alike, resample by resample."""
-    values = [a - b for a, b in zip(mine.per_seed, theirs.per_seed, strict=True)]
-    resampled = mine.resampled is not None and theirs.resampled is not None
-    if not resampled or mine.n_lineages != theirs.n_lineages:
+    values = [a - b for a, b in zip(first.per_seed, second.per_seed, strict=True)]
+    if first.resampled is None or second.resampled is None:
         return estimate_mean(values), "seeds"
-    told = estimate_mean(values, mine.resampled - theirs.resampled, mine.n_lineages)
-    return told, "seeds" if NOT_RESAMPLED in told.note else "seeds and lineages"
+    if first.n_lineages != second.n_lineages:
+        return estimate_mean(values), "seeds"
+    estimate = estimate_mean(values, first.resampled - second.resampled, first.n_lineages)
+    return estimate, "seeds" if NOT_RESAMPLED in estimate.note else "seeds and lineages"
 
 
-def verdict(row: Mapping[str, object]) -> str:
-    """Words for a difference: which way it goes and whether that is better, or that none is seen.
+def verdict(row: Mapping[str, Any]) -> str:
+    """Which way a difference goes and whether that is better, or that none is seen.
 
     Parameters
     ----------
     row : mapping
         first, value, low, high, p_corrected and better.
+
+    Returns
+    -------
+    str
     """
     value, p = float(row["value"]), float(row["p_corrected"])
     if not np.isfinite(value):

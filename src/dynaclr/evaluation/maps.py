@@ -1,4 +1,4 @@
-"""Maps: two coordinates for each cell of all experiments together, one map a kind of features."""
+"""Maps: PCA, UMAP and PHATE coordinates of the observations of all experiments together."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dynaclr.config.variants import Variant, first_of_each_kind, ordered_variants, uncorrected
-from dynaclr.evaluation.projection import principal_components, standardize, umap_coordinates
+from dynaclr.evaluation.metrics.scaling import standardize
+from dynaclr.evaluation.projection import principal_components, umap_coordinates
 from dynaclr.evaluation.tasks import group_codes
 from dynaclr.io.artifacts import atomic_path, write_digest
-from dynaclr.io.embeddings import Cohort, key_of
+from dynaclr.io.embeddings import Embeddings, key_of
 from dynaclr.io.subsample import whole_lineages
 
 if TYPE_CHECKING:
@@ -25,54 +26,56 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_MIN_FOR_NEIGHBOURS = 30
+# UMAP and PHATE need some observations to find neighbours, and show little of fewer.
+_MIN_ROWS = 30
 _N_COMPONENTS = 30
-# Half of what PHATE takes by default: the same picture in half the time.
+# Half of PHATE's default: the same picture in half the time.
 _N_LANDMARKS = 1000
 
 
-def lay_out(
-    cohort: Cohort, classes: Mapping[str, np.ndarray], max_cells: int, seed: int
+def make_maps(
+    embeddings: Embeddings, classes: Mapping[str, np.ndarray], max_cells: int, seed: int
 ) -> AnnData:
-    """Lay out the cells of several experiments together.
+    """Compute maps of the observations of several experiments together.
 
-    The first variant of each kind but components of pixels gets principal components and UMAP; the
-    first one of all also PHATE where the package ``phate`` is installed. Features are standardized,
-    so that distances do not depend on their units. UMAP looks for neighbours in other lineages.
+    The first variant of each kind, except components of pixels, gets principal components and UMAP;
+    the first variant of all also PHATE where the package ``phate`` is installed. Features are
+    standardized, so that distances do not depend on their units. UMAP looks for neighbours in other
+    lineages.
 
     Parameters
     ----------
-    cohort : Cohort
+    embeddings : Embeddings
     classes : mapping
         Name of a column of ``obs`` to class names of all observations, object, None where unknown,
         shape (n,).
     max_cells : int
-        Most cells, as many of each experiment: whole lineages.
+        Most observations: whole lineages, equally many of each experiment.
     seed : int
-        Of UMAP and PHATE.
+        Seed of UMAP and PHATE.
 
     Returns
     -------
     anndata.AnnData
         ``X`` the features of the first variant; ``obs`` the index columns and `classes`; ``obsm``
         ``X_pca``, ``X_umap``, ``X_phate`` of the first variant, ``X_umap_<kind>``, ... of the
-        others; ``uns["dynaclr"]``, JSON, says which variant and axes they show.
+        others; ``uns["dynaclr"]``, JSON, names the variant and axes of each.
     """
-    rows = _shown_rows(cohort, max_cells)
-    lineages = group_codes(cohort.obs, "lineage")[rows]
-    first, *others = first_of_each_kind(uncorrected(ordered_variants(cohort.features)))
-    store = _store(cohort, first, rows, classes)
+    rows = _map_rows(embeddings, max_cells)
+    lineages = group_codes(embeddings.obs, "lineage")[rows]
+    first, *others = first_of_each_kind(uncorrected(ordered_variants(embeddings.features)))
+    store = _store(embeddings, first, rows, classes)
     maps: list[dict[str, Any]] = []
-    # Components of pixels look like raw intensity; a map more costs seconds.
+    # Components of pixels look like raw intensity, and each further map costs seconds.
     for variant in (first, *(other for other in others if other.kind != "pixels")):
-        features = standardize(cohort.features[variant.name][rows])
-        for method, coordinates, axes in _layouts(
+        features = standardize(embeddings.features[variant.name][rows])
+        for method, coordinates, axes in _coordinates(
             features, lineages, seed, with_phate=variant == first
         ):
             key = f"X_{method}" if variant == first else f"X_{method}_{variant.kind}"
             store.obsm[key] = coordinates.astype(np.float32)
             maps.append({"key": key, "variant": variant.name, "method": method, "axes": axes})
-    counts = cohort.obs["experiment"].value_counts().sort_index().to_dict()
+    counts = embeddings.obs["experiment"].value_counts().sort_index().to_dict()
     facts = {"maps": maps, "n_cells": counts, "seed": seed, "dynaclr": version("dynaclr")}
     store.uns["dynaclr"] = json.dumps(facts, sort_keys=True)
     return store
@@ -85,43 +88,42 @@ def write_maps(store: AnnData, path: str | Path) -> None:
     write_digest(path)
 
 
-def _shown_rows(cohort: Cohort, max_cells: int) -> np.ndarray:
-    groups = cohort.obs.groupby("experiment", sort=True).indices
-    share = max(1, max_cells // len(groups))
+def _map_rows(embeddings: Embeddings, max_cells: int) -> np.ndarray:
+    groups = embeddings.obs.groupby("experiment", sort=True).indices
+    n_each = max(1, max_cells // len(groups))
     return np.concatenate(
-        [rows[whole_lineages(cohort.obs.iloc[rows], share)] for rows in groups.values()]
+        [rows[whole_lineages(embeddings.obs.iloc[rows], n_each)] for rows in groups.values()]
     )
 
 
 def _store(
-    cohort: Cohort, variant: Variant, rows: np.ndarray, classes: Mapping[str, np.ndarray]
+    embeddings: Embeddings, variant: Variant, rows: np.ndarray, classes: Mapping[str, np.ndarray]
 ) -> AnnData:
-    """Some of the cells with their features, text as categories, under names that are unique."""
+    """Some observations with their features, under unique names, text as categories."""
     import anndata
 
-    obs = cohort.obs.iloc[rows].copy()
+    obs = embeddings.obs.iloc[rows].copy()
     obs.index = obs[key_of(obs)].astype(str).agg("/".join, axis=1)
     for name, values in classes.items():
         obs[name] = values[rows]
     text = obs.select_dtypes("object").columns
     obs[text] = obs[text].astype("category")
-    store = anndata.AnnData(cohort.features[variant.name][rows], obs=obs)
-    store.var_names = cohort.feature_names[variant.name]
+    store = anndata.AnnData(embeddings.features[variant.name][rows], obs=obs)
+    store.var_names = embeddings.feature_names[variant.name]
     return store
 
 
-def _layouts(
+def _coordinates(
     features: np.ndarray, lineages: np.ndarray, seed: int, with_phate: bool
 ) -> Iterator[tuple[str, np.ndarray, list[str]]]:
-    """Name, coordinates and axis labels of each layout."""
+    """Method, coordinates and axis labels of each map."""
     logger.info("maps of %d cells", len(features))
-    # Two at least: what fewer features lack is 0.
+    # At least two: with one feature the second coordinate is 0.
     n_components = max(2, min(_N_COMPONENTS, *features.shape))
     coordinates, explained = principal_components(features, n_components)
-    axes = [f"PC {n} ({share:.0%} of variance)" for n, share in enumerate(explained[:2], 1)]
+    axes = [f"PC {n} ({part:.0%} of variance)" for n, part in enumerate(explained[:2], 1)]
     yield "pca", coordinates, axes
-    # UMAP and PHATE say little of fewer cells, and need some to find neighbours.
-    if len(features) < _MIN_FOR_NEIGHBOURS:
+    if len(features) < _MIN_ROWS:
         return
     axes = ["UMAP 1 (no unit)", "UMAP 2 (no unit)"]
     yield "umap", umap_coordinates(features, lineages, seed), axes
@@ -135,7 +137,7 @@ def _phate_coordinates(features: np.ndarray, seed: int) -> np.ndarray:
     import phate
 
     with warnings.catch_warnings():
-        # It warns of equal cells and of islands; neither is unusual here.
+        # It warns of identical rows and of separate groups; neither is unusual here.
         warnings.simplefilter("ignore", RuntimeWarning)
         model = phate.PHATE(n_landmark=_N_LANDMARKS, random_state=seed, n_jobs=1, verbose=0)
         return model.fit_transform(features)

@@ -1,48 +1,22 @@
-"""Two coordinates of an embedding to look at."""
+"""Low-dimensional coordinates of an embedding, for maps."""
 
 from __future__ import annotations
 
 import warnings
-from contextlib import suppress
-from functools import cache
-from types import ModuleType
 
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
-# Rows whose neighbours are looked for together: of a large lineage there are thousands to look at.
-_ROWS_AT_A_TIME = 1024
-
-
-def standardize(features: np.ndarray) -> np.ndarray:
-    """Features with mean 0 and variance 1 over the rows; missing ones at the mean.
-
-    Distances then do not depend on the unit of a feature, so that embeddings and raw intensities
-    are treated alike.
-
-    Parameters
-    ----------
-    features : numpy.ndarray
-        Shape (n, d); NaN where missing.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64, shape (n, d).
-    """
-    features = np.asarray(features, dtype=np.float64)
-    features = np.where(np.isnan(features).all(axis=0), 0.0, features)
-    mean, deviation = np.nanmean(features, axis=0), np.nanstd(features, axis=0)
-    # A constant column keeps a deviation of rounding size; dividing by it would blow up noise.
-    constant = deviation <= 1e-7 * np.maximum(np.abs(mean), 1e-30)
-    return np.nan_to_num((features - mean) / np.where(constant, np.inf, deviation))
+# Rows whose neighbours are searched together: each row has thousands of candidates where a lineage
+# is large.
+_CHUNK_ROWS = 1024
 
 
 def principal_components(
     features: np.ndarray, n_components: int = 2
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates on the first principal components and the share of variance each explains.
+    """Coordinates on the first principal components, and the variance that each explains.
 
     Parameters
     ----------
@@ -56,7 +30,7 @@ def principal_components(
     coordinates : numpy.ndarray
         float64, shape (n, n_components).
     explained : numpy.ndarray
-        float64, shape (n_components,), in 0 .. 1.
+        Fraction of the variance, float64, shape (n_components,).
     """
     n_available = min(n_components, *features.shape)
     model = PCA(n_components=n_available, svd_solver="full")
@@ -72,29 +46,30 @@ def umap_coordinates(
 ) -> np.ndarray:
     """Two UMAP coordinates, the same for the same seed.
 
-    McInnes, Healy and Melville (2018), arXiv 1802.03426; umap-learn with exact neighbours. A cell's
-    nearest neighbours are itself a frame earlier and later, so that UMAP would lay out threads, one
-    a lineage: what holds a cell here are its nearest neighbours in others.
+    McInnes, Healy and Melville (2018), arXiv 1802.03426; umap-learn with exact neighbours. The
+    nearest neighbours of an observation are those of the same track a frame earlier and later, so
+    that UMAP would draw one thread per lineage: here neighbours are those in other lineages.
 
     Parameters
     ----------
     features : numpy.ndarray
         Shape (n, d), no NaN, n at least 10.
     lineages : numpy.ndarray
-        Lineage codes, shape (n,). Of no effect where one lineage holds too much of the cells: see
-        `neighbours_in_others`.
+        Lineage codes, shape (n,). Without effect where one lineage is too large: see
+        `neighbours_in_other_lineages`.
     seed : int
     n_neighbors : int
+        The observation itself counts as one.
 
     Returns
     -------
     numpy.ndarray
         float64, shape (n, 2).
     """
-    umap = _umap_kept_compiled()
+    import umap
+
     n_neighbors = min(n_neighbors, len(features) - 1)
-    # Left to itself umap-learn computes all distances of a small set in a Python loop.
-    neighbours, distances = neighbours_in_others(features, lineages, n_neighbors)
+    neighbours, distances = neighbours_in_other_lineages(features, lineages, n_neighbors)
     model = umap.UMAP(
         n_neighbors=n_neighbors,
         n_epochs=200,
@@ -108,35 +83,18 @@ def umap_coordinates(
         return model.fit_transform(features).astype(np.float64)
 
 
-@cache
-def _umap_kept_compiled() -> ModuleType:
-    """Import umap-learn, and have numba keep on disk what it compiles of it, where it can.
-
-    umap-learn does not ask for it: each process would compile for longer than a small map takes.
-    """
-    import umap
-    from numba.core.registry import CPUDispatcher
-
-    for function in [*vars(umap.umap_).values(), *vars(umap.layouts).values()]:
-        if isinstance(function, CPUDispatcher):
-            # Numba knows of no place that it can write to.
-            with suppress(RuntimeError):
-                function.enable_caching()
-    return umap
-
-
-def neighbours_in_others(
+def neighbours_in_other_lineages(
     features: np.ndarray, lineages: np.ndarray, n_neighbors: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Each row, and its nearest rows that are of another lineage.
+    """Each row, and its nearest rows of other lineages.
 
     Parameters
     ----------
     features : numpy.ndarray
         Shape (n, d), no NaN.
     lineages : numpy.ndarray
-        Shape (n,). Where one of them holds more than a tenth of the rows, neighbours of the own
-        lineage count like any.
+        Shape (n,). Where one of them holds more than a tenth of the rows, neighbours of the same
+        lineage count too.
     n_neighbors : int
         The row itself counts as one.
 
@@ -150,17 +108,16 @@ def neighbours_in_others(
     largest = int(np.unique(lineages, return_counts=True)[1].max())
     if largest > max(1, len(features) // 10):
         lineages, largest = np.arange(len(features)), 1
-    n_looked_at = min(len(features), n_neighbors + largest - 1)
-    finder = NearestNeighbors(n_neighbors=n_looked_at, algorithm="brute").fit(features)
-    parts = []
-    for first in range(0, len(features), _ROWS_AT_A_TIME):
-        rows = np.arange(first, min(first + _ROWS_AT_A_TIME, len(features)))[:, None]
-        distances, found = finder.kneighbors(features[rows[:, 0]])
-        # Stable, so that those of other lineages come first and stay in their order.
+    n_candidates = min(len(features), n_neighbors + largest - 1)
+    finder = NearestNeighbors(n_neighbors=n_candidates, algorithm="brute").fit(features)
+    neighbours, distances = [], []
+    for first in range(0, len(features), _CHUNK_ROWS):
+        rows = np.arange(first, min(first + _CHUNK_ROWS, len(features)))[:, None]
+        found_distances, found = finder.kneighbors(features[rows[:, 0]])
+        # A stable sort: other lineages come first, and each part stays in order of distance.
         order = np.argsort(lineages[found] == lineages[rows], axis=1, kind="stable")
         nearest = order[:, : n_neighbors - 1]
-        own = rows, np.zeros(rows.shape)
-        others = (np.take_along_axis(of, nearest, 1) for of in (found, distances))
-        parts.append([np.hstack(pair) for pair in zip(own, others, strict=True)])
-    neighbours, distances = map(np.concatenate, zip(*parts, strict=True))
-    return neighbours, distances
+        neighbours.append(np.hstack([rows, np.take_along_axis(found, nearest, 1)]))
+        zero = np.zeros(rows.shape)
+        distances.append(np.hstack([zero, np.take_along_axis(found_distances, nearest, 1)]))
+    return np.concatenate(neighbours), np.concatenate(distances)

@@ -1,4 +1,4 @@
-"""A task's rows: which observations take part, their classes, and what must stay together."""
+"""The rows of a task: which observations take part, their classes, and what is never split."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import pandas as pd
 
 from dynaclr.config import TaskConfig, UserError
 from dynaclr.config.errors import did_you_mean
-from dynaclr.evaluation.labels import join_labels
+from dynaclr.evaluation.label_tables import join_labels
 
-_CONDITION = (
+# What a condition may consist of; everything else could call code.
+_ALLOWED = (
     *(ast.Expression, ast.Compare, ast.cmpop, ast.BoolOp, ast.boolop, ast.UnaryOp, ast.unaryop),
     *(ast.BinOp, ast.operator, ast.Name, ast.Load, ast.Constant, ast.List, ast.Tuple),
 )
@@ -29,17 +30,18 @@ class TaskRows:
     Attributes
     ----------
     rows : numpy.ndarray
-        Their positions in the observations, int64, shape (m,).
+        Positions in the observations, int64, shape (m,).
     experiments : numpy.ndarray
-        Experiment of each, object, shape (m,).
+        Experiment of each row, object, shape (m,).
     labels : numpy.ndarray
         Class name, object, None where unknown, shape (m,).
     groups : numpy.ndarray
-        Code of the lineage or field of view, as the task says; never split, shape (m,).
+        Code of the lineage or field of view, as the task is configured: never split between
+        training and testing, shape (m,).
     lineages : numpy.ndarray
-        Code of the lineage; what intervals resample, shape (m,).
+        Code of the lineage: the unit that intervals resample, shape (m,).
     notes : dict of str to str
-        Experiment to what should be known about its labels.
+        Experiment to what a reader should know about its labels.
     """
 
     rows: np.ndarray
@@ -50,7 +52,7 @@ class TaskRows:
     notes: dict[str, str]
 
     def labelled(self, experiments: list[str]) -> np.ndarray:
-        """Positions within the task's rows that are labelled and of the given experiments."""
+        """Positions within the task's rows of the labelled rows of some experiments."""
         known = np.array([label is not None for label in self.labels], dtype=bool)
         return np.flatnonzero(known & np.isin(self.experiments, experiments))
 
@@ -63,17 +65,20 @@ def select_task(obs: pd.DataFrame, task: TaskConfig, labels: LabelPaths) -> Task
     obs : pandas.DataFrame
         Observations of all experiments, index 0 to n - 1.
     task : TaskConfig
-        Which label, from which table, on which observations, grouped by what.
     labels : mapping
         Experiment to the paths of its tables, ``annotations`` and ``truth`` (None: has none).
+
+    Returns
+    -------
+    TaskRows
 
     Raises
     ------
     UserError
         When the task's condition cannot be evaluated, or a table does not fit.
     """
-    values, notes = _labels_of_all(obs, task, labels)
-    rows = _where(obs, task)
+    values, notes = _join_all_labels(obs, task, labels)
+    rows = _rows_where(obs, task)
     kept = obs.iloc[rows]
     return TaskRows(
         rows=rows,
@@ -103,7 +108,13 @@ def group_codes(obs: pd.DataFrame, groups: str) -> np.ndarray:
     return obs.groupby(key, sort=True, observed=True).ngroup().to_numpy()
 
 
-def _labels_of_all(
+def combined_codes(*keys: np.ndarray) -> np.ndarray:
+    """One integer code for each distinct combination of keys, each of shape (n,)."""
+    columns = [np.unique(key.astype(str), return_inverse=True)[1] for key in keys]
+    return np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)[1].ravel()
+
+
+def _join_all_labels(
     obs: pd.DataFrame, task: TaskConfig, labels: LabelPaths
 ) -> tuple[np.ndarray, dict[str, str]]:
     values = np.full(len(obs), None, dtype=object)
@@ -120,35 +131,35 @@ def _labels_of_all(
     return values, notes
 
 
-def _where(obs: pd.DataFrame, task: TaskConfig) -> np.ndarray:
+def _rows_where(obs: pd.DataFrame, task: TaskConfig) -> np.ndarray:
     """Positions of the rows that the task's condition keeps."""
     if task.where is None:
         return np.arange(len(obs))
-    place = f"evaluation task {task.name!r}: where: {task.where!r}"
-    _check_condition(task.where, obs.columns, place)
+    where = f"evaluation task {task.name!r}: where: {task.where!r}"
+    _check_condition(task.where, obs.columns, where)
     try:
         kept = obs.eval(task.where, engine="python", local_dict={}, global_dict={})
     except Exception as error:
         raise UserError(
-            f"{place} cannot be evaluated ({type(error).__name__}: {error}). "
+            f"{where} cannot be evaluated ({type(error).__name__}: {error}). "
             "Compare columns with values of their own type."
         ) from error
     if not isinstance(kept, pd.Series) or not pd.api.types.is_bool_dtype(kept.dtype):
-        raise UserError(f"{place} does not say yes or no for each row. Compare a column in it.")
+        raise UserError(f"{where} is not true or false for each row. Compare a column in it.")
     return np.flatnonzero(kept.to_numpy(dtype=bool, na_value=False))
 
 
-def _check_condition(where: str, columns: Iterable[str], place: str) -> None:
-    """A condition compares columns; anything that could call code is turned away."""
+def _check_condition(condition: str, columns: Iterable[str], where: str) -> None:
+    """Accept comparisons of columns only; anything else could call code."""
     try:
-        tree = ast.parse(where.strip(), mode="eval")
+        tree = ast.parse(condition.strip(), mode="eval")
     except SyntaxError as error:
-        raise UserError(f"{place} is no condition ({error.msg}). Correct it.") from None
+        raise UserError(f"{where} is no condition ({error.msg}). Correct it.") from None
     for node in ast.walk(tree):
-        if not isinstance(node, _CONDITION):
+        if not isinstance(node, _ALLOWED):
             raise UserError(
-                f"{place} may only compare columns with values, and combine that by and, or, not "
-                f"and in; found {ast.unparse(node)!r}. Take it out."
+                f"{where} may only compare columns with values, and combine comparisons by and, "
+                f"or, not and in; found {ast.unparse(node)!r}. Remove it."
             )
         if isinstance(node, ast.Name) and node.id not in columns:
-            raise UserError(f"{place}: no column {node.id!r}. {did_you_mean(node.id, columns)}.")
+            raise UserError(f"{where}: no column {node.id!r}. {did_you_mean(node.id, columns)}.")

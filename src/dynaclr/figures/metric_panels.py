@@ -26,15 +26,8 @@ if TYPE_CHECKING:
 
 # The metrics of each figure. Mixing: of all cells above, of matched cells below.
 FIGURES = {
-    "mixing": (
-        *("ilisi", "experiment_accuracy", "experiment_auroc"),
-        *("matched_ilisi", "matched_kbet", "matched_experiment_auroc"),
-    ),
-    "kept": (
-        *("clisi", "nmi", "ari", "silhouette", "retrieval_map", "isolated_state_auroc"),
-        *("matched_connectivity", "matched_silhouette"),
-        *("scib_batch", "scib_bio", "scib_total", "jump_total"),
-    ),
+    "mixing": ("ilisi", "experiment_auroc", "matched_ilisi", "matched_experiment_auroc"),
+    "kept": ("clisi", "silhouette", "retrieval_map", "isolated_state_auroc"),
     "behaviour": (
         *("sister_auroc", "visible_from_hours", "progression_r2", "smoothness"),
         *("smoothness_pooled", "dynamic_range", "msd_exponent", "mmd_from_hours"),
@@ -63,7 +56,7 @@ def draw_metric_panels(metrics: pd.DataFrame, name: str, path: str | Path) -> No
     """
     variants = ordered_variants(metrics["variant"].unique())
     base = metrics["metric"].str.partition(":")[0]
-    n_columns = 3 if name == "mixing" else 4
+    n_columns = 2 if name == "mixing" else 4
     with figure_style():
         size = (2.6, 1.1 + 0.2 * len(variants))
         figure, axes = panel_grid(len(FIGURES[name]), size, n_columns, margin=2.2, sharey=True)

@@ -1,4 +1,4 @@
-"""Embedding stores: AnnData in Zarr, one an experiment, and several of them side by side."""
+"""Embedding stores: AnnData in Zarr, one per experiment, and several variants side by side."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from dynaclr.io.artifacts import digest_file_of, digest_path, read_digest
 if TYPE_CHECKING:
     from anndata import AnnData
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 KEY = ["experiment", "fov", "track_id", "t"]
-# A bag of channels has one row for each marker of an observation.
+# A model that embeds each channel alone gives one row per observation and marker.
 MARKER = "marker"
 REQUIRED = [*KEY, "condition", "hours", "lineage_id"]
 
 
 def key_of(table: pd.DataFrame) -> list[str]:
-    """Columns that tell rows apart: `KEY`, and the marker where the table has one."""
+    """Columns that identify a row: `KEY`, and the marker where the table has that column."""
     return [*KEY, MARKER] if MARKER in table else list(KEY)
 
 
 @dataclass(frozen=True)
-class Cohort:
-    """The same observations described by several variants of features.
+class Embeddings:
+    """The same observations with several variants of features.
 
     Attributes
     ----------
     obs : pandas.DataFrame
-        One row an observation (of a bag of channels: an observation and marker), sorted by
-        (experiment, fov, track_id, t, marker), index 0 to n - 1.
+        One row per observation (or per observation and marker), sorted by (experiment, fov,
+        track_id, t, marker), index 0 to n - 1.
     features : dict of str to numpy.ndarray
         Variant to its features, float32, shape (n, d of that variant).
     feature_names : dict of str to list of str
         Variant to the names of its columns.
     encoders : dict of str to dict
-        Variant to what made its features, as its stores tell it: ``variant``, and the digest of
-        the ``checkpoint``.
+        Variant to the encoder that made its features, from the provenance of its stores:
+        ``variant``, and the digest of the ``checkpoint``.
     """
 
     obs: pd.DataFrame
@@ -58,10 +58,18 @@ class Cohort:
 def open_anndata(path: str | Path) -> AnnData:
     """Read AnnData from a ``.zarr`` folder or an ``.h5ad`` file.
 
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    anndata.AnnData
+
     Raises
     ------
     UserError
-        When nothing is there, or it is no AnnData.
+        When the path does not exist or cannot be read as AnnData.
     """
     import anndata
 
@@ -83,8 +91,7 @@ def read_store(path: str | Path) -> AnnData:
     Parameters
     ----------
     path : str or Path
-        AnnData in Zarr: ``X`` (n, d), ``obs`` with at least experiment, fov, track_id, t,
-        condition, hours and lineage_id.
+        AnnData in Zarr: ``X`` (n, d), ``obs`` with at least the columns `REQUIRED`.
 
     Returns
     -------
@@ -95,8 +102,8 @@ def read_store(path: str | Path) -> AnnData:
     Raises
     ------
     UserError
-        When nothing is there, when it is no AnnData, when a column is missing, when an
-        observation (and marker) stands twice, or when a row holds no finite feature.
+        When the store cannot be read, a column is missing, an observation (and marker) is there
+        twice, or a row has no finite feature.
     """
     path = Path(path)
     if not path.exists():
@@ -110,61 +117,87 @@ def read_store(path: str | Path) -> AnnData:
     for column in store.obs.columns:
         if isinstance(store.obs[column].dtype, pd.CategoricalDtype):
             store.obs[column] = store.obs[column].astype(object)
-    store = _without_unreadable(store, path)
+    unreadable = provenance_of(store).get("unreadable", [])
+    if unreadable:
+        logger.warning(
+            "%s: %d of %d rows left out: their pixels cannot be read",
+            *(path, len(unreadable), store.n_obs),
+        )
+        store = store[np.delete(np.arange(store.n_obs), unreadable)].copy()
     _check_rows(store, path)
     return store
 
 
-def _without_unreadable(store: AnnData, path: Path) -> AnnData:
-    """Leave out the rows that the store says to have no features, since pixels are lost."""
-    lost = provenance_of(store).get("unreadable", [])
-    if not lost:
-        return store
-    log.warning("%s: %d of %d rows left out; pixels cannot be read", path, len(lost), store.n_obs)
-    return store[np.delete(np.arange(store.n_obs), lost)].copy()
+def _check_rows(store: AnnData, path: Path) -> None:
+    key = key_of(store.obs)
+    repeated = store.obs.duplicated(key)
+    if repeated.any():
+        raise UserError(
+            f"{path}: {_describe(store.obs.loc[repeated, key].iloc[0])} is there twice "
+            f"({int(repeated.sum())} repeated rows in all). Make the store again."
+        )
+    features = np.asarray(store.X)
+    bad = np.isinf(features).any(axis=1) | ~np.isfinite(features).any(axis=1)
+    if bad.any():
+        raise UserError(
+            f"{path}: {int(bad.sum())} of {len(bad)} rows have no usable features (infinite, or "
+            f"all missing), first at {_describe(store.obs.loc[bad, key].iloc[0])}. "
+            "Look at the loss curve of the model: a diverged training gives this."
+        )
+
+
+def _describe(key: pd.Series) -> str:
+    return (
+        f"experiment {key['experiment']}, fov {key['fov']}, track {key['track_id']}, "
+        f"frame {key['t']}" + (f", marker {key[MARKER]}" if MARKER in key else "")
+    )
 
 
 def provenance_of(store: AnnData) -> dict[str, Any]:
-    """What ``uns["dynaclr"]`` tells about how the store was made; empty when it tells nothing."""
+    """Provenance of a store, from ``uns["dynaclr"]``; empty where it has none."""
     content = store.uns.get("dynaclr", {})
     return json.loads(content) if isinstance(content, str) else dict(content)
 
 
 def summarize_store(path: str | Path) -> dict[str, str]:
-    """Name and text of what should be known of an embedding store, or of maps.
+    """Facts about an embedding store, or about maps, for a person: title to text.
 
     Raises
     ------
     UserError
-        When it is no AnnData.
+        When it cannot be read as AnnData.
     """
     store = open_anndata(path)
-    facts = provenance_of(store)
+    provenance = provenance_of(store)
     known = [name for name in ("experiment", "condition") if name in store.obs]
-    told = {"variant": "variant", "checkpoint": "checkpoint", "index": "cells"}
+    titles = {"variant": "variant", "checkpoint": "checkpoint", "index": "cells"}
     return {
         "cells": f"{store.n_obs:,}",
         "features": f"{store.n_vars}, {store.X.dtype}",
         **{f"{name}s": ", ".join(map(str, sorted(store.obs[name].unique()))) for name in known},
         "obs": ", ".join(store.obs.columns),
         "obsm": ", ".join(f"{name} ({store.obsm[name].shape[1]})" for name in store.obsm),
-        **{title: str(facts[name]) for title, name in told.items() if facts.get(name)},
-        "made by": f"dynaclr {facts.get('dynaclr', '(unknown)')}",
+        **{t: str(provenance[name]) for t, name in titles.items() if provenance.get(name)},
+        "made by": f"dynaclr {provenance.get('dynaclr', '(unknown)')}",
     }
 
 
 def digest_of_store(path: str | Path) -> str:
-    """Digest of a store: the one written beside it when it was made, or its content's."""
+    """Digest of a store: from the digest file beside it, or of its content."""
     return read_digest(path) if digest_file_of(path).is_file() else digest_path(path)
 
 
-def read_cohort(stores: Mapping[str, Mapping[str, str | Path]]) -> Cohort:
+def read_embeddings(stores: Mapping[str, Mapping[str, str | Path]]) -> Embeddings:
     """Read several variants of the same observations.
 
     Parameters
     ----------
     stores : mapping
         Variant to experiment to the path of its embedding store.
+
+    Returns
+    -------
+    Embeddings
 
     Raises
     ------
@@ -174,97 +207,46 @@ def read_cohort(stores: Mapping[str, Mapping[str, str | Path]]) -> Cohort:
     """
     if not stores or not all(stores.values()):
         raise UserError("evaluation: no embedding store was given. Name at least one.")
-    tables = {variant: _read_variant(variant, paths) for variant, paths in stores.items()}
-    first, obs = next((variant, table[0]) for variant, table in tables.items())
-    for variant, (other, *_) in tables.items():
-        _check_same_rows(first, obs, variant, other)
-    return Cohort(
-        obs=obs,
-        features={variant: table[1] for variant, table in tables.items()},
-        feature_names={variant: table[2] for variant, table in tables.items()},
-        encoders={variant: table[3] for variant, table in tables.items()},
+    variants = {variant: _read_variant(variant, paths) for variant, paths in stores.items()}
+    first, reference = next(iter(variants.items()))
+    for variant, other in variants.items():
+        _check_same_rows(first, reference.obs, variant, other.obs)
+    return Embeddings(
+        obs=reference.obs,
+        features={name: read.features[name] for name, read in variants.items()},
+        feature_names={name: read.feature_names[name] for name, read in variants.items()},
+        encoders={name: read.encoders[name] for name, read in variants.items()},
     )
 
 
-def _check_rows(store: AnnData, path: Path) -> None:
-    key = key_of(store.obs)
-    twice = store.obs.duplicated(key)
-    if twice.any():
-        raise UserError(
-            f"{path}: {_tell(store.obs.loc[twice, key].iloc[0])} stands twice "
-            f"({int(twice.sum())} repeated rows in all). Make the store again."
-        )
-    features = np.asarray(store.X)
-    bad = np.isinf(features).any(axis=1) | ~np.isfinite(features).any(axis=1)
-    if bad.any():
-        raise UserError(
-            f"{path}: {int(bad.sum())} of {len(bad)} rows hold no usable features (infinite, or "
-            f"all missing), first at {_tell(store.obs.loc[bad, key].iloc[0])}. "
-            "Look at the loss curve of the model: a diverged training gives this."
-        )
-
-
-def _read_variant(
-    variant: str, paths: Mapping[str, str | Path]
-) -> tuple[pd.DataFrame, np.ndarray, list[str], dict[str, Any]]:
-    parts = [_read_sorted(experiment, path) for experiment, path in sorted(paths.items())]
-    names = [str(name) for name in parts[0].var_names]
-    for part, path in zip(parts, sorted(paths.items()), strict=True):
-        if [str(name) for name in part.var_names] != names:
+def _read_variant(variant: str, paths: Mapping[str, str | Path]) -> Embeddings:
+    """One variant of several experiments."""
+    stores = {name: _read_sorted(name, path) for name, path in sorted(paths.items())}
+    first, reference = next(iter(stores.items()))
+    names = list(map(str, reference.var_names))
+    encoder = _encoder_of(reference)
+    for name, store in stores.items():
+        if list(map(str, store.var_names)) != names:
             raise UserError(
-                f"{path[1]}: has {part.n_vars} features that differ from the {len(names)} of "
-                f"{sorted(paths.items())[0][1]} (variant {variant}). "
-                "Embed all experiments with one model."
+                f"{paths[name]}: has {store.n_vars} features that differ from the {len(names)} of "
+                f"{paths[first]} (variant {variant}). Embed all experiments with one model."
             )
-    obs = pd.concat([part.obs for part in parts], ignore_index=True)
-    features = np.concatenate([np.asarray(part.X, dtype=np.float32) for part in parts])
-    return obs, features, names, _one_encoder(variant, dict(zip(sorted(paths), parts, strict=True)))
-
-
-def _one_encoder(variant: str, stores: Mapping[str, AnnData]) -> dict[str, Any]:
-    """What made the features of all these stores."""
-    made_by = {}
-    for experiment, store in stores.items():
-        facts = provenance_of(store)
-        made_by[experiment] = {key: facts.get(key) for key in ("variant", "checkpoint")}
-    first, encoder = next(iter(made_by.items()))
-    for experiment, other in made_by.items():
+        other = _encoder_of(store)
         if other != encoder:
             raise UserError(
-                f"embedding store of {experiment}: made by another encoder "
-                f"({_tell_encoder(other)}) than that of {first} ({_tell_encoder(encoder)}), "
-                f"variant {variant}. Embed all experiments with one model."
+                f"embedding store of {name}: made by another encoder "
+                f"({_describe_encoder(other)}) than that of {first} "
+                f"({_describe_encoder(encoder)}), variant {variant}. "
+                "Embed all experiments with one model."
             )
-    return encoder
-
-
-def check_encoder(encoder: Mapping[str, Any], other: Mapping[str, Any], what: str) -> None:
-    """Refuse features of another encoder: they have the same names and nothing else in common.
-
-    Parameters
-    ----------
-    encoder, other : mapping
-        What features are from and what they should be from, as in `Cohort.encoders`. One that is
-        not known fits all.
-    what : str
-        What was learned from the first, to begin the message with.
-
-    Raises
-    ------
-    UserError
-        When they are two.
-    """
-    if encoder == other or not any(encoder.values()) or not any(other.values()):
-        return
-    raise UserError(
-        f"{what}: learned from features of another encoder ({_tell_encoder(encoder)}) than the "
-        f"stores hold ({_tell_encoder(other)}). Apply it to embeddings of the model it was "
-        "trained on."
+    return Embeddings(
+        obs=pd.concat([store.obs for store in stores.values()], ignore_index=True),
+        features={
+            variant: np.concatenate([np.asarray(s.X, dtype=np.float32) for s in stores.values()])
+        },
+        feature_names={variant: names},
+        encoders={variant: encoder},
     )
-
-
-def _tell_encoder(encoder: Mapping[str, Any]) -> str:
-    return f"{encoder['variant']}, checkpoint {str(encoder['checkpoint'])[:12]}"
 
 
 def _read_sorted(experiment: str, path: str | Path) -> AnnData:
@@ -280,32 +262,59 @@ def _read_sorted(experiment: str, path: str | Path) -> AnnData:
     return store[order].copy()
 
 
+def _encoder_of(store: AnnData) -> dict[str, Any]:
+    provenance = provenance_of(store)
+    return {key: provenance.get(key) for key in ("variant", "checkpoint")}
+
+
+def _describe_encoder(encoder: Mapping[str, Any]) -> str:
+    return f"{encoder['variant']}, checkpoint {str(encoder['checkpoint'])[:12]}"
+
+
+def check_encoder(encoder: Mapping[str, Any], other: Mapping[str, Any], what: str) -> None:
+    """Refuse features of another encoder: they have the same names and another meaning.
+
+    Parameters
+    ----------
+    encoder, other : mapping
+        Encoder that something was trained on, and encoder of the features at hand, as in
+        `Embeddings.encoders`. An unknown encoder fits all.
+    what : str
+        What was trained; begins the message.
+
+    Raises
+    ------
+    UserError
+        When the encoders differ.
+    """
+    if encoder == other or not any(encoder.values()) or not any(other.values()):
+        return
+    raise UserError(
+        f"{what}: trained on features of another encoder ({_describe_encoder(encoder)}) than the "
+        f"stores hold ({_describe_encoder(other)}). Apply it to embeddings of the model it was "
+        "trained on."
+    )
+
+
 def _check_same_rows(first: str, obs: pd.DataFrame, variant: str, other: pd.DataFrame) -> None:
     key = key_of(obs)
     if key_of(other) != key:
         raise UserError(
-            f"variants {first} and {variant}: one of them has a row for each marker, the other one "
-            "for each observation. Embed both with the same `patches`."
+            f"variants {first} and {variant}: one has a row per marker, the other a row per "
+            "observation. Embed both with the same `patches`."
         )
-    mine, theirs = pd.MultiIndex.from_frame(obs[key]), pd.MultiIndex.from_frame(other[key])
-    if mine.equals(theirs):
+    rows, other_rows = pd.MultiIndex.from_frame(obs[key]), pd.MultiIndex.from_frame(other[key])
+    if rows.equals(other_rows):
         return
-    lacking, extra = mine.difference(theirs), theirs.difference(mine)
-    example = _tell(pd.Series(lacking[0] if len(lacking) else extra[0], index=key))
+    missing, extra = rows.difference(other_rows), other_rows.difference(rows)
+    example = pd.Series(missing[0] if len(missing) else extra[0], index=key)
     raise UserError(
         f"variants {first} and {variant} do not hold the same observations: {variant} lacks "
-        f"{len(lacking)} and has {len(extra)} more, for example {example}. Baselines are compared "
-        "on the same rows only: embed both from the same index."
-    )
-
-
-def _tell(key: pd.Series) -> str:
-    return (
-        f"experiment {key['experiment']}, fov {key['fov']}, track {key['track_id']}, "
-        f"frame {key['t']}" + (f", marker {key[MARKER]}" if MARKER in key else "")
+        f"{len(missing)} and has {len(extra)} more, for example {_describe(example)}. Baselines "
+        "are compared on the same rows only: embed both from the same index."
     )
 
 
 def map_facts(store: AnnData) -> dict[str, Any]:
-    """What ``uns["dynaclr"]`` tells; ``maps`` lists key in ``obsm``, variant, method and axes."""
+    """Provenance of maps; ``maps`` lists the key in ``obsm``, variant, method and axes of each."""
     return json.loads(store.uns["dynaclr"])

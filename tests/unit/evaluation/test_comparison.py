@@ -12,7 +12,7 @@ from dynaclr.evaluation import compare_models
 from dynaclr.evaluation.comparison import DIFFERENCE_COLUMNS, METRIC_COLUMNS, verdict
 from dynaclr.evaluation.metrics.uncertainty import (
     Values,
-    adjust,
+    adjust_p_values,
     estimate_difference,
     estimate_mean,
 )
@@ -99,9 +99,9 @@ def test_without_pairs_it_is_welchs_test():
 @given(p=st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_correction_is_scipys(p):
     p = np.array(p)
-    np.testing.assert_allclose(adjust(p), false_discovery_control(p))
-    with_gap = adjust(np.append(p, np.nan))
-    np.testing.assert_allclose(with_gap[:-1], adjust(p))
+    np.testing.assert_allclose(adjust_p_values(p), false_discovery_control(p))
+    with_gap = adjust_p_values(np.append(p, np.nan))
+    np.testing.assert_allclose(with_gap[:-1], adjust_p_values(p))
     assert np.isnan(with_gap[-1])
 
 

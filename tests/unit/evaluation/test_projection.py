@@ -1,16 +1,13 @@
 """Maps: what holds their cells together."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
-from umap.umap_ import smooth_knn_dist
 
 from dynaclr.evaluation import projection
-from dynaclr.evaluation.projection import neighbours_in_others, umap_coordinates
+from dynaclr.evaluation.projection import neighbours_in_other_lineages, umap_coordinates
 
 
 @settings(max_examples=40, deadline=None)
@@ -19,7 +16,7 @@ def test_neighbours_are_the_nearest_of_other_lineages(seed, n_rows, n_neighbors)
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(n_rows, 3))
     lineages = rng.permutation(np.arange(n_rows) // 2)
-    neighbours, distances = neighbours_in_others(features, lineages, n_neighbors)
+    neighbours, distances = neighbours_in_other_lineages(features, lineages, n_neighbors)
     away = cdist(features, features)
     away[lineages[:, None] == lineages] = np.inf
     np.testing.assert_array_equal(neighbours[:, 0], np.arange(n_rows))
@@ -31,9 +28,9 @@ def test_neighbours_are_the_nearest_of_other_lineages(seed, n_rows, n_neighbors)
 def test_neighbours_do_not_depend_on_how_many_rows_are_looked_at_together(monkeypatch):
     rng = np.random.default_rng(0)
     features, lineages = rng.normal(size=(100, 4)), np.arange(100) // 5
-    whole, _ = neighbours_in_others(features, lineages, 15)
-    monkeypatch.setattr(projection, "_ROWS_AT_A_TIME", 7)
-    in_parts, _ = neighbours_in_others(features, lineages, 15)
+    whole, _ = neighbours_in_other_lineages(features, lineages, 15)
+    monkeypatch.setattr(projection, "_CHUNK_ROWS", 7)
+    in_parts, _ = neighbours_in_other_lineages(features, lineages, 15)
     np.testing.assert_array_equal(whole, in_parts)
 
 
@@ -41,16 +38,8 @@ def test_where_a_lineage_holds_much_of_the_cells_its_own_neighbours_count():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(60, 3))
     lineages = np.repeat([0, 1], 30)
-    neighbours, _ = neighbours_in_others(features, lineages, 5)
+    neighbours, _ = neighbours_in_other_lineages(features, lineages, 5)
     np.testing.assert_array_equal(neighbours, np.argsort(cdist(features, features), axis=1)[:, :5])
-
-
-def test_what_umap_compiles_is_there_for_the_next_process():
-    features = np.random.default_rng(0).normal(size=(60, 3))
-    umap_coordinates(features, np.arange(60), 0)
-    found = smooth_knn_dist.stats
-    assert Path(found.cache_path).is_dir()
-    assert found.cache_hits or found.cache_misses, "compiled before it was asked to be kept"
 
 
 @pytest.mark.parametrize("known", [False, True])

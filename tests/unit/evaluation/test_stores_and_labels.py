@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from dynaclr.config import TaskConfig, UserError
-from dynaclr.evaluation.labels import join_labels
+from dynaclr.evaluation.label_tables import join_labels
 from dynaclr.evaluation.tasks import group_codes, select_task
-from dynaclr.io.embeddings import KEY, provenance_of, read_cohort, read_store
+from dynaclr.io.embeddings import KEY, provenance_of, read_embeddings, read_store
 
 
 def write(path, text):
@@ -36,17 +36,17 @@ def test_faults_of_a_store_are_told(tmp_path, make, observations):
         read_store(lacking)
     twice = pd.concat([observations, observations.iloc[[3]]])
     repeated = make.store(tmp_path / "c.zarr", twice, np.ones((n + 1, 2)))
-    with pytest.raises(UserError, match="fov A/1/0, track 1, frame 3 stands twice"):
+    with pytest.raises(UserError, match="fov A/1/0, track 1, frame 3 is there twice"):
         read_store(repeated)
     twice = twice.assign(marker="phase")
     repeated = make.store(tmp_path / "m.zarr", twice, np.ones((n + 1, 2)))
-    with pytest.raises(UserError, match="track 1, frame 3, marker phase stands twice"):
+    with pytest.raises(UserError, match="track 1, frame 3, marker phase is there twice"):
         read_store(repeated)
     features = np.ones((n, 2))
     features[4] = np.nan
     features[9, 0] = np.inf
     diverged = make.store(tmp_path / "d.zarr", observations, features)
-    with pytest.raises(UserError, match=r"2 of 120 rows hold no usable features.*track 1, frame 4"):
+    with pytest.raises(UserError, match=r"2 of 120 rows have no usable features.*track 1, frame 4"):
         read_store(diverged)
 
 
@@ -56,9 +56,9 @@ def test_variants_are_lined_up_whatever_the_order_of_their_rows(tmp_path, make, 
     order = np.random.default_rng(0).permutation(n)
     first = make.store(tmp_path / "x" / "a.zarr", observations, number)
     second = make.store(tmp_path / "y" / "a.zarr", observations.iloc[order], number[order])
-    cohort = read_cohort({"x": {"a": first}, "y": {"a": second}})
-    np.testing.assert_array_equal(cohort.features["x"], cohort.features["y"])
-    assert cohort.obs[KEY].equals(cohort.obs[KEY].sort_values(KEY))
+    embeddings = read_embeddings({"x": {"a": first}, "y": {"a": second}})
+    np.testing.assert_array_equal(embeddings.features["x"], embeddings.features["y"])
+    assert embeddings.obs[KEY].equals(embeddings.obs[KEY].sort_values(KEY))
 
 
 def test_variants_with_other_rows_are_turned_away(tmp_path, make, observations):
@@ -66,17 +66,17 @@ def test_variants_with_other_rows_are_turned_away(tmp_path, make, observations):
     first = make.store(tmp_path / "x" / "a.zarr", observations, np.ones((n, 2)))
     second = make.store(tmp_path / "y" / "a.zarr", observations[:-1], np.ones((n - 1, 2)))
     with pytest.raises(UserError, match="y lacks 1 and has 0 more, for example experiment a"):
-        read_cohort({"x": {"a": first}, "y": {"a": second}})
+        read_embeddings({"x": {"a": first}, "y": {"a": second}})
     marked = observations.assign(marker="phase")
     of_markers = make.store(tmp_path / "z" / "a.zarr", marked, np.ones((n, 2)))
-    with pytest.raises(UserError, match="x and z: one of them has a row for each marker"):
-        read_cohort({"x": {"a": first}, "z": {"a": of_markers}})
+    with pytest.raises(UserError, match="x and z: one has a row per marker"):
+        read_embeddings({"x": {"a": first}, "z": {"a": of_markers}})
     with pytest.raises(UserError, match="holds experiment a, but was given as b"):
-        read_cohort({"x": {"b": first}})
+        read_embeddings({"x": {"b": first}})
     other = observations.assign(experiment="b")
     wider = make.store(tmp_path / "x" / "b.zarr", other, np.ones((n, 5)))
     with pytest.raises(UserError, match="has 5 features that differ from the 2"):
-        read_cohort({"x": {"a": first, "b": wider}})
+        read_embeddings({"x": {"a": first, "b": wider}})
 
 
 def test_labels_join_by_observation(tmp_path, observations):
@@ -130,7 +130,7 @@ def test_names_of_classes_do_not_depend_on_the_spelling_of_numbers(
         ),
         (
             "fov,track_id,state\nA/1/0,1,x\nA/1/0,1,x\n",
-            r"already labelled in line 2.*A table without a column t has one row a track",
+            r"already labelled in line 2.*A table without a column t has one row per track",
         ),
         (
             "fov,track_id,t,state\nZ/9/0,1,0,x\n",
@@ -188,7 +188,7 @@ def test_a_condition_keeps_rows(tmp_path, observations):
     [
         ("conditon == 'infected'", r"no column 'conditon'. Did you mean 'condition'\?"),
         ("condition = 'infected'", "is no condition"),
-        ("hours", "does not say yes or no"),
+        ("hours", "is not true or false"),
         ("condition.to_csv('x')", "may only compare columns"),
         ("__import__('os').getcwd() == 'x'", "may only compare columns"),
         ("condition > 3", "cannot be evaluated"),

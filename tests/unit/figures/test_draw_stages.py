@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import auc
 
 from dynaclr.config import ComparisonConfig, UserError
-from dynaclr.config.metrics import FACTS
+from dynaclr.config.metrics import METRICS
 from dynaclr.evaluation import compare_models
 from dynaclr.figures.comparison import draw_comparison
 from dynaclr.figures.composition import draw_collection
@@ -195,5 +195,5 @@ def test_missing_product_is_named(draw, tmp_path):
 
 
 def test_every_metric_has_its_words():
-    assert set(METRIC_TITLES) == set(FACTS)
+    assert set(METRIC_TITLES) == set(METRICS)
     assert title_of("f1:late") == "F1 of late"

@@ -27,7 +27,7 @@ from dynaclr.inference import embed, embed_baselines, fit_pixels
 from dynaclr.inference.embedding_writer import EmbeddingOutput, write_embeddings
 from dynaclr.inference.observations import Observations
 from dynaclr.io.artifacts import digest_path, read_digest, read_json
-from dynaclr.io.embeddings import read_cohort
+from dynaclr.io.embeddings import read_embeddings
 from dynaclr.training import check_training, train
 
 CONFIGURATION = {
@@ -393,7 +393,7 @@ def test_bag_of_channels_is_trained_and_embeds_every_pair(collection, tmp_path):
         "reporter": reporter,
     }
     assert store.obs_names.is_unique
-    cohort = read_cohort({"seed0": {"three": tmp_path / "out/seed0/three.zarr"}})
+    cohort = read_embeddings({"seed0": {"three": tmp_path / "out/seed0/three.zarr"}})
     assert len(cohort.obs) == len(cells) + reporter
     assert not cohort.obs.duplicated(["fov", "track_id", "t", "marker"]).any()
 

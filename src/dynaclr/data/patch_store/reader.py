@@ -25,7 +25,7 @@ from dynaclr.io.artifacts import read_digest, read_json
 log = logging.getLogger(__name__)
 
 STORE, REPORT = "patches.zarr", "patches.json"
-PIXELS, SLOTS, FACTS = "pixels", "slots.npy", "zarr.json"
+PIXELS, SLOTS, METRICS = "pixels", "slots.npy", "zarr.json"
 WHOLE_STACK = "stack"
 # What 8 bits span, in spreads from the center.
 LOWEST, HIGHEST = -5.0, 15.0
@@ -104,7 +104,7 @@ class PatchStore:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path).absolute()
-        content = json.loads((self.path / FACTS).read_text(encoding="utf-8"))
+        content = json.loads((self.path / METRICS).read_text(encoding="utf-8"))
         self.facts = StoreFacts.of(content["attributes"]["dynaclr"])
 
     def __reduce__(self) -> tuple[Any, tuple[Path]]:
@@ -194,7 +194,7 @@ class PatchStore:
 def find_store(experiment_dir: Path) -> PatchStore | None:
     """Open the store in an experiment's results, if there is one."""
     path = experiment_dir / STORE
-    if not (path / FACTS).is_file():
+    if not (path / METRICS).is_file():
         if _report_of(experiment_dir):
             log.warning("%s is gone; the plate is read until the stage of patches runs", path)
         return None

@@ -1,4 +1,4 @@
-"""Linear classifiers on embeddings: fitted, scored, held against controls, published.
+"""Linear classifiers on embeddings: fitted, scored, checked against controls, published.
 
-Read `linear` first.
+Read `linear` (the classifier) and `scoring` (one task of an evaluation) first.
 """

@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 from dynaclr.config import TaskConfig, UserError
 from dynaclr.config.metrics import join_notes
 from dynaclr.evaluation.classifiers.linear import LinearClassifier, fit_linear_classifier
-from dynaclr.evaluation.classifiers.registry import NOTE
+from dynaclr.evaluation.classifiers.registry import PUBLISHED
 from dynaclr.evaluation.metrics.classification import classification_scores
 from dynaclr.evaluation.tasks import LabelPaths, select_task
 from dynaclr.io.artifacts import atomic_path, digest_path, read_json, write_json
-from dynaclr.io.embeddings import check_encoder, digest_of_store, key_of, read_cohort
+from dynaclr.io.embeddings import check_encoder, digest_of_store, key_of, read_embeddings
 
 _VARIANT = "features"
 
@@ -43,15 +43,15 @@ def train_linear_classifier(
         Experiment to the paths of its label tables, ``annotations`` and ``truth``.
     task : TaskConfig
     folder : str or Path
-        Where the classifier is written, whole or not at all.
+        Folder of the classifier, written whole or not at all.
     seed : int
-        Decides the folds of the cross-validation.
+        Seed of the folds of the cross-validation.
 
     Returns
     -------
     dict
-        What was learned from: classes, rows, groups, the chosen strength, and the
-        cross-validated scores within these experiments. Stands in the saved provenance too.
+        Provenance, which is saved too: classes, rows, groups, the chosen strength, and the
+        cross-validated scores within these experiments.
 
     Raises
     ------
@@ -59,40 +59,44 @@ def train_linear_classifier(
         When stores and labels do not fit, when the stores were made by different encoders, or when
         fewer than two classes are labelled.
     """
-    cohort = read_cohort({_VARIANT: stores})
-    rows = select_task(cohort.obs, task, labels)
-    train = rows.labelled(list(stores))
-    found = sorted(set(rows.labels[train]))
+    embeddings = read_embeddings({_VARIANT: stores})
+    task_rows = select_task(embeddings.obs, task, labels)
+    train = task_rows.labelled(list(stores))
+    found, notes = sorted(set(task_rows.labels[train])), join_notes(*task_rows.notes.values())
     if len(found) < 2:
         raise UserError(
             f"task {task.name!r}: two classes are needed, found {', '.join(found) or 'none'} in "
             f"column {task.label!r} of {len(train)} labelled observations"
-            f"{_because(rows.notes)}. Label more, or widen the task's `where`."
+            f"{f' ({notes})' if notes else ''}. Label more, or widen the task's `where`."
         )
-    names = cohort.feature_names[_VARIANT]
+    names = embeddings.feature_names[_VARIANT]
     classifier, validation = fit_linear_classifier(
-        cohort.features[_VARIANT][rows.rows[train]],
-        rows.labels[train],
-        rows.groups[train],
+        embeddings.features[_VARIANT][task_rows.rows[train]],
+        task_rows.labels[train],
+        task_rows.groups[train],
         seed=seed,
         feature_names=names,
     )
     scores = {}
     if not validation.note:
-        true = pd.Categorical(rows.labels[train], categories=list(validation.classes)).codes
+        true = pd.Categorical(task_rows.labels[train], categories=list(validation.classes)).codes
         scores = classification_scores(true, validation.probability, validation.classes)
     summary = {
         "task": task.model_dump(mode="json"),
-        "encoder": cohort.encoders[_VARIANT],
+        "encoder": embeddings.encoders[_VARIANT],
         "stores": {name: digest_of_store(path) for name, path in sorted(stores.items())},
-        "labels": _label_digests(labels, task, list(stores)),
+        "labels": {
+            name: digest_path(path)
+            for name in sorted(stores)
+            if (path := labels.get(name, {}).get(task.source)) is not None
+        },
         "classes": list(classifier.classes),
         "n_rows": len(train),
-        "n_groups": len(set(rows.groups[train])),
+        "n_groups": len(set(task_rows.groups[train])),
         "seed": seed,
         "strength": classifier.strength,
         "cross_validated": {name: round(float(value), 6) for name, value in scores.items()},
-        "note": join_notes(validation.note, *rows.notes.values()),
+        "note": join_notes(validation.note, notes),
         "dynaclr_version": version("dynaclr"),
     }
     classifier.provenance.update(summary)
@@ -112,10 +116,9 @@ def apply_linear_classifier(
     stores : mapping
         Experiment to embedding store.
     path : str or Path
-        Table to write, ``.parquet`` or ``.csv``: experiment, fov, track_id, t (of a bag of
-        channels also marker), ``predicted`` and one ``probability_<class>`` a class. Provenance is
-        in the Parquet file's metadata under the key ``dynaclr``, or in ``<path>.json`` beside a
-        CSV.
+        Table to write, ``.parquet`` or ``.csv``: experiment, fov, track_id, t (and marker),
+        ``predicted`` and one ``probability_<class>`` per class. Provenance is in the Parquet file's
+        metadata under the key ``dynaclr``, or in ``<path>.json`` beside a CSV.
 
     Returns
     -------
@@ -125,37 +128,32 @@ def apply_linear_classifier(
     Raises
     ------
     UserError
-        When the classifier is damaged, was trained on other features or another encoder's, or the
-        suffix is unknown.
+        When the classifier is damaged, was trained on other features or those of another encoder,
+        or the suffix is unknown.
     """
     path = Path(path)
     if path.suffix not in (".parquet", ".csv"):
         raise UserError(f"{path}: the table is written as .parquet or .csv. Change the suffix.")
     classifier = LinearClassifier.load(folder)
-    cohort = read_cohort({_VARIANT: stores})
-    _check_features(classifier, folder, cohort.feature_names[_VARIANT])
+    embeddings = read_embeddings({_VARIANT: stores})
+    _check_features(classifier, folder, embeddings.feature_names[_VARIANT])
     trained_on = classifier.provenance.get("encoder", {})
-    check_encoder(trained_on, cohort.encoders[_VARIANT], str(folder))
-    probability = classifier.predict_proba(cohort.features[_VARIANT])
-    table = cohort.obs[key_of(cohort.obs)].copy()
+    check_encoder(trained_on, embeddings.encoders[_VARIANT], str(folder))
+    probability = classifier.predict_proba(embeddings.features[_VARIANT])
+    note = Path(folder) / PUBLISHED
+    table = embeddings.obs[key_of(embeddings.obs)].copy()
     table["predicted"] = np.array(classifier.classes, dtype=object)[probability.argmax(axis=1)]
     for number, name in enumerate(classifier.classes):
         table[f"probability_{name}"] = probability[:, number]
     provenance = {
         "classifier": digest_path(folder),
-        "published": _published(Path(folder)),
+        "published": read_json(note) if note.is_file() else None,
         "stores": {name: digest_of_store(store) for name, store in sorted(stores.items())},
         "trained": classifier.provenance,
         "dynaclr_version": version("dynaclr"),
     }
     _write_table(table, provenance, path)
     return table
-
-
-def _published(folder: Path) -> dict[str, str] | None:
-    """Name, version and digest of a classifier that was fetched from a registry."""
-    note = folder / NOTE
-    return read_json(note) if note.is_file() else None
 
 
 def _check_features(classifier: LinearClassifier, folder: str | Path, names: list[str]) -> None:
@@ -177,17 +175,6 @@ def _write_table(table: pd.DataFrame, provenance: dict[str, Any], path: Path) ->
         return
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     note = json.dumps(provenance, sort_keys=True).encode()
+    arrow = arrow.replace_schema_metadata({**arrow.schema.metadata, b"dynaclr": note})
     with atomic_path(path) as temporary:
-        pq.write_table(
-            arrow.replace_schema_metadata({**arrow.schema.metadata, b"dynaclr": note}), temporary
-        )
-
-
-def _label_digests(labels: LabelPaths, task: TaskConfig, experiments: list[str]) -> dict[str, str]:
-    paths = {name: labels.get(name, {}).get(task.source) for name in sorted(experiments)}
-    return {name: digest_path(path) for name, path in paths.items() if path is not None}
-
-
-def _because(notes: Mapping[str, str]) -> str:
-    told = join_notes(*notes.values())
-    return f" ({told})" if told else ""
+        pq.write_table(arrow, temporary)

@@ -1,4 +1,5 @@
-"""Metrics as functions of arrays: one module a question.
+"""Metrics as pure functions of arrays, one module a question, each with its reference.
 
-Each function names the paper or package that defines what it computes.
+They know nothing of models, tables or files. Read `auroc` first: how a metric takes row weights,
+so that `bootstrap` computes it on many resamples at once.
 """

@@ -1,4 +1,4 @@
-"""Cluster bootstrap: intervals that respect that rows of one lineage are not independent."""
+"""Cluster bootstrap: intervals for rows of one lineage, which are not independent."""
 
 from __future__ import annotations
 
@@ -10,16 +10,23 @@ import numpy as np
 
 LEVEL = 0.95
 # Of three clusters a given one fills a resample alone once in 27 times, more often than 2.5 %: the
-# interval's ends would be the values of single clusters. Below ten it covers the truth in 85 to
-# 90 % of cases only.
+# interval's ends would be the values of single clusters. With five to nine the interval covers the
+# truth in 85 to 90 % of cases only.
 MIN_CLUSTERS = 5
 FEW_CLUSTERS = 10
-# Weights (rows x resamples) held at once.
+# Weights (rows x resamples) in memory at once.
 _MAX_WEIGHTS = 500_000
 
 
 class Interval(NamedTuple):
-    """Percentile interval, and why it is missing or rests on fewer resamples."""
+    """Percentile interval, and why it is missing or rests on fewer resamples.
+
+    Attributes
+    ----------
+    low, high : float
+        NaN where there is no interval.
+    note : str
+    """
 
     low: float
     high: float
@@ -29,9 +36,9 @@ class Interval(NamedTuple):
 def seed_of(experiment: str, seed: int = 0) -> int:
     """Seed of the resamples of an experiment's lineages.
 
-    The same for every model, so that differences can be paired, and another for every experiment:
-    with one seed, experiments of as many lineages would have the same counts, and their mean a
-    wrong variance.
+    It is the same for every model, so that differences can be paired, and different for every
+    experiment: with one seed, experiments with as many lineages would have the same counts, and
+    their mean a wrong variance.
     """
     return seed + zlib.crc32(experiment.encode())
 
@@ -78,16 +85,20 @@ def cluster_bootstrap(
 def percentile_interval(values: np.ndarray, n_clusters: int, level: float = LEVEL) -> Interval:
     """Percentile interval of bootstrap values.
 
-    Resamples without a value (a class is missing in them) are left out and told in the note.
+    Resamples without a value (a class is missing in them) are left out and counted in the note.
 
     Parameters
     ----------
     values : numpy.ndarray
         Shape (n_resamples,).
     n_clusters : int
-        How many clusters were resampled; with fewer than `MIN_CLUSTERS` there is no interval.
+        Number of clusters that were resampled; with fewer than `MIN_CLUSTERS` there is no interval.
     level : float
         Share of resamples inside.
+
+    Returns
+    -------
+    Interval
     """
     finite = values[np.isfinite(values)]
     if n_clusters < MIN_CLUSTERS:
@@ -96,22 +107,10 @@ def percentile_interval(values: np.ndarray, n_clusters: int, level: float = LEVE
     if len(finite) < 0.5 * len(values) or len(finite) == 0:
         return Interval(np.nan, np.nan, "most resamples have no value: no interval")
     low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
-    lost = len(values) - len(finite)
+    n_missing = len(values) - len(finite)
     notes = []
     if n_clusters < FEW_CLUSTERS:
         notes.append(f"{n_clusters} lineages: the interval is too narrow")
-    if lost:
-        notes.append(f"{lost} of {len(values)} resamples have no value and are left out")
+    if n_missing:
+        notes.append(f"{n_missing} of {len(values)} resamples have no value and are left out")
     return Interval(float(low), float(high), "; ".join(notes))
-
-
-def paired_difference(first: np.ndarray, second: np.ndarray, n_clusters: int) -> Interval:
-    """Interval of `first` minus `second`, both computed on the same resamples.
-
-    Parameters
-    ----------
-    first, second : numpy.ndarray
-        Values of `cluster_bootstrap` with the same clusters and seed, shape (n_resamples,).
-    n_clusters : int
-    """
-    return percentile_interval(first - second, n_clusters)

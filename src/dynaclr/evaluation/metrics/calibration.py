@@ -1,7 +1,6 @@
 """Calibration: whether a probability of 0.8 comes true four times out of five.
 
-As in `classification`, functions also take row weights of shape (..., n) and then return one value
-for each of the leading axes.
+Row weights are taken as in `dynaclr.evaluation.metrics.auroc`.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ N_BINS = 10
 
 
 class Reliability(NamedTuple):
-    """Predicted against observed frequency in bins of equal width; NaN in an empty bin.
+    """Predicted and observed frequency in bins of equal width; NaN in an empty bin.
 
     Attributes
     ----------
@@ -29,34 +28,33 @@ class Reliability(NamedTuple):
     weight: np.ndarray
 
 
-def at_training_shares(probability: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Probabilities brought from equally frequent classes to the shares they had in training.
+def adjust_to_priors(probability: np.ndarray, priors: np.ndarray) -> np.ndarray:
+    """Convert probabilities under equal class frequencies to those under given priors.
 
-    Classifiers here weigh all classes alike, so that rare ones are found; their probabilities are
-    those of a world in which classes are equally frequent. Bayes' rule brings them back:
-    proportional to ``probability * share``. Saerens et al. (2002), Neural Computation 14, 21,
-    equation 2.4.
+    Classifiers here weigh all classes equally, so that rare ones are found; their probabilities
+    hold for equally frequent classes. Bayes' rule corrects them: proportional to
+    ``probability * prior``. Saerens et al. (2002), Neural Computation 14, 21, equation 2.4.
 
     Parameters
     ----------
     probability : numpy.ndarray
         Shape (n, K).
-    shares : numpy.ndarray
-        Share of each class among the training rows, shape (K,).
+    priors : numpy.ndarray
+        Frequency of each class among the training rows, shape (K,).
 
     Returns
     -------
     numpy.ndarray
-        Shape (n, K), rows sum to 1.
+        float64, shape (n, K), rows sum to 1.
     """
-    weighted = probability * shares
+    weighted = probability * priors
     return weighted / weighted.sum(axis=1, keepdims=True)
 
 
 def brier_score(
     true: np.ndarray, probability: np.ndarray, weight: np.ndarray | None = None
 ) -> np.ndarray:
-    """Mean squared error of probabilities: 0 is best.
+    """Mean squared error of probabilities; 0 is best.
 
     Of the second class with two classes (0 to 1), summed over classes with more (0 to 2). Brier
     (1950), Monthly Weather Review 78, 1.
@@ -73,7 +71,7 @@ def brier_score(
     Returns
     -------
     numpy.ndarray
-        Shape (...).
+        float64, shape (...).
     """
     error = np.square(probability - np.eye(probability.shape[1])[true])
     error = error[:, 1] if probability.shape[1] == 2 else error.sum(axis=1)
@@ -88,16 +86,17 @@ def reliability_curve(
 ) -> Reliability:
     """Predicted and observed frequency of the second class, or of being right with more classes.
 
-    Parameters as for `brier_score`; `n_bins` bins of equal width from 0 to 1.
+    Parameters as for `brier_score`, and the number of bins of equal width from 0 to 1.
     """
     hit, confidence = true == 1, probability[:, -1]
     if probability.shape[1] > 2:
         hit, confidence = probability.argmax(axis=1) == true, probability.max(axis=1)
     weight = np.ones(len(true)) if weight is None else np.asarray(weight, dtype=float)
-    place = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
+    in_bin = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
     columns = np.zeros((len(true), 3, n_bins))
-    rows = np.arange(len(true))
-    columns[rows, 0, place], columns[rows, 1, place], columns[rows, 2, place] = confidence, hit, 1.0
+    columns[np.arange(len(true)), :, in_bin] = np.stack(
+        [confidence, hit, np.ones(len(true))], axis=1
+    )
     sums = (weight @ columns.reshape(len(true), -1)).reshape(*weight.shape[:-1], 3, n_bins)
     n = sums[..., 2, :]
     with np.errstate(invalid="ignore"):
@@ -110,10 +109,10 @@ def expected_calibration_error(
     weight: np.ndarray | None = None,
     n_bins: int = N_BINS,
 ) -> np.ndarray:
-    """Mean distance of predicted from observed frequency over the bins, weighted by their rows.
+    """Mean difference of predicted and observed frequency over the bins, weighted by their rows.
 
-    Guo et al. (2017), ICML, equation 3; with two classes of the second class's probability.
-    Parameters as for `reliability_curve`; 0 is best. Shape (...).
+    Guo et al. (2017), ICML, equation 3; with two classes of the second class's probability; 0 is
+    best. Parameters as for `reliability_curve`, result as for `brier_score`.
     """
     curve = reliability_curve(true, probability, weight, n_bins)
     total = curve.weight.sum(axis=-1)

@@ -1,13 +1,10 @@
-"""Health of an embedding: whether its dimensions are used, and what lies next to what.
-
-All functions take arrays and know nothing of models.
-"""
+"""Health of an embedding: whether its dimensions are used, and what its neighbourhoods hold."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from dynaclr.evaluation.metrics.integration import nearest
+from dynaclr.evaluation.metrics.neighbours import nearest
 
 
 def effective_rank(features: np.ndarray) -> float:
@@ -18,7 +15,12 @@ def effective_rank(features: np.ndarray) -> float:
     Parameters
     ----------
     features : numpy.ndarray
-        Shape (n, d).
+        Shape (n, d), no NaN.
+
+    Returns
+    -------
+    float
+        NaN where nothing varies.
     """
     values = np.linalg.svd(features - features.mean(axis=0), compute_uv=False)
     if values.sum() <= 1e-12:
@@ -27,7 +29,7 @@ def effective_rank(features: np.ndarray) -> float:
     return float(np.exp(-(share * np.log(share)).sum()))
 
 
-def on_sphere(features: np.ndarray) -> np.ndarray:
+def _on_sphere(features: np.ndarray) -> np.ndarray:
     """Rows scaled to length 1."""
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
 
@@ -40,11 +42,16 @@ def alignment(first: np.ndarray, second: np.ndarray) -> float:
     Parameters
     ----------
     first, second : numpy.ndarray
-        Both of each pair, shape (m, d).
+        The two members of each pair, shape (m, d).
+
+    Returns
+    -------
+    float
+        NaN without a pair.
     """
     if len(first) == 0:
         return np.nan
-    return float(np.square(on_sphere(first) - on_sphere(second)).sum(axis=1).mean())
+    return float(np.square(_on_sphere(first) - _on_sphere(second)).sum(axis=1).mean())
 
 
 def uniformity(features: np.ndarray, t: float = 2.0) -> float:
@@ -57,16 +64,30 @@ def uniformity(features: np.ndarray, t: float = 2.0) -> float:
     features : numpy.ndarray
         Shape (n, d).
     t : float
-        Width of the potential.
+        Inverse width of the potential.
+
+    Returns
+    -------
+    float
     """
-    unit = on_sphere(features)
+    unit = _on_sphere(features)
     squares = np.maximum(2.0 - 2.0 * (unit @ unit.T), 0.0)
     above = np.triu_indices(len(unit), 1)
     return float(np.log(np.exp(-t * squares[above]).mean()))
 
 
 def norm_distribution(features: np.ndarray) -> tuple[float, float]:
-    """Mean of the rows' lengths, and their standard deviation over the mean."""
+    """Mean of the rows' norms, and their coefficient of variation.
+
+    Parameters
+    ----------
+    features : numpy.ndarray
+        Shape (n, d).
+
+    Returns
+    -------
+    mean, variation : float
+    """
     norms = np.linalg.norm(features, axis=1)
     return float(norms.mean()), float(norms.std() / max(norms.mean(), 1e-12))
 
@@ -74,7 +95,7 @@ def norm_distribution(features: np.ndarray) -> tuple[float, float]:
 def neighbour_purity(
     features: np.ndarray, values: np.ndarray, tolerance: float = 0.0, n_neighbours: int = 15
 ) -> tuple[float, float]:
-    """Share of the nearest neighbours that agree with a cell, and the share among all cells.
+    """Share of the nearest neighbours that agree with an observation, and that share among all.
 
     Parameters
     ----------
@@ -87,9 +108,11 @@ def neighbour_purity(
 
     Returns
     -------
-    purity, expected : float
+    purity : float
+    expected : float
+        Purity of random neighbours.
     """
-    near = nearest(features, min(n_neighbours, len(features) - 1))
+    near, _ = nearest(features, min(n_neighbours, len(features) - 1))
     purity = float((np.abs(values[near] - values[:, None]) <= tolerance).mean())
     n = len(values)
     ordered = np.sort(values)

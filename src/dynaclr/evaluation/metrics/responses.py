@@ -1,4 +1,4 @@
-"""Resolution of heterogeneous responses: who responds among cells of one condition and hour."""
+"""Which cells respond, among those of one condition and hour, and among sisters."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from dynaclr.evaluation.metrics.auroc import stratified_auroc
 from dynaclr.evaluation.metrics.bootstrap import Interval, cluster_bootstrap, percentile_interval
-from dynaclr.evaluation.metrics.classification import rank_scores
 
 
 class Separation(NamedTuple):
-    """AUROC over pairs within strata, with its interval over clusters.
+    """AUROC over pairs within strata, with its interval over lineages.
 
     Attributes
     ----------
@@ -21,7 +21,7 @@ class Separation(NamedTuple):
     n_rows, n_lineages : int
         Of the strata that hold both classes.
     resampled : numpy.ndarray or None
-        Its values on resampled clusters.
+        Values on resampled lineages, shape (n_resamples,).
     """
 
     value: float
@@ -31,94 +31,60 @@ class Separation(NamedTuple):
     resampled: np.ndarray | None = None
 
 
-def stratified_auroc(
-    positive: np.ndarray,
-    score: np.ndarray,
-    strata: np.ndarray,
-    weight: np.ndarray | None = None,
-) -> np.ndarray:
-    """Chance that a positive scores above a negative *of its own stratum*, ties counted half.
-
-    Parameters
-    ----------
-    positive : numpy.ndarray
-        bool, shape (n,).
-    score : numpy.ndarray
-        Shape (n,).
-    strata : numpy.ndarray
-        Codes, shape (n,): pairs across strata do not count.
-    weight : numpy.ndarray, optional
-        Shape (..., n).
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (...), NaN where no stratum holds both classes.
-    """
-    weight = np.ones(len(score)) if weight is None else np.asarray(weight, dtype=float)
-    pairs = np.zeros(weight.shape[:-1])
-    ordered = np.zeros(weight.shape[:-1])
-    for stratum in np.unique(strata):
-        here = strata == stratum
-        part = weight[..., here]
-        n_positive = (part * positive[here]).sum(axis=-1)
-        n_pairs = n_positive * (part.sum(axis=-1) - n_positive)
-        area = rank_scores(positive[here], score[here], part)[0]
-        pairs += n_pairs
-        ordered += np.where(n_pairs > 0, np.nan_to_num(area) * n_pairs, 0.0)
-    with np.errstate(invalid="ignore"):
-        return ordered / pairs
-
-
 def separation(
     positive: np.ndarray,
     score: np.ndarray,
     strata: np.ndarray,
-    clusters: np.ndarray,
+    lineages: np.ndarray,
     n_bootstrap: int,
     seed: int,
 ) -> Separation:
-    """`stratified_auroc` with a 95 % interval over clusters.
+    """`stratified_auroc` with a 95 % interval over lineages.
 
     Parameters
     ----------
     positive, score, strata : numpy.ndarray
         As for `stratified_auroc`.
-    clusters : numpy.ndarray
-        Lineages, shape (n,).
-    n_bootstrap, seed : int
-        Resamples of clusters.
+    lineages : numpy.ndarray
+        Shape (n,).
+    n_bootstrap : int
+        Number of resamples of lineages.
+    seed : int
+
+    Returns
+    -------
+    Separation
     """
     both = np.zeros(len(strata), dtype=bool)
     for stratum in np.unique(strata):
         here = strata == stratum
         both[here] = 0 < positive[here].sum() < here.sum()
-    positive, score, strata, clusters = (a[both] for a in (positive, score, strata, clusters))
-    n_clusters = len(np.unique(clusters))
-    if n_clusters == 0:
-        reason = "both classes are nowhere together"
-        return Separation(np.nan, Interval(np.nan, np.nan, reason), 0, 0)
+    positive, score, strata, lineages = (a[both] for a in (positive, score, strata, lineages))
+    n_lineages = len(np.unique(lineages))
+    if n_lineages == 0:
+        note = "both classes are nowhere together"
+        return Separation(np.nan, Interval(np.nan, np.nan, note), 0, 0)
     value = float(stratified_auroc(positive, score, strata))
     resampled = cluster_bootstrap(
         lambda weight: {"auroc": stratified_auroc(positive, score, strata, weight)},
-        clusters,
+        lineages,
         n_bootstrap,
         seed,
     )["auroc"]
-    interval = percentile_interval(resampled, n_clusters)
-    return Separation(value, interval, len(score), n_clusters, resampled)
+    interval = percentile_interval(resampled, n_lineages)
+    return Separation(value, interval, len(score), n_lineages, resampled)
 
 
 def visible_from(lows: np.ndarray, windows: np.ndarray) -> float:
-    """Number of the first window whose interval, and that of the window after, lie above chance.
+    """Number of the first window whose interval, and that of the next window, lie above chance.
 
     Parameters
     ----------
     lows : numpy.ndarray
         Lower ends of the intervals, NaN where there is none, shape (n,).
     windows : numpy.ndarray
-        Numbers of the windows, ascending, shape (n,). Where one is missing (it does not hold both
-        classes), those around it do not follow each other.
+        Numbers of the windows, ascending, shape (n,). A window may be missing (it does not hold
+        both classes); then its neighbours do not follow each other.
 
     Returns
     -------
@@ -140,7 +106,7 @@ class SisterPairs(NamedTuple):
     different : numpy.ndarray
         Whether their fates differ, bool, shape (m,).
     row : numpy.ndarray
-        A row of the first sister, for what else is to be known, int64, shape (m,).
+        First row of the first sister, to look up what both share, int64, shape (m,).
     """
 
     distance: np.ndarray
@@ -155,7 +121,7 @@ def sister_pairs(
     t: np.ndarray,
     labels: np.ndarray,
 ) -> SisterPairs:
-    """Distances of sister cells, and whether they end differently.
+    """Distances of sister tracks, and whether they end differently.
 
     The fate of a track is its last known label.
 
@@ -169,11 +135,15 @@ def sister_pairs(
         Frames, shape (n,).
     labels : numpy.ndarray
         Class names, None where unknown, object, shape (n,).
+
+    Returns
+    -------
+    SisterPairs
     """
     table = pd.DataFrame({"track": tracks, "parent": parents, "t": t, "row": np.arange(len(t))})
-    known = np.array([label is not None for label in labels], dtype=bool)
-    fates = dict(zip(*_last_of_track(tracks[known], t[known], labels[known]), strict=True))
-    born = table[(table["parent"] >= 0) & table["track"].isin(fates.keys())]
+    labelled = table.assign(label=labels).sort_values(["track", "t"], kind="stable")
+    fates = labelled.groupby("track")["label"].last().dropna()
+    born = table[(table["parent"] >= 0) & table["track"].isin(fates.index)]
     both = born.merge(born, on=["parent", "t"], suffixes=("", "_sister"))
     both = both[both["track"] < both["track_sister"]]
     steps = features[both["row"].to_numpy()] - features[both["row_sister"].to_numpy()]
@@ -186,11 +156,3 @@ def sister_pairs(
         different.to_numpy(bool),
         means["row"].to_numpy(np.int64),
     )
-
-
-def _last_of_track(
-    tracks: np.ndarray, t: np.ndarray, labels: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    order = np.lexsort((t, tracks))
-    last = np.append(np.diff(tracks[order]) != 0, True) if len(order) else np.empty(0, bool)
-    return tracks[order][last], labels[order][last]

@@ -1,6 +1,6 @@
-"""How an embedding moves in time: smoothness, displacement over lag, true progression.
+"""How an embedding changes over time: smoothness, displacement over lag, true progression.
 
-Distances are Euclidean between features as they are given.
+Distances are Euclidean, between features as they are given.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ _MAX_PAIRS = 4000
 
 
 class Smoothness(NamedTuple):
-    """Distances of adjacent frames against those of random pairs.
+    """Distances of adjacent frames relative to those of random pairs.
 
     Attributes
     ----------
     ratio : float
-        Mean adjacent over mean random distance: 1 when time does not matter, lower is smoother.
+        Mean adjacent over mean random distance: 1 when time has no effect, lower is smoother.
     dynamic_range : float
         Mode of the random distances minus mode of the adjacent ones, over the mean random one.
     n_pairs : int
-        Adjacent pairs.
+        Number of adjacent pairs.
     """
 
     ratio: float
@@ -36,39 +36,41 @@ class Smoothness(NamedTuple):
 
 
 def adjacent_pairs(tracks: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the same track at frames t and t + 1; a pair across a gap is none.
+    """Rows of the same track at frames t and t + 1; see `lagged_pairs`."""
+    return lagged_pairs(tracks, t, 1)
+
+
+def lagged_pairs(tracks: np.ndarray, t: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the same track at frames t and t + lag.
 
     Parameters
     ----------
     tracks, t : numpy.ndarray
         Track codes and frames, shape (n,), in any order.
+    lag : int
+        Frames, at least 1.
 
     Returns
     -------
     earlier, later : numpy.ndarray
-        Positions, shape (m,).
+        Positions, int64, shape (m,).
     """
-    return lagged_pairs(tracks, t, 1)
-
-
-def lagged_pairs(tracks: np.ndarray, t: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the same track that are `lag` frames apart; see `adjacent_pairs`."""
     tracks, t = tracks.astype(np.int64), t.astype(np.int64)
     span = int(t.max() - t.min()) + lag + 1 if len(t) else 1
     key = tracks * span + (t - (t.min() if len(t) else 0))
     order = np.argsort(key, kind="stable")
-    place = np.minimum(np.searchsorted(key[order], key + lag), max(len(key) - 1, 0))
-    found = key[order][place] == key + lag
-    return np.flatnonzero(found), order[place[found]]
+    position = np.minimum(np.searchsorted(key[order], key + lag), max(len(key) - 1, 0))
+    found = key[order][position] == key + lag
+    return np.flatnonzero(found), order[position[found]]
 
 
 def smoothness(
     features: np.ndarray, tracks: np.ndarray, t: np.ndarray, seed: int = 0
 ) -> Smoothness:
-    """Smoothness and dynamic range of tracks, random pairs drawn among all given rows.
+    """Smoothness and dynamic range of tracks; random pairs are drawn among all given rows.
 
-    Give the rows of one experiment: over several, random pairs span experiments, and the more an
-    embedding separates those the smoother it looks.
+    Pass the rows of one experiment: over several, random pairs span experiments, and the further
+    those lie apart the smoother the embedding looks.
 
     Parameters
     ----------
@@ -77,13 +79,18 @@ def smoothness(
     tracks, t : numpy.ndarray
         Track codes and frames, shape (n,), in any order.
     seed : int
-        Of the random pairs.
+        Seed of the random pairs.
+
+    Returns
+    -------
+    Smoothness
+        NaN with fewer than three pairs.
     """
     earlier, later = adjacent_pairs(tracks, t)
     if len(earlier) < 3 or len(features) < 3:
         return Smoothness(np.nan, np.nan, len(earlier))
     rng = np.random.default_rng(seed)
-    # In random order, because the mode is that of the first ones.
+    # In random order, because the mode is estimated on the first ones.
     chosen = rng.permutation(len(earlier))[:_MAX_PAIRS]
     earlier, later = earlier[chosen], later[chosen]
     adjacent = np.linalg.norm(features[earlier] - features[later], axis=1)
@@ -102,8 +109,9 @@ def displacement(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean squared displacement of tracks over lag, relative to random pairs.
 
-    Divided by the mean squared distance of random pairs, twice the total variance: 1 is where a
-    cell has forgotten where it was.
+    Divided by the mean squared distance of random pairs, which is twice the total variance: 1 means
+    that nothing is left of where a track was. Qian, Sheetz and Elson (1991), Biophysical Journal
+    60, 910, for the mean squared displacement.
 
     Parameters
     ----------
@@ -117,11 +125,11 @@ def displacement(
     Returns
     -------
     lags : numpy.ndarray
-        Frames that at least ten pairs are apart, int64, shape (m,).
+        Lags in frames with at least ten pairs, int64, shape (m,).
     msd : numpy.ndarray
-        Shape (m,).
+        float64, shape (m,).
     n_pairs : numpy.ndarray
-        Shape (m,).
+        int64, shape (m,).
     """
     total = 2.0 * features.var(axis=0, dtype=np.float64).sum()
     lags, values, counts = [], [], []
@@ -142,7 +150,12 @@ def displacement_exponent(lags: np.ndarray, msd: np.ndarray) -> float:
     Parameters
     ----------
     lags, msd : numpy.ndarray
-        Shape (m,); with fewer than three lags there is no slope (NaN).
+        Of `displacement`, shape (m,).
+
+    Returns
+    -------
+    float
+        NaN with fewer than three lags.
     """
     if len(lags) < 3 or np.any(msd <= 0):
         return np.nan
@@ -152,7 +165,7 @@ def displacement_exponent(lags: np.ndarray, msd: np.ndarray) -> float:
 def predict_progression(
     features: np.ndarray, progression: np.ndarray, groups: np.ndarray, others: np.ndarray
 ) -> np.ndarray:
-    """Progression of other cells by ridge regression, penalty chosen by grouped folds.
+    """Predict the progression of other rows by ridge regression, penalty chosen on grouped folds.
 
     Parameters
     ----------
@@ -161,7 +174,7 @@ def predict_progression(
     progression : numpy.ndarray
         Shape (n,).
     groups : numpy.ndarray
-        Never split between folds, shape (n,), at least two.
+        Lineages, never split between folds, shape (n,), at least two.
     others : numpy.ndarray
         Shape (m, d).
 
@@ -185,14 +198,19 @@ def predict_progression(
 def r_squared(
     true: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None = None
 ) -> np.ndarray:
-    """Share of the variance that is predicted; 0 for the mean of these rows, negative below it.
+    """Coefficient of determination: 0 for the mean of these rows, negative below it.
 
     Parameters
     ----------
     true, predicted : numpy.ndarray
         Shape (n,).
     weight : numpy.ndarray, optional
-        Shape (..., n): one value for each of the leading places.
+        Shape (..., n).
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (...), NaN where the true values do not vary.
     """
     weight = np.ones(len(true)) if weight is None else weight
     total = weight.sum(axis=-1)

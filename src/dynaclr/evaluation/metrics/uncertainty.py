@@ -1,4 +1,4 @@
-"""Means over seeds and their differences, uncertain by seed and by lineage at once."""
+"""Means over seeds, and their differences, with the uncertainty of seeds and of lineages."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import false_discovery_control
 from scipy.stats import t as student
 
 from dynaclr.evaluation.metrics.bootstrap import MIN_CLUSTERS
@@ -24,7 +25,7 @@ class Estimate(NamedTuple):
     p : float
         Two-sided, against 0.
     note : str
-        What the interval leaves out.
+        Sources of variance that the interval does not include.
     """
 
     value: float
@@ -35,16 +36,16 @@ class Estimate(NamedTuple):
 
 
 class Values(NamedTuple):
-    """What is known of one mean over seeds.
+    """Values behind one mean over seeds.
 
     Attributes
     ----------
     per_seed : sequence of float
-        Value of each seed; those that are NaN are left out.
+        Value of each seed; NaN are left out.
     resampled : numpy.ndarray or None
         Mean over seeds on each resample of lineages, shape (r,).
     n_lineages : int
-        Lineages that were resampled.
+        Number of lineages that were resampled.
     """
 
     per_seed: Sequence[float]
@@ -73,19 +74,31 @@ def estimate_mean(
     per_seed, resampled, n_lineages
         As in `Values`. Differences between two models, seed by seed and resample by resample,
         give a paired comparison.
+
+    Returns
+    -------
+    Estimate
     """
     values = Values(per_seed, resampled, n_lineages)
     return _estimate(values.mean, *_sources(values))
 
 
 def estimate_difference(first: Values, second: Values) -> Estimate:
-    """First minus second where nothing pairs them: the variances of both add up.
+    """First minus second without pairs: the variances of both add up.
 
-    Over seeds alone it is Welch's (1947, Biometrika 34, 28) test.
+    Over seeds alone it is the test of Welch (1947), Biometrika 34, 28.
+
+    Parameters
+    ----------
+    first, second : Values
+
+    Returns
+    -------
+    Estimate
     """
-    (mine, notes), (theirs, others) = _sources(first), _sources(second)
-    parts = mine + theirs if mine and theirs else []
-    return _estimate(first.mean - second.mean, parts, list(dict.fromkeys(notes + others)))
+    (parts, notes), (other_parts, other_notes) = _sources(first), _sources(second)
+    both = parts + other_parts if parts and other_parts else []
+    return _estimate(first.mean - second.mean, both, list(dict.fromkeys(notes + other_notes)))
 
 
 def _finite(values: Sequence[float]) -> np.ndarray:
@@ -93,8 +106,10 @@ def _finite(values: Sequence[float]) -> np.ndarray:
 
 
 def _sources(values: Values) -> tuple[list[tuple[float, int]], list[str]]:
-    """Variance and degrees of freedom of each source, and what is left out."""
-    seeds, parts, notes = _finite(values.per_seed), [], []
+    """Variance and degrees of freedom of each source, and the sources that are missing."""
+    seeds = _finite(values.per_seed)
+    parts: list[tuple[float, int]] = []
+    notes: list[str] = []
     if len(seeds) > 1:
         parts.append((seeds.var(ddof=1) / len(seeds), len(seeds) - 1))
     else:
@@ -120,19 +135,28 @@ def _estimate(value: float, parts: list[tuple[float, int]], notes: list[str]) ->
         note = "; ".join([*notes, "all seeds alike: uncertainty not known"])
         return Estimate(value, np.nan, np.nan, np.nan, note)
     freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
-    reach = student.ppf(0.5 + LEVEL / 2, freedom) * error
+    half = student.ppf(0.5 + LEVEL / 2, freedom) * error
     p = 2 * student.sf(abs(value) / error, freedom)
-    return Estimate(value, float(value - reach), float(value + reach), float(p), note)
+    return Estimate(value, float(value - half), float(value + half), float(p), note)
 
 
-def adjust(p: np.ndarray) -> np.ndarray:
-    """Benjamini and Hochberg's p values over all that are not NaN: false discoveries, not errors.
+def adjust_p_values(p: np.ndarray) -> np.ndarray:
+    """Adjust p values over all that are not NaN, to control the false discovery rate.
 
-    Benjamini and Hochberg (1995), Journal of the Royal Statistical Society B 57, 289.
+    Benjamini and Hochberg (1995), Journal of the Royal Statistical Society B 57, 289, by scipy.
+
+    Parameters
+    ----------
+    p : numpy.ndarray
+        Shape (n,).
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (n,), NaN where `p` is.
     """
     adjusted = np.full(len(p), np.nan)
-    known = np.flatnonzero(np.isfinite(p))
-    order = known[np.argsort(-p[known], kind="stable")]
-    ranks = np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(np.minimum.accumulate(p[order] * len(order) / ranks), 1.0)
+    known = np.isfinite(p)
+    if known.any():
+        adjusted[known] = false_discovery_control(p[known])
     return adjusted

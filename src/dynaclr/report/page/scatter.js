@@ -5,7 +5,7 @@
   const WIDTH = 760;
   const HEIGHT = 420;
   const MARGIN = { left: 62, right: 24, top: 18, bottom: 48 };
-  const ABBREVIATIONS = { auroc: "AUROC", ilisi: "iLISI", clisi: "cLISI", kbet: "kBET", mmd: "MMD", nmi: "NMI", ari: "ARI" };
+  const ABBREVIATIONS = { auroc: "AUROC", ilisi: "iLISI", clisi: "cLISI", mmd: "MMD" };
   const UNCORRECTED = "all, uncorrected";
   // As in the figures: a colour for what made the features; corrected ones are hollow.
   const KINDS = { trained: "#0072B2", untrained: "#777777", intensity: "#E69F00", pixels: "#CC79A7" };

@@ -10,7 +10,7 @@ import pytest
 from dynaclr.config import TaskConfig, UserError
 from dynaclr.evaluation import LinearClassifier, apply_linear_classifier, train_linear_classifier
 from dynaclr.io.artifacts import digest_path
-from dynaclr.io.embeddings import read_cohort, read_store
+from dynaclr.io.embeddings import read_embeddings, read_store
 
 
 @pytest.fixture
@@ -44,15 +44,15 @@ def test_predictions_are_keyed_and_carry_their_provenance(synthetic, trained, tm
     else:
         table = pd.read_parquet(path)
         provenance = json.loads(pq.read_schema(path).metadata[b"dynaclr"])
-    cohort = read_cohort({"seed0": stores})
+    embeddings = read_embeddings({"seed0": stores})
     assert list(table) == [
         *("experiment", "fov", "track_id", "t"),
         *("predicted", "probability_0", "probability_1"),
     ]
     assert table[["experiment", "fov", "track_id", "t"]].equals(
-        cohort.obs[["experiment", "fov", "track_id", "t"]].astype(table.dtypes[:4])
+        embeddings.obs[["experiment", "fov", "track_id", "t"]].astype(table.dtypes[:4])
     )
-    probability = LinearClassifier.load(folder).predict_proba(cohort.features["seed0"])
+    probability = LinearClassifier.load(folder).predict_proba(embeddings.features["seed0"])
     np.testing.assert_allclose(table["probability_1"], probability[:, 1], rtol=1e-5)
     assert (table["predicted"] == np.where(probability[:, 1] > 0.5, "1", "0")).all()
     assert provenance["classifier"] == digest_path(folder)

@@ -1,4 +1,4 @@
-"""Linear classifiers: leakage, classes, scikit-learn's numbers, storage."""
+"""Linear classifiers: classes, scikit-learn's numbers, missing features, files."""
 
 import json
 
@@ -10,60 +10,12 @@ from sklearn.preprocessing import StandardScaler
 
 from dynaclr.config import UserError
 from dynaclr.evaluation import LinearClassifier, fit_linear_classifier
-from dynaclr.evaluation.classifiers.linear import cross_validate
-from dynaclr.evaluation.metrics.classification import auroc, balanced_accuracy, confusion_matrix
+from dynaclr.evaluation.metrics.classification import balanced_accuracy, confusion_matrix
 from dynaclr.io.artifacts import digest_path
 
 
-def track_data(n_tracks=120, n_frames=6, n_features=80, seed=0):
-    """Rows of a track are nearly the same: whoever saw one knows the others."""
-    rng = np.random.default_rng(seed)
-    tracks = np.repeat(np.arange(n_tracks), n_frames)
-    features = rng.normal(size=(n_tracks, n_features))[tracks]
-    return features + 0.05 * rng.normal(size=features.shape), tracks, rng
-
-
-def three_classes(seed=0, n=240):
-    rng = np.random.default_rng(seed)
-    codes = np.repeat(rng.integers(0, 3, n // 4), 4)
-    features = rng.normal(size=(n, 5)) + 2.5 * np.eye(3, 5)[codes]
-    return features, np.array(["early", "late", "mock"], object)[codes], np.arange(n) // 4
-
-
-def test_labels_drawn_at_random_for_each_track_are_not_predicted():
-    features, tracks, rng = track_data()
-    labels = np.array(["no", "yes"], object)[rng.integers(0, 2, tracks.max() + 1)[tracks]]
-    positive = labels == "yes"
-    grouped = cross_validate(features, labels, tracks)
-    assert 0.35 < auroc(positive, grouped.probability[:, 1]) < 0.65
-    # The trap is real: with rows of a track in both parts the same data look solved.
-    leaking = cross_validate(features, labels, np.arange(len(labels)))
-    assert auroc(positive, leaking.probability[:, 1]) > 0.85
-
-
-def test_choosing_the_penalty_does_not_lift_random_labels_above_chance():
-    areas = []
-    for seed in range(12):
-        features, tracks, rng = track_data(n_tracks=40, n_frames=2, n_features=20, seed=seed)
-        labels = np.array(["no", "yes"], object)[rng.permutation(np.arange(40) % 2)[tracks]]
-        result = cross_validate(features, labels, tracks, seed=seed)
-        areas.append(auroc(labels == "yes", result.probability[:, 1]))
-    assert 0.38 < np.mean(areas) < 0.62
-
-
-def test_scaling_is_fitted_without_the_left_out_rows():
-    features, labels, groups = three_classes()
-    result = cross_validate(features, labels, groups, strengths=(0.1,), seed=1)
-    far = features.copy()
-    far[groups == groups[0]] *= 1e6
-    moved = cross_validate(far, labels, groups, strengths=(0.1,), seed=1)
-    # Folds are the same; rows of the group's own fold were judged by classifiers without it.
-    same = np.isclose(result.probability, moved.probability).all(axis=1)
-    assert 0.1 < same[groups != groups[0]].mean() < 0.4
-
-
-def test_probabilities_equal_those_of_sklearn():
-    features, labels, groups = three_classes()
+def test_probabilities_equal_those_of_sklearn(three_classes):
+    features, labels, groups = three_classes
     for chosen in (np.ones(len(labels), bool), labels != "mock"):
         classifier, _ = fit_linear_classifier(features[chosen], labels[chosen], groups[chosen])
         solver = "lbfgs" if chosen.all() else "newton-cholesky"
@@ -84,8 +36,8 @@ def test_probabilities_equal_those_of_sklearn():
         assert classifier.classes == tuple(reference.classes_)
 
 
-def test_three_classes_are_learned():
-    features, labels, groups = three_classes()
+def test_three_classes_are_learned(three_classes):
+    features, labels, groups = three_classes
     _, validation = fit_linear_classifier(features, labels, groups)
     codes = np.searchsorted(validation.classes, labels.astype(str))
     confusion = confusion_matrix(codes, validation.probability.argmax(axis=1), 3)
@@ -93,8 +45,8 @@ def test_three_classes_are_learned():
     np.testing.assert_allclose(validation.probability.sum(axis=1), 1.0)
 
 
-def test_a_class_in_one_group_only_is_told_and_still_fitted():
-    features, labels, groups = three_classes()
+def test_a_class_in_one_group_only_is_told_and_still_fitted(three_classes):
+    features, labels, groups = three_classes
     labels = np.where(groups == 7, "rare", "common").astype(object)
     classifier, validation = fit_linear_classifier(features, labels, groups)
     assert validation.note == "class 'rare' is in one group only: no cross-validation"
@@ -102,15 +54,8 @@ def test_a_class_in_one_group_only_is_told_and_still_fitted():
     assert classifier.classes == ("common", "rare")
 
 
-def test_two_groups_of_a_class_are_enough_to_cross_validate():
-    features, labels, groups = three_classes()
-    labels = np.where(groups < 2, "rare", "common").astype(object)
-    validation = cross_validate(features, labels, groups)
-    assert np.isfinite(validation.probability).all()
-
-
-def test_missing_features_are_taken_at_the_mean():
-    features, labels, groups = three_classes()
+def test_missing_features_are_taken_at_the_mean(three_classes):
+    features, labels, groups = three_classes
     features[::5, 3] = np.nan
     features[:, 4] = np.nan
     classifier, _ = fit_linear_classifier(features, labels, groups)
@@ -123,8 +68,8 @@ def test_missing_features_are_taken_at_the_mean():
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_a_saved_classifier_comes_back_the_same(tmp_path, n_classes):
-    features, labels, groups = three_classes()
+def test_a_saved_classifier_comes_back_the_same(tmp_path, n_classes, three_classes):
+    features, labels, groups = three_classes
     chosen = np.isin(labels, ["early", "late", "mock"][:n_classes])
     classifier, _ = fit_linear_classifier(
         features[chosen],
@@ -145,8 +90,8 @@ def test_a_saved_classifier_comes_back_the_same(tmp_path, n_classes):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["one", "two"]
 
 
-def test_a_damaged_classifier_is_told(tmp_path):
-    features, labels, groups = three_classes()
+def test_a_damaged_classifier_is_told(tmp_path, three_classes):
+    features, labels, groups = three_classes
     folder = tmp_path / "classifier"
     classifier, _ = fit_linear_classifier(features, labels, groups)
     classifier.save(folder)
@@ -161,8 +106,8 @@ def test_a_damaged_classifier_is_told(tmp_path):
         LinearClassifier.load(tmp_path / "absent")
 
 
-def test_arrays_that_could_hold_code_are_not_loaded(tmp_path):
-    features, labels, groups = three_classes()
+def test_arrays_that_could_hold_code_are_not_loaded(tmp_path, three_classes):
+    features, labels, groups = three_classes
     classifier, _ = fit_linear_classifier(features, labels, groups)
     classifier.save(tmp_path / "c")
     arrays = {"coefficients": np.array([object()]), "intercept": 0, "mean": 0, "scale": 1}
@@ -171,8 +116,8 @@ def test_arrays_that_could_hold_code_are_not_loaded(tmp_path):
         LinearClassifier.load(tmp_path / "c")
 
 
-def test_wrong_arguments_are_told():
-    features, labels, groups = three_classes()
+def test_wrong_arguments_are_told(three_classes):
+    features, labels, groups = three_classes
     with pytest.raises(ValueError, match="must describe the same rows"):
         fit_linear_classifier(features[1:], labels, groups)
     with pytest.raises(ValueError, match="two classes are needed, found \\['late'\\]"):

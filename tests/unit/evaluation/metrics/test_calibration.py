@@ -6,7 +6,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
 from dynaclr.evaluation.metrics.calibration import (
-    at_training_shares,
+    adjust_to_priors,
     brier_score,
     expected_calibration_error,
     reliability_curve,
@@ -79,4 +79,4 @@ def test_training_shares_undo_equal_weighting():
     first, second = np.exp(-0.5 * (x + 1) ** 2), np.exp(-0.5 * (x - 1) ** 2)
     equal = np.column_stack([first, second]) / (first + second)[:, None]
     true = 0.2 * second / (0.8 * first + 0.2 * second)
-    np.testing.assert_allclose(at_training_shares(equal, np.array([0.8, 0.2]))[:, 1], true)
+    np.testing.assert_allclose(adjust_to_priors(equal, np.array([0.8, 0.2]))[:, 1], true)

@@ -1,45 +1,13 @@
 """Separation within condition and window, when it becomes visible, and sisters."""
 
 import numpy as np
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from dynaclr.evaluation.metrics.classification import auroc
+from dynaclr.evaluation.metrics.auroc import auroc
 from dynaclr.evaluation.metrics.responses import (
     separation,
     sister_pairs,
-    stratified_auroc,
     visible_from,
 )
-
-
-@given(
-    rows=st.lists(
-        st.tuples(st.booleans(), st.integers(0, 4), st.integers(0, 2), st.integers(0, 3)),
-        min_size=1,
-        max_size=40,
-    )
-)
-def test_only_pairs_of_one_stratum_count(rows):
-    positive, score, strata, weight = map(np.array, zip(*rows, strict=True))
-    ordered = pairs = 0.0
-    for p, s, k, w in rows:
-        for q, r, m, v in rows:
-            if p and not q and k == m:
-                pairs += w * v
-                ordered += w * v * ((s > r) + 0.5 * (s == r))
-    value = stratified_auroc(positive, score.astype(float), strata, weight.astype(float))
-    if pairs == 0:
-        assert np.isnan(value)
-    else:
-        assert value == pytest.approx(ordered / pairs)
-
-
-def test_one_stratum_is_the_auroc():
-    rng = np.random.default_rng(0)
-    positive, score = rng.random(100) < 0.3, rng.normal(size=100)
-    assert stratified_auroc(positive, score, np.zeros(100)) == auroc(positive, score)
 
 
 def test_a_score_that_knows_only_the_hour_separates_nothing_within_windows():

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from dynaclr.evaluation.correction import (
+from dynaclr.evaluation.batch_correction import (
     gaussian_transport,
-    left_as_they_are,
     transport_controls,
+    untransported,
     with_corrections,
     zscore_by_experiment,
 )
-from dynaclr.io.embeddings import Cohort
+from dynaclr.io.embeddings import Embeddings
 
 
 def covariance(seed, d=4):
@@ -64,7 +64,7 @@ def test_an_experiment_without_controls_stays_where_it_is(batches):
     control = control & (experiments == "a")
     corrected = transport_controls(moved, experiments, control, experiments == "a")
     np.testing.assert_array_equal(corrected[experiments == "b"], moved[experiments == "b"])
-    assert left_as_they_are(experiments, control) == ["b"]
+    assert untransported(experiments, control) == ["b"]
 
 
 def test_z_scores_have_mean_0_and_variance_1_in_every_experiment(batches):
@@ -79,10 +79,10 @@ def test_z_scores_have_mean_0_and_variance_1_in_every_experiment(batches):
 
 def test_variants_are_corrected_under_names_of_their_own(observations, make):
     features = make.features(observations, 1, 0, 3, 0)
-    cohort = Cohort(observations, {"seed0": features}, {"seed0": list("xyz")})
+    embeddings = Embeddings(observations, {"seed0": features}, {"seed0": list("xyz")})
     reference = np.ones(len(observations), bool)
     control = (observations["condition"] == "mock").to_numpy()
-    assert list(with_corrections(cohort, control, reference).features) == [
+    assert list(with_corrections(embeddings, control, reference).features) == [
         *("seed0", "seed0+zscore", "seed0+transport")
     ]
-    assert list(with_corrections(cohort, None, reference).features) == ["seed0", "seed0+zscore"]
+    assert list(with_corrections(embeddings, None, reference).features) == ["seed0", "seed0+zscore"]

@@ -1,4 +1,4 @@
-"""What a model is judged on: observations, features, tasks and truth, with the columns at hand."""
+"""What a model is evaluated on: observations, features, tasks and truth, with codes per row."""
 
 from __future__ import annotations
 
@@ -12,33 +12,35 @@ from dynaclr.config import EvaluationConfig, TaskConfig, UserError
 from dynaclr.config.errors import did_you_mean
 from dynaclr.config.metrics import HELD_OUT, POOLED
 from dynaclr.config.variants import Variant, ordered_variants, uncorrected
-from dynaclr.evaluation.correction import left_as_they_are, with_corrections
-from dynaclr.evaluation.labels import join_numbers
-from dynaclr.evaluation.samples import independent_rows, matched_strata
+from dynaclr.evaluation.batch_correction import untransported, with_corrections
+from dynaclr.evaluation.label_tables import join_numbers
+from dynaclr.evaluation.matched_samples import independent_rows, matched_strata
 from dynaclr.evaluation.tasks import LabelPaths, TaskRows, group_codes, select_task
-from dynaclr.io.embeddings import MARKER, Cohort, key_of
+from dynaclr.io.embeddings import MARKER, Embeddings, key_of
 
 
 @dataclass(frozen=True)
-class Study:
+class EvaluationInputs:
     """Everything that the metrics of one model are computed from.
 
     Attributes
     ----------
-    cohort : Cohort
+    embeddings : Embeddings
         Observations (n rows) and the features of all variants, corrected ones included.
     config : EvaluationConfig
-    train, held_out : list of str
-        Experiments that classifiers are fitted on, and scored on.
+    train : list of str
+        Experiments that classifiers are fitted on.
+    held_out : list of str
+        Experiments that classifiers are scored on.
     tasks : list of (TaskConfig, TaskRows)
     truth : dict of str to numpy.ndarray
         ``progression`` and ``onset`` where the configuration names their columns: float64, shape
         (n,), NaN where unknown.
     seed : int
-        Of everything random.
+        Seed of everything random.
     """
 
-    cohort: Cohort
+    embeddings: Embeddings
     config: EvaluationConfig
     train: list[str]
     held_out: list[str]
@@ -49,23 +51,23 @@ class Study:
     @property
     def obs(self) -> pd.DataFrame:
         """The observations."""
-        return self.cohort.obs
+        return self.embeddings.obs
 
     @property
     def scored(self) -> list[str]:
-        """Experiments that metrics without fitting are given for: held out, else the training's."""
+        """Experiments of metrics that fit nothing: the held-out ones, else those of training."""
         return self.held_out or self.train
 
     @property
     def scope(self) -> str:
-        """Estimate of what is computed on the scored experiments."""
+        """Value of ``estimate`` for what is computed on the scored experiments."""
         return HELD_OUT if self.held_out else POOLED
 
     @cached_property
     def mixed(self) -> list[str]:
-        """Experiments whose cells are held against each other: held-out ones where there are two.
+        """Experiments that are compared with each other: the held-out ones if there are two.
 
-        With fewer, all of them, those trained on among them: mixing needs two.
+        With fewer, all of them, training experiments included: mixing needs two.
         """
         if len(self.held_out) > 1:
             return self.held_out
@@ -73,7 +75,7 @@ class Study:
 
     @property
     def mixed_scope(self) -> str:
-        """Estimate of what is computed on the mixed experiments."""
+        """Value of ``estimate`` for what is computed on the mixed experiments."""
         return HELD_OUT if self.mixed is self.held_out else POOLED
 
     def rows_of(self, experiments: list[str]) -> np.ndarray:
@@ -83,11 +85,11 @@ class Study:
     @cached_property
     def variants(self) -> list[Variant]:
         """All variants in the order of tables."""
-        return ordered_variants(self.cohort.features)
+        return ordered_variants(self.embeddings.features)
 
     @property
     def uncorrected(self) -> list[Variant]:
-        """Variants whose features are as they were made."""
+        """Variants without a correction, in the order of tables."""
         return uncorrected(self.variants)
 
     @cached_property
@@ -101,13 +103,18 @@ class Study:
         return self.obs["condition"].to_numpy(dtype=object)
 
     @cached_property
+    def t(self) -> np.ndarray:
+        """Frame of each row."""
+        return self.obs["t"].to_numpy()
+
+    @cached_property
     def hours(self) -> np.ndarray:
         """Hours of each row, float64."""
         return self.obs["hours"].to_numpy(dtype=np.float64)
 
     @cached_property
     def windows(self) -> np.ndarray:
-        """Number of the hour window of each row, int64."""
+        """Number of the window of hours of each row, int64."""
         return np.floor(self.hours / self.config.window_hours + 1e-9).astype(np.int64)
 
     @cached_property
@@ -123,7 +130,7 @@ class Study:
 
     @cached_property
     def parents(self) -> np.ndarray | None:
-        """Code of each row's parent track, -1 for none; None when the stores do not tell."""
+        """Code of each row's parent track, -1 for none; None when the stores lack the column."""
         if "parent_track_id" not in self.obs:
             return None
         key = [name for name in key_of(self.obs) if name not in ("track_id", "t")]
@@ -133,7 +140,7 @@ class Study:
 
     @cached_property
     def markers(self) -> dict[str, np.ndarray]:
-        """Rows (bool) of each marker, where the observations have a column of several markers."""
+        """Rows of each marker, bool, where the observations have several markers."""
         if MARKER not in self.obs or self.obs[MARKER].nunique() < 2:
             return {}
         values = self.obs[MARKER]
@@ -141,7 +148,7 @@ class Study:
 
     @cached_property
     def control(self) -> np.ndarray | None:
-        """Which rows are control cells, bool; None when no condition is named the control."""
+        """Whether each row is a control, bool; None without a control condition."""
         return None if self.config.control is None else self.conditions == self.config.control
 
     @cached_property
@@ -157,33 +164,47 @@ class Study:
         return matched_strata(rows, self.experiments, self.conditions, self.windows, rng)
 
     def note_on(self, correction: str) -> str:
-        """What should be known about a corrected variant; empty for nothing."""
-        if correction != "transport":
+        """What a reader should know about a correction; empty for nothing."""
+        if correction != "transport" or self.control is None:
             return ""
-        names = left_as_they_are(self.experiments, self.control)
+        names = untransported(self.experiments, self.control)
         return f"too few control cells to transport {', '.join(names)}" if names else ""
 
-    def window_start(self, window: int) -> float:
+    def window_start(self, window: float) -> float:
         """Hour at which a window begins."""
         return float(window * self.config.window_hours)
 
 
-def make_study(
-    cohort: Cohort,
+def prepare_inputs(
+    embeddings: Embeddings,
     labels: LabelPaths,
     config: EvaluationConfig,
     train: list[str],
     held_out: list[str],
     seed: int,
-) -> Study:
+) -> EvaluationInputs:
     """Select the rows of each task, join the truth and correct the features.
+
+    Parameters
+    ----------
+    embeddings : Embeddings
+    labels : mapping
+        Experiment to the paths of its label tables.
+    config : EvaluationConfig
+    train, held_out : list of str
+        Experiments.
+    seed : int
+
+    Returns
+    -------
+    EvaluationInputs
 
     Raises
     ------
     UserError
         When experiments, tasks, the control or columns of truth do not fit the stores.
     """
-    obs = cohort.obs
+    obs = embeddings.obs
     _check_experiments(obs, train, held_out)
     conditions = sorted(obs["condition"].unique())
     if config.control is not None and config.control not in conditions:
@@ -192,15 +213,15 @@ def make_study(
             f"{did_you_mean(config.control, conditions)}."
         )
     truth = {
-        name: _numbers_of_all(obs, column, labels)
+        name: _join_truth(obs, column, labels)
         for name, column in (("progression", config.progression), ("onset", config.onset))
         if column is not None
     }
     control = None if config.control is None else (obs["condition"] == config.control).to_numpy()
     reference = obs["experiment"].isin(train).to_numpy()
     tasks = [task for given in config.tasks for task in per_marker(obs, given)]
-    return Study(
-        cohort=with_corrections(cohort, control, reference),
+    return EvaluationInputs(
+        embeddings=with_corrections(embeddings, control, reference),
         config=config,
         train=train,
         held_out=held_out,
@@ -211,21 +232,15 @@ def make_study(
 
 
 def per_marker(obs: pd.DataFrame, task: TaskConfig) -> list[TaskConfig]:
-    """The task, and once more for each marker where the observations have a column of it."""
+    """The task, and one more task for each marker where the observations have several."""
     if MARKER not in obs or obs[MARKER].nunique() < 2:
         return [task]
-    alone = [
-        task.model_copy(
-            update={
-                "name": f"{task.name}.{marker}",
-                "where": " and ".join(
-                    [*([f"({task.where})"] if task.where else []), f"{MARKER} == {marker!r}"]
-                ),
-            }
-        )
-        for marker in sorted(obs[MARKER].dropna().unique())
-    ]
-    return [task, *alone]
+    tasks = [task]
+    for marker in sorted(obs[MARKER].dropna().unique()):
+        conditions = [*([f"({task.where})"] if task.where else []), f"{MARKER} == {marker!r}"]
+        changes = {"name": f"{task.name}.{marker}", "where": " and ".join(conditions)}
+        tasks.append(task.model_copy(update=changes))
+    return tasks
 
 
 def _check_experiments(obs: pd.DataFrame, train: list[str], held_out: list[str]) -> None:
@@ -245,7 +260,7 @@ def _check_experiments(obs: pd.DataFrame, train: list[str], held_out: list[str])
         raise UserError("evaluation: no experiment to train classifiers on. Name at least one.")
 
 
-def _numbers_of_all(obs: pd.DataFrame, column: str, labels: LabelPaths) -> np.ndarray:
+def _join_truth(obs: pd.DataFrame, column: str, labels: LabelPaths) -> np.ndarray:
     values = np.full(len(obs), np.nan)
     for experiment, rows in obs.groupby("experiment", sort=True).indices.items():
         path = labels.get(experiment, {}).get("truth")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-# An experiment takes part in a stratum with at least so many lineages.
+# Least lineages of an experiment in a stratum.
 MIN_LINEAGES = 8
 MAX_PER_EXPERIMENT = 50
 MAX_STRATA = 4
@@ -13,14 +13,18 @@ MAX_STRATA = 4
 def independent_rows(
     lineages: np.ndarray, windows: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Positions of one observation of every lineage and window, ascending.
+    """Draw one observation of every lineage and window.
 
     Parameters
     ----------
     lineages, windows : numpy.ndarray
         Codes, shape (n,).
     rng : numpy.random.Generator
-        Decides which observation.
+
+    Returns
+    -------
+    numpy.ndarray
+        Positions, int64, ascending.
     """
     order = rng.permutation(len(lineages))
     key = np.stack([lineages[order], windows[order]], axis=1)
@@ -44,7 +48,6 @@ def matched_strata(
     experiments, conditions, windows : numpy.ndarray
         Of all observations, shape (n,).
     rng : numpy.random.Generator
-        Decides the subsamples.
 
     Returns
     -------
@@ -57,10 +60,12 @@ def matched_strata(
         for window in np.unique(windows[of_condition]):
             here = of_condition[windows[of_condition] == window]
             names, counts = np.unique(experiments[here].astype(str), return_counts=True)
-            names = names[counts >= MIN_LINEAGES]
-            if len(names) < 2:
+            enough = counts >= MIN_LINEAGES
+            if enough.sum() < 2:
                 continue
-            share = min(counts[counts >= MIN_LINEAGES].min(), MAX_PER_EXPERIMENT)
-            parts = [rng.permutation(here[experiments[here] == name])[:share] for name in names]
+            n_each = min(counts[enough].min(), MAX_PER_EXPERIMENT)
+            parts = [
+                rng.permutation(here[experiments[here] == name])[:n_each] for name in names[enough]
+            ]
             strata.append(np.sort(np.concatenate(parts)))
     return sorted(strata, key=len, reverse=True)[:MAX_STRATA]

@@ -1,7 +1,7 @@
-"""Corrections of a finished embedding that every model is held against: z-score and transport.
+"""Batch corrections of a finished embedding, as baselines: z-score and optimal transport.
 
-Each takes the features of all experiments and returns corrected ones. Neither knows labels; the
-transport uses which cells are controls, as a person correcting batch effects would.
+Each takes the features of all experiments and returns corrected ones. Neither uses labels; the
+transport uses which observations are controls, as a person correcting batch effects would.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from dataclasses import replace
 import numpy as np
 from sklearn.covariance import ledoit_wolf
 
-from dynaclr.io.embeddings import Cohort
+from dynaclr.evaluation.metrics.scaling import zscore
+from dynaclr.io.embeddings import Embeddings
 
-# Fewer control cells of an experiment than this say nothing about a covariance.
+# Too few control observations of an experiment to estimate a covariance.
 MIN_CONTROLS = 10
 
-Correction = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+_Mask = np.ndarray | None
+Correction = Callable[[np.ndarray, np.ndarray, _Mask, _Mask], np.ndarray]
 
 
 def zscore_by_experiment(
@@ -31,11 +33,11 @@ def zscore_by_experiment(
     Parameters
     ----------
     features : numpy.ndarray
-        Shape (n, d); NaN where missing, and stays so.
+        Shape (n, d); NaN where missing, and stays NaN.
     experiments : numpy.ndarray
         Shape (n,).
     control, reference : numpy.ndarray, optional
-        Not used: all cells of an experiment count.
+        Not used.
 
     Returns
     -------
@@ -45,24 +47,22 @@ def zscore_by_experiment(
     corrected = np.array(features, dtype=np.float64)
     for name in np.unique(experiments.astype(str)):
         here = experiments == name
-        part = corrected[here]
-        empty = np.isnan(part).all(axis=0)
-        known = np.where(empty, 0.0, part)
-        mean, deviation = np.nanmean(known, axis=0), np.nanstd(known, axis=0)
-        constant = deviation <= 1e-7 * np.maximum(np.abs(mean), 1e-30)
-        corrected[here] = (part - mean) / np.where(constant, np.inf, deviation)
+        corrected[here] = zscore(corrected[here])
     return corrected
 
 
 def transport_controls(
-    features: np.ndarray, experiments: np.ndarray, control: np.ndarray, reference: np.ndarray
+    features: np.ndarray,
+    experiments: np.ndarray,
+    control: np.ndarray | None,
+    reference: np.ndarray | None,
 ) -> np.ndarray:
-    """Move every experiment by the linear map that brings its control cells to the common ones.
+    """Move every experiment by the linear map that brings its controls to the common ones.
 
     The map is the optimal transport between normal distributions (`gaussian_transport`) from the
-    experiment's control cells to the mean of the reference experiments' control cells (means and
-    covariances averaged over experiments). It then moves all cells of the experiment. An
-    experiment with fewer than `MIN_CONTROLS` control cells stays where it is.
+    experiment's control observations to the mean of the reference experiments' (means and
+    covariances averaged over experiments). It moves all observations of the experiment. An
+    experiment with fewer than `MIN_CONTROLS` control observations stays as it is.
 
     Parameters
     ----------
@@ -71,13 +71,15 @@ def transport_controls(
     experiments : numpy.ndarray
         Shape (n,).
     control, reference : numpy.ndarray
-        bool, shape (n,): control cells, and cells of the experiments that define the target.
+        bool, shape (n,): control observations, and observations of the reference experiments.
 
     Returns
     -------
     numpy.ndarray
         float64, shape (n, d).
     """
+    if control is None or reference is None:
+        raise ValueError("transport needs the rows of controls and of reference experiments")
     moved = np.array(features, dtype=np.float64)
     moments = {}
     for name in np.unique(experiments.astype(str)):
@@ -107,6 +109,11 @@ def gaussian_transport(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     ----------
     source, target : numpy.ndarray
         Covariances, shape (d, d); directions in which the source does not vary stay as they are.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (d, d).
     """
     values, vectors = np.linalg.eigh(source)
     flat = values <= 1e-10 * max(values.max(), 1e-300)
@@ -129,30 +136,36 @@ CORRECTIONS: dict[str, Correction] = {
 }
 
 
-def left_as_they_are(experiments: np.ndarray, control: np.ndarray) -> list[str]:
-    """Experiments with too few control cells to be transported."""
+def untransported(experiments: np.ndarray, control: np.ndarray) -> list[str]:
+    """Experiments with too few control observations to be transported."""
     names = np.unique(experiments.astype(str))
     return [str(name) for name in names if (control & (experiments == name)).sum() < MIN_CONTROLS]
 
 
-def with_corrections(cohort: Cohort, control: np.ndarray | None, reference: np.ndarray) -> Cohort:
-    """The cohort with every variant once more after each correction: ``seed0+zscore``.
+def with_corrections(
+    embeddings: Embeddings, control: np.ndarray | None, reference: np.ndarray
+) -> Embeddings:
+    """Add every variant after each correction: ``seed0+zscore``, ``seed0+transport``.
 
     Parameters
     ----------
-    cohort : Cohort
+    embeddings : Embeddings
     control : numpy.ndarray or None
-        bool, control cells; None when no condition is named the control: no transport then.
+        Control observations, bool, shape (n,); None without a control condition: no transport.
     reference : numpy.ndarray
-        bool, cells of the training experiments.
+        Observations of the training experiments, bool, shape (n,).
+
+    Returns
+    -------
+    Embeddings
     """
-    experiments = cohort.obs["experiment"].to_numpy(dtype=object)
-    features, names = dict(cohort.features), dict(cohort.feature_names)
+    experiments = embeddings.obs["experiment"].to_numpy(dtype=object)
+    features, names = dict(embeddings.features), dict(embeddings.feature_names)
     for correction, function in CORRECTIONS.items():
         if correction == "transport" and control is None:
             continue
-        for variant, values in cohort.features.items():
+        for variant, values in embeddings.features.items():
             corrected = function(values, experiments, control, reference)
             features[f"{variant}+{correction}"] = corrected.astype(np.float32)
-            names[f"{variant}+{correction}"] = cohort.feature_names[variant]
-    return replace(cohort, features=features, feature_names=names)
+            names[f"{variant}+{correction}"] = embeddings.feature_names[variant]
+    return replace(embeddings, features=features, feature_names=names)

@@ -1,4 +1,4 @@
-"""Label tables: CSV keyed by field of view, track and (optionally) frame, and their join."""
+"""Label tables: CSV with a row per observation or track, and their join to observations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 from dynaclr.config import UserError
 from dynaclr.config.errors import did_you_mean
 
-# More distinct values than this are a measurement, not classes.
+# A column with more distinct values holds measurements, not classes.
 MAX_CLASSES = 20
 
 
@@ -25,7 +25,7 @@ class JoinedLabels:
     values : numpy.ndarray
         Class name of each observation, object, None where it has no label; shape (n,).
     n_unmatched : int
-        Labelled rows of the table that no observation has the key of.
+        Labelled rows of the table that match no observation.
     """
 
     values: np.ndarray
@@ -33,19 +33,19 @@ class JoinedLabels:
 
 
 def join_labels(obs: pd.DataFrame, path: str | Path, column: str) -> JoinedLabels:
-    """Labels of `column` of a table for the observations of one experiment.
+    """Class of each observation of one experiment, from a column of a label table.
 
-    A table with a column ``t`` labels observations; one without labels whole tracks. Rows with
-    an empty label (or ``nan``) are unknown and label nothing.
+    A table with a column ``t`` labels observations; one without labels whole tracks. An empty
+    label (or ``nan``) is unknown.
 
     Parameters
     ----------
     obs : pandas.DataFrame
         Observations of one experiment, with fov, track_id and t; n rows.
     path : str or Path
-        The CSV.
+        CSV file.
     column : str
-        Its column that holds the classes.
+        Column that holds the classes.
 
     Returns
     -------
@@ -54,29 +54,31 @@ def join_labels(obs: pd.DataFrame, path: str | Path, column: str) -> JoinedLabel
     Raises
     ------
     UserError
-        When the file or a column is missing, a key is no whole number or stands twice, the
-        column holds no classes, or no row has the key of an observation.
+        When the file or a column is missing, a key is no whole number or is there twice, the
+        column holds no classes, or no row matches an observation.
     """
-    table = read_labels(path, column)
+    table = _read_table(path, column, _class_names)
+    if table.empty:
+        raise UserError(f"{path}: column {column!r} is empty in every row. Label some rows.")
     position, known = _match(obs, table, path)
-    names = table["label"].to_numpy(dtype=object)
-    values = np.where(position >= 0, names[position], None)
+    values = np.full(len(obs), None, dtype=object)
+    values[position >= 0] = table["label"].to_numpy(dtype=object)[position[position >= 0]]
     return JoinedLabels(values, int((~known).sum()))
 
 
 def join_numbers(obs: pd.DataFrame, path: str | Path, column: str) -> np.ndarray:
-    """Numbers of `column` of a table for the observations of one experiment, NaN where unknown.
+    """Number of each observation of one experiment, from a column of a label table.
 
     Parameters and errors as for `join_labels`; a value that is no number is an error too.
 
     Returns
     -------
     numpy.ndarray
-        float64, shape (n,).
+        float64, shape (n,), NaN where unknown.
     """
     table = _read_table(path, column, _numbers)
     if table.empty:
-        # Nobody responds, say: then no cell has an onset.
+        # No observation has an onset where nothing responds.
         return np.full(len(obs), np.nan)
     position, _ = _match(obs, table, path)
     return np.where(position >= 0, table["label"].to_numpy(np.float64)[position], np.nan)
@@ -95,29 +97,16 @@ def _match(
     if not known.any():
         raise UserError(
             f"{path}: none of its {len(table)} labelled rows matches an observation by "
-            f"{', '.join(key)} (first row: {_tell(table.iloc[0], key)}; first observation: "
-            f"{_tell(obs.iloc[0], key)}). Are these the labels of this experiment?"
+            f"{', '.join(key)} (first row: {_describe(table.iloc[0], key)}; first observation: "
+            f"{_describe(obs.iloc[0], key)}). Are these the labels of this experiment?"
         )
     return labelled.get_indexer(observed), known
-
-
-def read_labels(path: str | Path, column: str) -> pd.DataFrame:
-    """Labelled rows of a table: fov, track_id, t where the table has it, and ``label``.
-
-    Raises
-    ------
-    UserError
-        As for `join_labels`.
-    """
-    table = _read_table(path, column, class_names)
-    if table.empty:
-        raise UserError(f"{path}: column {column!r} is empty in every row. Label some rows.")
-    return table
 
 
 def _read_table(
     path: str | Path, column: str, convert: Callable[[pd.Series, str], pd.Series]
 ) -> pd.DataFrame:
+    """Labelled rows of a table: fov, track_id, t where the table has it, and ``label``."""
     raw = _read_csv(Path(path))
     for name in ("fov", "track_id", column):
         if name not in raw:
@@ -142,23 +131,14 @@ def _numbers(values: pd.Series, where: str) -> pd.Series:
     return numbers
 
 
-def class_names(values: pd.Series, where: str) -> pd.Series:
-    """Names of classes from the text of a column, so that ``1``, ``1.0`` and ``1.000`` agree.
+def _class_names(values: pd.Series, where: str) -> pd.Series:
+    """Class names from the text of a column, None where unknown; ``1`` and ``1.0`` are one class.
 
-    Parameters
-    ----------
-    values : pandas.Series
-        Text; empty or ``nan`` where unknown.
-    where : str
-        Named in the error.
-
-    Raises
-    ------
-    UserError
-        When the values are a measurement (not whole, or more than `MAX_CLASSES` of them).
+    Measurements (not whole, or more than `MAX_CLASSES` values) are an error that begins with
+    `where`.
     """
     text = values.str.strip()
-    # "None" and "NA" are kept: they may be the name of a class.
+    # "None" and "NA" may be names of classes.
     text = text.mask(text.str.lower().isin(["", "nan"]))
     numbers = pd.to_numeric(text, errors="coerce")
     if numbers.notna().any() and numbers.notna().sum() == text.notna().sum():
@@ -166,14 +146,14 @@ def class_names(values: pd.Series, where: str) -> pd.Series:
             example = text[numbers % 1 != 0].dropna().iloc[0]
             raise UserError(
                 f"{where} holds measurements such as {example}; a task needs classes. "
-                "Cut the values into classes first, or choose another column."
+                "Bin the values into classes first, or choose another column."
             )
         text = numbers.astype("Int64").astype("string")
     found = text.dropna().unique()
     if len(found) > MAX_CLASSES:
         raise UserError(
             f"{where} has {len(found)} distinct values; a task needs at most {MAX_CLASSES} "
-            "classes. Is it a measurement or a key? Choose another column."
+            "classes. Choose a column of classes."
         )
     return text.astype(object).where(text.notna(), None)
 
@@ -186,8 +166,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
             path, dtype=str, keep_default_na=False, skipinitialspace=True, skip_blank_lines=False
         )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as CSV ({error}). Mend the file.") from None
-    # Blank lines are read and dropped, so that index + 2 stays the line in the file.
+        raise UserError(f"{path}: cannot be read as CSV ({error}). Fix the file.") from None
+    # Blank lines are read and then dropped, so that index + 2 is the line in the file.
     raw = raw.fillna("")
     return raw[(raw != "").any(axis=1)]
 
@@ -205,18 +185,17 @@ def _whole_numbers(values: pd.Series, path: str | Path) -> pd.Series:
 
 
 def _check_unique(table: pd.DataFrame, key: list[str], path: str | Path) -> None:
-    twice = table.duplicated(key)
-    if not twice.any():
+    repeated = table.duplicated(key)
+    if not repeated.any():
         return
-    row = table.index[twice][0]
+    row = table.index[repeated][0]
     first = table.index[(table[key] == table.loc[row, key]).all(axis=1)][0]
-    hint = "" if "t" in key else " A table without a column t has one row a track."
+    hint = "" if "t" in key else " A table without a column t has one row per track."
     raise UserError(
-        f"{path}, line {row + 2}: {_tell(table.loc[row], key)} was already labelled in line "
-        f"{first + 2} ({int(twice.sum())} repeated rows). "
-        f"Keep one of them.{hint}"
+        f"{path}, line {row + 2}: {_describe(table.loc[row], key)} was already labelled in line "
+        f"{first + 2} ({int(repeated.sum())} repeated rows). Keep one of them.{hint}"
     )
 
 
-def _tell(row: pd.Series, key: list[str]) -> str:
+def _describe(row: pd.Series, key: list[str]) -> str:
     return ", ".join(f"{name} {row[name]}" for name in key)

@@ -1,0 +1,42 @@
+"""Features brought to a common scale, so that distances do not depend on their units."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def zscore(features: np.ndarray) -> np.ndarray:
+    """Features with mean 0 and variance 1 over the rows; a constant one becomes 0.
+
+    Parameters
+    ----------
+    features : numpy.ndarray
+        Shape (n, d); NaN where missing, and stays NaN.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (n, d).
+    """
+    features = np.asarray(features, dtype=np.float64)
+    known = np.where(np.isnan(features).all(axis=0), 0.0, features)
+    mean, deviation = np.nanmean(known, axis=0), np.nanstd(known, axis=0)
+    # A constant column keeps a deviation of rounding size; dividing by it would amplify noise.
+    constant = deviation <= 1e-7 * np.maximum(np.abs(mean), 1e-30)
+    return (features - mean) / np.where(constant, np.inf, deviation)
+
+
+def standardize(features: np.ndarray) -> np.ndarray:
+    """Features with mean 0 and variance 1 over the rows; missing ones at the mean.
+
+    Parameters
+    ----------
+    features : numpy.ndarray
+        Shape (n, d); NaN where missing.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (n, d), no NaN.
+    """
+    return np.nan_to_num(zscore(features))

@@ -1,0 +1,156 @@
+"""When single tracks respond, and how near that is to the true onset."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from dynaclr.config.metrics import join_notes
+from dynaclr.config.variants import Variant
+from dynaclr.evaluation.inputs import EvaluationInputs
+from dynaclr.evaluation.metrics.bootstrap import cluster_bootstrap, percentile_interval, seed_of
+from dynaclr.evaluation.metrics.onset import (
+    control_threshold,
+    onset_of_track,
+    response_axis,
+    scaled_by_controls,
+    weighted_median,
+)
+from dynaclr.evaluation.response_scores import MAX_BOOTSTRAP
+from dynaclr.evaluation.tables import MetricValue, Row, join_tables, metric_rows
+from dynaclr.io.embeddings import key_of
+
+MIN_OBSERVATIONS = 3
+
+
+def onset_rows(inputs: EvaluationInputs, variant: Variant) -> tuple[list[Row], pd.DataFrame]:
+    """Onset of the response of every track of the scored experiments.
+
+    The signal is the projection on the axis from control to treated observations of the training
+    experiments (in the later half of their hours), in units of the experiment's controls; the
+    threshold is what 95 % of the experiment's control observations stay below.
+
+    Parameters
+    ----------
+    inputs : EvaluationInputs
+    variant : Variant
+
+    Returns
+    -------
+    rows : list of dict
+        Rows of the metrics table: the share of control tracks that seem to respond and, where the
+        truth is known, error and coverage of onsets.
+    onsets : pandas.DataFrame
+        experiment, fov, track_id, (marker,) condition, hours, low, high of each track.
+    """
+    signal = _response_signal(inputs, variant)
+    rows: list[Row] = []
+    tables: list[pd.DataFrame] = []
+    if signal is None or inputs.control is None:
+        return rows, pd.DataFrame()
+    for name in inputs.scored:
+        here = np.flatnonzero((inputs.experiments == name) & np.isfinite(signal))
+        controls = here[inputs.control[here]]
+        if not len(controls):
+            continue
+        table = _onsets(inputs, signal, here, control_threshold(signal[controls]))
+        values = _onset_values(inputs, name, table)
+        columns = {**variant.columns, "experiment": name}
+        rows.extend(metric_rows(values, **columns, estimate=inputs.scope))
+        tables.append(table.assign(**variant.columns))
+    return rows, join_tables(tables)
+
+
+def _response_signal(inputs: EvaluationInputs, variant: Variant) -> np.ndarray | None:
+    """Signal of each row, NaN in experiments without controls; None where no axis can be fitted."""
+    if inputs.control is None:
+        return None
+    features = np.nan_to_num(inputs.embeddings.features[variant.name])
+    scaled = scaled_by_controls(features, inputs.experiments, inputs.control)
+    train = np.isin(inputs.experiments, inputs.train) & np.isfinite(scaled).all(axis=1)
+    control = train & inputs.control
+    if not control.any():
+        return None
+    hours = inputs.hours[train]
+    late = train & ~inputs.control & (inputs.hours >= 0.5 * float(hours.min() + hours.max()))
+    if not late.any():
+        return None
+    return scaled @ response_axis(scaled[late], scaled[control])
+
+
+def _onsets(
+    inputs: EvaluationInputs, signal: np.ndarray, rows: np.ndarray, threshold: float
+) -> pd.DataFrame:
+    """Onset of each track with enough observations among the rows."""
+    order = rows[np.lexsort((inputs.hours[rows], inputs.tracks[rows]))]
+    starts = np.flatnonzero(np.diff(inputs.tracks[order], prepend=-1))
+    key = [name for name in (*key_of(inputs.obs), "condition") if name != "t"]
+    found = []
+    for track in np.split(order, starts[1:]):
+        if len(track) < MIN_OBSERVATIONS:
+            continue
+        hours, first = inputs.hours[track], inputs.obs.iloc[track[0]]
+        true = inputs.truth["onset"][track[0]] if "onset" in inputs.truth else np.nan
+        onset = onset_of_track(hours, signal[track], threshold)
+        found.append(
+            {name: first[name] for name in key}
+            | {"lineage": inputs.lineages[track[0]], **onset._asdict()}
+            | {"true_hours": true if hours[0] < true <= hours[-1] else np.nan}
+        )
+    return pd.DataFrame(found)
+
+
+def _onset_values(
+    inputs: EvaluationInputs, experiment: str, table: pd.DataFrame
+) -> dict[str, MetricValue]:
+    if table.empty:
+        note = f"no track with {MIN_OBSERVATIONS} observations"
+        return {"onset_control_rate": MetricValue(np.nan, note=note)}
+    control = table["condition"] == inputs.config.control
+    rose = np.isfinite(table["high"])
+    rate = MetricValue(np.nan, note="no control track is long enough")
+    if control.any():
+        rate = MetricValue(float(rose[control].mean()), n_rows=int(control.sum()))
+    values = {"onset_control_rate": rate}
+    if "onset" in inputs.truth:
+        known = table[~control & table["true_hours"].notna()]
+        n_resamples = min(MAX_BOOTSTRAP, inputs.config.bootstrap)
+        values |= _errors(known, n_resamples, seed_of(experiment, inputs.seed))
+    return values
+
+
+def _errors(known: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, MetricValue]:
+    """Median error and coverage of the onsets whose true time is known."""
+    if known.empty:
+        missing = MetricValue(np.nan, note="no track with a true onset while it was seen")
+        return {"onset_error_hours": missing, "onset_coverage": missing}
+    true, found = known["true_hours"].to_numpy(), known["hours"].to_numpy()
+    errors, seen = np.abs(found - true), np.isfinite(found)
+    lineages = known["lineage"].to_numpy()
+
+    def statistics(weight: np.ndarray) -> dict[str, np.ndarray]:
+        return {
+            "onset_error_hours": weighted_median(errors[seen], weight[:, seen]),
+            "onset_coverage": weight @ seen / weight.sum(axis=1),
+        }
+
+    values = statistics(np.ones((1, len(known))))
+    resampled = cluster_bootstrap(statistics, lineages, n_resamples, seed)
+    note = f"median over {seen.sum()} of {len(known)} tracks; expected: of one hour for all"
+    expected = {"onset_error_hours": (float(np.median(np.abs(true - np.median(true)))), note)}
+    n_lineages = len(np.unique(lineages))
+    result = {}
+    for name, value in values.items():
+        by_chance, about = expected.get(name, (np.nan, ""))
+        low, high, reason = percentile_interval(resampled[name], n_lineages)
+        result[name] = MetricValue(
+            float(value[0]),
+            by_chance,
+            len(known),
+            join_notes(about, reason),
+            low,
+            high,
+            n_lineages,
+            resampled[name],
+        )
+    return result

@@ -1,0 +1,130 @@
+"""How an embedding changes over time: smoothness, displacement over lag, true progression."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dynaclr.config.metrics import ALL
+from dynaclr.config.variants import Variant
+from dynaclr.evaluation.inputs import EvaluationInputs
+from dynaclr.evaluation.metrics.bootstrap import cluster_bootstrap, percentile_interval, seed_of
+from dynaclr.evaluation.metrics.scaling import standardize
+from dynaclr.evaluation.metrics.temporal import (
+    adjacent_pairs,
+    displacement,
+    displacement_exponent,
+    predict_progression,
+    r_squared,
+    smoothness,
+)
+from dynaclr.evaluation.response_scores import MAX_BOOTSTRAP
+from dynaclr.evaluation.tables import MetricValue, Rows, metric_rows
+from dynaclr.io.subsample import balanced_subsample
+
+MAX_ROWS = 4000
+MAX_LAGS = 12
+
+
+def temporal_rows(inputs: EvaluationInputs, variant: Variant) -> Rows:
+    """Rows about one variant's change over time, of each scored experiment.
+
+    Parameters
+    ----------
+    inputs : EvaluationInputs
+    variant : Variant
+
+    Returns
+    -------
+    Rows
+    """
+    rows = Rows([], [])
+    for name in inputs.scored:
+        one = _of_experiment(inputs, variant, name)
+        rows.metrics.extend(one.metrics)
+        rows.curves.extend(one.curves)
+    pooled = {"smoothness_pooled": _pooled_smoothness(inputs, variant)}
+    columns = {**variant.columns, "experiment": ALL, "estimate": inputs.mixed_scope}
+    rows.metrics.extend(metric_rows(pooled, **columns))
+    return rows
+
+
+def _of_experiment(inputs: EvaluationInputs, variant: Variant, experiment: str) -> Rows:
+    here = _whole_tracks(inputs, inputs.rows_of([experiment]))
+    features = standardize(inputs.embeddings.features[variant.name][here])
+    tracks, t = inputs.tracks[here], inputs.t[here]
+    smooth = smoothness(features, tracks, t, inputs.seed)
+    lags, msd, n_pairs = displacement(features, tracks, t, MAX_LAGS)
+    frame_hours = _hours_per_frame(inputs, here)
+    note = f"per frame of {frame_hours:.3g} h"
+    values = {
+        "smoothness": MetricValue(smooth.ratio, 1.0, smooth.n_pairs, note),
+        "dynamic_range": MetricValue(smooth.dynamic_range, 0.0, smooth.n_pairs, note),
+        "msd_exponent": MetricValue(displacement_exponent(lags, msd), 0.0, len(here)),
+    }
+    if "progression" in inputs.truth:
+        values["progression_r2"] = _progression(inputs, variant, experiment)
+    columns = {**variant.columns, "experiment": experiment}
+    return Rows(
+        metric_rows(values, **columns, estimate=inputs.scope),
+        [
+            {**columns, "metric": "msd", "hours": lag * frame_hours, "value": value, "n_rows": n}
+            for lag, value, n in zip(lags, msd, n_pairs, strict=True)
+        ],
+    )
+
+
+def _pooled_smoothness(inputs: EvaluationInputs, variant: Variant) -> MetricValue:
+    here = _whole_tracks(inputs, inputs.rows_of(inputs.mixed))
+    features = standardize(inputs.embeddings.features[variant.name][here])
+    smooth = smoothness(features, inputs.tracks[here], inputs.t[here], inputs.seed)
+    note = "random pairs span experiments: the further those lie apart, the smoother it looks"
+    return MetricValue(smooth.ratio, 1.0, smooth.n_pairs, note)
+
+
+def _progression(inputs: EvaluationInputs, variant: Variant, experiment: str) -> MetricValue:
+    """R2 of the true progression in one experiment, predicted from the training experiments."""
+    progression = inputs.truth["progression"]
+    known, rows = np.isfinite(progression), inputs.rows_of([experiment])
+    train = np.flatnonzero(known & np.isin(inputs.experiments, inputs.train))
+    train = train[balanced_subsample(inputs.experiments[train], MAX_ROWS, inputs.seed)]
+    rows = rows[known[rows]]
+    if len(np.unique(inputs.lineages[train])) < 2 or len(rows) < 2:
+        return MetricValue(np.nan, 0.0, len(rows), "too few cells with true progression")
+    if not inputs.held_out:
+        return MetricValue(np.nan, 0.0, len(rows), "nothing is held out")
+    features = inputs.embeddings.features[variant.name]
+    predicted = predict_progression(
+        np.nan_to_num(features[train]),
+        progression[train],
+        inputs.lineages[train],
+        np.nan_to_num(features[rows]),
+    )
+    true, lineages = progression[rows], inputs.lineages[rows]
+    resampled = cluster_bootstrap(
+        lambda weight: {"r2": r_squared(true, predicted, weight)},
+        lineages,
+        min(MAX_BOOTSTRAP, inputs.config.bootstrap),
+        seed_of(experiment, inputs.seed),
+    )["r2"]
+    n_lineages = len(np.unique(lineages))
+    low, high, note = percentile_interval(resampled, n_lineages)
+    value = float(r_squared(true, predicted))
+    return MetricValue(value, 0.0, len(rows), note, low, high, n_lineages, resampled)
+
+
+def _whole_tracks(inputs: EvaluationInputs, rows: np.ndarray) -> np.ndarray:
+    """Rows of whole tracks, drawn at random, about `MAX_ROWS` of them where there are more."""
+    if len(rows) <= MAX_ROWS:
+        return rows
+    tracks = np.unique(inputs.tracks[rows])
+    n_tracks = max(1, int(MAX_ROWS / len(rows) * len(tracks)))
+    kept = np.random.default_rng(inputs.seed).permutation(tracks)[:n_tracks]
+    return rows[np.isin(inputs.tracks[rows], kept)]
+
+
+def _hours_per_frame(inputs: EvaluationInputs, rows: np.ndarray) -> float:
+    earlier, later = adjacent_pairs(inputs.tracks[rows], inputs.t[rows])
+    if len(earlier) == 0:
+        return np.nan
+    hours = inputs.hours[rows]
+    return float(np.median(hours[later] - hours[earlier]))
