@@ -59,7 +59,7 @@ def build_index(entry: ExperimentConfig, out_dir: str | Path) -> dict[str, Any]:
     Raises
     ------
     UserError
-        With every fault of the entry, the plate and the tracking tables.
+        With every error of the entry, the plate and the tracking tables.
     """
     table, summary = index_experiment(entry)
     out_dir = Path(out_dir)
@@ -87,7 +87,7 @@ def index_experiment(entry: ExperimentConfig) -> tuple[pa.Table, dict[str, Any]]
     Raises
     ------
     UserError
-        With every fault of the entry, the plate and the tracking tables.
+        With every error of the entry, the plate and the tracking tables.
     """
     problems, repairs = Problems(), Repairs()
     check_on_disk(entry, f"experiment {entry.name}", problems)
@@ -151,16 +151,16 @@ def _check_channels(
     entry: ExperimentConfig, positions: dict[str, Position], problems: Problems
 ) -> None:
     for channel in entry.channels:
-        lacking = [
+        without = [
             name
             for name, position in positions.items()
             if entry.has_marker(channel.marker, position.well)
             and channel.name not in position.channels
         ]
-        if lacking:
+        if without:
             problems.add(
                 f"experiment {entry.name}: channels",
-                f"no channel {channel.name!r} in {_shown(lacking)} of {entry.data_path}",
+                f"no channel {channel.name!r} in {_shown(without)} of {entry.data_path}",
                 f"Name the wells that have it under `wells` of the channel {channel.name!r}",
             )
 
@@ -230,9 +230,7 @@ class _Movie:
     def join(
         cls, entry: ExperimentConfig, read: dict[str, Observations], paths: dict[str, Path]
     ) -> _Movie:
-        none = Observations(*(np.empty(0, np.int64) for _ in range(7)))
-        columns = [vars(rows) for rows in read.values()] or [vars(none)]
-        rows = Observations(**{k: np.concatenate([c[k] for c in columns]) for k in vars(none)})
+        rows = Observations.join(list(read.values()))
         fov = np.repeat(np.arange(len(read)), [len(r) for r in read.values()])
         return cls(
             fovs=list(read),
@@ -258,7 +256,7 @@ class _Movie:
 
 
 def _report_links(movie: _Movie, links: Links, problems: Problems, repairs: Repairs) -> None:
-    """Tell two parents in one track and circles; count the links that were mended."""
+    """Report tracks of two parents and circles; count the links that were repaired."""
     tracks = movie.tracks
     of_track = tracks.parent_track_id[tracks.of_row]
     differs = movie.rows.parent_track_id != of_track
@@ -365,7 +363,7 @@ def _counts(entry: ExperimentConfig, movie: _Movie, forest: Forest) -> dict[str,
 def _plate_facts(
     entry: ExperimentConfig, plate: Plate, positions: dict[str, Position]
 ) -> dict[str, Any]:
-    """Tell what the plate's metadata says; a list where fields of view differ."""
+    """Collect what the plate's metadata says; a list where fields of view differ."""
     return {
         "zarr_format": _common(p.zarr_format for p in positions.values()),
         "channels": plate.channels,

@@ -4,14 +4,14 @@ GEFF (Graph Exchange File Format, https://liveimagetrackingtools.org/geff) is a 
 ``nodes/ids`` (N,), ``nodes/props/<name>/values`` (N,) and, where some have none, ``missing`` (N,),
 and ``edges/ids`` (E, 2): from a cell in one frame to the same cell, or its daughters, in a later
 one. The attribute ``geff`` names the properties that are time and position (``axes``) and,
-optionally, the one that numbers tracks (``track_node_props``). That is all that is read here, which
-zarr does without the package `geff`.
+optionally, the one that numbers tracks (``track_node_props``). That is all that is read here. The
+package `geff` would read these arrays, but not judge them, and holds numcodecs back.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -48,31 +48,31 @@ def read_graph(
     path : Path
         GEFF store.
     problems : Problems
-        Takes every fault of the graph.
+        Takes every error of the graph.
 
     Returns
     -------
     columns : dict of str to pyarrow.ChunkedArray, or None
         ``track_id``, ``t``, ``y``, ``x``, ``z`` where the store has it, and ``parent_track_id``;
-        None when there is a fault.
+        None when there is an error.
     node : ndarray of int64
         Id of the node of each row.
     """
     none = np.empty(0, np.int64)
     try:
         group = zarr.open_group(path, mode="r")
-        facts = dict(group.attrs[ATTRIBUTE])
-        node, edges = (np.asarray(group[f"{part}/ids"][:], np.int64) for part in ("nodes", "edges"))
-        axes = _axes(facts, path, problems)
+        metadata = cast(dict[str, Any], group.attrs[ATTRIBUTE])
+        node, ids = (_array(group, f"{part}/ids").astype(np.int64) for part in ("nodes", "edges"))
+        axes = _axes(metadata, path, problems)
         if axes is None:
             return None, none
         columns = {name: _property(group, of_axis) for name, of_axis in axes.items()}
-        tracklet = (facts.get("track_node_props") or {}).get("tracklet")
+        tracklet = (metadata.get("track_node_props") or {}).get("tracklet")
         track = _property(group, tracklet) if tracklet else None
     except (KeyError, TypeError, ValueError) as error:
         problems.add(path, f"is no whole GEFF store ({error})", "Write the store again")
         return None, none
-    edges = _edges(edges, node, columns["t"], facts.get("directed", True), path, problems)
+    edges = _edges(ids, node, columns["t"], metadata.get("directed", True), path, problems)
     if edges is None:
         return None, none
     columns["track_id"] = _tracks(edges, node) if track is None else track
@@ -80,10 +80,15 @@ def read_graph(
     return {name: pa.chunked_array([pa.array(values)]) for name, values in columns.items()}, node
 
 
-def _axes(facts: dict[str, Any], path: Path, problems: Problems) -> dict[str, str] | None:
-    """Property that holds each of t, y, x and z."""
-    found, before = {}, len(problems.found)
-    axes = facts.get("axes") or [{"name": name} for name in "tyx"]
+def _array(group: zarr.Group, name: str) -> NDArray[Any]:
+    return np.asarray(cast("zarr.Array[Any]", group[name])[:])
+
+
+def _axes(metadata: dict[str, Any], path: Path, problems: Problems) -> dict[str, str] | None:
+    """Property of each of t, y, x and z."""
+    found: dict[str, str] = {}
+    before = len(problems.found)
+    axes = metadata.get("axes") or [{"name": name} for name in "tyx"]
     for axis in axes:
         # Names differ between programs: x, centroid_x, POSITION_X.
         letter = "t" if axis.get("type") == "time" else axis["name"][-1].lower()
@@ -104,10 +109,10 @@ def _axes(facts: dict[str, Any], path: Path, problems: Problems) -> dict[str, st
 
 def _property(group: zarr.Group, name: str) -> NDArray[Any]:
     """Values of a node property; NaN where they are missing."""
-    values = group[f"nodes/props/{name}/values"][:]
+    values = _array(group, f"nodes/props/{name}/values")
     if f"nodes/props/{name}/missing" in group:
-        missing = group[f"nodes/props/{name}/missing"][:]
-        values = np.where(missing, np.nan, values) if missing.any() else values
+        missing = _array(group, f"nodes/props/{name}/missing")
+        return np.where(missing, np.nan, values) if missing.any() else values
     return values
 
 
@@ -119,18 +124,18 @@ def _edges(
     path: Path,
     problems: Problems,
 ) -> NDArray[np.int64] | None:
-    """Edges as (parent, child) places in `node`, each child once; None with faults added."""
+    """Edges as (parent, child) indices into `node`, each child once; None with errors added."""
     before, order = len(problems.found), np.argsort(node)
     ids = ids.reshape(-1, 2)
 
-    def refuse(nodes: NDArray[np.int64], what: str, fix: str) -> None:
+    def report(nodes: NDArray[np.int64], what: str, fix: str) -> None:
         if nodes.size:
             listed = ", ".join(map(str, np.unique(nodes)[:5]))
             problems.add(path, f"{what} (nodes {listed}{' ...' * (nodes.size > 5)})", fix)
 
-    refuse(node[order][1:][np.diff(node[order]) == 0], "has nodes twice", "Number them anew")
+    report(node[order][1:][np.diff(node[order]) == 0], "has nodes twice", "Number them anew")
     unknown = ids[~np.isin(ids, node)]
-    refuse(unknown, "has edges of nodes that are not there", "Write the store again")
+    report(unknown, "has edges of nodes that are not there", "Write the store again")
     if len(problems.found) > before:
         return None
     edges = order[np.searchsorted(node, ids, sorter=order)]
@@ -138,9 +143,9 @@ def _edges(
         backwards = t[edges[:, 0]] > t[edges[:, 1]]
         edges[backwards] = edges[backwards][:, ::-1]
     wrong = edges[t[edges[:, 0]] >= t[edges[:, 1]]]
-    refuse(node[wrong], "has edges that do not lead forward in time", "Lead them to later frames")
+    report(node[wrong], "has edges that do not lead forward in time", "Lead them to later frames")
     merges = np.bincount(edges[:, 1], minlength=len(node)) > 1
-    refuse(node[merges], "has cells that come from two", "Leave each cell one edge into it")
+    report(node[merges], "has cells that come from two", "Leave each cell one edge into it")
     return edges if len(problems.found) == before else None
 
 
@@ -154,7 +159,8 @@ def _tracks(edges: NDArray[np.int64], node: NDArray[np.int64]) -> NDArray[np.int
     first[child] = False
     begin = np.empty(number, np.int64)
     begin[label[first]] = node[first]
-    return begin[label]
+    of_node: NDArray[np.int64] = begin[label]
+    return of_node
 
 
 def _parents(edges: NDArray[np.int64], track: NDArray[Any]) -> NDArray[np.float64]:
@@ -164,4 +170,5 @@ def _parents(edges: NDArray[np.int64], track: NDArray[Any]) -> NDArray[np.float6
     parent[after] = track[before]
     # Only a track's first node has an edge from elsewhere; its other rows take over the parent.
     of_track = pd.Series(parent).groupby(track).transform("max").to_numpy()
-    return np.where(parent < 0, of_track, parent)
+    filled: NDArray[np.float64] = np.where(parent < 0, of_track, parent)
+    return filled

@@ -8,7 +8,7 @@ Words
 -----
 A *track* is a run of observations with one id in one field of view. A *link* joins a track to the
 track it came from. Two or more daughters are a *division*; a single daughter is a *continuation*
-of the same cell under a new id (a cell lost and found again). A *lineage* is everything that
+of the same cell under a new id (the tracker had lost it). A *lineage* is everything that
 descends from one track without a parent.
 """
 
@@ -24,21 +24,6 @@ from scipy.sparse.csgraph import connected_components
 
 # (fov, track_id) is packed into one int64, which leaves room for 2**22 fields of view.
 TRACK_ID_LIMIT = 2**40
-
-
-class CycleError(ValueError):
-    """Links run in circles.
-
-    Attributes
-    ----------
-    members : list of ndarray
-        Track numbers of each circle, ascending.
-    """
-
-    def __init__(self, members: list[NDArray[np.int64]]) -> None:
-        self.members = members
-        shown = "; ".join(", ".join(map(str, cycle[:10])) for cycle in members[:5])
-        super().__init__(f"`parent` holds {len(members)} cycle(s) among the tracks {shown}")
 
 
 @dataclass(frozen=True)
@@ -82,8 +67,8 @@ class Links:
     parent : ndarray of int64, one a track
         Track number of the parent, -1 for none.
     own_parent, parent_missing, starts_after_child, overlaps_child : ndarray of int64
-        Numbers of the *child* tracks whose link was cut: the parent is the track itself, is not in
-        the field of view, starts no earlier than the child, or ends no earlier than the child
+        Numbers of the *child* tracks whose link was removed: the parent is the track itself, is not
+        in the field of view, starts no earlier than the child, or ends no earlier than the child
         starts.
     cycles : list of ndarray
         Track numbers of each circle of links; such links are left in `parent`.
@@ -160,9 +145,9 @@ def group_tracks(
         raise ValueError(f"`fov` must lie in [0, {2**22})")
     codes, keys = pd.factorize(np.asarray(fov, np.int64) * TRACK_ID_LIMIT + track_id)
     order = np.argsort(keys)
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    of_row, keys = rank[codes], keys[order]
+    number = np.empty_like(order)
+    number[order] = np.arange(len(order))
+    of_row, keys = number[codes], keys[order]
 
     frames = np.asarray(t, np.int64)
     parent = np.full(len(keys), -1, np.int64)
@@ -183,7 +168,7 @@ def group_tracks(
 
 
 def resolve_links(tracks: TrackTable) -> Links:
-    """Find each track's parent in its own field of view and cut the links that cannot be.
+    """Find each track's parent in its own field of view and remove the links that cannot be.
 
     A link is kept when the parent ended before the child started. A cell that is still there has
     not become its daughters; were the link kept, both would count as one cell in the same frame.
@@ -201,10 +186,10 @@ def resolve_links(tracks: TrackTable) -> Links:
     linked = np.flatnonzero((tracks.parent_track_id >= 0) & ~own)
     keys = tracks.fov * TRACK_ID_LIMIT + tracks.track_id
     wanted = tracks.fov[linked] * TRACK_ID_LIMIT + tracks.parent_track_id[linked]
-    place = np.searchsorted(keys, wanted)
-    found = place < len(keys)
-    found[found] = keys[place[found]] == wanted[found]
-    parent[linked[found]] = place[found]
+    match = np.searchsorted(keys, wanted)
+    found = match < len(keys)
+    found[found] = keys[match[found]] == wanted[found]
+    parent[linked[found]] = match[found]
     cycles = find_cycles(parent)
 
     child = np.flatnonzero(parent >= 0)
@@ -263,8 +248,8 @@ def build_forest(parent: NDArray[np.integer]) -> Forest:
 
     Raises
     ------
-    CycleError
-        When the links run in circles.
+    ValueError
+        When the links run in circles; see `find_cycles`.
     """
     parent = np.asarray(parent, np.int64)
     n = len(parent)
@@ -274,7 +259,8 @@ def build_forest(parent: NDArray[np.integer]) -> Forest:
     counts = np.bincount(parent[daughters], minlength=n)
     levels = _levels(roots, daughters, counts)
     if n_roots + sum(len(level.nodes) for level in levels) < n:
-        raise CycleError(find_cycles(parent))
+        cycles = [cycle.tolist() for cycle in find_cycles(parent)]
+        raise ValueError(f"`parent` has cycles among the tracks {cycles}")
 
     size = np.ones(n, np.int64)
     for level in reversed(levels):

@@ -36,7 +36,7 @@ class MarkerPairs:
         starts = np.concatenate([[0], changes]) if len(rows) else np.empty(0, np.int64)
         lengths = np.diff(np.append(starts, len(rows)))
         number = has_marker.sum(axis=1)
-        # Markers of each group, moved to the front of its line.
+        # Markers of each group, moved to the front of its row.
         self._of_group = np.argsort(~has_marker, axis=1, kind="stable")
         self._group = group[starts]
         self._per_row = number[self._group]
@@ -57,12 +57,12 @@ class MarkerPairs:
         Returns
         -------
         rows, markers : ndarray of int64, shape (m,)
-            `markers` are places in the attribute `markers`.
+            `markers` are indices into the attribute `markers`.
         """
         pairs = np.asarray(pairs, np.int64)
         if pairs.size and (pairs.min() < 0 or pairs.max() >= len(self)):
             raise IndexError(f"pair numbers must lie in [0, {len(self)})")
         run = np.searchsorted(self._end, pairs, side="right")
         begin = np.concatenate([[0], self._end])[run]
-        row, place = np.divmod(pairs - begin, self._per_row[run])
-        return self.rows[self._first_row[run] + row], self._of_group[self._group[run], place]
+        row, number = np.divmod(pairs - begin, self._per_row[run])
+        return self.rows[self._first_row[run] + row], self._of_group[self._group[run], number]

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -73,12 +74,12 @@ def merge_indexes(
     Raises
     ------
     UserError
-        When an index is missing or was changed after it was made, an experiment stands twice, or
+        When an index is missing or was changed after it was made, an experiment is given twice, or
         the split leaves a side empty.
     """
     sources = _open_sources([Path(folder) for folder in experiment_dirs])
     check_split(list(sources), train, validation, validation_fov_fraction)
-    validating = {name: None for name in validation}
+    validating: Mapping[str, Sequence[str] | None] = dict.fromkeys(validation)
     if validation_fov_fraction is not None:
         conditions = {name: source.condition_of_fov() for name, source in sources.items()}
         validating = split_fovs(conditions, validation_fov_fraction, seed)
@@ -128,7 +129,7 @@ class _Source:
 
 
 def _open_sources(folders: list[Path]) -> dict[str, _Source]:
-    """Experiments by name, in sorted order, each held against its digest."""
+    """Experiments by name, in sorted order, each compared with its digest."""
     problems, sources = Problems(), {}
     for folder in folders:
         try:
@@ -180,7 +181,7 @@ def collate(
     columns = _empty_columns([schema for schema, _ in schemas.values()], total)
     if validating is not None:
         columns[SPLIT] = _TextColumn(total)
-    numbered = {"lineage_id": 0, "branch": 0, "branch_end": 0}
+    offsets = {"lineage_id": 0, "branch": 0, "branch_end": 0}
     start = 0
     for name, (_, size) in schemas.items():
         source = cells[name]
@@ -189,11 +190,11 @@ def collate(
             table = table.append_column(SPLIT, _sides(table["fov"], validating.get(name, ())))
         rows = slice(start, start + size)
         for key, column in columns.items():
-            column.put(rows, table[key] if key in table.column_names else None)
-        for key, offset in numbered.items():
-            columns[key].values[rows] += offset
-        numbered["lineage_id"] = columns["lineage_id"].values[rows].max() + 1
-        numbered["branch"] = numbered["branch_end"] = columns["branch_end"].values[rows].max()
+            values = table[key] if key in table.column_names else None
+            column.put(rows, pc.add(values, offsets[key]) if key in offsets else values)
+        offsets["lineage_id"] += pc.max(table["lineage_id"]).as_py() + 1
+        offsets["branch"] += pc.max(table["branch_end"]).as_py()
+        offsets["branch_end"] = offsets["branch"]
         start += size
     arrays = {key: column.finish() for key, column in columns.items()}
     return pa.record_batch(list(arrays.values()), names=list(arrays))
@@ -219,7 +220,7 @@ class _TextColumn:
         codes, categories = text_codes(column)
         lookup = [self._code(category) for category in categories]
         if np.any(codes < 0):
-            lookup.append(self._code(UNKNOWN))  # a null has the code -1, the last place
+            lookup.append(self._code(UNKNOWN))  # a null has the code -1, the last entry
         self.codes[rows] = np.array(lookup, np.int32)[codes]
 
     def _code(self, category: str) -> int:
@@ -227,9 +228,9 @@ class _TextColumn:
 
     def finish(self) -> pa.Array:
         categories = sorted(self.known)
-        rank = np.empty(len(categories), np.int32)
-        rank[[self.known[category] for category in categories]] = np.arange(len(categories))
-        return text_column(rank[self.codes], categories)
+        sorted_code = np.empty(len(categories), np.int32)
+        sorted_code[[self.known[name] for name in categories]] = np.arange(len(categories))
+        return text_column(sorted_code[self.codes], categories)
 
 
 class _NumberColumn:

@@ -351,4 +351,4 @@ def _experiment_of(path: Path) -> str:
         raise UserError(
             f"{path}: no index of one experiment ({error}). Run the index stage again."
         ) from None
-    return name
+    return str(name)

@@ -17,7 +17,7 @@ def check_split(
     validation: Sequence[str],
     validation_fov_fraction: float | None,
 ) -> None:
-    """Hold a split's definition against the experiments that are there.
+    """Check a split's definition against the experiments that are there.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def check_split(
     Raises
     ------
     UserError
-        With every fault of the definition.
+        With every error of the definition.
     """
     problems = Problems()
     if not train:

@@ -1,4 +1,4 @@
-"""What an index holds, in a few lines."""
+"""An index in a few lines of text."""
 
 from __future__ import annotations
 

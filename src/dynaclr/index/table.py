@@ -148,4 +148,5 @@ class IndexTable:
         codes, sides = self.codes(SPLIT)
         if split not in sides:
             raise UserError(f"index: no side {split!r} of the split. {did_you_mean(split, sides)}")
-        return codes == sides.index(split)
+        flags: NDArray[np.bool_] = codes == sides.index(split)
+        return flags

@@ -12,13 +12,13 @@ no folder for a field       repair   ``fov_without_tracks``: labs often track so
 of view of the plate                 field is left out and named. No table at all is an error.
 folder without image        repair   ``tracks_without_fov``: the table is left out and named.
 folder without a table      error    Tracking was begun and wrote nothing.
-several tables in a folder  error    Which one holds cannot be known.
+several tables in a folder  error    Which one is right cannot be known.
 file without a header       error    An empty file is a broken write.
 header without rows         repair   ``fov_empty``: a field without cells is possible.
 column missing              error    ``track_id``, ``t``, ``y``, ``x`` are needed.
 no ``parent_track_id``      repair   ``no_parent_column``: no track has a parent. With ``parent_id``
                                      in the table it is an error, for the lineage would be lost.
-row with other length, or   error    Cells of the row cannot be told apart.
+row with other length, or   error    Fields of the row cannot be assigned to columns.
 an open quotation mark
 graph that is no forest     error    An edge of a GEFF store leads back in time or to no node, or
 forward in time                      two lead to one cell.
@@ -55,7 +55,8 @@ A position lies inside the image when it lies on a pixel: centres are at whole n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,13 @@ class Observations:
     def __len__(self) -> int:
         return len(self.t)
 
+    @classmethod
+    def join(cls, parts: Sequence[Observations]) -> Observations:
+        """Put observations of several fields of view behind each other."""
+        none = np.empty(0, np.int64)
+        names = [field.name for field in fields(cls)]
+        return cls(**{n: np.concatenate([none, *(getattr(p, n) for p in parts)]) for n in names})
+
     def take(self, rows: NDArray[Any]) -> Observations:
         """Rows of a boolean mask or of row numbers."""
         return Observations(**{name: values[rows] for name, values in vars(self).items()})
@@ -117,7 +125,7 @@ def find_table(folder: Path, problems: Problems) -> Path | None:
         return tables[0]
     if tables:
         names = ", ".join(p.name for p in tables)
-        problems.add(folder, f"holds {len(tables)} tables ({names})", "Leave the one that holds")
+        problems.add(folder, f"holds {len(tables)} tables ({names})", "Leave the one that is right")
     else:
         problems.add(
             folder,
@@ -165,10 +173,13 @@ def read_tracks(
         return None
     if not len(line):
         repairs.add("fov_empty", name)
-    values = {column: _numbers(table[column], column, line, path, problems) for column in table}
-    for column in ("track_id", "t", "parent_track_id"):
-        if values.get(column) is not None:
-            values[column] = _whole(values[column], column, shape[0], line, path, problems)
+    values: dict[str, NDArray[Any]] = {}
+    for column, given in table.items():
+        numbers = _numbers(given, column, line, path, problems)
+        if numbers is not None and column in ("track_id", "t", "parent_track_id"):
+            numbers = _whole(numbers, column, shape[0], line, path, problems)
+        if numbers is not None:
+            values[column] = numbers
     if len(problems.found) > before:
         return None
     none = np.full(len(line), -1, np.int64)
@@ -192,9 +203,11 @@ def _numbers(
     """Numbers of a column: int64 where all are whole, else float64 with NaN for empty."""
     kind = column.type
     if pa.types.is_integer(kind) and not column.null_count:
-        return column.to_numpy()
+        whole: NDArray[np.int64] = column.to_numpy()
+        return whole
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind):
-        return pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy()
+        filled: NDArray[np.float64] = pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy()
+        return filled
     text = pd.Series(column.to_pylist(), dtype=object)
     wrong = ~np.isfinite(pd.to_numeric(text.map(_text), errors="coerce")) & text.notna()
     # Forms that one parser takes for a number and the other does not: name the whole column.
