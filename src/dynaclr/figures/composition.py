@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,9 @@ from dynaclr.figures.style import (
     title_figure,
 )
 from dynaclr.figures.tables import require_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def draw_collection(folder: Path) -> None:
@@ -78,17 +81,22 @@ def draw_composition(batch: pa.RecordBatch, path: str | Path) -> None:
             xlabel="time (hours post infection)",
             ylim=(n_pairs - 0.5, -0.5),
         )
-        left = np.zeros(n_pairs)
-        for (name, rows), color in zip(counts.by_split.items(), CATEGORICAL, strict=False):
-            label = f"{name} (n = {rows.sum():,})"
-            bars.barh(np.arange(n_pairs), rows, left=left, color=color, label=label)
-            left += rows
-        bars.set(title="On which side of the split", xlabel="observations")
-        bars.locator_params(axis="x", nbins=4)
-        bars.grid(axis="y", visible=False)
-        bars.tick_params(axis="y", left=False, labelleft=False)
+        _draw_split(bars, counts.by_split)
         figure.legend(loc="outside lower right", ncols=2)
         save_figure(figure, path)
+
+
+def _draw_split(axis: Axes, by_split: dict[str, NDArray[np.int64]]) -> None:
+    """Stack a bar a pair: how many observations are on each side of the split."""
+    left = np.zeros_like(next(iter(by_split.values())))
+    for (name, rows), color in zip(by_split.items(), CATEGORICAL, strict=False):
+        label = f"{name} (n = {rows.sum():,})"
+        axis.barh(np.arange(len(rows)), rows, left=left, color=color, label=label)
+        left = left + rows
+    axis.set(title="On which side of the split", xlabel="observations")
+    axis.locator_params(axis="x", nbins=4)
+    axis.grid(axis="y", visible=False)
+    axis.tick_params(axis="y", left=False, labelleft=False)
 
 
 class _Counts(NamedTuple):

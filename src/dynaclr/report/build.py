@@ -45,15 +45,7 @@ def write_report(plan: ReportPlan, results: str | Path, out: str | Path) -> None
     results = Path(results)
     metrics = scores.read_metrics(plan, results)
     evaluations = {model: results / "evaluation" / model for model in plan.models}
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(PAGE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["script_json"] = _script_json
-    text = environment.get_template("report.html.j2").render(
+    text = _template("report.html.j2").render(
         plan=plan,
         # The sentence that each model's evaluation ends with.
         headlines={
@@ -85,6 +77,18 @@ def write_report(plan: ReportPlan, results: str | Path, out: str | Path) -> None
     )
     write_text(out, text)
     logger.info("%s: %.1f MB", out, len(text.encode()) / 1e6)
+
+
+def _template(name: str) -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(PAGE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["script_json"] = _script_json
+    return environment.get_template(name)
 
 
 def _script_json(value: Any) -> str:
