@@ -6,45 +6,27 @@ import pytest
 import yaml
 
 from dynaclr.config.training import merge_trainings
+from tests.unit.config.broken import BROKEN
 from tests.unit.config.conftest import write_experiment
-from tests.unit.config.test_project import (
-    duplicate_name,
-    empty_list,
-    in_train_and_validation,
-    missing_plate,
-    missing_tracks,
-    negative_interval,
-    no_validation,
-    typo_in_key,
-    unknown_channel,
-    well_in_two_conditions,
-)
 from tests.workflow.conftest import Workflow
 
-FAULTS = {
-    missing_plate: "no such plate",
-    unknown_channel: "Did you mean 'GFP'?",
-    typo_in_key: "Did you mean 'interval_minutes'?",
-    well_in_two_conditions: "is listed in both",
-    duplicate_name: "is listed twice",
-    negative_interval: "greater than 0",
-    in_train_and_validation: "both train and validation",
-    no_validation: "no validation data",
-    missing_tracks: "is no folder",
-    empty_list: "at least 1",
-}
+NAMES = (
+    *("missing_plate", "unknown_channel", "typo_in_key", "well_in_two_conditions"),
+    *("duplicate_name", "negative_interval", "in_train_and_validation", "no_validation"),
+    *("missing_tracks", "empty_list"),
+)
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-def test_snakemake_starts_no_job(fault, tmp_path):
+@pytest.mark.parametrize("name", NAMES)
+def test_snakemake_starts_no_job(name, tmp_path):
     content = {
-        "experiments": [write_experiment(tmp_path, name) for name in ("one", "two", "three")],
+        "experiments": [write_experiment(tmp_path, one) for one in ("one", "two", "three")],
         "collections": {"both": {"train": ["one"], "validation": ["two"]}},
         "models": {"small": {"collection": "both", "training": "training.yaml"}},
         "evaluation": {"experiments": ["three"], "tasks": []},
     }
     (tmp_path / "training.yaml").write_text("model: {}\n")
-    fault(content, tmp_path)
+    BROKEN[name].apply(content, tmp_path)
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
     project = Workflow(tmp_path)
     done = subprocess.run(
@@ -56,7 +38,8 @@ def test_snakemake_starts_no_job(fault, tmp_path):
         check=False,
     )
     assert done.returncode == 2, done.stderr
-    assert FAULTS[fault] in done.stderr
+    for part in BROKEN[name].message:
+        assert part in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.count("dynaclr:") == 1
     assert not (tmp_path / "results").exists()
@@ -64,7 +47,7 @@ def test_snakemake_starts_no_job(fault, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("keys", "told"),
+    ("keys", "messages"),
     [
         (
             {"model": {"learning_rat": 1}},
@@ -85,7 +68,7 @@ def test_snakemake_starts_no_job(fault, tmp_path):
         ),
     ],
 )
-def test_broken_training_configuration_is_told_before_any_job(tmp_path, keys, told):
+def test_broken_training_configuration_is_refused_before_any_job(tmp_path, keys, messages):
     content = {
         "experiments": [write_experiment(tmp_path, name) for name in ("one", "two")],
         "collections": {"both": {"train": ["one"], "validation": ["two"]}},
@@ -103,7 +86,7 @@ def test_broken_training_configuration_is_told_before_any_job(tmp_path, keys, to
     (tmp_path / "training.yaml").write_text(yaml.safe_dump(merge_trainings(training, keys)))
     project = Workflow(tmp_path)
     project.config = content
-    said = project.run(fails=True)
-    assert "training.yaml" in said
-    assert [text for text in told if text not in said] == []
+    output = project.run(fails=True)
+    assert "training.yaml" in output
+    assert [text for text in messages if text not in output] == []
     assert not (tmp_path / "results").exists()
