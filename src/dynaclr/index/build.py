@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -334,27 +335,24 @@ def _typed(values: Any, kind: pa.DataType) -> pa.Array:
 
 def _counts(entry: ExperimentConfig, movie: _Movie, forest: Forest) -> dict[str, Any]:
     n = len(movie.fovs)
-    per_fov = {
-        "rows": np.bincount(movie.fov, minlength=n),
-        "tracks": np.bincount(movie.tracks.fov, minlength=n),
-        "lineages": np.bincount(movie.tracks.fov[np.unique(forest.root)], minlength=n),
-        "divisions": np.bincount(movie.tracks.fov[forest.n_daughters > 1], minlength=n),
-    }
     wells = [fov.rsplit("/", 1)[0] for fov in movie.fovs]
-    conditions = [entry.condition_of_well[well] for well in wells]
+    per_fov = pd.DataFrame(
+        {
+            "fovs": np.ones(n, np.int64),
+            "rows": np.bincount(movie.fov, minlength=n),
+            "tracks": np.bincount(movie.tracks.fov, minlength=n),
+            "lineages": np.bincount(movie.tracks.fov[np.unique(forest.root)], minlength=n),
+            "divisions": np.bincount(movie.tracks.fov[forest.n_daughters > 1], minlength=n),
+        }
+    )
 
-    def grouped(labels: list[str]) -> dict[str, dict[str, int]]:
-        names, of_fov = np.unique(labels, return_inverse=True)
-        found: dict[str, dict[str, int]] = {str(name): {} for name in names}
-        for what, values in {"fovs": np.ones(n), **per_fov}.items():
-            for name, total in zip(found, np.bincount(of_fov, weights=values), strict=True):
-                found[name][what] = int(total)
-        return found
+    def grouped(labels: list[str]) -> dict[Any, dict[Any, int]]:
+        return per_fov.groupby(np.array(labels, dtype=object)).sum().to_dict("index")
 
-    return {what: int(values.sum()) for what, values in per_fov.items()} | {
-        "fovs": n,
+    totals = ["rows", "tracks", "lineages", "divisions", "fovs"]
+    return per_fov[totals].sum().to_dict() | {
         "frames": len(np.unique(movie.rows.t)),
-        "per_condition": grouped(conditions),
+        "per_condition": grouped([entry.condition_of_well[well] for well in wells]),
         "per_well": grouped(wells),
         "per_fov": grouped(movie.fovs),
     }

@@ -6,7 +6,6 @@ are arrays on disk, and processes that map it share one copy in memory.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -281,26 +280,15 @@ def _sides(fov: pa.ChunkedArray, validating: Sequence[str] | None) -> pa.Diction
 
 def _counts(batch: pa.RecordBatch) -> list[dict[str, dict[str, int]]]:
     """Rows, tracks, lineages and fields of view of each experiment, side by side."""
-    experiment = batch["experiment"]
-    bounds = np.searchsorted(
-        experiment.indices.to_numpy(), np.arange(len(experiment.dictionary) + 1)
+    columns = ["experiment", SPLIT, "branch", "lineage_id", "fov"]
+    groups = batch.select(columns).to_pandas().groupby(["experiment", SPLIT], observed=True)
+    counts = groups.agg(
+        rows=("branch", "size"),
+        tracks=("branch", "nunique"),
+        lineages=("lineage_id", "nunique"),
+        fovs=("fov", "nunique"),
     )
-    columns = {
-        "tracks": batch["branch"].to_numpy(),
-        "lineages": batch["lineage_id"].to_numpy(),
-        "fovs": batch["fov"].indices.to_numpy(),
-    }
-    split = batch[SPLIT]
-    side = np.array([SIDES.index(name) for name in split.dictionary.to_pylist()])
-    side = side[split.indices.to_numpy()]
-    counts = []
-    for start, stop in itertools.pairwise(bounds):
-        chosen = [start + np.flatnonzero(side[start:stop] == i) for i in range(len(SIDES))]
-        counts.append(
-            {
-                name: {"rows": len(rows)}
-                | {what: len(np.unique(values[rows])) for what, values in columns.items()}
-                for name, rows in zip(SIDES, chosen, strict=True)
-            }
-        )
-    return counts
+    found = counts.to_dict("index")
+    none = dict.fromkeys(counts.columns, 0)
+    experiments = batch["experiment"].dictionary.to_pylist()
+    return [{side: found.get((name, side), none) for side in SIDES} for name in experiments]

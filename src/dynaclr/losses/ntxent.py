@@ -125,14 +125,6 @@ class NTXentHCL(TemperedLoss):
             raise ValueError(f"beta must be finite and not negative, got {value}")
         self._beta = float(value)
 
-    def extra_repr(self) -> str:
-        """Parameters in the printed form of the module."""
-        return (
-            f"temperature={self.temperature}, beta={self.beta}, tau_plus={self.tau_plus}, "
-            f"key_block={self.key_block}, gather={self.gather}, "
-            f"averaged_gradients={self.averaged_gradients}"
-        )
-
     def forward(self, embeddings: Tensor, labels: Tensor, lineages: Tensor | None = None) -> Tensor:
         """Compute the loss of a batch.
 
