@@ -124,7 +124,7 @@ def test_bytes_depend_on_content_alone(tmp_path):
          [16], {1: -1, 2: 1, 3: 1, 7: -1}),
     ],
 )  # fmt: skip
-def test_links_that_are_mended(experiment, table, rule, lines, parents):
+def test_links_that_are_removed(experiment, table, rule, lines, parents):
     cells, summary = index_experiment(experiment({"A/1/0": table}))
     assert list(summary["repairs"]) == [rule]
     assert summary["repairs"][rule] == {
@@ -148,7 +148,7 @@ def test_two_parents_in_one_track(experiment):
         index_experiment(experiment({"A/1/0": table}))
 
 
-def test_faults_of_all_files_are_told_at_once(experiment):
+def test_errors_of_all_files_are_reported_at_once(experiment):
     cycle = edited(parent_track_id=[(r, 3) for r in range(4)])
     entry = experiment({"A/1/0": edited(t=[(0, 99)]), "A/2/0": cycle, "A/3/0": "", "A/4/0": FAMILY})
     (entry.tracks_path / "A/4/0/second.csv").touch()
@@ -166,7 +166,7 @@ def test_fields_of_view_without_tracks_are_counted(experiment):
     table, summary = index_experiment(entry)
     assert table["fov"].unique().to_pylist() == ["A/1/0"]
     repairs = {
-        rule: [place["file"] for place in found["examples"]]
+        rule: [example["file"] for example in found["examples"]]
         for rule, found in summary["repairs"].items()
     }
     assert repairs == {

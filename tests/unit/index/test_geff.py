@@ -1,4 +1,4 @@
-"""Tracks as GEFF stores: the same observations as from a table, and every fault of a graph."""
+"""Tracks as GEFF stores: the same observations as from a table, and every error of a graph."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def graph_of(table: pd.DataFrame) -> tuple[dict[str, Any], list[tuple[int, int]]
 TRACKLETS = {"track_node_props": {"tracklet": "track"}}
 
 
-@pytest.mark.parametrize("place", ["tracks.geff", "."])
+@pytest.mark.parametrize("name", ["tracks.geff", "."])
 @pytest.mark.parametrize("zarr_format", [2, 3])
-def test_a_graph_gives_the_index_that_its_table_gives(experiment, tmp_path, place, zarr_format):
+def test_a_graph_gives_the_index_that_its_table_gives(experiment, tmp_path, name, zarr_format):
     expected, _ = index_experiment(experiment({"A/1/0": FAMILY}, name="table"))
     entry = experiment({"A/1/0": None}, name="graph")
     props, edges, node = graph_of(FAMILY)
-    path = entry.tracks_path / "A/1/0" / place
+    path = entry.tracks_path / "A/1/0" / name
     write_geff(path, props, edges, node, zarr_format=zarr_format, **TRACKLETS)
     assert is_geff(path)
     found, summary = index_experiment(entry)
@@ -134,32 +134,32 @@ def read(path: Path) -> tuple[Any, list[str], dict[str, Any]]:
         ({"frame": [0, 0.5, 1]}, r"node 2: t is no whole number"),
     ],
 )
-def test_faults_of_a_graph_name_store_and_nodes(tmp_path, changed, message):
+def test_errors_of_a_graph_name_store_and_nodes(tmp_path, changed, message):
     frames = {"frame": changed.pop("frame", [0, 1, 2])}
-    places = dict.fromkeys(["POSITION_Y", "POSITION_X"], (1.0, 2.0, 3.0))
-    given = {"props": places | frames, "edges": [(1, 2), (2, 3)], "node": [1, 2, 3]} | changed
+    positions = dict.fromkeys(["POSITION_Y", "POSITION_X"], (1.0, 2.0, 3.0))
+    given = {"props": positions | frames, "edges": [(1, 2), (2, 3)], "node": [1, 2, 3]} | changed
     write_geff(tmp_path / "tracks.geff", **given)
-    rows, faults, _ = read(tmp_path / "tracks.geff")
+    rows, errors, _ = read(tmp_path / "tracks.geff")
     assert rows is None
     with pytest.raises(UserError, match=rf"tracks\.geff.*{message}"):
-        raise UserError(faults[0])
+        raise UserError(errors[0])
 
 
-def test_a_folder_that_is_no_store_is_told(tmp_path):
+def test_a_folder_that_is_no_store_is_an_error(tmp_path):
     (tmp_path / "tracks.geff").mkdir()
     assert not is_geff(tmp_path / "tracks.geff")
-    rows, (fault,), _ = read(tmp_path / "tracks.geff")
+    rows, (error,), _ = read(tmp_path / "tracks.geff")
     assert rows is None
-    assert "is no whole GEFF store" in fault
+    assert "is no whole GEFF store" in error
 
 
 def test_repairs_of_a_graph_are_counted_by_node(tmp_path):
     props = {"frame": [0, 1, 2], "POSITION_Y": [1.0, 2.0, 3.0], "POSITION_X": [1.0, 2.0, 99.0]}
     missing = {"POSITION_Y": [False, True, False]}
     write_geff(tmp_path / "tracks.geff", props, [(1, 2), (2, 3)], [1, 2, 3], missing)
-    rows, faults, repairs = read(tmp_path / "tracks.geff")
-    assert faults == []
+    rows, errors, repairs = read(tmp_path / "tracks.geff")
+    assert errors == []
     assert rows.line.tolist() == [1]
     for rule, node in (("position_missing", 2), ("position_outside", 3)):
-        place = {"file": "A/1/0/tracks.geff", "node": node}
-        assert repairs[rule] == {"count": 1, "examples": [place]}
+        example = {"file": "A/1/0/tracks.geff", "node": node}
+        assert repairs[rule] == {"count": 1, "examples": [example]}

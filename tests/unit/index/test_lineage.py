@@ -23,9 +23,9 @@ def forests(draw, max_size=40):
     n = draw(st.integers(0, max_size))
     names = draw(st.permutations(range(n)))
     parent = np.full(n, -1)
-    for place in range(n):
-        choice = draw(st.integers(-1, place - 1))
-        parent[names[place]] = -1 if choice < 0 else names[choice]
+    for number in range(n):
+        choice = draw(st.integers(-1, number - 1))
+        parent[names[number]] = -1 if choice < 0 else names[choice]
     return parent
 
 
@@ -128,7 +128,7 @@ def test_cycles_are_found_with_all_their_members(parent, data):
             build_forest(broken)
 
 
-def test_two_cycles_are_told_apart():
+def test_two_cycles_are_separated():
     cycles = find_cycles(np.array([1, 0, -1, 4, 5, 3, 3, 7]))
     assert [cycle.tolist() for cycle in cycles] == [[0, 1], [3, 4, 5], [7]]
 
@@ -160,29 +160,29 @@ def test_rows_are_gathered_into_tracks(rows):
 def test_links_that_are_kept_go_forward_in_time_within_a_field_of_view(rows):
     tracks = group_tracks(*np.array(rows, int).reshape(-1, 4).T)
     links = resolve_links(tracks)
-    place = {key: n for n, key in enumerate(zip(tracks.fov, tracks.track_id, strict=True))}
-    faults = ("own_parent", "parent_missing", "starts_after_child", "overlaps_child")
+    number_of = {key: n for n, key in enumerate(zip(tracks.fov, tracks.track_id, strict=True))}
+    errors = ("own_parent", "parent_missing", "starts_after_child", "overlaps_child")
     in_cycle = {track for cycle in links.cycles for track in cycle.tolist()}
     for child in range(len(tracks)):
         given = tracks.parent_track_id[child]
-        parent = place.get((tracks.fov[child], given), -1)
+        parent = number_of.get((tracks.fov[child], given), -1)
         if given < 0:
-            fault = None
+            error = None
         elif given == tracks.track_id[child]:
-            fault = "own_parent"
+            error = "own_parent"
         elif parent < 0:
-            fault = "parent_missing"
+            error = "parent_missing"
         elif tracks.first[parent] >= tracks.first[child]:
-            fault = "starts_after_child"
+            error = "starts_after_child"
         elif tracks.last[parent] >= tracks.first[child]:
-            fault = "overlaps_child"
+            error = "overlaps_child"
         else:
-            fault = None
+            error = None
             assert links.parent[child] == parent
-        assert [name for name in faults if child in getattr(links, name)] == (
-            [fault] if fault else []
+        assert [name for name in errors if child in getattr(links, name)] == (
+            [error] if error else []
         )
-        if fault and child not in in_cycle and not in_cycle:
+        if error and child not in in_cycle and not in_cycle:
             assert links.parent[child] == -1
     if not in_cycle:
         build_forest(links.parent)
@@ -201,7 +201,7 @@ def test_the_parent_is_sought_in_the_same_field_of_view():
 
 
 @pytest.mark.parametrize("track_id", [-1, TRACK_ID_LIMIT])
-def test_ids_that_cannot_be_packed_are_refused(track_id):
+def test_ids_that_cannot_be_packed_are_errors(track_id):
     with pytest.raises(ValueError, match="track_id"):
         group_tracks(np.zeros(1, int), np.array([track_id]), np.zeros(1, int), np.full(1, -1))
 

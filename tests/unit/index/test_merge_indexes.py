@@ -134,7 +134,7 @@ def test_split_by_fields_of_view(built, tmp_path):
     assert balance.tolist() == [1, 1, 1, 1]
 
 
-def test_an_edited_table_is_told(built, tmp_path):
+def test_an_edited_table_is_an_error(built, tmp_path):
     path = built[0] / "cells.parquet"
     pq.write_table(pq.read_table(path).slice(1), path)
     with pytest.raises(UserError, match=r"b/cells\.parquet: was changed after it was made"):

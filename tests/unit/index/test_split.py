@@ -1,4 +1,4 @@
-"""The split by fields of view, and faults of a split's definition."""
+"""The split by fields of view, and errors of a split's definition."""
 
 import pytest
 from hypothesis import given, settings
@@ -60,6 +60,6 @@ def test_the_choice_depends_on_seed_and_names_alone():
         (["one"], [], 0.5, "two is on neither side"),
     ],
 )
-def test_faults_are_named(train, validation, fraction, message):
+def test_errors_are_named(train, validation, fraction, message):
     with pytest.raises(UserError, match=message):
         check_split(["one", "two"], train, validation, fraction)

@@ -39,10 +39,10 @@ def as_set(rows):
 
 
 def test_a_good_table_needs_nothing(read):
-    rows, faults, repairs = read(
+    rows, errors, repairs = read(
         "track_id,t,y,x,id,parent_track_id,parent_id\n1,0,2.5,3,9,-1,-1\n4,3,39.5,0,8,,\n"
     )
-    assert (faults, repairs) == ([], {})
+    assert (errors, repairs) == ([], {})
     assert as_set(rows) == {(1, 0, -1, 2.5, 3.0, 0.0), (4, 3, -1, 39.5, 0.0, 0.0)}
 
 
@@ -58,8 +58,8 @@ def test_a_good_table_needs_nothing(read):
     ],
 )
 def test_forms_that_mean_the_same(read, text):
-    rows, faults, _ = read(text)
-    assert faults == []
+    rows, errors, _ = read(text)
+    assert errors == []
     assert as_set(rows) == {(1, 0, -1, 2.0, 3.0, 0.0)}
 
 
@@ -92,22 +92,22 @@ def test_forms_that_mean_the_same(read, text):
         (HEADER.encode() + b"1,0,2,\xff,-1\n", "line 2:", "x is no number"),
     ],
 )  # fmt: skip
-def test_errors_name_file_line_and_fault(read, text, where, what):
-    rows, faults, _ = read(text)
+def test_errors_name_file_line_and_cause(read, text, where, what):
+    rows, errors, _ = read(text)
     assert rows is None
-    assert len(faults) == 1
-    assert where in faults[0]
-    assert what in faults[0]
+    assert len(errors) == 1
+    assert where in errors[0]
+    assert what in errors[0]
 
 
-def test_all_faults_of_a_file_are_told_at_once(read):
-    _, faults, _ = read(HEADER + "1,0.5,2,3,-1\n-1,11,2,3,-1\n1,2,2,x,-1\n")
-    assert len(faults) == 4
+def test_all_errors_of_a_file_are_reported_at_once(read):
+    _, errors, _ = read(HEADER + "1,0.5,2,3,-1\n-1,11,2,3,-1\n1,2,2,x,-1\n")
+    assert len(errors) == 4
 
 
-def test_many_lines_are_told_shortly(read):
-    _, (fault,), _ = read(HEADER + "1,50,2,3,-1\n" * 9)
-    assert "lines 2, 3, 4, 5, 6 and 4 more" in fault
+def test_many_lines_are_abbreviated(read):
+    _, (error,), _ = read(HEADER + "1,50,2,3,-1\n" * 9)
+    assert "lines 2, 3, 4, 5, 6 and 4 more" in error
 
 
 @pytest.mark.parametrize(
@@ -123,14 +123,14 @@ def test_many_lines_are_told_shortly(read):
         ("track_id,t,z,y,x,parent_track_id\n1,0,4,2,3,-1\n", "z_on_flat_image", [None], 1),
     ],
 )  # fmt: skip
-def test_repairs_are_counted_with_their_places(read, text, rule, lines, kept):
-    rows, faults, repairs = read(text)
-    assert faults == []
+def test_repairs_are_counted_with_examples(read, text, rule, lines, kept):
+    rows, errors, repairs = read(text)
+    assert errors == []
     assert len(rows) == kept
     assert list(repairs) == [rule]
     assert repairs[rule]["count"] == len(lines)
-    assert [place.get("line") for place in repairs[rule]["examples"]] == lines
-    assert {place["file"] for place in repairs[rule]["examples"]} == {"A/1/0/tracks.csv"}
+    assert [example.get("line") for example in repairs[rule]["examples"]] == lines
+    assert {example["file"] for example in repairs[rule]["examples"]} == {"A/1/0/tracks.csv"}
 
 
 def test_examples_are_few_and_counts_are_whole(read):
@@ -154,8 +154,8 @@ def test_z_is_read_and_held_against_the_slices(read):
 
 
 def test_large_whole_numbers_are_exact(read):
-    rows, faults, _ = read(HEADER + f"{2**40 - 1},0,2,3,{2**40 - 3}\n5,0,2,3,\n")
-    assert faults == []
+    rows, errors, _ = read(HEADER + f"{2**40 - 1},0,2,3,{2**40 - 3}\n5,0,2,3,\n")
+    assert errors == []
     assert sorted(rows.track_id) == [5, 2**40 - 1]
     assert max(rows.parent_track_id) == 2**40 - 3
 
@@ -174,8 +174,8 @@ def test_what_was_written_is_read_in_any_order_of_rows(read, table, random):
     lines = [[i, t, y, x, p] for (i, t), (y, x, p) in table.items()]
     random.shuffle(lines)
     frame = pd.DataFrame(lines, columns=HEADER.strip().split(","))
-    rows, faults, repairs = read(frame.to_csv(index=False))
-    assert (faults, repairs) == ([], {})
+    rows, errors, repairs = read(frame.to_csv(index=False))
+    assert (errors, repairs) == ([], {})
     assert as_set(rows) == {(i, t, p, y, x, 0.0) for i, t, y, x, p in lines}
     np.testing.assert_array_equal(
         rows.track_id, frame["track_id"].to_numpy()[rows.line - 2], err_msg="line"
@@ -191,9 +191,9 @@ lines_of_cells = st.lists(st.lists(cells, max_size=7).map(",".join), max_size=8)
 
 @ON_ONE_FILE
 @given(lines_of_cells)
-def test_any_table_is_read_or_refused(read, body):
-    rows, faults, _ = read(HEADER + body)
-    assert (rows is None) == bool(faults)
+def test_any_table_is_read_or_an_error(read, body):
+    rows, errors, _ = read(HEADER + body)
+    assert (rows is None) == bool(errors)
     if rows is not None and len(rows):
         assert np.isfinite(rows.y).all()
         assert rows.t.min() >= 0
@@ -203,9 +203,9 @@ def test_any_table_is_read_or_refused(read, body):
 
 @ON_ONE_FILE
 @given(st.binary(max_size=80), st.booleans())
-def test_any_bytes_are_read_or_refused(read, data, with_header):
-    rows, faults, _ = read((HEADER.encode() if with_header else b"") + data)
-    assert (rows is None) == bool(faults)
+def test_any_bytes_are_read_or_an_error(read, data, with_header):
+    rows, errors, _ = read((HEADER.encode() if with_header else b"") + data)
+    assert (rows is None) == bool(errors)
 
 
 def test_the_one_table_of_a_folder(tmp_path):

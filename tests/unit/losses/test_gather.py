@@ -67,7 +67,7 @@ def compare_parameters(embeddings, labels, own, kind, options):
 
 
 def compare_disagreement(rank):
-    """A rank that forgets its lineages is told so on all ranks; nobody waits for ever."""
+    """A rank that forgets its lineages is an error on all ranks; none waits for ever."""
     embeddings, labels, _ = whole()
     lineages = labels if rank else None
     with pytest.raises(ValueError, match=r"lineages.*\[0\]"):

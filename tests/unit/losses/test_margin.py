@@ -96,7 +96,7 @@ def test_nothing_to_contrast_is_zero_with_a_graph(criterion):
     assert (embeddings.grad == 0).all()
 
 
-def test_margins_out_of_range_are_refused():
+def test_margins_out_of_range_are_errors():
     with pytest.raises(ValueError, match="margin"):
         TripletMarginLoss(0)
     with pytest.raises(ValueError, match="margin"):

@@ -81,7 +81,7 @@ def test_learns_texture_in_a_few_steps():
 
 
 @pytest.mark.parametrize("width", [0, 12])
-def test_width_out_of_step_is_refused(width):
+def test_width_out_of_step_is_an_error(width):
     with pytest.raises(ValueError, match="width"):
         SmallEncoder(width=width)
 

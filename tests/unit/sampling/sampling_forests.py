@@ -61,7 +61,7 @@ def _observe(
     frames: list[np.ndarray],
     experiment_of_track: np.ndarray,
 ) -> Forest:
-    # Tracks were grown depth first: a track's number is its place, and its subtree is a stretch.
+    # Tracks were grown depth first: a track's number is its position, and its subtree is a stretch.
     n_tracks = parent_of_track.size
     end = np.arange(1, n_tracks + 1)
     for track in range(n_tracks - 1, -1, -1):

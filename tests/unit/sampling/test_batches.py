@@ -30,7 +30,7 @@ def make(
 ) -> FlexibleBatchSampler:
     columns = table.columns if isinstance(table, Table) else table
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # leaks with a single group
+        warnings.simplefilter("ignore", UserWarning)  # no other group to draw from
         if weighted:
             groups = FlexibleBatchSampler(columns, batch_size, **chosen).groups
             chosen["group_weights"] = {group: 1 + 2 * (i % 3) for i, group in enumerate(groups)}
@@ -132,7 +132,7 @@ def test_replicas_share_the_global_batch_whatever_their_number(table, global_siz
 
 
 @pytest.mark.parametrize("leaky", [0.0, 0.25])
-def test_a_replica_places_the_rows_of_its_own_share_alone(monkeypatch, leaky):
+def test_a_replica_finds_the_rows_of_its_own_share_alone(monkeypatch, leaky):
     columns = {"experiment": ["a", "b"] * 500, "condition": ["x", "y", "y", "x"] * 250}
     sampler = make(columns, 16, num_replicas=8, rank=3, leaky=leaky)
     placed = []
@@ -217,7 +217,7 @@ def test_no_row_comes_twice_while_its_pool_lasts(table, batch_size, chosen):
 
 @few
 @given(tables(), sizes, st.sampled_from(REPLICAS))
-def test_an_epoch_without_strata_and_leaks_sees_every_row(table, batch_size, n):
+def test_an_epoch_without_strata_and_cross_group_rows_sees_every_row(table, batch_size, n):
     chosen = {"stratify_by": None, "num_replicas": n}
     batch_size = enough_rows(batch_size, table, chosen, most_steps=50)
     replicas = [make(table, batch_size, rank=rank, **chosen) for rank in range(n)]
@@ -464,9 +464,9 @@ def test_a_state_moves_to_another_number_of_replicas_but_not_to_other_data():
             make(other, 8, temporal_enrichment=True).load_state_dict(state_of_halves)
     sampler = make(columns, 8)
     sampler.load_state_dict(state | {"step": len(sampler)})
-    for place in ({"step": len(sampler) + 1}, {"step": -1}, {"epoch": -1}):
+    for position in ({"step": len(sampler) + 1}, {"step": -1}, {"epoch": -1}):
         with pytest.raises(ValueError, match="an epoch has 7 steps"):
-            sampler.load_state_dict(state | place)
+            sampler.load_state_dict(state | position)
 
 
 def test_several_columns_make_groups_of_tuples():

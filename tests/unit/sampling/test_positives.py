@@ -135,7 +135,7 @@ def test_offset_zero_is_the_observation_itself_even_beside_a_daughter():
     np.testing.assert_array_equal(sampler.sample(np.array([1, 0, 1]), 0), [1, 0, 1])
 
 
-def test_rows_without_positive_are_refused():
+def test_rows_without_positive_are_errors():
     t, branch, branch_end, experiment = one_lineage_each(2, 3)
     sampler = PositiveSampler(t, branch, branch_end, experiment, [np.array([2])])
     with pytest.raises(ValueError, match=r"2 row\(s\) have no positive .* first is row 1"):
@@ -178,7 +178,7 @@ def test_many_rows_and_few_rows_are_looked_up_alike():
         ),
     ],
 )
-def test_wrong_arrays_are_told_at_construction(changed, error, message):
+def test_wrong_arrays_are_errors_at_construction(changed, error, message):
     good = {
         "t": np.array([0, 1]),
         "branch": np.array([0, 1]),

@@ -1,7 +1,7 @@
 """RandomAffine against matrices written out in the test.
 
 Ramps, one channel for each coordinate, are resampled without error, so that the result *is* the
-place each voxel was taken from.
+position each voxel was taken from.
 """
 
 import math
@@ -34,22 +34,22 @@ def turn(degrees, i, j, n=3):
     return matrix
 
 
-def expected_places(lengths, target, matrix, shift):
+def expected_positions(lengths, target, matrix, shift):
     """Where each voxel of the result comes from: the map, inverted, about the crop's centre."""
     start = torch.tensor([(n - m) // 2 for n, m in zip(lengths, target, strict=True)])
     centre = torch.tensor([(m - 1) / 2 for m in target], dtype=torch.float64)
     out = ramps(*target, batch=1)[0].movedim(0, -1)
-    places = (out - centre - shift) @ torch.linalg.inv(matrix).T + centre + start
-    return places.movedim(-1, 0)
+    positions = (out - centre - shift) @ torch.linalg.inv(matrix).T + centre + start
+    return positions.movedim(-1, 0)
 
 
-def assert_places(result, places, lengths, atol=1e-4):
+def assert_positions(result, positions, lengths, atol=1e-4):
     """Compare where no padding was needed, which must be most of the result."""
     limit = torch.tensor(lengths)[:, None, None, None] - 1
-    inside = ((places >= 0) & (places <= limit)).all(0)
+    inside = ((positions >= 0) & (positions <= limit)).all(0)
     assert inside.float().mean() > 0.5
     for sample in result:
-        torch.testing.assert_close(sample[:, inside], places[:, inside], rtol=0, atol=atol)
+        torch.testing.assert_close(sample[:, inside], positions[:, inside], rtol=0, atol=atol)
 
 
 # The cubic kernel of torch (a = -0.75) does not reproduce ramps exactly.
@@ -69,8 +69,8 @@ def test_two_dimensions_follow_the_definition(interpolation, atol):
     shear = torch.tensor([[1, 0.15], [0, 1]], dtype=torch.float64)
     matrix[1:, 1:] = turn(20, 0, 1, n=2) @ shear @ scale
     shift = torch.tensor([0, 2.0, -1.5], dtype=torch.float64)
-    places = expected_places(lengths, target, matrix, shift)
-    assert_places(transform(ramps(*lengths), seeded()), places, lengths, atol)
+    positions = expected_positions(lengths, target, matrix, shift)
+    assert_positions(transform(ramps(*lengths), seeded()), positions, lengths, atol)
 
 
 @pytest.mark.parametrize("spacing", [(1, 1, 1), (2.5, 0.5, 0.5)])
@@ -92,8 +92,8 @@ def test_three_dimensions_follow_the_definition(spacing):
     unit = torch.diag(torch.tensor(spacing, dtype=torch.float64))
     matrix = torch.linalg.inv(unit) @ rotation @ shear @ scale @ unit
     shift = torch.tensor([0.5, 1.0, -2.0], dtype=torch.float64)
-    places = expected_places(lengths, target, matrix, shift)
-    assert_places(transform(ramps(*lengths), seeded()), places, lengths)
+    positions = expected_positions(lengths, target, matrix, shift)
+    assert_positions(transform(ramps(*lengths), seeded()), positions, lengths)
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
@@ -191,6 +191,6 @@ def test_wrong_options_are_named(options, named):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_patches_smaller_than_the_result_are_refused(training):
+def test_patches_smaller_than_the_result_are_errors(training):
     with pytest.raises(ValueError, match="cannot crop"):
         RandomAffine(output_size=(9, 4)).train(training)(torch.zeros(1, 1, 1, 8, 8))

@@ -142,7 +142,7 @@ def test_works_without_a_generator(make):
 
 @all_of_them
 @pytest.mark.parametrize("training", [True, False])
-def test_counts_and_missing_axes_are_refused(make, training):
+def test_counts_and_missing_axes_are_errors(make, training):
     transform = make().train(training)
     with pytest.raises(TypeError, match=r"uint16.*Normalize"):
         transform(patches().abs().to(torch.uint16))
@@ -161,7 +161,7 @@ def test_pickles_and_copies(make):
 
 @pytest.mark.parametrize("p", [-0.1, 1.1, float("nan")])
 @every
-def test_no_probability_is_refused(make, p):
+def test_no_probability_is_an_error(make, p):
     with pytest.raises(ValueError, match="p must be a probability"):
         make(p=p)
 

@@ -22,7 +22,7 @@ def test_centre_crop_keeps_the_centre(training):
     assert torch.equal(CentreCrop((2, 10, 10)).train(training)(x), x[:, :, 1:3, :, 0:10])
 
 
-def test_random_crop_takes_boxes_from_all_places_alike():
+def test_random_crop_takes_boxes_from_all_positions_alike():
     x = numbered(3000, 2, 4, 7, 5)
     crops = RandomCrop((3, 4, 5))(x, seeded())
     corner = crops[:, 0, 0, 0, 0].long()
@@ -37,7 +37,7 @@ def test_random_crop_takes_boxes_from_all_places_alike():
 
 
 @pytest.mark.parametrize("crop", [CentreCrop((9, 3)), RandomCrop((2, 3, 3))])
-def test_crop_larger_than_the_patch_is_refused(crop):
+def test_crop_larger_than_the_patch_is_an_error(crop):
     with pytest.raises(ValueError, match="cannot crop"):
         crop(numbered(1, 1, 1, 8, 8))
 
@@ -85,7 +85,7 @@ def test_z_shift_spares_samples_that_are_not_chosen():
     assert moved.float().mean() == pytest.approx(0.5 * 2 / 3, abs=0.04)
 
 
-def test_z_shift_of_nothing_is_refused():
+def test_z_shift_of_nothing_is_an_error():
     with pytest.raises(ValueError, match="max_shift"):
         RandomZShift(0)
     with pytest.raises(ValueError, match="more than one plane"):
