@@ -88,8 +88,8 @@ class TrainedModule(LightningModule):
         if self._on_gpu:
             if self.trainer.world_size > 1:
                 for encoder in self.encoders:
-                    share_batch_norms(encoder)
-            put_channels_last(self)
+                    sync_batch_norms(encoder)
+            to_channels_last(self)
         if self.compile_encoder:
             for encoder in self.encoders:
                 encoder.compile()
@@ -98,33 +98,38 @@ class TrainedModule(LightningModule):
     def _on_gpu(self) -> bool:
         return self.trainer.strategy.root_device.type == "cuda"
 
-    def keep_frozen(self, part: nn.Module, but: nn.Module | None = None) -> None:
+    def freeze_part(self, part: nn.Module, except_for: nn.Module | None = None) -> None:
         """Neither train a part nor let it leave evaluation mode.
 
         Parameters
         ----------
         part : nn.Module
             Its norms and dropout behave as after training, too.
-        but : nn.Module, optional
+        except_for : nn.Module, optional
             Something inside it that trains all the same.
         """
         part.requires_grad_(False)
-        if but is not None:
-            but.requires_grad_(True)
-        self._frozen.append((part, but))
+        if except_for is not None:
+            except_for.requires_grad_(True)
+        self._frozen.append((part, except_for))
         self.train(self.training)
 
     def train(self, mode: bool = True) -> TrainedModule:
         """Set training or evaluation mode of everything but the frozen parts."""
         super().train(mode)
-        for part, but in self._frozen:
+        for part, except_for in self._frozen:
             part.eval()
-            if but is not None:
-                but.train(mode)
+            if except_for is not None:
+                except_for.train(mode)
         return self
 
-    def follow(self, schedules: Mapping[str, CosineSchedule] | None) -> None:
-        """Let numbers of `loss` change from epoch to epoch.
+    def set_schedules(self, schedules: Mapping[str, CosineSchedule] | None) -> None:
+        """Change numbers of `loss` from epoch to epoch.
+
+        Parameters
+        ----------
+        schedules : mapping of str to CosineSchedule, optional
+            By attribute of the loss.
 
         Raises
         ------
@@ -154,8 +159,8 @@ class TrainedModule(LightningModule):
             setattr(self.loss, name, value)
         return values if stage == "train" else {}
 
-    def gather_in(self, *losses: nn.Module) -> None:
-        """With several processes, let losses that can do so see the rows of all of them."""
+    def enable_gathering(self, *losses: nn.Module) -> None:
+        """With several processes, let losses that can gather see the rows of all of them."""
         for loss in losses:
             if self.trainer.world_size > 1 and hasattr(loss, "gather"):
                 loss.gather = loss.averaged_gradients = True
@@ -172,7 +177,7 @@ class TrainedModule(LightningModule):
         """Log means over an epoch's rows (and processes) as ``<name>/<stage>``.
 
         What a training step *returns* is also a column of the metrics history, as the plain mean
-        over batches, or over rows (see `over_rows`).
+        over batches, or over rows (see `row_weighted`).
         """
         self.log_dict(
             {
@@ -228,21 +233,21 @@ class TrainedModule(LightningModule):
             Precision.clip_gradients(plugin, optimizer, gradient_clip_val, algorithm)
 
 
-def few_rows(encoder: nn.Module) -> Tensor:
-    """Four embeddings (4, P) as wide as the projections of an encoder, where it tells."""
+def example_embeddings(encoder: nn.Module) -> Tensor:
+    """Four embeddings (4, P), as wide as the projections of an encoder that has the attribute."""
     return torch.eye(4, getattr(encoder, "projection_dim", 4))
 
 
-def over_rows(values: Mapping[str, Tensor], n: int) -> dict[str, Tensor]:
-    """Means over some of a batch's rows as pairs, of sum and number: what a step may return."""
+def row_weighted(values: Mapping[str, Tensor], n: int) -> dict[str, Tensor]:
+    """Means over `n` of a batch's rows as pairs of sum and number, which a step may return."""
     return {
         name: torch.stack([value.detach() * n, torch.full_like(value, n)])
         for name, value in values.items()
     }
 
 
-def share_batch_norms(module: nn.Module) -> None:
-    """Let batch norms inside see the rows of all processes, in place; values and names stay."""
+def sync_batch_norms(module: nn.Module) -> None:
+    """Make batch norms use the rows of all processes, in place; values and names stay."""
     # It takes a second to import. Torch's own would lose the activations that timm's norms hold.
     from timm.layers import convert_sync_batchnorm
 
@@ -253,7 +258,7 @@ def share_batch_norms(module: nn.Module) -> None:
         setattr(module, name, convert_sync_batchnorm(child))
 
 
-def put_channels_last(module: nn.Module) -> None:
+def to_channels_last(module: nn.Module) -> None:
     """Lay the weights of convolutions out channels last, in place; values and names stay."""
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
     for parameter in module.parameters():

@@ -32,7 +32,7 @@ class MetricsHistory(Callback):
 
     The means over an epoch's training batches are taken here, of everything that a training step
     returns: Lightning's own know nothing of the batches before a resume. A step returns a value of
-    the batch, or a pair as `base.over_rows` makes it.
+    the batch, or a pair as `base.row_weighted` makes it.
     """
 
     def __init__(self) -> None:

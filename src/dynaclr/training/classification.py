@@ -124,9 +124,9 @@ class ClassificationModule(TrainedModule):
         if encoder_checkpoint is not None:
             load_encoder(encoder, encoder_checkpoint)
         if linear:
-            self.keep_frozen(encoder)
+            self.freeze_part(encoder)
         elif isinstance(getattr(encoder, "projection", None), nn.Module):
-            self.keep_frozen(encoder.projection)
+            self.freeze_part(encoder.projection)
 
     def _given_weights(self) -> Tensor:
         if self.class_weights is None or self.class_weights == "balanced":

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dynaclr.losses import NTXentHCL
-from dynaclr.training.base import Batch, TrainedModule, few_rows
+from dynaclr.training.base import Batch, TrainedModule, example_embeddings
 from dynaclr.training.heads import (
     AuxiliaryHead,
     AuxiliaryHeads,
@@ -88,7 +88,7 @@ class ContrastiveModule(TrainedModule):
         self.encoder = encoder
         self.loss = loss if loss is not None else NTXentHCL()
         self.exclude_lineage = exclude_lineage
-        self.follow(schedules)
+        self.set_schedules(schedules)
         self.auxiliary = None
         if auxiliary_heads:
             self.auxiliary = AuxiliaryHeads(feature_dim_of(encoder), auxiliary_heads)
@@ -100,16 +100,16 @@ class ContrastiveModule(TrainedModule):
                     f"freeze_backbone: encoder {type(encoder).__name__} has no part `projection` "
                     "that could still be trained"
                 )
-            self.keep_frozen(encoder, but=encoder.projection)
+            self.freeze_part(encoder, except_for=encoder.projection)
 
     def try_losses(self) -> dict[str, Any]:
         """Call the loss on two pairs."""
         pairs = torch.arange(2).repeat(2)
-        return {"loss": self.loss(few_rows(self.encoder), pairs, pairs)}
+        return {"loss": self.loss(example_embeddings(self.encoder), pairs, pairs)}
 
     def setup(self, stage: str) -> None:
         """Let the loss see the rows of all processes; compare the heads with the data."""
-        self.gather_in(self.loss)
+        self.enable_gathering(self.loss)
         if self.auxiliary is not None:
             for name, head in self.auxiliary.options.items():
                 check_classes(self.trainer.datamodule, name, head.num_classes)

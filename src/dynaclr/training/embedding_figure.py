@@ -33,7 +33,7 @@ class EmbeddingFigure(Callback):
     every_n_epochs : int
         Draw after every n-th epoch.
     max_cells : int
-        Draw at most the first so many validation anchors; they pass the encoder once more.
+        Most validation anchors to draw, the first ones; they pass the encoder once more.
 
     Raises
     ------
@@ -55,9 +55,9 @@ class EmbeddingFigure(Callback):
         self.columns = tuple(columns)
         self.every_n_epochs = every_n_epochs
         self.max_cells = max_cells
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._features: list[torch.Tensor] = []
         self._rows: list[torch.Tensor] = []
 
@@ -70,8 +70,8 @@ class EmbeddingFigure(Callback):
             index.is_text(name)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin anew."""
-        self._forget()
+        """Empty the buffers."""
+        self._reset()
 
     def _is_due(self, trainer: Trainer) -> bool:
         return (
@@ -91,15 +91,15 @@ class EmbeddingFigure(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keep features and row numbers of the anchors."""
-        room = self.max_cells - sum(map(len, self._rows))
-        if room <= 0 or not self._is_due(trainer):
+        n_left = self.max_cells - sum(map(len, self._rows))
+        if n_left <= 0 or not self._is_due(trainer):
             return
-        features, _ = pl_module.encoder(batch["anchor"]["patch"][:room])
+        features, _ = pl_module.encoder(batch["anchor"]["patch"][:n_left])
         self._features.append(features.float().cpu())
-        self._rows.append(batch["anchor"]["row"][:room].cpu())
+        self._rows.append(batch["anchor"]["row"][:n_left].cpu())
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw and hand over."""
+        """Draw the figure and log it."""
         if not self._rows:
             return
         rows = torch.cat(self._rows).numpy()
@@ -108,8 +108,8 @@ class EmbeddingFigure(Callback):
         epoch = trainer.current_epoch + 1
         figure = _draw(coordinates, shares, values, f"epoch {epoch}, n = {len(rows)}")
         for logger in trainer.loggers:
-            _hand_over(logger, figure, trainer.global_step)
-        self._forget()
+            _log_figure(logger, figure, trainer.global_step)
+        self._reset()
 
 
 def principal_components(
@@ -180,7 +180,7 @@ def _takes_figures(logger: Logger) -> bool:
     return hasattr(logger, "log_image") or hasattr(logger.experiment, "add_figure")
 
 
-def _hand_over(logger: Logger, figure: Any, step: int) -> None:
+def _log_figure(logger: Logger, figure: Any, step: int) -> None:
     if hasattr(logger, "log_image"):
         figure.canvas.draw()
         logger.log_image(_TAG, [np.asarray(figure.canvas.buffer_rgba())[..., :3]], step=step)

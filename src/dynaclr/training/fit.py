@@ -25,7 +25,7 @@ from dynaclr.io.artifacts import (
     write_text,
 )
 from dynaclr.io.code_digest import code_digest
-from dynaclr.training.builder import build, with_data
+from dynaclr.training.builder import TrainingCLI, build, with_data
 from dynaclr.training.callbacks import EpochLog, MetricsHistory, ResumeCheckpoint, StepSeed
 from dynaclr.training.hardware import check_gpus
 from dynaclr.training.launch import (
@@ -125,6 +125,17 @@ def train(
         trainer_defaults=TRAINER_DEFAULTS | {"default_root_dir": str(work)},
     )
     set_loader_workers(cli.datamodule, devices, threads, "num_workers" in training["data"])
+    _fit(cli, resume)
+    if cli.trainer.is_global_zero:
+        facts = inputs | {"seed": seed, "threads": threads} | environment()
+        write_text(out_dir / "config.yaml", cli.resolved())
+        _write_products(out_dir, work, history, float(best.best_model_score), facts)
+        if not keep_work:
+            shutil.rmtree(work.parent)
+
+
+def _fit(cli: TrainingCLI, resume: Path) -> None:
+    """Train to the end, or until a signal stops it; go on from a checkpoint if there is one."""
     if resume.is_file():
         log.info("resuming from %s", resume)
     try:
@@ -138,21 +149,6 @@ def train(
         if cli.trainer.is_global_zero:
             requeue_preempted_job()
         raise
-    if not cli.trainer.is_global_zero:
-        return
-    write_text(out_dir / "config.yaml", cli.resolved())
-    history.write_csv(out_dir / "metrics.csv")
-    epoch = _publish(work / "best.ckpt", out_dir / "best.ckpt")
-    _publish(work / "last.ckpt", out_dir / "last.ckpt")
-    result = {
-        "checkpoint": write_digest(out_dir / "best.ckpt"),
-        "best_epoch": epoch,
-        "best_loss": float(best.best_model_score),
-    }
-    facts = inputs | {"seed": seed, "threads": threads} | environment() | result
-    write_json(out_dir / "provenance.json", facts)
-    if not keep_work:
-        shutil.rmtree(work.parent)
 
 
 def _inputs(training: dict[str, Any], collection: Path, experiments: Path) -> dict[str, Any]:
@@ -186,6 +182,17 @@ def _work_folder(out_dir: Path, key: str) -> Path:
         shutil.rmtree(out_dir / "tensorboard")
     work.mkdir(parents=True, exist_ok=True)
     return work
+
+
+def _write_products(
+    out_dir: Path, work: Path, history: MetricsHistory, best_loss: float, facts: dict[str, Any]
+) -> None:
+    history.write_csv(out_dir / "metrics.csv")
+    epoch = _publish(work / "best.ckpt", out_dir / "best.ckpt")
+    _publish(work / "last.ckpt", out_dir / "last.ckpt")
+    checkpoint = write_digest(out_dir / "best.ckpt")
+    result = {"checkpoint": checkpoint, "best_epoch": epoch, "best_loss": best_loss}
+    write_json(out_dir / "provenance.json", facts | result)
 
 
 def _publish(source: Path, target: Path) -> int:

@@ -22,9 +22,9 @@ class AuxiliaryHead:
 
     Attributes
     ----------
-    num_classes
+    num_classes : int
         Number of classes of the column that the head is named after.
-    weight
+    weight : float
         Of its cross entropy beside the contrastive loss.
     """
 
@@ -87,7 +87,9 @@ class AuxiliaryHeads(nn.Module):
             known = wanted != UNKNOWN_LABEL
             loss = labelled_cross_entropy(logits, wanted)
             total = total + head.weight * loss
-            right = _mean_of_all(((logits.argmax(dim=1) == wanted) & known).sum(), known.sum())
+            right = _mean_over_processes(
+                ((logits.argmax(dim=1) == wanted) & known).sum(), known.sum()
+            )
             values = {f"{name}_loss": loss.detach(), f"{name}_accuracy": right}
             monitored.append((values, labelled_rows(wanted)))
         return total, monitored
@@ -115,21 +117,21 @@ def labelled_cross_entropy(
     )
     known = labels != UNKNOWN_LABEL
     weights = known.float() if class_weights is None else class_weights[labels].where(known, 0)
-    return _mean_of_all(total, weights.sum())
+    return _mean_over_processes(total, weights.sum())
 
 
 def labelled_rows(labels: Tensor) -> int:
     """Number of rows of all processes whose label is known; `labels` are those of this one."""
-    return int(_over_processes((labels != UNKNOWN_LABEL).sum())[0])
+    return int(_sum_over_processes((labels != UNKNOWN_LABEL).sum())[0])
 
 
-def _mean_of_all(total: Tensor, weight: Tensor) -> Tensor:
+def _mean_over_processes(total: Tensor, weight: Tensor) -> Tensor:
     """Part of this process in the mean of all: the parts' mean over processes is that mean."""
-    weight, processes = _over_processes(weight.float())
+    weight, processes = _sum_over_processes(weight.float())
     return total * processes / weight.clamp_min(torch.finfo(torch.float32).tiny)
 
 
-def _over_processes(local: Tensor) -> tuple[Tensor, int]:
+def _sum_over_processes(local: Tensor) -> tuple[Tensor, int]:
     """Sum over all processes, and their number."""
     if not distributed.is_initialized():
         return local, 1
@@ -153,7 +155,7 @@ def labels_of(view: Mapping[str, Any], name: str) -> Tensor:
 
 
 def check_classes(datamodule: Any, name: str, num_classes: int) -> None:
-    """A head must have as many outputs as the data has classes, where the data can tell.
+    """Compare the outputs of a head with the classes of a text column of the data.
 
     Raises
     ------
@@ -174,7 +176,7 @@ def feature_dim_of(encoder: nn.Module) -> int:
     Raises
     ------
     ValueError
-        When the encoder does not tell it.
+        When the encoder has no such attribute.
     """
     width = getattr(encoder, "feature_dim", None)
     if width is None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dynaclr.losses import CrossModalInfoNCE, NTXentHCL
-from dynaclr.training.base import Batch, TrainedModule, few_rows, over_rows
+from dynaclr.training.base import Batch, TrainedModule, example_embeddings, row_weighted
 from dynaclr.training.monitors import (
     alignment,
     effective_rank,
@@ -41,12 +41,12 @@ class ChannelGroup(nn.Module):
     encoder : nn.Module
         Maps patches of these channels to features and projections.
     channels : sequence of int
-        Places of its channels in whole patches.
+        Indices of its channels in whole patches.
 
     Attributes
     ----------
     feature_dim, projection_dim, in_stack_depth : int
-        Those of the encoder, where it tells them.
+        Those of the encoder, where it has them.
 
     Raises
     ------
@@ -91,7 +91,7 @@ class MultiModalContrastiveModule(TrainedModule):
     teacher : nn.Module
         Encoder of the other channels; its projections are as wide.
     channels, teacher_channels : list of int or str
-        Channels of each encoder, by place in the patch or by marker.
+        Channels of each encoder, by index in the patch or by marker.
     markers : list of str
         Markers of a patch's channels, in their order; needed when channels are given by marker.
         In a configuration they are always those of `data.patches.markers`.
@@ -145,21 +145,21 @@ class MultiModalContrastiveModule(TrainedModule):
     ) -> None:
         super().__init__(learning_rate, weight_decay, warmup_fraction, compile_encoder)
         _check_options(encoder, teacher, within_weight, teacher_within_weight, teacher_mode)
-        self.encoder = ChannelGroup(encoder, _places(channels, markers))
-        self.teacher = ChannelGroup(teacher, _places(teacher_channels, markers))
+        self.encoder = ChannelGroup(encoder, _channel_indices(channels, markers))
+        self.teacher = ChannelGroup(teacher, _channel_indices(teacher_channels, markers))
         self.loss = loss if loss is not None else CrossModalInfoNCE()
         self.within_loss = within_loss if within_loss is not None else NTXentHCL()
         self.within_weight = within_weight
         self.teacher_within_weight = teacher_within_weight
         self.teacher_mode = teacher_mode
         self.exclude_lineage = exclude_lineage
-        self.follow(schedules)
+        self.set_schedules(schedules)
         if encoder_checkpoint is not None:
             load_encoder(encoder, encoder_checkpoint)
         if teacher_checkpoint is not None:
             load_encoder(teacher, teacher_checkpoint)
         if teacher_mode == "frozen":
-            self.keep_frozen(self.teacher)
+            self.freeze_part(self.teacher)
 
     @property
     def encoders(self) -> list[nn.Module]:
@@ -168,13 +168,13 @@ class MultiModalContrastiveModule(TrainedModule):
 
     def try_losses(self) -> dict[str, Any]:
         """Call both losses on two pairs."""
-        rows, pairs = few_rows(self.encoder), torch.arange(2).repeat(2)
+        rows, pairs = example_embeddings(self.encoder), torch.arange(2).repeat(2)
         cross = self.loss(rows, rows, pairs)
         return {"loss": cross, "within_loss": self.within_loss(rows, pairs, pairs)}
 
     def setup(self, stage: str) -> None:
         """Let the losses see the rows of all processes."""
-        self.gather_in(self.loss, self.within_loss)
+        self.enable_gathering(self.loss, self.within_loss)
 
     def forward(self, x_BCZYX: Tensor) -> tuple[Tensor, Tensor]:
         """Features (B, D) and projections (B, P) of the encoder that is kept."""
@@ -195,32 +195,33 @@ class MultiModalContrastiveModule(TrainedModule):
         lineages = None
         if self.exclude_lineage:
             lineages = torch.cat([view["lineage_id"] for view in views])
-        imaged, taught = self._imaged(views, x_BCZYX)
-        both = imaged & taught
+        imaged, teacher_imaged = self._imaged(views, x_BCZYX)
+        both = imaged & teacher_imaged
         scheduled = self.apply_schedules(stage)
 
         features, projections = self.encoder(x_BCZYX)
         teacher_features, targets = self.teacher(x_BCZYX)
-        kin = (pairs if lineages is None else lineages)[both]
+        # Rows of one group are no negatives of each other.
+        groups = (pairs if lineages is None else lineages)[both]
         target = targets if self.teacher_mode == "train" else targets.detach()
-        loss = cross = self.loss(projections[both], target[both], kin)
+        loss = cross = self.loss(projections[both], target[both], groups)
         for weight, embeddings, rows in (
             (self.within_weight, projections, imaged),
-            (self.teacher_within_weight, targets, taught),
+            (self.teacher_within_weight, targets, teacher_imaged),
         ):
             if weight:
                 within = None if lineages is None else lineages[rows]
                 loss = loss + weight * self.within_loss(embeddings[rows], pairs[rows], within)
 
-        whole = {"loss": loss} | _kinship(batch)
+        whole = {"loss": loss} | _lineage_monitor(batch)
         self.log_epoch(whole | scheduled, stage, len(pairs) // 2)
         # Of the cells that have both modalities, which some batches may lack.
         monitored = {"cross_modal_loss": cross} | _health(
             *(x[both].detach().float() for x in (projections, targets, features, teacher_features)),
-            kin,
+            groups,
         )
-        self.log_epoch(monitored, stage, len(kin))
-        return whole | over_rows(monitored, len(kin))
+        self.log_epoch(monitored, stage, len(groups))
+        return whole | row_weighted(monitored, len(groups))
 
     def _imaged(self, views: tuple[Batch, Batch], x_BCZYX: Tensor) -> tuple[Tensor, Tensor]:
         """Which rows have all channels of the encoder, and of the teacher, both (2B,)."""
@@ -231,39 +232,39 @@ class MultiModalContrastiveModule(TrainedModule):
         return self.encoder.imaged(present_BC), self.teacher.imaged(present_BC)
 
 
-def _kinship(batch: Batch) -> dict[str, Tensor]:
+def _lineage_monitor(batch: Batch) -> dict[str, Tensor]:
     lineages = batch["anchor"].get("lineage_id")
     return {} if lineages is None else {"same_lineage_negatives": same_lineage_negatives(lineages)}
 
 
 def _health(
-    projections: Tensor, targets: Tensor, features: Tensor, teacher_features: Tensor, kin: Tensor
+    projections: Tensor, targets: Tensor, features: Tensor, teacher_features: Tensor, groups: Tensor
 ) -> dict[str, Tensor]:
     """How well the two modalities agree; a mean over no rows is 0, and is logged for no rows."""
-    if len(kin) == 0:
+    if len(groups) == 0:
         return dict.fromkeys(_HEALTH, projections.new_zeros(()))
     values = (
         alignment(projections, targets),
         uniformity(projections),
-        retrieval(projections, targets, kin),
-        *similarity_margins(projections, targets, kin),
+        retrieval(projections, targets, groups),
+        *similarity_margins(projections, targets, groups),
         effective_rank(features),
         effective_rank(teacher_features),
     )
     return dict(zip(_HEALTH, values, strict=True))
 
 
-def _places(channels: list[int | str], markers: list[str] | None) -> list[int]:
-    """Places of channels in a patch."""
-    places = []
+def _channel_indices(channels: list[int | str], markers: list[str] | None) -> list[int]:
+    """Indices of channels in a patch."""
+    indices = []
     for channel in channels:
         if isinstance(channel, str) and channel not in (markers or []):
             raise ValueError(
                 f"channel {channel!r} is none of markers {list(markers or [])}; name one of "
                 "data.patches.markers"
             )
-        places.append(markers.index(channel) if isinstance(channel, str) else channel)
-    return places
+        indices.append(markers.index(channel) if isinstance(channel, str) else channel)
+    return indices
 
 
 def _check_options(

@@ -29,9 +29,9 @@ class CosineSchedule:
 
     Attributes
     ----------
-    start, end
+    start, end : float
         Value in the first epoch, and in the last one.
-    epochs
+    epochs : int, optional
         Epochs until `end`, after which it stays; default: those of the whole training.
 
     Raises

@@ -10,7 +10,7 @@ from toy import ToyEncoder, batches, fit
 
 from dynaclr.models import ContrastiveEncoder, ResNet3dEncoder, SmallEncoder
 from dynaclr.training import ContrastiveModule, MultiModalContrastiveModule
-from dynaclr.training.base import put_channels_last
+from dynaclr.training.base import to_channels_last
 
 
 def encoder(in_channels: int = 2) -> ToyEncoder:
@@ -35,7 +35,7 @@ def make(**options) -> ContrastiveModule:
 def test_channels_last_changes_places_in_memory_alone(built):
     x_BCZYX = torch.randn(2, 2, 3, 32, 32)
     expected, before = built.eval()(x_BCZYX), copy.deepcopy(built.state_dict())
-    put_channels_last(built)
+    to_channels_last(built)
     for given, wanted in zip(built(x_BCZYX), expected, strict=True):
         torch.testing.assert_close(given, wanted, rtol=1e-3, atol=1e-5)
     for name, value in built.state_dict().items():
