@@ -11,6 +11,9 @@ from dynaclr.config import UserError
 
 log = logging.getLogger("dynaclr")
 
+# What every command needs, and only the extra `workflow` installs.
+NEEDED = ("jsonargparse", "lightning", "snakemake")
+
 DESCRIPTION = """DynaCLR: one embedding of cell states from many time-lapse experiments.
 
 Each command is a stage of the workflow. `dynaclr run` runs the workflow itself: it hands its
@@ -34,6 +37,14 @@ def main() -> None:
         if debug:
             raise
         print(f"dynaclr: {error}", file=sys.stderr)
+        sys.exit(2)
+    except (ModuleNotFoundError, FileNotFoundError) as error:
+        # The package without extras is enough to use its parts in other code, not for the command.
+        named = error.name if isinstance(error, ModuleNotFoundError) else error.filename
+        missing = str(named).split(".")[0]
+        if debug or missing not in NEEDED:
+            raise
+        print(f"dynaclr: {missing} is missing. Install dynaclr[workflow].", file=sys.stderr)
         sys.exit(2)
     if code is not None:
         sys.exit(code)

@@ -1,4 +1,4 @@
-"""The workflow in three invocations of Snakemake, and the way back after one was killed."""
+"""The workflow in three invocations of Snakemake, and what to do after one was killed."""
 
 from __future__ import annotations
 
@@ -42,19 +42,20 @@ def run_workflow(arguments: list[str]) -> int:
 
 
 def _snakemake(arguments: list[str]) -> int:
-    """Run Snakemake and return its exit code; what signals do to its jobs is its own affair."""
+    """Run Snakemake and return its exit code; signals reach it, and it stops its own jobs."""
     signals = []
     with subprocess.Popen(["snakemake", *arguments]) as running:
 
         def stop(number: int, _: object) -> None:
             signals.append(number)
-            # Ctrl-C reaches Snakemake too, which cancels its jobs; it must not be killed meanwhile.
+            # Ctrl-C reaches Snakemake by itself, and a second signal would kill it while it cancels
+            # its jobs.
             if number == signal.SIGTERM:
                 running.terminate()
 
         signal.signal(signal.SIGINT, stop)
         signal.signal(signal.SIGTERM, stop)
-        # A Snakemake that was done by then ends well: what comes after it is not to be begun.
+        # A Snakemake that was done by then returns 0; the next invocation must not start.
         return running.wait() or (128 + signals[0] if signals else 0)
 
 
@@ -95,19 +96,21 @@ def _remove_unrecorded(arguments: list[str]) -> int:
     done = subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=False)
     rows = csv.DictReader(done.stdout.splitlines(), delimiter="\t")
     # A product that is there has a date; only one that is on record has the log of its job.
-    lost = [Path(r["output_file"]) for r in rows if r["date"] != "-" and r["log-file(s)"] == "-"]
-    for product in lost:
+    unrecorded = [
+        Path(row["output_file"]) for row in rows if row["date"] != "-" and row["log-file(s)"] == "-"
+    ]
+    for product in unrecorded:
         if product.is_dir():
             shutil.rmtree(product)
         else:
             product.unlink(missing_ok=True)
-    if lost:
-        print(f"removed {len(lost)} product(s) that were finished while nothing recorded how")
+    if unrecorded:
+        print(f"removed {len(unrecorded)} product(s) that no record says how they were made")
     return done.returncode
 
 
 def shell_prefix(*folders: Path) -> str:
-    """What to put before every shell command, so that it finds this package and modules of a user.
+    """Prefix of every shell command, with which it finds this package and modules of a user.
 
     Parameters
     ----------

@@ -191,6 +191,30 @@ def test_user_error_is_one_message_and_code_2(tmp_path):
     assert "Traceback" in shown.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "missing"), [(["info", "x"], "jsonargparse"), (["fit"], "lightning")]
+)
+def test_the_command_of_the_bare_package_names_what_to_install(arguments, missing):
+    script = f"import sys; sys.modules[{missing!r}] = None; sys.argv[1:] = {arguments}"
+    script += "; from dynaclr.cli.main import main; main()"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert f"dynaclr: {missing} is missing. Install dynaclr[workflow]." in done.stderr
+
+
+def test_one_training_is_checked_alone(project, tmp_path):
+    training = yaml.safe_load((tmp_path / "training.yaml").read_text())
+    training["model"]["encoder"]["init_args"] = {"in_channels": 2}
+    (tmp_path / "training.yaml").write_text(yaml.safe_dump(training))
+    done = run("check", "--training", "training.yaml", folder=tmp_path)
+    assert done.returncode == 2
+    assert "data.tau_range" in done.stderr
+    training["data"]["tau_range"] = [0.5, 1]
+    (tmp_path / "training.yaml").write_text(yaml.safe_dump(training))
+    done = run("check", "--training", "training.yaml", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "training configuration: no problem found\n")
+
+
 def test_linear_classifier_from_the_command_line(project, tmp_path):
     rng = np.random.default_rng(0)
     for entry in project["experiments"]:
