@@ -66,4 +66,4 @@ def inspect_batches(
     settings = load_training(training)
     audit, pairs = run(settings, collection, experiments, seed, out, epoch, max_steps)
     draw_audit(**vars(audit), path=out / "batches.png")
-    draw_pairs(*pairs, out / "batch_pairs.png")
+    draw_pairs(pairs.shown, pairs.patches, pairs.markers, out / "batch_pairs.png")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dynaclr.cli import (
     classifier,
     collection,
@@ -14,7 +16,7 @@ from dynaclr.cli import (
     training,
 )
 
-COMMANDS = {
+COMMANDS: dict[str, Any] = {
     "check": project.check,
     "schema": project.schema,
     "info": project.info,

@@ -181,6 +181,7 @@ def audit_batches(
     """
     epoch_steps = len(sampler) if epoch_steps is None else epoch_steps
     hours, lineage = index.column("hours"), index.column("lineage_id")
+    draw_positives: Any = dataset.positives
     available = _anchor_table(dataset, index, np.arange(len(dataset)))
     columns = [c for c in ("experiment", "condition", "marker") if c in available]
     used = {column: sorted(available[column].unique()) for column in columns}
@@ -189,7 +190,7 @@ def audit_batches(
         batch = sampler.describe(epoch, step)
         drawn = _anchor_table(dataset, index, batch.rows)
         rows = drawn["row"].to_numpy()
-        positives = dataset.positives(rows, epoch)
+        positives = draw_positives(rows, epoch)
         focal_hour = np.nan if batch.focal_hour is None else batch.focal_hour
         drawn.insert(0, "step", step)
         drawn["part"] = batch.part

@@ -88,7 +88,7 @@ class EmbeddingStore:
         """Write what is buffered, and which rows are unknown because pixels cannot be read."""
         self.flush()
         if self._unreadable:
-            group = zarr.open_group(self._path, mode="r+")
+            group: Any = zarr.open_group(self._path, mode="r+")
             group["uns/dynaclr"][()] = self._provenance_text(unreadable=self._unreadable)
             counts = len(self._unreadable), len(self._observations)
             log.warning(
@@ -119,7 +119,7 @@ class EmbeddingStore:
         store.obsm["X_projections"] = zeros[1]
         store.uns["dynaclr"] = self._provenance_text()
         store.write_zarr(self._path)
-        group = zarr.open_group(self._path, mode="r+")
+        group: Any = zarr.open_group(self._path, mode="r+")
         self._arrays = [group["X"], group["obsm/X_projections"]]
 
 
@@ -156,7 +156,8 @@ def write_embeddings(
             moved = {name: value.to(device) for name, value in batch.items()}
             x_BCZYX = normalize(at_common_size(moved), moved["center"], moved["spread"])
             for output, store in zip(outputs, stores, strict=True):
-                store.add(*output.encoder(x_BCZYX), batch["unreadable"])
+                features, projections = output.encoder(x_BCZYX)
+                store.add(features, projections, batch["unreadable"])
             done += len(x_BCZYX)
             if number % 20 == 0:
                 log.info("%s: %d of %d observations", observations.name, done, len(observations))

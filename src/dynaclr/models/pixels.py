@@ -23,6 +23,9 @@ class PixelComponents(nn.Module):
     mean: Tensor
     components: Tensor
 
+    mean: Tensor
+    components: Tensor
+
     def __init__(self, mean: Tensor, components: Tensor) -> None:
         super().__init__()
         self.register_buffer("mean", mean)

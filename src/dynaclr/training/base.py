@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.utilities.enums import GradClipAlgorithmType
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from dynaclr.training.health import CollapseWarning, StepTimes
@@ -47,6 +48,9 @@ class TrainedModule(LightningModule):
     and AdamW updates all weights in one kernel. On several GPUs batch norms take their statistics
     from the rows of all of them, as one GPU would with the whole batch.
     """
+
+    encoder: nn.Module
+    loss: nn.Module
 
     def __init__(
         self,
@@ -150,7 +154,7 @@ class TrainedModule(LightningModule):
         It is done every step, for a resumed epoch has no start. Validation always uses the end.
         """
         values = {
-            name: schedule.at(self.current_epoch, self.trainer.max_epochs)
+            name: schedule.at(self.current_epoch, int(self.trainer.max_epochs or 0))
             if stage == "train"
             else schedule.end
             for name, schedule in self.schedules.items()
@@ -159,7 +163,7 @@ class TrainedModule(LightningModule):
             setattr(self.loss, name, value)
         return values if stage == "train" else {}
 
-    def enable_gathering(self, *losses: nn.Module) -> None:
+    def enable_gathering(self, *losses: Any) -> None:
         """With several processes, let losses that can gather see the rows of all of them."""
         for loss in losses:
             if self.trainer.world_size > 1 and hasattr(loss, "gather"):
@@ -194,12 +198,13 @@ class TrainedModule(LightningModule):
         """Watch every training for collapse and for time lost to waiting."""
         return [CollapseWarning(), StepTimes()]
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with the warm-up and cosine schedule, stepped every batch."""
         decayed = [p for p in self.parameters() if p.requires_grad and p.ndim > 1]
         rest = [p for p in self.parameters() if p.requires_grad and p.ndim <= 1]
+        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": rest, "weight_decay": 0.0}]
         optimizer = torch.optim.AdamW(
-            [{"params": decayed}, {"params": rest, "weight_decay": 0.0}],
+            groups,
             lr=self.learning_rate,
             weight_decay=self.weight_decay,
             # The gradients of fp16 are scaled until a fused step, too late for clipping them.

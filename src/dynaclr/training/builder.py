@@ -229,11 +229,13 @@ def configuration_error(error: Exception, where: str) -> UserError:
 
 def _known_keys(message: str) -> str:
     """Known keys, the nearest first, where the parser complains of one that is not accepted."""
+    kind: Any
     if found := _UNKNOWN_IN_GROUP.search(message):
         group, dotted = found.groups()
         kind, (*parents, key) = _GROUPS[group], dotted.split(".")
         for parent in parents:
-            kind = get_type_hints(kind.__init__).get(parent) if isinstance(kind, type) else None
+            hints = get_type_hints(kind.__init__) if isinstance(kind, type) else {}  # type: ignore[misc]
+            kind = hints.get(parent)
     elif found := _UNKNOWN_IN_CLASS.search(message):
         path, key = found.groups()
         module, _, name = path.rpartition(".")

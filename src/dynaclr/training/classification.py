@@ -50,7 +50,7 @@ class MacroAUROC(MulticlassAUROC):
     The curve is exact: all scores of an epoch are kept. NaN where only one class occurs.
     """
 
-    def compute(self) -> Tensor:
+    def compute(self) -> Tensor:  # type: ignore[override]
         """Scalar from 0 to 1."""
         scores, labels = dim_zero_cat(self.preds), dim_zero_cat(self.target)
         counts = torch.bincount(labels, minlength=self.num_classes)
@@ -92,6 +92,8 @@ class ClassificationModule(TrainedModule):
         When number of classes and weights do not fit.
     """
 
+    weights: Tensor
+
     def __init__(
         self,
         encoder: nn.Module,
@@ -125,8 +127,8 @@ class ClassificationModule(TrainedModule):
             load_encoder(encoder, encoder_checkpoint)
         if linear:
             self.freeze_part(encoder)
-        elif isinstance(getattr(encoder, "projection", None), nn.Module):
-            self.freeze_part(encoder.projection)
+        elif isinstance(projection := getattr(encoder, "projection", None), nn.Module):
+            self.freeze_part(projection)
 
     def _given_weights(self) -> Tensor:
         if self.class_weights is None or self.class_weights == "balanced":
@@ -141,7 +143,7 @@ class ClassificationModule(TrainedModule):
 
     def setup(self, stage: str) -> None:
         """Compare the classes with the data; count them for balanced weights."""
-        data = self.trainer.datamodule
+        data = getattr(self.trainer, "datamodule", None)
         check_classes(data, self.label, self.num_classes)
         if self.class_weights == "balanced":
             self.weights.copy_(self._balanced_weights(data))
@@ -179,6 +181,7 @@ class ClassificationModule(TrainedModule):
         known = labels != UNKNOWN_LABEL
         self.log_epoch({"loss": loss}, "val", labelled_rows(labels))
         scores = logits.float().softmax(dim=1)
+        metric: Any
         for name, metric in self.metrics.items():
             if known.any():
                 metric.update(scores[known], labels[known])

@@ -89,18 +89,19 @@ class ContrastiveModule(TrainedModule):
         self.loss = loss if loss is not None else NTXentHCL()
         self.exclude_lineage = exclude_lineage
         self.set_schedules(schedules)
-        self.auxiliary = None
+        self.auxiliary: AuxiliaryHeads | None = None
         if auxiliary_heads:
             self.auxiliary = AuxiliaryHeads(feature_dim_of(encoder), auxiliary_heads)
         if encoder_checkpoint is not None:
             load_encoder(encoder, encoder_checkpoint)
         if freeze_backbone:
-            if not isinstance(getattr(encoder, "projection", None), nn.Module):
+            projection = getattr(encoder, "projection", None)
+            if not isinstance(projection, nn.Module):
                 raise ValueError(
                     f"freeze_backbone: encoder {type(encoder).__name__} has no part `projection` "
                     "that could still be trained"
                 )
-            self.freeze_part(encoder, except_for=encoder.projection)
+            self.freeze_part(encoder, except_for=projection)
 
     def try_losses(self) -> dict[str, Any]:
         """Call the loss on two pairs."""
@@ -111,8 +112,9 @@ class ContrastiveModule(TrainedModule):
         """Let the loss see the rows of all processes; compare the heads with the data."""
         self.enable_gathering(self.loss)
         if self.auxiliary is not None:
+            data = getattr(self.trainer, "datamodule", None)
             for name, head in self.auxiliary.options.items():
-                check_classes(self.trainer.datamodule, name, head.num_classes)
+                check_classes(data, name, head.num_classes)
 
     def forward(self, x_BCZYX: Tensor) -> tuple[Tensor, Tensor]:
         """Features (B, D) and projections (B, P) of normalized patches."""
@@ -138,18 +140,20 @@ class ContrastiveModule(TrainedModule):
         monitored = {"loss": loss} | _health(features, projections, anchor.get("lineage_id"))
         if self.auxiliary is not None:
             monitored |= {
-                "loss": loss + self._auxiliary_loss(batch, features, stage),
+                "loss": loss + self._auxiliary_loss(self.auxiliary, batch, features, stage),
                 "contrastive_loss": loss.detach(),
             }
         self.log_epoch(monitored | scheduled, stage, n)
         return monitored
 
-    def _auxiliary_loss(self, batch: Batch, features: Tensor, stage: str) -> Tensor:
+    def _auxiliary_loss(
+        self, heads: AuxiliaryHeads, batch: Batch, features: Tensor, stage: str
+    ) -> Tensor:
         labels = {
             name: torch.cat([labels_of(batch[view], name) for view in ("anchor", "positive")])
-            for name in self.auxiliary.options
+            for name in heads.options
         }
-        loss, monitored = self.auxiliary(features, labels)
+        loss, monitored = heads(features, labels)
         for values, n_labelled in monitored:
             self.log_epoch(values, stage, n_labelled)
         return loss

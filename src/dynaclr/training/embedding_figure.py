@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from dynaclr.config import UserError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from dynaclr.training.base import TrainedModule
 
 _TAG = "embedding/val"
 
@@ -63,11 +65,12 @@ class EmbeddingFigure(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse columns that the index does not have."""
-        index = getattr(trainer.datamodule, "index", None)
+        index = getattr(getattr(trainer, "datamodule", None), "index", None)
         if index is None:
             raise UserError("EmbeddingFigure: needs MultiExperimentDataModule for its columns.")
         for name in self.columns:
             index.is_text(name)
+        self._index = index
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Empty the buffers."""
@@ -94,7 +97,7 @@ class EmbeddingFigure(Callback):
         n_left = self.max_cells - sum(map(len, self._rows))
         if n_left <= 0 or not self._is_due(trainer):
             return
-        features, _ = pl_module.encoder(batch["anchor"]["patch"][:n_left])
+        features, _ = cast("TrainedModule", pl_module).encoder(batch["anchor"]["patch"][:n_left])
         self._features.append(features.float().cpu())
         self._rows.append(batch["anchor"]["row"][:n_left].cpu())
 
@@ -103,7 +106,7 @@ class EmbeddingFigure(Callback):
         if not self._rows:
             return
         rows = torch.cat(self._rows).numpy()
-        values = {name: _column(trainer.datamodule.index, name, rows) for name in self.columns}
+        values = {name: _column(self._index, name, rows) for name in self.columns}
         coordinates, shares = principal_components(torch.cat(self._features).numpy())
         epoch = trainer.current_epoch + 1
         figure = _draw(coordinates, shares, values, f"epoch {epoch}, n = {len(rows)}")
@@ -177,12 +180,17 @@ def _column(index: Any, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
 
 
 def _takes_figures(logger: Logger) -> bool:
-    return hasattr(logger, "log_image") or hasattr(logger.experiment, "add_figure")
+    return hasattr(logger, "log_image") or hasattr(_experiment(logger), "add_figure")
+
+
+def _experiment(logger: Logger) -> Any:
+    """What a logger writes to, where it has such an object."""
+    return getattr(logger, "experiment", None)
 
 
 def _log_figure(logger: Logger, figure: Any, step: int) -> None:
     if hasattr(logger, "log_image"):
         figure.canvas.draw()
         logger.log_image(_TAG, [np.asarray(figure.canvas.buffer_rgba())[..., :3]], step=step)
-    elif hasattr(logger.experiment, "add_figure"):
-        logger.experiment.add_figure(_TAG, figure, step, close=False)
+    elif hasattr(_experiment(logger), "add_figure"):
+        _experiment(logger).add_figure(_TAG, figure, step, close=False)

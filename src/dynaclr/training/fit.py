@@ -129,7 +129,7 @@ def train(
     if cli.trainer.is_global_zero:
         facts = inputs | {"seed": seed, "threads": threads} | environment()
         write_text(out_dir / "config.yaml", cli.resolved())
-        _write_products(out_dir, work, history, float(best.best_model_score), facts)
+        _write_products(out_dir, work, history, best, facts)
         if not keep_work:
             shutil.rmtree(work.parent)
 
@@ -185,13 +185,18 @@ def _work_folder(out_dir: Path, key: str) -> Path:
 
 
 def _write_products(
-    out_dir: Path, work: Path, history: MetricsHistory, best_loss: float, facts: dict[str, Any]
+    out_dir: Path,
+    work: Path,
+    history: MetricsHistory,
+    best: ModelCheckpoint,
+    facts: dict[str, Any],
 ) -> None:
     history.write_csv(out_dir / "metrics.csv")
     epoch = _publish(work / "best.ckpt", out_dir / "best.ckpt")
     _publish(work / "last.ckpt", out_dir / "last.ckpt")
+    score: Any = best.best_model_score
     checkpoint = write_digest(out_dir / "best.ckpt")
-    result = {"checkpoint": checkpoint, "best_epoch": epoch, "best_loss": best_loss}
+    result = {"checkpoint": checkpoint, "best_epoch": epoch, "best_loss": float(score)}
     write_json(out_dir / "provenance.json", facts | result)
 
 

@@ -77,7 +77,9 @@ class StepTimes(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Add the wait for this batch, without its normalization and augmentation."""
-        arrived = getattr(trainer.datamodule, "batch_arrived", time.perf_counter())
+        arrived = getattr(
+            getattr(trainer, "datamodule", None), "batch_arrived", time.perf_counter()
+        )
         self._waited += arrived - self._since
 
     def on_train_batch_end(

@@ -122,6 +122,9 @@ class MultiModalContrastiveModule(TrainedModule):
     that can gather compare the rows of all of them, as in `ContrastiveModule`.
     """
 
+    encoder: ChannelGroup
+    teacher: ChannelGroup
+
     def __init__(
         self,
         encoder: nn.Module,
@@ -216,10 +219,9 @@ class MultiModalContrastiveModule(TrainedModule):
         whole = {"loss": loss} | _lineage_monitor(batch)
         self.log_epoch(whole | scheduled, stage, len(pairs) // 2)
         # Of the cells that have both modalities, which some batches may lack.
-        monitored = {"cross_modal_loss": cross} | _health(
-            *(x[both].detach().float() for x in (projections, targets, features, teacher_features)),
-            groups,
-        )
+        matrices = (projections, targets, features, teacher_features)
+        matrices_of_both = (x[both].detach().float() for x in matrices)
+        monitored = {"cross_modal_loss": cross} | _health(groups, *matrices_of_both)
         self.log_epoch(monitored, stage, len(groups))
         return whole | row_weighted(monitored, len(groups))
 
@@ -238,7 +240,7 @@ def _lineage_monitor(batch: Batch) -> dict[str, Tensor]:
 
 
 def _health(
-    projections: Tensor, targets: Tensor, features: Tensor, teacher_features: Tensor, groups: Tensor
+    groups: Tensor, projections: Tensor, targets: Tensor, features: Tensor, teacher_features: Tensor
 ) -> dict[str, Tensor]:
     """How well the two modalities agree; a mean over no rows is 0, and is logged for no rows."""
     if len(groups) == 0:
@@ -256,15 +258,13 @@ def _health(
 
 def _channel_indices(channels: list[int | str], markers: list[str] | None) -> list[int]:
     """Indices of channels in a patch."""
-    indices = []
+    known = list(markers or [])
     for channel in channels:
-        if isinstance(channel, str) and channel not in (markers or []):
+        if isinstance(channel, str) and channel not in known:
             raise ValueError(
-                f"channel {channel!r} is none of markers {list(markers or [])}; name one of "
-                "data.patches.markers"
+                f"channel {channel!r} is none of markers {known}; name one of data.patches.markers"
             )
-        indices.append(markers.index(channel) if isinstance(channel, str) else channel)
-    return indices
+    return [known.index(channel) if isinstance(channel, str) else channel for channel in channels]
 
 
 def _check_options(
