@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from dynaclr.config.metrics import join_notes
 from dynaclr.config.variants import Variant
 from dynaclr.evaluation.inputs import EvaluationInputs
-from dynaclr.evaluation.metrics.bootstrap import cluster_bootstrap, percentile_interval, seed_of
+from dynaclr.evaluation.metrics.bootstrap import cluster_bootstrap, seed_of
 from dynaclr.evaluation.metrics.onset import (
     control_threshold,
     onset_of_track,
@@ -17,7 +16,13 @@ from dynaclr.evaluation.metrics.onset import (
     weighted_median,
 )
 from dynaclr.evaluation.response_scores import MAX_BOOTSTRAP
-from dynaclr.evaluation.tables import MetricValue, Row, join_tables, metric_rows
+from dynaclr.evaluation.tables import (
+    MetricValue,
+    Row,
+    join_tables,
+    metric_rows,
+    value_with_interval,
+)
 from dynaclr.io.embeddings import key_of
 
 MIN_OBSERVATIONS = 3
@@ -137,20 +142,12 @@ def _errors(known: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, Metri
     values = statistics(np.ones((1, len(known))))
     resampled = cluster_bootstrap(statistics, lineages, n_resamples, seed)
     note = f"median over {seen.sum()} of {len(known)} tracks; expected: of one hour for all"
-    expected = {"onset_error_hours": (float(np.median(np.abs(true - np.median(true)))), note)}
-    n_lineages = len(np.unique(lineages))
-    result = {}
-    for name, value in values.items():
-        by_chance, about = expected.get(name, (np.nan, ""))
-        low, high, reason = percentile_interval(resampled[name], n_lineages)
-        result[name] = MetricValue(
-            float(value[0]),
-            by_chance,
-            len(known),
-            join_notes(about, reason),
-            low,
-            high,
-            n_lineages,
-            resampled[name],
+    of_one_hour = float(np.median(np.abs(true - np.median(true))))
+    context = {"onset_error_hours": (of_one_hour, note), "onset_coverage": (np.nan, "")}
+    n_rows, n_lineages = len(known), len(np.unique(lineages))
+    return {
+        name: value_with_interval(
+            float(values[name][0]), expected, n_rows, resampled[name], n_lineages, note
         )
-    return result
+        for name, (expected, note) in context.items()
+    }

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from dynaclr.config.metrics import join_notes
+from dynaclr.evaluation.metrics.bootstrap import percentile_interval
 from dynaclr.io.artifacts import atomic_path
 from dynaclr.io.embeddings import KEY
 
@@ -80,6 +82,20 @@ class MetricValue(NamedTuple):
     high: float = np.nan
     n_lineages: int | None = None
     resampled: np.ndarray | None = None
+
+
+def value_with_interval(
+    value: float,
+    expected: float,
+    n_rows: int,
+    resampled: np.ndarray,
+    n_lineages: int,
+    note: str = "",
+) -> MetricValue:
+    """A value with the 95 % interval of its resamples; arguments as in `MetricValue`."""
+    low, high, reason = percentile_interval(resampled, n_lineages)
+    note = join_notes(note, reason)
+    return MetricValue(value, expected, n_rows, note, low, high, n_lineages, resampled)
 
 
 class Rows(NamedTuple):

@@ -7,7 +7,7 @@ import numpy as np
 from dynaclr.config.metrics import ALL
 from dynaclr.config.variants import Variant
 from dynaclr.evaluation.inputs import EvaluationInputs
-from dynaclr.evaluation.metrics.bootstrap import cluster_bootstrap, percentile_interval, seed_of
+from dynaclr.evaluation.metrics.bootstrap import cluster_bootstrap, seed_of
 from dynaclr.evaluation.metrics.scaling import standardize
 from dynaclr.evaluation.metrics.temporal import (
     adjacent_pairs,
@@ -18,7 +18,7 @@ from dynaclr.evaluation.metrics.temporal import (
     smoothness,
 )
 from dynaclr.evaluation.response_scores import MAX_BOOTSTRAP
-from dynaclr.evaluation.tables import MetricValue, Rows, metric_rows
+from dynaclr.evaluation.tables import MetricValue, Rows, metric_rows, value_with_interval
 from dynaclr.io.subsample import balanced_subsample
 
 MAX_ROWS = 4000
@@ -106,10 +106,8 @@ def _progression(inputs: EvaluationInputs, variant: Variant, experiment: str) ->
         min(MAX_BOOTSTRAP, inputs.config.bootstrap),
         seed_of(experiment, inputs.seed),
     )["r2"]
-    n_lineages = len(np.unique(lineages))
-    low, high, note = percentile_interval(resampled, n_lineages)
     value = float(r_squared(true, predicted))
-    return MetricValue(value, 0.0, len(rows), note, low, high, n_lineages, resampled)
+    return value_with_interval(value, 0.0, len(rows), resampled, len(np.unique(lineages)))
 
 
 def _whole_tracks(inputs: EvaluationInputs, rows: np.ndarray) -> np.ndarray:

@@ -120,7 +120,7 @@ def test_digest_file_follows_the_store(stores, tmp_path):
         ("place,x\nA/1/0,1\n", r"has none of experiment, fov, track_id, t, only place, x"),
     ],
 )
-def test_faults_are_told(stores, tmp_path, text, told):
+def test_error_messages(stores, tmp_path, text, told):
     (tmp_path / "table.csv").write_text(text)
     with pytest.raises(UserError, match=told):
         append_columns(stores[:1], tmp_path / "table.csv")

@@ -299,7 +299,7 @@ def test_an_experiment_with_one_class_is_left_out_of_the_lineages(tmp_path):
     assert after[["value", "low", "high"]].tolist() == before[["value", "low", "high"]].tolist()
 
 
-def test_contrasts_and_metrics_are_chosen_and_faults_told(evaluations, tmp_path):
+def test_contrasts_and_metrics_are_chosen(evaluations, tmp_path):
     chosen = ComparisonConfig(contrasts=[("aware", "same")], metrics=["auroc"])
     told = compare_models(evaluations, chosen, tmp_path / "out")
     assert told[["first", "second", "metric"]].to_numpy().tolist() == [["aware", "same", "auroc"]]

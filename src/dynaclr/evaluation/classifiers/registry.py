@@ -49,7 +49,7 @@ def publish_classifier(folder: str | Path, registry: str | Path, name: str) -> s
     Returns
     -------
     str
-        The version, for example ``v3``. The newest version, where that is the same classifier.
+        The version, for example ``v3``.
 
     Raises
     ------
@@ -64,44 +64,35 @@ def publish_classifier(folder: str | Path, registry: str | Path, name: str) -> s
     folder, home = Path(folder), Path(registry) / name
     LinearClassifier.load(folder)
     home.mkdir(parents=True, exist_ok=True)
-    digest, versions = _digest(folder), _versions(home)
-    if versions and read_json(home / versions[-1] / PUBLISHED)["digest"] == digest:
-        version = versions[-1]
-    else:
-        version = _add_version(folder, home, {"name": name, "digest": digest})
-    _point_to_newest(home)
-    return version
-
-
-def _add_version(folder: Path, home: Path, note: dict[str, str]) -> str:
-    """Copy the classifier aside, and rename the copy to the first version that is free."""
     with tempfile.TemporaryDirectory(prefix=".publishing.", dir=home) as temporary:
         copy = Path(temporary) / "copy"
         copy.mkdir()
         for file in _FILES:
             shutil.copyfile(folder / file, copy / file)
-        number = len(_versions(home)) + 1
-        while True:
-            version = f"v{number}"
-            write_json(copy / PUBLISHED, {**note, "version": version})
-            try:
-                # Fails where another publisher was faster.
-                os.rename(copy, home / version)
-                return version
-            except OSError:
-                if not (home / version).exists():
-                    raise
-                number += 1
-
-
-def _point_to_newest(home: Path) -> None:
-    """Replace the pointer, and again if another publisher added a version meanwhile."""
+        version = _rename_to_next_version(copy, home, {"name": name, "digest": _digest(copy)})
     pointed = None
+    # Again if another publisher added a version meanwhile.
     while pointed != (newest := _versions(home)[-1]):
-        temporary = home / f".{LATEST}.{uuid.uuid4().hex[:8]}"
-        temporary.write_text(newest + "\n", encoding="utf-8")
-        os.replace(temporary, home / LATEST)
+        pointer = home / f".{LATEST}.{uuid.uuid4().hex[:8]}"
+        pointer.write_text(newest + "\n", encoding="utf-8")
+        os.replace(pointer, home / LATEST)
         pointed = newest
+    return version
+
+
+def _rename_to_next_version(copy: Path, home: Path, note: dict[str, str]) -> str:
+    """Rename a whole copy to the first version that is free; a rename onto a folder fails."""
+    number = len(_versions(home)) + 1
+    while True:
+        version = f"v{number}"
+        write_json(copy / PUBLISHED, {**note, "version": version})
+        try:
+            os.rename(copy, home / version)
+            return version
+        except OSError:
+            if not (home / version).exists():
+                raise
+            number += 1
 
 
 def fetch_classifier(

@@ -84,7 +84,7 @@ def test_features_of_another_encoder_are_refused(make, synthetic, tmp_path):
     assert not (tmp_path / "q.csv").exists()
 
 
-def test_faults_are_told_and_leave_nothing(synthetic, make, trained, tmp_path):
+def test_errors_leave_nothing(synthetic, make, trained, tmp_path):
     folder, _ = trained
     stores = {"c": synthetic.stores["seed0"]["c"]}
     with pytest.raises(UserError, match=r"written as \.parquet or \.csv"):

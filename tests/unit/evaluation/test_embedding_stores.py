@@ -1,0 +1,72 @@
+"""Reading embedding stores, and variants of the same observations."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dynaclr.config import UserError
+from dynaclr.io.embeddings import KEY, provenance_of, read_embeddings, read_store
+
+
+def test_a_store_comes_back_with_plain_strings_and_provenance(tmp_path, make, observations):
+    path = make.store(tmp_path / "a.zarr", observations, np.ones((len(observations), 3)))
+    store = read_store(path)
+    assert store.obs["experiment"].dtype == object
+    assert provenance_of(store) == {"checkpoint": "0123"}
+    assert store.X.shape == (len(observations), 3)
+
+
+@pytest.mark.filterwarnings("ignore:Observation names are not unique")
+def test_errors_of_a_store(tmp_path, make, observations):
+    n = len(observations)
+    with pytest.raises(UserError, match="no such embedding store"):
+        read_store(tmp_path / "absent.zarr")
+    (tmp_path / "empty.zarr").mkdir()
+    with pytest.raises(UserError, match="cannot be read as AnnData"):
+        read_store(tmp_path / "empty.zarr")
+    lacking = make.store(tmp_path / "b.zarr", observations.drop(columns="hours"), np.ones((n, 2)))
+    with pytest.raises(UserError, match="obs lacks hours"):
+        read_store(lacking)
+    twice = pd.concat([observations, observations.iloc[[3]]])
+    repeated = make.store(tmp_path / "c.zarr", twice, np.ones((n + 1, 2)))
+    with pytest.raises(UserError, match="fov A/1/0, track 1, frame 3 is there twice"):
+        read_store(repeated)
+    twice = twice.assign(marker="phase")
+    repeated = make.store(tmp_path / "m.zarr", twice, np.ones((n + 1, 2)))
+    with pytest.raises(UserError, match="track 1, frame 3, marker phase is there twice"):
+        read_store(repeated)
+    features = np.ones((n, 2))
+    features[4] = np.nan
+    features[9, 0] = np.inf
+    diverged = make.store(tmp_path / "d.zarr", observations, features)
+    with pytest.raises(UserError, match=r"2 of 120 rows have no usable features.*track 1, frame 4"):
+        read_store(diverged)
+
+
+def test_variants_are_lined_up_whatever_the_order_of_their_rows(tmp_path, make, observations):
+    n = len(observations)
+    number = np.arange(n, dtype=float)[:, None]
+    order = np.random.default_rng(0).permutation(n)
+    first = make.store(tmp_path / "x" / "a.zarr", observations, number)
+    second = make.store(tmp_path / "y" / "a.zarr", observations.iloc[order], number[order])
+    embeddings = read_embeddings({"x": {"a": first}, "y": {"a": second}})
+    np.testing.assert_array_equal(embeddings.features["x"], embeddings.features["y"])
+    assert embeddings.obs[KEY].equals(embeddings.obs[KEY].sort_values(KEY))
+
+
+def test_variants_with_other_rows_are_turned_away(tmp_path, make, observations):
+    n = len(observations)
+    first = make.store(tmp_path / "x" / "a.zarr", observations, np.ones((n, 2)))
+    second = make.store(tmp_path / "y" / "a.zarr", observations[:-1], np.ones((n - 1, 2)))
+    with pytest.raises(UserError, match="y lacks 1 and has 0 more, for example experiment a"):
+        read_embeddings({"x": {"a": first}, "y": {"a": second}})
+    marked = observations.assign(marker="phase")
+    of_markers = make.store(tmp_path / "z" / "a.zarr", marked, np.ones((n, 2)))
+    with pytest.raises(UserError, match="x and z: one has a row per marker"):
+        read_embeddings({"x": {"a": first}, "z": {"a": of_markers}})
+    with pytest.raises(UserError, match="holds experiment a, but was given as b"):
+        read_embeddings({"x": {"b": first}})
+    other = observations.assign(experiment="b")
+    wider = make.store(tmp_path / "x" / "b.zarr", other, np.ones((n, 5)))
+    with pytest.raises(UserError, match="has 5 features that differ from the 2"):
+        read_embeddings({"x": {"a": first, "b": wider}})
