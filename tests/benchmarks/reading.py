@@ -32,15 +32,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 from plates import CHANNELS, Case, make_collection
 
 from dynaclr.data import (
-    Cut,
     MultiExperimentDataModule,
     MultiExperimentTripletDataset,
     NormalizationConfig,
     PatchConfig,
+    PatchSpec,
     SamplingConfig,
     build_patches,
 )
-from dynaclr.data.loading.loaders import EpochBatches
+from dynaclr.data.loading.resumable_loader import EpochBatches
 from dynaclr.data.pixels.patch_reader import patch_origin
 from dynaclr.data.statistics.compute import statistics_table
 from dynaclr.inference import embed
@@ -106,7 +106,7 @@ class Setup:
     def stored(self) -> MultiExperimentTripletDataset:
         """The same dataset with a patch store."""
         entry = self.entry.model_copy(update={"patches": True})
-        cut = Cut(self.patches, self.patches.size, NormalizationConfig())
+        cut = PatchSpec(self.patches, self.patches.size, NormalizationConfig())
         build_patches(entry, self.results / "plate", [cut])
         dataset = self.module()._datasets["train"]
         assert dataset.reader._stores

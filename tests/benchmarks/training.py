@@ -31,7 +31,7 @@ from plates import Case, make_collection
 
 from dynaclr import transforms as T
 from dynaclr.data import MultiExperimentDataModule, PatchConfig
-from dynaclr.data.loading.prefetch import copied_ahead
+from dynaclr.data.loading.device_prefetch import prefetch_to_device
 from dynaclr.models import ContrastiveEncoder
 from dynaclr.training import ContrastiveModule
 
@@ -52,7 +52,7 @@ class InMemory:
         return self.steps
 
     def __iter__(self) -> Iterator[dict]:
-        return copied_ahead(islice(cycle(self.batches), self.steps), self.device)
+        return prefetch_to_device(islice(cycle(self.batches), self.steps), self.device)
 
 
 class FromMemory(MultiExperimentDataModule):

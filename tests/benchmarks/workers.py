@@ -27,9 +27,10 @@ from tables import as_batch, make_rows
 
 from dynaclr.config import ExperimentConfig
 from dynaclr.data import (
-    CellReader,
+    FieldsOfView,
     MultiExperimentTripletDataset,
     NormalizationConfig,
+    ObservationReader,
     PatchConfig,
     ResumableLoader,
 )
@@ -54,7 +55,7 @@ def empty_plate(path: Path, fovs: list[str]) -> None:
             position.create_zeros("0", (433, 1, 1, 256, 256), np.uint16, chunks=(1, 1, 1, 256, 256))
 
 
-def open_reader(index: MultiExperimentIndex, plate: Path) -> CellReader:
+def open_reader(index: MultiExperimentIndex, plate: Path) -> ObservationReader:
     """Reader of an index whose experiments all share one plate."""
     _, fovs = index.codes("fov")
     wells = sorted({fov.rsplit("/", 1)[0] for fov in fovs})
@@ -79,7 +80,8 @@ def open_reader(index: MultiExperimentIndex, plate: Path) -> CellReader:
         ]
     ).assign(median=0.0, std=1.0)
     patches = PatchConfig(("phase",), (64, 64))
-    return CellReader(index, registry, statistics, patches, NormalizationConfig(), 0)
+    fields = FieldsOfView(index, registry)
+    return ObservationReader(fields, statistics, patches, NormalizationConfig(), 0)
 
 
 def run_size(n: int, workers: int) -> None:

@@ -19,7 +19,7 @@ OF_PATCHES = {"thumbnails", "inspect_batches"} | OF_BASELINES | OF_TRAINING
 # Module to the rules of which some job runs.
 RERUN = {
     "index/lineage.py": {"index", "merge", "draw_experiment", "draw_collection"} | OF_PATCHES,
-    "data/statistics/histograms.py": {"statistics", "draw_experiment"} | OF_PATCHES,
+    "data/statistics/distribution.py": {"statistics", "draw_experiment"} | OF_PATCHES,
     "index/split.py": {"merge", "draw_collection"} | OF_PATCHES,
     "sampling/windows.py": {"inspect_batches"} | OF_TRAINING,
     "losses/ntxent.py": OF_TRAINING,

@@ -69,9 +69,9 @@ def patches(
 
     from dynaclr.config import load_entry
     from dynaclr.config.training import load_training
-    from dynaclr.data import Cut, build_patches
+    from dynaclr.data import PatchSpec, build_patches
 
-    cuts = [Cut.of(data) for data in load_training(trainings)["trainings"]]
-    report = build_patches(load_entry(entry), experiment, cuts, threads, dry_run)
+    specs = [PatchSpec.of(data) for data in load_training(trainings)["trainings"]]
+    report = build_patches(load_entry(entry), experiment, specs, threads, dry_run)
     if dry_run:
         print(json.dumps(report, sort_keys=True))

@@ -10,12 +10,15 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "loading.datamodule": ["MultiExperimentDataModule", "SamplingConfig"],
+        "loading.datamodule": ["MultiExperimentDataModule"],
         "loading.dataset": ["MultiExperimentTripletDataset"],
-        "loading.loaders": ["ResumableLoader"],
-        "loading.observation_reader": ["CellReader", "PatchConfig", "at_common_size"],
-        "patch_store.builder": ["Cut", "build_patches"],
+        "loading.resumable_loader": ["ResumableLoader"],
+        "loading.observation_reader": ["ObservationReader", "at_common_size"],
+        "loading.sampling_config": ["SamplingConfig"],
+        "patch_store.builder": ["build_patches"],
+        "patch_store.plan": ["PatchSpec"],
+        "pixels.patch_geometry": ["FieldsOfView", "PatchConfig"],
         "statistics.compute": ["compute_statistics"],
-        "statistics.lookup": ["NormalizationConfig", "read_statistics"],
+        "statistics.normalization": ["NormalizationConfig", "read_statistics"],
     },
 )

@@ -13,8 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dynaclr.config import ExperimentConfig
-from dynaclr.data import CellReader, NormalizationConfig, PatchConfig, read_statistics
-from dynaclr.data.pixels.chunks import map_ahead
+from dynaclr.data import (
+    FieldsOfView,
+    NormalizationConfig,
+    ObservationReader,
+    PatchConfig,
+    read_statistics,
+)
+from dynaclr.data.parallel import map_ahead
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.io.artifacts import read_json, verified_digest
 
@@ -56,16 +62,15 @@ class Observations:
         entry = ExperimentConfig.model_validate(read_json(experiment_dir / "summary.json")["entry"])
         self.entry, self.name = entry, entry.name
         statistics = read_statistics(experiment_dir.parent, [entry.name])
-        self.reader = CellReader(
-            self.index,
-            {entry.name: entry},
+        self.reader = ObservationReader(
+            FieldsOfView(self.index, {entry.name: entry}),
             statistics,
             patches,
             normalization,
             cache_bytes=0,
             stores=experiment_dir.parent,
         )
-        self.reader.prepare_for_pass()
+        self.reader.keep_frames()
         self.rows, self.markers = np.arange(len(self.index)), None
         if patches.bag_of_channels:
             pairs = self.reader.marker_pairs(self.rows)

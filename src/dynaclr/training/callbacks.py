@@ -17,7 +17,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
-from dynaclr.data.loading.loaders import STOP_SIGNALS
+from dynaclr.data.loading.resumable_loader import STOP_SIGNALS
 from dynaclr.io.artifacts import atomic_path
 
 log = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from dynaclr.config.patch_specs import patch_specs_of
 from dynaclr.config.project import Project
 from dynaclr.config.training import load_training, starting_checkpoints, with_checkpoints
 from dynaclr.data import MultiExperimentDataModule
-from dynaclr.data.loading.positives import check_collection
-from dynaclr.data.patch_store.requirements import check_cuts
+from dynaclr.data.loading.checks import check_collection
+from dynaclr.data.patch_store.requirements import check_patch_specs
 from dynaclr.training.base import TrainedModule
 from dynaclr.training.builder import ON_ANY_MACHINE, build, with_data
 
@@ -49,7 +49,7 @@ def check_project(project: Project) -> None:
     # What models ask of stores is known only of sound ones.
     for name, entry in project.registry.items() if not problems.found else ():
         try:
-            check_cuts(entry, patch_specs_of(project, name, trainings.__getitem__))
+            check_patch_specs(entry, patch_specs_of(project, name, trainings.__getitem__))
         except UserError as error:
             problems.found.append(str(error))
     # Models that share a file share its problems.

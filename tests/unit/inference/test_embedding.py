@@ -34,7 +34,6 @@ def test_an_experiment_is_read_in_one_pass(collection, monkeypatch):
 @pytest.mark.parametrize(("most", "size"), [(30 << 20, 5), (3 * 2304 + 1, 3), (1, 1)])
 def test_batches_are_filled_and_of_large_patches_smaller(most, size, collection, monkeypatch):
     monkeypatch.setattr("dynaclr.inference.observations._BATCH_BYTES", most)
-    monkeypatch.setattr("dynaclr.data.pixels.buffers._SMALL", 1)
     cells = Observations(collection.experiments / "one", PATCHES, NormalizationConfig())
     # Two channels of 24 x 24 pixels of 16 bits.
     assert cells.reader.patch_bytes == cells.read(slice(0, 1))["patch"].nbytes == 2304

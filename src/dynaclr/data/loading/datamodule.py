@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,23 +16,27 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dynaclr.config import UserError
-from dynaclr.config.errors import did_you_mean
+from dynaclr.data.loading.checks import check_markers, check_ranges
 from dynaclr.data.loading.dataset import Batch, IndexColumn, MultiExperimentTripletDataset
-from dynaclr.data.loading.loaders import ResumableLoader
-from dynaclr.data.loading.markers import check_markers
-from dynaclr.data.loading.observation_reader import CellReader, PatchConfig, at_common_size
-from dynaclr.data.loading.positives import POSITIVES, TAU_RANGE, as_names, offsets_of_all
-from dynaclr.data.statistics.lookup import NormalizationConfig, read_statistics
+from dynaclr.data.loading.observation_reader import ObservationReader, at_common_size
+from dynaclr.data.loading.positives import (
+    TAU_RANGE,
+    as_names,
+    column_sampler,
+    lineage_sampler,
+)
+from dynaclr.data.loading.resumable_loader import ResumableLoader
+from dynaclr.data.loading.sampling_config import SamplingConfig
+from dynaclr.data.pixels.patch_geometry import FieldsOfView, PatchConfig
+from dynaclr.data.statistics.normalization import NormalizationConfig, read_statistics
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.index.anchors import Anchors
-from dynaclr.index.columns import SPLIT
 from dynaclr.index.merge import UNKNOWN
 from dynaclr.sampling import (
     ColumnPositiveSampler,
     FixedEpochBatchSampler,
     FlexibleBatchSampler,
     PositiveSampler,
-    offset_weights,
 )
 from dynaclr.transforms import Compose, Normalize
 
@@ -41,34 +44,6 @@ log = logging.getLogger(__name__)
 
 _VIEWS = ("anchor", "positive")
 _TAKEN = ("patch", "center", "spread", "present", "row")
-
-
-@dataclass(frozen=True)
-class SamplingConfig:
-    """How a batch is composed; see `dynaclr.sampling.FlexibleBatchSampler`.
-
-    Attributes
-    ----------
-    batch_group_by
-        All rows of a batch share this column's value (or these columns').
-    stratify_by
-        A batch holds equal shares of this column's values.
-    leaky
-        Share of rows from other groups.
-    group_weights
-        Weight of every group: its share of the batches. Default: by its rows.
-    temporal_enrichment, temporal_window_hours, temporal_global_fraction
-        Whether a batch centres on a focal hour, how wide the window is, and the share of rows
-        from all hours.
-    """
-
-    batch_group_by: str | list[str] | None = "experiment"
-    stratify_by: str | list[str] | None = "condition"
-    leaky: float = 0.0
-    group_weights: dict[str, float] | None = None
-    temporal_enrichment: bool = False
-    temporal_window_hours: float = 2.0
-    temporal_global_fraction: float = 0.3
 
 
 class MultiExperimentDataModule(LightningDataModule):
@@ -81,13 +56,13 @@ class MultiExperimentDataModule(LightningDataModule):
     experiments : Path
         Folder that holds ``<experiment>/statistics.parquet``.
     patches : PatchConfig
-        What the encoder sees of a cell.
+        What the encoder sees of an observation.
     augmentations : list of nn.Module
         Applied in this order to training patches, on the training device; each is called as
         ``transform(x_BCZYX, generator)``, or with ``present_BC`` too (see `Compose`) where its
         ``forward`` has that argument. The result must have the extent of `patches`.
     extraction_size : tuple of int, optional
-        Extent (y, x) that training patches are cut with, larger than ``patches.size`` to leave a
+        Extent (y, x) that is read of training patches, larger than ``patches.size`` to leave a
         margin for rotation and shift; the last augmentation must crop it. Default: no margin.
     normalization : NormalizationConfig
     tau_range : tuple of float
@@ -108,7 +83,7 @@ class MultiExperimentDataModule(LightningDataModule):
         lie inside it are neither anchor nor positive. Default: patches move as far as they must.
     carry : list of str, optional
         Columns of the index that batches carry along for supervised heads. Text becomes codes,
-        places in `classes`, the same ones in both splits; -1 where the index says "unknown".
+        indices into `classes`, the same ones in both splits; -1 where the index says "unknown".
     sampling : SamplingConfig
     batch_size : int
         Anchors of a batch, per process.
@@ -119,7 +94,7 @@ class MultiExperimentDataModule(LightningDataModule):
         reads, each split has half of it.
     unreadable : {"error", "skip"}
         Whether pixels that are missing or damaged end the training, or the pairs that need them
-        are replaced by others of the batch, told and counted.
+        are replaced by others of the batch, with a warning and counted.
     seed : int
         Seed of batches, positives and augmentation.
 
@@ -158,7 +133,7 @@ class MultiExperimentDataModule(LightningDataModule):
         query: str | None = None,
         max_border_shift: int | None = None,
         carry: list[str] | None = None,
-        sampling: SamplingConfig = SamplingConfig(),
+        sampling: SamplingConfig = SamplingConfig(),  # noqa: B008 (frozen)
         batch_size: int = 256,
         num_workers: int = 0,
         cache_mb: int = 256,
@@ -187,164 +162,48 @@ class MultiExperimentDataModule(LightningDataModule):
         self.seed = seed
         self._normalize = Normalize()
         self._train_loader: ResumableLoader | None = None
-        self._place: dict[str, int] = {}
-        self._check_ranges()
-
-    def _check_ranges(self) -> None:
-        size, depth, markers = self.patches.size, self.patches.depth, list(self.patches.markers)
-        extraction, (first, last), sampling = self.extraction_size, self.tau_range, self.sampling
-        share, window = sampling.temporal_global_fraction, sampling.temporal_window_hours
-        requirements = [
-            (self.batch_size >= 1, f"batch_size is {self.batch_size}; it must be 1 or more"),
-            (self.num_workers >= 0, f"num_workers is {self.num_workers}; it must be 0 or more"),
-            (self.cache_mb >= 0, f"cache_mb is {self.cache_mb}; it must be 0 or more"),
-            (
-                0 < len(markers) == len(set(markers)),
-                f"patches.markers is {markers}; it must name distinct markers",
-            ),
-            (min(size) >= 1, f"patches.size is {list(size)}; both extents must be 1 or more"),
-            (depth >= 1, f"patches.depth is {depth}; it must be 1 or more"),
-            (
-                all(cut >= kept for cut, kept in zip(extraction, size, strict=True)),
-                f"extraction_size is {list(extraction)}, smaller than patches.size {list(size)}",
-            ),
-            (
-                -math.inf < first <= last < math.inf,
-                f"tau_range is {[first, last]}; it must be two finite numbers that ascend",
-            ),
-            (
-                self.max_border_shift is None or self.max_border_shift >= 0,
-                f"max_border_shift is {self.max_border_shift}; it must be 0 or more",
-            ),
-            (
-                self.positives in POSITIVES
-                if isinstance(self.positives, str)
-                else len(self.positives) > 0,
-                f"positives is {self.positives!r}; it must be a mode or a list of columns. "
-                f"{did_you_mean(str(self.positives), POSITIVES)}",
-            ),
-            (self.decay_rate >= 0, f"decay_rate is {self.decay_rate}; it must be 0 or more"),
-            (
-                0 <= sampling.leaky <= 1,
-                f"sampling.leaky is {sampling.leaky}; it must be from 0 to 1",
-            ),
-            (
-                0 <= share <= 1,
-                f"sampling.temporal_global_fraction is {share}; it must be from 0 to 1",
-            ),
-            (window >= 0, f"sampling.temporal_window_hours is {window}; it must be 0 or more"),
-        ]
-        faults = [f"data.{message}" for holds, message in requirements if not holds]
-        if faults:
-            raise ValueError("; ".join(faults))
+        self._position: dict[str, int] = {}
+        check_ranges(self)
 
     def setup(self, stage: str | None = None) -> None:
         """Open the index and find the valid anchors of both splits."""
         self.index = MultiExperimentIndex.from_merged(self.collection / "index.arrow")
         check_markers(self.patches.markers, self.index.registry)
-        statistics = read_statistics(self.experiments, self.index.experiments)
-        sizes = {"train": self.extraction_size, "validation": self.patches.size}
-        readers = {split: self._reader(statistics, size) for split, size in sizes.items()}
-        selected = self._selected(readers["train"])
-        self._positives = self._positive_sampler(selected.mask)
-        paired = selected.keep("has_positive", self._positives.has_positive)
+        self.fields = FieldsOfView(self.index, self.index.registry)
+        candidates = self._candidates()
+        self._positives = self._positive_sampler(candidates.mask)
+        paired = candidates.keep("has_positive", self._positives.has_positive)
         self.classes: dict[str, list[str]] = {}
         self._columns = {"lineage_id": IndexColumn(self.index, "lineage_id")}
         self._columns |= {name: self._carried(name) for name in self.carry}
-        self._anchors: dict[str, Anchors] = {}
+        statistics = read_statistics(self.experiments, self.index.experiments)
+        sizes = {"train": self.extraction_size, "validation": self.patches.size}
+        readers = {split: self._reader(statistics, size) for split, size in sizes.items()}
+        self._anchors = {split: self._anchors_of(split, paired) for split in readers}
         self._datasets = {
-            split: self._dataset(split, reader, paired) for split, reader in readers.items()
+            split: self._dataset(reader, self._anchors[split].rows)
+            for split, reader in readers.items()
         }
 
-    def _reader(self, statistics: pd.DataFrame, extraction_size: tuple[int, int]) -> CellReader:
-        # A worker reads one of the splits, this process both.
-        cache_bytes = (self.cache_mb << 20) // (1 if self.num_workers else 2)
-        return CellReader(
-            self.index,
-            self.index.registry,
-            statistics,
-            self.patches,
-            self.normalization,
-            cache_bytes,
-            extraction_size,
-            self.experiments,
-        )
-
-    def _selected(self, reader: CellReader) -> Anchors:
-        """Which observations may be anchor or positive."""
-        border = {}
+    def _candidates(self) -> Anchors:
+        """Observations that may be anchor or positive."""
+        border: dict[str, Any] = {}
         if self.max_border_shift is not None:
             border = {
-                "patch_size": reader.patch_sizes,
-                "image_shapes": reader.image_shapes,
+                "patch_size": self.fields.patch_sizes(self.patches),
+                "image_shapes": self.fields.image_shapes,
                 "max_border_shift": self.max_border_shift,
             }
         return self.index.valid_anchors(query=self.query, **border)
 
     def _positive_sampler(
-        self, selected: NDArray[np.bool_]
+        self, candidates: NDArray[np.bool_]
     ) -> PositiveSampler | ColumnPositiveSampler:
         if not isinstance(self.positives, str):
-            return self._column_sampler(self.positives, selected)
-        codes, names = self.index.codes("experiment")
-        offsets = offsets_of_all(self.tau_range, self.index.registry, names)
-        t, branch, branch_end = (
-            self.index.column(column) for column in ("t", "branch", "branch_end")
-        )
-        if self.positives == "track":
-            branch_end = branch + 1
-        weights = [offset_weights(own, self.decay_rate) for own in offsets]
-        return PositiveSampler(
-            t,
-            branch,
-            branch_end,
-            codes,
-            offsets,
-            weights=weights,
-            candidates=None if selected.all() else selected,
-            seed=self.seed,
-        )
-
-    def _column_sampler(
-        self, names: list[str], selected: NDArray[np.bool_]
-    ) -> ColumnPositiveSampler:
-        for name in names:
-            if name not in self.index.columns:
-                raise UserError(
-                    f"data.positives: the index has no column {name!r}. "
-                    f"{did_you_mean(name, self.index.columns)}"
-                )
-            if self.index.is_text(name):
-                codes, categories = self.index.codes(name)
-                if UNKNOWN in categories:
-                    selected = selected & (codes != categories.index(UNKNOWN))
-        # No positive comes from the other side of the split.
-        everything = self.index.frame(list(dict.fromkeys([*names, SPLIT])))
-        try:
-            return ColumnPositiveSampler(everything, candidates=selected, seed=self.seed)
-        except ValueError as error:
-            raise UserError(f"data.positives: {error}") from None
-
-    def _dataset(
-        self, split: str, reader: CellReader, paired: Anchors
-    ) -> MultiExperimentTripletDataset:
-        anchors = paired.keep("split", self.index.in_split(split))
-        self._anchors[split] = anchors
-        if len(anchors) == 0:
-            kind, key = f"{self.tau_range[0]:g} to {self.tau_range[1]:g} hours later", "tau_range"
-            if not isinstance(self.positives, str):
-                kind, key = f"that agrees on {', '.join(self.positives)}", "positives"
-            raise UserError(
-                f"{self.collection}: no {split} cell has a positive {kind}. Widen `data.{key}`, or "
-                "what `data.query` and `data.max_border_shift` let through."
-            )
-        log.info("%s: %d anchors; left out: %s", split, len(anchors), anchors.left_out)
-        chosen = anchors.rows
-        if self.patches.bag_of_channels:
-            chosen = reader.marker_pairs(anchors.rows)
-        return MultiExperimentTripletDataset(
-            reader, chosen, self._positives.sample, self._columns, self.unreadable
-        )
+            return column_sampler(self.index, candidates, self.positives, self.seed)
+        same_track = self.positives == "track"
+        options = self.tau_range, self.decay_rate, same_track, self.seed
+        return lineage_sampler(self.index, candidates, *options)
 
     def _carried(self, name: str) -> IndexColumn:
         """Values of a column; codes where it is text."""
@@ -354,9 +213,45 @@ class MultiExperimentDataModule(LightningDataModule):
             return IndexColumn(self.index, name)
         _, categories = self.index.codes(name)
         self.classes[name] = [category for category in categories if category != UNKNOWN]
-        places = {category: place for place, category in enumerate(self.classes[name])}
-        codes = np.array([places.get(category, -1) for category in categories], np.int32)
+        code_of = {category: code for code, category in enumerate(self.classes[name])}
+        codes = np.array([code_of.get(category, -1) for category in categories], np.int32)
         return IndexColumn(self.index, name, codes)
+
+    def _reader(
+        self, statistics: pd.DataFrame, extraction_size: tuple[int, int]
+    ) -> ObservationReader:
+        # A worker reads one of the splits, this process both.
+        cache_bytes = (self.cache_mb << 20) // (1 if self.num_workers else 2)
+        return ObservationReader(
+            self.fields,
+            statistics,
+            self.patches,
+            self.normalization,
+            cache_bytes,
+            extraction_size,
+            self.experiments,
+        )
+
+    def _anchors_of(self, split: str, paired: Anchors) -> Anchors:
+        anchors = paired.keep("split", self.index.in_split(split))
+        if len(anchors) == 0:
+            kind, key = f"{self.tau_range[0]:g} to {self.tau_range[1]:g} hours later", "tau_range"
+            if not isinstance(self.positives, str):
+                kind, key = f"that agrees on {', '.join(self.positives)}", "positives"
+            raise UserError(
+                f"{self.collection}: no {split} observation has a positive {kind}. Widen "
+                f"`data.{key}`, or what `data.query` and `data.max_border_shift` let through."
+            )
+        log.info("%s: %d anchors; left out: %s", split, len(anchors), anchors.left_out)
+        return anchors
+
+    def _dataset(
+        self, reader: ObservationReader, rows: NDArray[np.int64]
+    ) -> MultiExperimentTripletDataset:
+        anchors = reader.marker_pairs(rows) if self.patches.bag_of_channels else rows
+        return MultiExperimentTripletDataset(
+            reader, anchors, self._positives.sample, self._columns, self.unreadable
+        )
 
     def class_counts(self, name: str) -> NDArray[np.int64]:
         """Number of training anchors of each class of a carried text column, in their order."""
@@ -364,7 +259,7 @@ class MultiExperimentDataModule(LightningDataModule):
         return np.bincount(codes[codes >= 0], minlength=len(self.classes[name]))
 
     def batches(self, split: str, num_replicas: int | None = None) -> FlexibleBatchSampler:
-        """Compose the batches of a split, for this process's place among the replicas.
+        """Compose the batches of a split, for this process's rank among the replicas.
 
         Without a trainer it is the first of `num_replicas`, by default the only one.
         """
@@ -403,26 +298,26 @@ class MultiExperimentDataModule(LightningDataModule):
             options["group_weights"] = None
             names = as_names(self.sampling.batch_group_by)
             if names and len(table[names].drop_duplicates()) == 1:
-                # One experiment that validates is no fault to warn of; training leaks nonetheless.
+                # With one experiment there are no other groups: not worth a warning in validation.
                 options["leaky"] = 0.0
         return options
 
     def train_dataloader(self) -> ResumableLoader:
-        """Batches of training anchors, from the place that a checkpoint left off at."""
+        """Batches of training anchors, from where a checkpoint left off."""
         self._train_loader = self._loader("train")
-        if self._place:
-            self._train_loader.load_state_dict(self._place)
+        if self._position:
+            self._train_loader.load_state_dict(self._position)
         return self._train_loader
 
     def state_dict(self) -> dict[str, int]:
-        """Place in the epoch, for a checkpoint."""
+        """Position in the epoch, for a checkpoint."""
         return self._train_loader.state_dict() if self._train_loader else {}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Take over the place in the epoch; the training loader will start there."""
+        """Take over the position in the epoch; the training loader will start there."""
         # Lightning would hand it to the loader itself, but not if a schedule has asked for the
         # number of steps before.
-        self._place = state_dict
+        self._position = state_dict
 
     def val_dataloader(self) -> ResumableLoader:
         """Batches of validation anchors, the same ones every epoch."""
@@ -465,7 +360,7 @@ class MultiExperimentDataModule(LightningDataModule):
         self,
         x_BCZYX: torch.Tensor,
         view: int,
-        place: int = 0,
+        batch: int = 0,
         rank: int = 0,
         present_BC: torch.Tensor | None = None,
     ) -> torch.Tensor:
@@ -477,13 +372,13 @@ class MultiExperimentDataModule(LightningDataModule):
             Patches of `extraction_size`, normalized.
         view : int
             0 for anchors, 1 for positives.
-        place, rank : int
+        batch, rank : int
             Number of training batches before this one, and process; with the seed and the view
-            they decide the draw.
+            they determine the random draw.
         present_BC : Tensor of bool, shape (B, C), optional
             Whether a channel of a patch was imaged; default: all were.
         """
-        sequence = np.random.SeedSequence((self.seed, place, rank, view))
+        sequence = np.random.SeedSequence((self.seed, batch, rank, view))
         generator = torch.Generator(device=x_BCZYX.device)
         generator.manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
         return self.augmentations(x_BCZYX, generator, present_BC)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from dynaclr.config import UserError
-from dynaclr.data.loading.observation_reader import CellReader
+from dynaclr.data.loading.observation_reader import ObservationReader
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.index.markers import MarkerPairs
 
@@ -50,14 +50,13 @@ class MultiExperimentTripletDataset(Dataset[Batch]):
     """Anchors with a positive each; whole batches are read at once.
 
     The dataset holds no state that changes: which positive an anchor gets follows from its key,
-    which carries the epoch (`dynaclr.data.loading.loaders`).
-    So any number of workers gives the same
-    batches. A pickled copy, such as a spawned worker gets, is small: it has neither anchors nor
-    positives and reads what `draw` has drawn.
+    which carries the epoch (`dynaclr.data.loading.resumable_loader`). So any number of workers
+    gives the same batches. A pickled copy, such as a spawned worker gets, is small: it has neither
+    anchors nor positives and reads what `draw` has drawn.
 
     Parameters
     ----------
-    reader : CellReader
+    reader : ObservationReader
         Reads patches of index rows.
     anchors : NDArray of int, shape (N,), or MarkerPairs
         Index rows that serve as anchors; for a bag of channels, pairs of row and marker.
@@ -73,7 +72,7 @@ class MultiExperimentTripletDataset(Dataset[Batch]):
 
     def __init__(
         self,
-        reader: CellReader,
+        reader: ObservationReader,
         anchors: NDArray[np.int64] | MarkerPairs,
         positives: Positives | None = None,
         columns: Mapping[str, IndexColumn | NDArray] | None = None,
@@ -109,7 +108,7 @@ class MultiExperimentTripletDataset(Dataset[Batch]):
         return np.stack(self.pairs[positions], axis=1)
 
     def draw(self, keys: list[int] | NDArray[np.int64]) -> NDArray[np.int64]:
-        """Look up what keys stand for.
+        """Look up the rows that keys stand for.
 
         Parameters
         ----------
@@ -128,8 +127,9 @@ class MultiExperimentTripletDataset(Dataset[Batch]):
         """
         if self.anchors is None:
             raise RuntimeError(
-                "a pickled copy of the dataset reads what `draw` of the original gave. Give the "
-                "loader `dynaclr.data.loading.loaders.EpochBatches`, or start its workers by fork."
+                "a pickled copy of the dataset reads what `draw` of the original gave. Use "
+                "`dynaclr.data.loading.resumable_loader.EpochBatches` in the loader, or start its "
+                "workers by fork."
             )
         epochs, positions = np.divmod(np.asarray(keys, dtype=np.int64), len(self))
         drawn = np.full((len(positions), 3), -1, np.int64)
@@ -151,9 +151,9 @@ class MultiExperimentTripletDataset(Dataset[Batch]):
         -------
         dict
             ``anchor`` and, where positives are drawn, ``positive``: each a dict with what
-            `CellReader.read` gives, ``row`` (B,) int64 and the chosen columns (B,). For a bag of
-            channels also ``marker`` (B,). With ``unreadable="skip"``, ``replaced`` (B,) bool of
-            the batch: its place was given to another pair.
+            `ObservationReader.read` gives, ``row`` (B,) int64 and the chosen columns (B,). For a
+            bag of channels also ``marker`` (B,). With ``unreadable="skip"``, ``replaced`` (B,) bool
+            of the batch: another pair stands in its place.
 
         Raises
         ------
@@ -165,15 +165,15 @@ class MultiExperimentTripletDataset(Dataset[Batch]):
         # One call for both: frames that anchors and positives share are decoded once.
         rows = drawn[:, :2].T[: 1 if drawn[0, 1] < 0 else 2].ravel()
         markers = np.tile(drawn[:, 2], len(rows) // n) if drawn[0, 2] >= 0 else None
-        damaged = np.zeros(len(rows), bool) if self.unreadable == "skip" else None
-        both = self.reader.read(rows, markers, damaged)
+        unreadable = np.zeros(len(rows), bool) if self.unreadable == "skip" else None
+        both = self.reader.read(rows, markers, unreadable)
         if markers is not None:
             both["marker"] = torch.from_numpy(markers)
         both |= {name: torch.from_numpy(values[rows]) for name, values in self.columns.items()}
         both["row"] = torch.from_numpy(rows)
         batch: Batch = {}
-        if damaged is not None:
-            batch["replaced"] = torch.from_numpy(damaged.reshape(-1, n).any(axis=0))
+        if unreadable is not None:
+            batch["replaced"] = torch.from_numpy(unreadable.reshape(-1, n).any(axis=0))
             if batch["replaced"].any():
                 both = self._replaced(both, batch["replaced"].numpy())
         views = ("anchor", "positive")[: len(rows) // n]
@@ -185,7 +185,7 @@ class MultiExperimentTripletDataset(Dataset[Batch]):
     def _replaced(
         self, both: dict[str, torch.Tensor], replaced: NDArray[np.bool_]
     ) -> dict[str, torch.Tensor]:
-        """Give each place that could not be read to the next one that could, around the end."""
+        """Replace each pair that could not be read by the next one that could, cyclically."""
         n, good = len(replaced), np.flatnonzero(~replaced)
         if not good.size:
             raise UserError("none of the pixels of a batch can be read. Is the disk there?")

@@ -1,13 +1,11 @@
-"""Patches of cells with what is needed to normalize them, addressed by index row."""
+"""Patches of observations with what normalizes them, addressed by index row."""
 
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,74 +13,35 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dynaclr.config import ExperimentConfig
-from dynaclr.data.loading.markers import check_some_marker
-from dynaclr.data.patch_store.reader import PatchStore, find_store
-from dynaclr.data.pixels.patch_reader import PatchReader, PatchSource, depth_window
-from dynaclr.data.pixels.unreadable import flag_or_refuse, place_of
-from dynaclr.data.statistics.lookup import (
-    NormalizationConfig,
-    Place,
-    first_planes,
-    leading_markers,
-    normalizers,
+from dynaclr.data.loading.checks import check_some_marker
+from dynaclr.data.patch_store.reader import attach_stores
+from dynaclr.data.pixels.patch_geometry import (
+    FieldsOfView,
+    PatchConfig,
+    center_at_level,
+    level_factors,
+    patch_sources,
 )
-from dynaclr.index import MultiExperimentIndex
-from dynaclr.index.fovs import FovRuns
+from dynaclr.data.pixels.patch_reader import PatchReader
+from dynaclr.data.pixels.unreadable import flag_or_raise, plate_and_fov
+from dynaclr.data.statistics.focus import first_planes, leading_markers
+from dynaclr.data.statistics.normalization import NormalizationConfig, normalizers
 from dynaclr.index.markers import MarkerPairs
-from dynaclr.io import Plate, Position
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class PatchConfig:
-    """What is cut out around each cell.
-
-    Attributes
-    ----------
-    markers
-        Channels of a patch, by what they show. A marker that an experiment or a well lacks is
-        filled with zeros.
-    size
-        Extent (y, x) of a patch, in pixels of `reference_pixel_size_um` where that is given.
-    depth
-        Planes that are read of a stack.
-    reference_pixel_size_um
-        When given, patches cover ``size`` times this many micrometres in every experiment and
-        are resampled to ``size``; else they have ``size`` native pixels. They are cut from the
-        coarsest resolution level of the plate that is at least as fine.
-    z_window
-        Where the planes lie: around the plane in focus in that frame, as the statistics tell of
-        the first marker, or in the middle of the stack.
-    projection
-        Whether the planes become one, their maximum or mean, or stay.
-    bag_of_channels
-        Whether a sample is one of the markers, wherever it was imaged, instead of all of them.
-    """
-
-    markers: tuple[str, ...]
-    size: tuple[int, int]
-    depth: int = 1
-    reference_pixel_size_um: float | None = None
-    z_window: Literal["focus", "center"] = "focus"
-    projection: Literal["none", "max", "mean"] = "none"
-    bag_of_channels: bool = False
-
-
-class CellReader:
-    """Reads the patches of index rows from the plates of several experiments.
+class ObservationReader:
+    """Reads the patches of index rows from the plates, or patch stores, of several experiments.
 
     It pickles small if the index is mapped from a file: no array has an entry for every row.
 
     Parameters
     ----------
-    index : MultiExperimentIndex
-        Rows are numbers into this index.
-    registry : mapping of str to ExperimentConfig
-        The experiments by name; must hold those of the index.
+    fields : FieldsOfView
+        Fields of view of the index that rows are numbers into.
     statistics : DataFrame
-        Rows of `dynaclr.data.statistics.compute_statistics` for these experiments.
+        Rows of `dynaclr.data.compute_statistics` for these experiments.
     patches : PatchConfig
     normalization : NormalizationConfig
     cache_bytes : int
@@ -90,26 +49,20 @@ class CellReader:
     extraction_size : tuple of int, optional
         Extent (y, x) that is read around each patch, a margin for augmentation; default: none.
     stores : Path, optional
-        Folder that may hold ``<experiment>/patches.zarr``: what can be read from there is, as long
-        as ``patches.json`` beside it says that it is asked for, and index, statistics and plate are
-        those that it was made of.
-
-    Attributes
-    ----------
-    patch_sizes, image_shapes : dict of (experiment, fov) to (height, width)
-        In pixels of the image, without the margin for augmentation.
+        Folder that may hold ``<experiment>/patches.zarr``. A store is read instead of the plate if
+        ``patches.json`` beside it says that it is asked for, and it was made from the present
+        index, statistics and plate.
 
     Raises
     ------
     UserError
         When no experiment has any of the markers, an image is smaller than a patch, or statistics
-        lack.
+        are missing.
     """
 
     def __init__(
         self,
-        index: MultiExperimentIndex,
-        registry: Mapping[str, ExperimentConfig],
+        fields: FieldsOfView,
         statistics: pd.DataFrame,
         patches: PatchConfig,
         normalization: NormalizationConfig,
@@ -117,50 +70,30 @@ class CellReader:
         extraction_size: tuple[int, int] | None = None,
         stores: Path | None = None,
     ) -> None:
-        self.index = index
+        self.index = fields.index
         self.patches = patches
         self.extraction_size = tuple(extraction_size or patches.size)
-        runs = FovRuns(index)
-        self._first_row = runs.start
-        places = list(zip(runs.experiment, runs.fov, strict=True))
-        _tell_absent_markers(patches.markers, registry)
-        plates = {name: Plate(registry[name].data_path) for name in dict(places)}
-        positions = [plates[name].positions[fov] for name, fov in places]
-        _tell_uneven_pixels(places, positions, registry)
-        sources, self._factor = patch_sources(
-            places, positions, registry, patches, self.extraction_size
-        )
-        spans = _spans(places, runs.start, len(index))
-        found = _current_stores(stores, spans, plates) if stores is not None else {}
-        sources, self._stores, self._store_of = _with_stores(
-            sources, places, spans, found, patches, normalization
-        )
-        self.patch_sizes = {
-            place: _native_size(registry[place[0]], position, 0, patches)
-            for place, position in zip(places, positions, strict=True)
-        }
-        self.image_shapes = {
-            place: position.shape[-2:] for place, position in zip(places, positions, strict=True)
-        }
+        self._first_row = fields.first_row
+        _log_absent_markers(patches.markers, fields)
+        sources = patch_sources(fields, patches, self.extraction_size)
+        self._factor = level_factors(sources)
+        self._center, self._spread = normalizers(fields, patches.markers, statistics, normalization)
         self._present = np.array([source.channels for source in sources]) >= 0
-        self._reader = PatchReader(sources, patches.depth, cache_bytes, "native")
-        self._center, self._spread = normalizers(
-            places, registry, patches.markers, statistics, normalization
-        )
+        self._stores, self._store_of = [], np.full(len(sources), -1)
+        if stores is not None:
+            sources, self._stores, self._store_of = attach_stores(
+                sources, fields, stores, patches, normalization
+            )
         for number in np.flatnonzero(self._store_of >= 0):
             store = self._stores[self._store_of[number]][0]
             if store.facts.normalization is not None:
                 self._center[number][:, self._present[number]] = store.decoding[0]
                 self._spread[number][:, self._present[number]] = store.decoding[1]
-        planes = np.array([position.shape[2] for position in positions])
+        self._reader = PatchReader(sources, patches.depth, cache_bytes, "native")
         self._first_plane = None
-        if patches.z_window == "focus" and (planes > patches.depth).any():
-            leading = leading_markers(places, registry, patches.markers)
-            self._first_plane = first_planes(places, leading, statistics, planes, patches.depth)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # What is known of each field of view by name serves the selection of anchors alone.
-        return self.__dict__ | {"patch_sizes": {}, "image_shapes": {}}
+        if patches.z_window == "focus" and (fields.n_planes > patches.depth).any():
+            leading = leading_markers(fields, patches.markers)
+            self._first_plane = first_planes(fields, leading, statistics, patches.depth)
 
     @property
     def patch_bytes(self) -> int:
@@ -168,9 +101,9 @@ class CellReader:
         n_channels = 1 if self.patches.bag_of_channels else len(self.patches.markers)
         return n_channels * self._reader.channel_bytes
 
-    def prepare_for_pass(self) -> None:
-        """See `dynaclr.data.pixels.patch_reader.PatchReader.prepare_for_pass`."""
-        self._reader.prepare_for_pass()
+    def keep_frames(self) -> None:
+        """See `dynaclr.data.pixels.patch_reader.PatchReader.keep_frames`."""
+        self._reader.keep_frames()
 
     def marker_pairs(self, rows: NDArray[np.int64]) -> MarkerPairs:
         """Number the pairs of index rows and those of the markers that were imaged there.
@@ -180,14 +113,17 @@ class CellReader:
         rows : NDArray of int, shape (n,)
             Ascending.
         """
-        fov = np.searchsorted(self._first_row, rows, side="right") - 1
-        return MarkerPairs(rows, fov, self._present, list(self.patches.markers))
+        return MarkerPairs(rows, self._source_of(rows), self._present, list(self.patches.markers))
+
+    def _source_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Number of each row's field of view."""
+        return np.searchsorted(self._first_row, rows, side="right") - 1
 
     def read(
         self,
         rows: NDArray[np.int64],
         markers: NDArray[np.int64] | None = None,
-        damaged: NDArray[np.bool_] | None = None,
+        unreadable: NDArray[np.bool_] | None = None,
     ) -> dict[str, Tensor]:
         """Read the patches of index rows.
 
@@ -196,9 +132,9 @@ class CellReader:
         rows : NDArray of int, shape (B,)
         markers : NDArray of int, shape (B,), optional
             For a bag of channels: which of the markers each patch shows.
-        damaged : NDArray of bool, shape (B,), optional
-            Where it is given, patches that cannot be read are flagged in it instead of ending the
-            call.
+        unreadable : NDArray of bool, shape (B,), optional
+            Where it is given, patches that cannot be read are flagged in it instead of raising an
+            error.
 
         Returns
         -------
@@ -215,11 +151,11 @@ class CellReader:
             When a chunk is missing or damaged, naming plate, field of view, frame and channel, or
             there is nothing to normalize a patch with.
         """
-        source = np.searchsorted(self._first_row, rows, side="right") - 1
+        source = self._source_of(rows)
         t = self.index.column("t")[rows]
-        patch = self._patches(source, t, rows, markers, damaged)
+        patch = self._patches(source, t, rows, markers, unreadable)
         frame = t if self._center.shape[1] > 1 else np.zeros_like(t)
-        facts = {
+        facts: dict[str, NDArray[Any]] = {
             "center": self._center[source, frame],
             "spread": self._spread[source, frame],
             "present": self._present[source],
@@ -228,7 +164,7 @@ class CellReader:
             chosen = markers[:, None]
             facts = {k: np.take_along_axis(v, chosen, axis=1) for k, v in facts.items()}
         unscaled = np.isnan(facts["center"]).any(axis=1)
-        flag_or_refuse(unscaled, damaged, lambda row: self._unscaled(source[row], t[row]))
+        flag_or_raise(unscaled, unreadable, lambda row: self._unscaled(source[row], t[row]))
         sides = self._reader.sides
         if (sides != self.extraction_size).any():
             wanted = np.broadcast_to(self.extraction_size, (len(rows), 2))
@@ -236,8 +172,8 @@ class CellReader:
         return {name: torch.from_numpy(value) for name, value in ({"patch": patch} | facts).items()}
 
     def _unscaled(self, source: int, t: int) -> str:
-        """What to say of a patch that there are no statistics for."""
-        plate, fov = place_of(self._reader.chunks.paths[source])
+        """Message about a patch that there are no statistics for."""
+        plate, fov = plate_and_fov(self._reader.chunks.paths[source])
         return (
             f"{plate}: frame {t} of field of view {fov} cannot be normalized: no pixel of one of "
             "its markers could be read for the statistics. Copy the plate again and run `dynaclr "
@@ -246,23 +182,24 @@ class CellReader:
 
     def _patches(
         self,
-        source: NDArray,
-        t: NDArray,
-        rows: NDArray,
-        markers: NDArray | None,
-        damaged: NDArray | None,
+        source: NDArray[np.int64],
+        t: NDArray[Any],
+        rows: NDArray[np.int64],
+        markers: NDArray[np.int64] | None,
+        unreadable: NDArray[np.bool_] | None,
     ) -> NDArray[Any]:
         """Patches at their native sizes, in the upper left corner where these differ."""
-        where = {"source": source, "t": t}
-        where |= {name: self._center_of(name, rows, source) for name in ("y", "x")}
+        where: dict[str, NDArray[Any]] = {"source": source, "t": t}
+        for axis in ("y", "x"):
+            where[axis] = center_at_level(self.index.column(axis)[rows], self._factor[source])
         if self._first_plane is not None:
             where["z"] = self._first_plane[source, t]
         if markers is not None:
             where["channels"] = markers[:, None]
         if self._stores:
             where["slot"] = self._slots(rows, source)
-        if damaged is not None:
-            where["damaged"] = damaged
+        if unreadable is not None:
+            where["unreadable"] = unreadable
         sides = self._reader.sides[source]
         if (sides == sides[:1]).all():
             return self._projected(self._reader.read(**where))
@@ -270,18 +207,18 @@ class CellReader:
         parts = []
         for number in range(len(sizes)):
             own = np.flatnonzero(group.ravel() == number)
-            mine = {name: values[own] for name, values in where.items()}
-            parts.append((own, self._projected(self._reader.read(**mine))))
-            if damaged is not None:
-                damaged[own] = mine["damaged"]
+            part = {name: values[own] for name, values in where.items()}
+            parts.append((own, self._projected(self._reader.read(**part))))
+            if unreadable is not None:
+                unreadable[own] = part["unreadable"]
         shape = (len(rows), *parts[0][1].shape[1:3], *sizes.max(axis=0))
         patch_BCZYX = np.zeros(shape, parts[0][1].dtype)
-        for own, part in parts:
-            patch_BCZYX[own, :, :, : part.shape[3], : part.shape[4]] = part
+        for own, pixels in parts:
+            patch_BCZYX[own, :, :, : pixels.shape[3], : pixels.shape[4]] = pixels
         return patch_BCZYX
 
-    def _slots(self, rows: NDArray, source: NDArray) -> NDArray[np.int64]:
-        """Place of each row in its experiment's patch store; -1 where it has none."""
+    def _slots(self, rows: NDArray[np.int64], source: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Number of each row's crop in its experiment's patch store; -1 where it has none."""
         slot, chosen = np.full(len(rows), -1, np.int64), self._store_of[source]
         for number in np.unique(chosen[chosen >= 0]):
             store, first_row = self._stores[number]
@@ -289,15 +226,7 @@ class CellReader:
             slot[own] = store.slots[rows[own] - first_row]
         return slot
 
-    def _center_of(self, axis: str, rows: NDArray, source: NDArray) -> NDArray[np.floating]:
-        """Centres along an axis, in pixels of the level that the patches are cut from."""
-        center = self.index.column(axis)[rows]
-        if (self._factor == 1).all():
-            return center
-        # Pixel 0 of a level covers the first pixels of the image, whose middle is at `factor / 2`.
-        return (center.astype(np.float64) + 0.5) / self._factor[source] - 0.5
-
-    def _projected(self, patch_BCZYX: NDArray) -> NDArray:
+    def _projected(self, patch_BCZYX: NDArray[Any]) -> NDArray[Any]:
         if self.patches.projection == "max":
             return patch_BCZYX.max(axis=2, keepdims=True)
         if self.patches.projection == "mean":
@@ -313,7 +242,8 @@ def at_common_size(view: Mapping[str, Tensor]) -> Tensor:
     Parameters
     ----------
     view : mapping
-        ``patch`` and, where experiments are resampled, ``extent``, as `CellReader.read` gives them.
+        ``patch`` and, where experiments are resampled, ``extent``, as `ObservationReader.read`
+        gives them.
 
     Returns
     -------
@@ -341,10 +271,9 @@ def _resample(native_BCZYX: Tensor, size: tuple[int, int]) -> Tensor:
     return resampled.reshape(b, c, z, *size)
 
 
-def _tell_absent_markers(
-    markers: tuple[str, ...], registry: Mapping[str, ExperimentConfig]
-) -> None:
-    for name, entry in registry.items():
+def _log_absent_markers(markers: tuple[str, ...], fields: FieldsOfView) -> None:
+    """Say which markers are filled with zeros; an experiment without any is an error."""
+    for name, entry in {entry.name: entry for entry in fields.entries}.items():
         check_some_marker(markers, name, entry)
         absent = [marker for marker in markers if marker not in entry.markers]
         if absent:
@@ -352,151 +281,7 @@ def _tell_absent_markers(
         for marker in (m for m in markers if m in entry.markers):
             wells = [w for w in entry.condition_of_well if not entry.has_marker(marker, w)]
             if wells:
-                told = name, marker, ", ".join(sorted(wells))
-                log.info("experiment %s: no %s in wells %s; filled with zeros", *told)
-
-
-def _tell_uneven_pixels(
-    places: list[Place], positions: list[Position], registry: Mapping[str, ExperimentConfig]
-) -> None:
-    uneven = {
-        name: position.levels[0].scale[3:]
-        for (name, _), position in zip(places, positions, strict=True)
-        if registry[name].pixel_size_um is None
-        and not math.isclose(*position.levels[0].scale[3:], rel_tol=1e-3)
-    }
-    for name, (height, width) in uneven.items():
-        log.warning(
-            "experiment %s: pixels are %g um high but %g um wide; the height is taken for both",
-            *(name, height, width),
-        )
-
-
-def _spans(
-    places: list[Place], first_row: NDArray[np.int64], n_rows: int
-) -> dict[str, tuple[int, int]]:
-    """First row of each experiment, and the one behind its last."""
-    spans: dict[str, tuple[int, int]] = {}
-    ends = np.append(first_row[1:], n_rows)
-    for (name, _), begin, end in zip(places, first_row.tolist(), ends.tolist(), strict=True):
-        spans[name] = spans.get(name, (begin, end))[0], end
-    return spans
-
-
-def _current_stores(
-    folder: Path, spans: Mapping[str, tuple[int, int]], plates: Mapping[str, Plate]
-) -> dict[str, PatchStore]:
-    """Patch stores of experiments that are asked for and of what is there now."""
-    stores = {}
-    for name, (begin, end) in spans.items():
-        store = find_store(folder / name)
-        if store is None:
-            continue
-        outdated = store.outdated(plates[name].digest(), end - begin)
-        if outdated:
-            log.warning("%s is not used: %s", store.path, outdated)
-            continue
-        stores[name] = store
-    return stores
-
-
-def _with_stores(
-    sources: list[PatchSource],
-    places: list[Place],
-    spans: Mapping[str, tuple[int, int]],
-    found: Mapping[str, PatchStore],
-    patches: PatchConfig,
-    normalization: NormalizationConfig,
-) -> tuple[list[PatchSource], list[tuple[PatchStore, int]], NDArray[np.int64]]:
-    """Let sources read from patch stores where these hold what is needed.
-
-    Returns
-    -------
-    sources : list of PatchSource
-    stores : list of (PatchStore, int)
-        With the first row of their experiment.
-    store_of : NDArray of int
-        Number of each source's store; -1 for none.
-    """
-    stores: list[tuple[PatchStore, int]] = []
-    store_of = np.full(len(sources), -1)
-    for name, store in found.items():
-        own = [number for number, place in enumerate(places) if place[0] == name]
-        window = patches.depth, patches.z_window
-        lacks = {
-            store.lacks(sources[number], patches.markers, *window, normalization) for number in own
-        } - {""}
-        if lacks:
-            log.warning("%s is not used: %s", store.path, "; ".join(sorted(lacks)))
-            continue
-        store_of[own] = len(stores)
-        stores.append((store, spans[name][0]))
-        for number in own:
-            crops = store.crops(sources[number], patches.markers)
-            sources[number] = replace(sources[number], crops=crops)
-    return sources, stores, store_of
-
-
-def patch_sources(
-    places: list[Place],
-    positions: list[Position],
-    registry: Mapping[str, ExperimentConfig],
-    patches: PatchConfig,
-    extraction_size: tuple[int, int],
-) -> tuple[list[PatchSource], NDArray[np.float64]]:
-    """How patches are cut from each field of view, and its level's pixels in those of level 0."""
-    sources, factors = [], []
-    for (name, fov), position in zip(places, positions, strict=True):
-        entry = registry[name]
-        channels = tuple(
-            position.channels.index(entry.channel_name(marker))
-            if entry.has_marker(marker, position.well)
-            else -1
-            for marker in patches.markers
-        )
-        level = _level(entry, position, patches.reference_pixel_size_um)
-        size = _native_size(entry, position, level, patches)
-        scale = _scale(entry, position, level, patches)
-        margin = tuple(
-            round(whole * scale) - kept for whole, kept in zip(extraction_size, size, strict=True)
-        )
-        start = depth_window(position.shape[2], patches.depth, f"{position.path}: {fov}")
-        sources.append(
-            PatchSource(position, channels, size, start, margin, level, entry.empty_chunks)
-        )
-        factors.append(_shrinkage(position, level))
-    return sources, np.array(factors)
-
-
-def _level(entry: ExperimentConfig, position: Position, wanted_um: float | None) -> int:
-    """Coarsest resolution level that is at least as fine as wanted."""
-    if wanted_um is None:
-        return 0
-    pixel = entry.pixel_size_um or position.pixel_size_um
-    fine_enough = [
-        number
-        for number, level in enumerate(position.levels)
-        # Levels that are coarser in y alone, or in depth too, are no smaller copies of the image.
-        if level.scale[2] == position.levels[0].scale[2]
-        and math.isclose(level.scale[4], position.levels[0].scale[4] * _shrinkage(position, number))
-        and _shrinkage(position, number) * pixel <= wanted_um * (1 + 1e-6)
-    ]
-    return max(fine_enough, key=lambda number: _shrinkage(position, number), default=0)
-
-
-def _shrinkage(position: Position, level: int) -> float:
-    return position.levels[level].scale[3] / position.levels[0].scale[3]
-
-
-def _scale(entry: ExperimentConfig, position: Position, level: int, patches: PatchConfig) -> float:
-    """Pixels of a resolution level in a pixel of a patch."""
-    pixel = (entry.pixel_size_um or position.pixel_size_um) * _shrinkage(position, level)
-    return (patches.reference_pixel_size_um or pixel) / pixel
-
-
-def _native_size(
-    entry: ExperimentConfig, position: Position, level: int, patches: PatchConfig
-) -> tuple[int, int]:
-    """Extent (y, x) of a patch in pixels of a resolution level."""
-    scale = _scale(entry, position, level, patches)
-    return tuple(round(extent * scale) for extent in patches.size)
+                log.info(
+                    "experiment %s: no %s in wells %s; filled with zeros",
+                    *(name, marker, ", ".join(sorted(wells))),
+                )

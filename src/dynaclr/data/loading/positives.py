@@ -1,17 +1,23 @@
-"""What anchors are paired with, and what of it can be told before there are any data."""
+"""What anchors are paired with: which positives there are, and what draws them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dynaclr.config import CollectionConfig, ExperimentConfig, Problems, UserError
+from dynaclr.config import ExperimentConfig, Problems, UserError
 from dynaclr.config.errors import did_you_mean
-from dynaclr.data.loading.markers import check_markers
-from dynaclr.sampling import offsets_in_frames
+from dynaclr.index import MultiExperimentIndex
+from dynaclr.index.columns import SPLIT
+from dynaclr.index.merge import UNKNOWN
+from dynaclr.sampling import (
+    ColumnPositiveSampler,
+    PositiveSampler,
+    offset_weights,
+    offsets_in_frames,
+)
 
 # Hours from an anchor to its positive, unless a training says otherwise.
 TAU_RANGE = (0.5, 2.0)
@@ -44,49 +50,81 @@ def offsets_of_all(
     return offsets
 
 
-def check_collection(
-    data: Mapping[str, Any],
-    collection: CollectionConfig,
-    entries: Mapping[str, ExperimentConfig],
-    where: str,
-) -> None:
-    """Hold the data section of a training, which is sound, against the collection it trains on.
+def lineage_sampler(
+    index: MultiExperimentIndex,
+    candidates: NDArray[np.bool_],
+    tau_range: tuple[float, float],
+    decay_rate: float,
+    same_track: bool,
+    seed: int,
+) -> PositiveSampler:
+    """Draws positives that are the same cell, or a relative, some time later.
 
     Parameters
     ----------
-    data : mapping
-        Arguments of `dynaclr.data.MultiExperimentDataModule`.
-    collection : CollectionConfig
-    entries : mapping of str to ExperimentConfig
-        Experiments by name.
-    where : str
-        What to call the training in a message.
+    index : MultiExperimentIndex
+    candidates : NDArray of bool, shape (N,)
+        Rows that may be anchor or positive.
+    tau_range : tuple of float
+        Hours from an anchor to its positive.
+    decay_rate : float
+        How fast the probability of an offset falls over `tau_range`.
+    same_track : bool
+        Whether descendants are no positives.
+    seed : int
 
     Raises
     ------
     UserError
-        When `tau_range` holds no whole frame of an experiment, no experiment has a marker or one
-        has none, or `group_weights` names other experiments than those that train.
+        With every experiment that has no whole frame in `tau_range`.
     """
-    problems = Problems()
-    if isinstance(data.get("positives", POSITIVES[0]), str):
-        try:
-            offsets_of_all(data.get("tau_range", TAU_RANGE), entries, collection.experiments)
-        except UserError as error:
-            problems.found.append(f"{where}: data.tau_range: {error}")
-    try:
-        used = {name: entries[name] for name in collection.experiments}
-        check_markers(data["patches"]["markers"], used)
-    except UserError as error:
-        problems.found.append(f"{where}: {error}")
-    sampling = data.get("sampling") or {}
-    weights = sampling.get("group_weights")
-    if weights and as_names(sampling.get("batch_group_by", "experiment")) == ["experiment"]:
-        place = f"{where}: data.sampling.group_weights"
-        for name in sorted(set(weights) - set(collection.train)):
-            problems.add(
-                place, f"{name} is no train experiment", did_you_mean(name, collection.train)
+    experiment, names = index.codes("experiment")
+    offsets = offsets_of_all(tau_range, index.registry, names)
+    t, branch, branch_end = (index.column(column) for column in ("t", "branch", "branch_end"))
+    return PositiveSampler(
+        t,
+        branch,
+        branch + 1 if same_track else branch_end,
+        experiment,
+        offsets,
+        weights=[offset_weights(own, decay_rate) for own in offsets],
+        candidates=None if candidates.all() else candidates,
+        seed=seed,
+    )
+
+
+def column_sampler(
+    index: MultiExperimentIndex, candidates: NDArray[np.bool_], names: list[str], seed: int
+) -> ColumnPositiveSampler:
+    """Draws positives that agree with the anchor on columns of the index.
+
+    Parameters
+    ----------
+    index : MultiExperimentIndex
+    candidates : NDArray of bool, shape (N,)
+        Rows that may be anchor or positive; rows that are "unknown" in a column are neither.
+    names : list of str
+        The columns.
+    seed : int
+
+    Raises
+    ------
+    UserError
+        When the index has no such column, or it cannot be used.
+    """
+    for name in names:
+        if name not in index.columns:
+            raise UserError(
+                f"data.positives: the index has no column {name!r}. "
+                f"{did_you_mean(name, index.columns)}"
             )
-        for name in sorted(set(collection.train) - set(weights)):
-            problems.add(place, f"train experiment {name} has no weight", "Give it one")
-    problems.raise_if_any()
+        if index.is_text(name):
+            codes, categories = index.codes(name)
+            if UNKNOWN in categories:
+                candidates = candidates & (codes != categories.index(UNKNOWN))
+    # No positive comes from the other side of the split.
+    table = index.frame(list(dict.fromkeys([*names, SPLIT])))
+    try:
+        return ColumnPositiveSampler(table, candidates=candidates, seed=seed)
+    except ValueError as error:
+        raise UserError(f"data.positives: {error}") from None

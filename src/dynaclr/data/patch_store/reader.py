@@ -1,8 +1,8 @@
-"""Patch stores: what one holds, and which patches can be cut from it.
+"""Patch stores: what one holds, and which patches can be read from it.
 
-A store is a Zarr 3 group with one array ``pixels`` (cell, C, Z, Y, X), one observation a chunk,
-many a file, and ``slots.npy``, the place of every row of the experiment's index. Its attributes are
-the facts below.
+A store is a Zarr 3 group with one array ``pixels`` (observation, C, Z, Y, X), one observation a
+chunk, many a file, and ``slots.npy``: the number in ``pixels`` of every row of the experiment's
+index, -1 where its crop could not be stored. Its attributes are the facts below.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynaclr.data.pixels.patch_reader import Crops, PatchSource
-from dynaclr.data.statistics.lookup import NormalizationConfig
+from dynaclr.data.pixels.patch_geometry import FieldsOfView, PatchConfig
+from dynaclr.data.pixels.patch_reader import PatchSource, StoredCrops
+from dynaclr.data.statistics.normalization import NormalizationConfig
 from dynaclr.io.artifacts import read_digest, read_json
 
 log = logging.getLogger(__name__)
@@ -27,13 +28,13 @@ log = logging.getLogger(__name__)
 STORE, REPORT = "patches.zarr", "patches.json"
 PIXELS, SLOTS, METRICS = "pixels", "slots.npy", "zarr.json"
 WHOLE_STACK = "stack"
-# What 8 bits span, in spreads from the center.
+# Range of 8-bit pixels, in spreads from the center.
 LOWEST, HIGHEST = -5.0, 15.0
 
 
 @dataclass(frozen=True)
 class StoreFacts:
-    """What a store was made of, and how.
+    """What a store was made from, and how.
 
     Attributes
     ----------
@@ -54,7 +55,7 @@ class StoreFacts:
     dtype, compressor
         As in the experiment's entry: ``native``, or the type that normalized pixels were stored in.
     normalization
-        With what they were normalized; None for native pixels.
+        Statistics that they were normalized with; None for native pixels.
     """
 
     cells: str
@@ -94,7 +95,7 @@ def side_for(size: Sequence[int], margin: Sequence[int]) -> tuple[int, int]:
 class PatchStore:
     """A finished store.
 
-    It pickles as its path; what it knows of rows stays on disk.
+    It pickles as its path; the slots of rows stay on disk.
 
     Parameters
     ----------
@@ -112,11 +113,11 @@ class PatchStore:
 
     @cached_property
     def slots(self) -> NDArray[np.int64]:
-        """Place of each row of the experiment's index, mapped from the file."""
+        """Number of each row's crop in the store, mapped from the file."""
         return np.load(self.path / SLOTS, mmap_mode="r")
 
     def outdated(self, plate: str, n: int) -> str:
-        """Why the store is not that of what lies beside it now; empty when it is.
+        """Why the store does not belong to the files beside it; empty when it does.
 
         Parameters
         ----------
@@ -126,8 +127,8 @@ class PatchStore:
             Observations of the experiment in the index that is read.
         """
         facts, folder = self.facts, self.path.parent
-        report, made = _report_of(folder), facts.as_json()
-        if {name: report.get(name) for name in made} != made:
+        report, content = _report_of(folder), facts.as_json()
+        if {name: report.get(name) for name in content} != content:
             return "the experiment's entry does not ask for it"
         now = {"plate": plate}
         now |= {name: read_digest(folder / f"{name}.parquet") for name in ("cells", "statistics")}
@@ -147,20 +148,16 @@ class PatchStore:
         return -LOWEST / step, 1 / step
 
     def lacks(
-        self,
-        source: PatchSource,
-        markers: tuple[str, ...],
-        depth: int,
-        z_window: str,
-        normalization: NormalizationConfig,
+        self, source: PatchSource, patches: PatchConfig, normalization: NormalizationConfig
     ) -> str:
-        """Why patches of a source cannot be cut from the store; empty when they can."""
+        """Why patches of a source cannot be read from the store; empty when they can."""
         facts = self.facts
-        absent = [
+        imaged = [
             marker
-            for marker, channel in zip(markers, source.channels, strict=True)
-            if channel >= 0 and marker not in facts.markers
+            for marker, channel in zip(patches.markers, source.channels, strict=True)
+            if channel >= 0
         ]
+        absent = [marker for marker in imaged if marker not in facts.markers]
         if absent:
             return f"it lacks {', '.join(absent)}"
         if source.level != facts.level:
@@ -169,18 +166,18 @@ class PatchStore:
         needed = side_for(source.size, source.margin)
         if any(n > s and s < i for n, s, i in zip(needed, facts.side, image, strict=True)):
             return f"its crops are {facts.side[0]} x {facts.side[1]} pixels, {needed} are needed"
-        if facts.z_window != WHOLE_STACK and (depth, z_window) != (facts.depth, facts.z_window):
+        window = patches.depth, patches.z_window
+        if facts.z_window != WHOLE_STACK and window != (facts.depth, facts.z_window):
             return f"it holds {facts.depth} planes ({facts.z_window})"
-        there = [m for m, channel in zip(markers, source.channels, strict=True) if channel >= 0]
         followed = facts.leading.get(source.position.well)
-        if followed and there and followed != there[0]:
-            return f"its planes follow the focus of {followed}, not of {there[0]}"
+        if followed and imaged and followed != imaged[0]:
+            return f"its planes follow the focus of {followed}, not of {imaged[0]}"
         if facts.normalization not in (None, asdict(normalization)):
             return "its pixels were normalized otherwise"
         return ""
 
-    def crops(self, source: PatchSource, markers: tuple[str, ...]) -> Crops:
-        """How patches of a source are cut from the store."""
+    def crops(self, source: PatchSource, markers: tuple[str, ...]) -> StoredCrops:
+        """How patches of a source are read from the store."""
         channels = tuple(
             self.facts.markers.index(marker) if channel >= 0 else -1
             for marker, channel in zip(markers, source.channels, strict=True)
@@ -188,7 +185,57 @@ class PatchStore:
         whole = self.facts.z_window == WHOLE_STACK
         markers = self.facts.markers
         native = self.facts.normalization is None
-        return Crops(str(self.path / PIXELS), markers, channels, self.facts.side, whole, native)
+        return StoredCrops(
+            str(self.path / PIXELS), markers, channels, self.facts.side, whole, native
+        )
+
+
+def attach_stores(
+    sources: list[PatchSource],
+    fields: FieldsOfView,
+    folder: Path,
+    patches: PatchConfig,
+    normalization: NormalizationConfig,
+) -> tuple[list[PatchSource], list[tuple[PatchStore, int]], NDArray[np.int64]]:
+    """Let sources read from patch stores where these are current and hold what is needed.
+
+    Parameters
+    ----------
+    sources : list of PatchSource
+        Of each field of view.
+    fields : FieldsOfView
+    folder : Path
+        May hold ``<experiment>/patches.zarr``.
+    patches, normalization
+        What is asked for.
+
+    Returns
+    -------
+    sources : list of PatchSource
+    stores : list of (PatchStore, int)
+        With the first row of their experiment.
+    store_of : NDArray of int, shape (F,)
+        Number of each source's store; -1 for none.
+    """
+    sources, stores = list(sources), []
+    store_of = np.full(len(sources), -1)
+    for name, (begin, end) in fields.row_spans().items():
+        store = find_store(folder / name)
+        if store is None:
+            continue
+        own = [number for number, (experiment, _) in enumerate(fields.names) if experiment == name]
+        problems = {store.outdated(fields.plates[name].digest(), end - begin)} - {""}
+        if not problems:
+            problems = {store.lacks(sources[n], patches, normalization) for n in own} - {""}
+        if problems:
+            log.warning("%s is not used: %s", store.path, "; ".join(sorted(problems)))
+            continue
+        store_of[own] = len(stores)
+        stores.append((store, begin))
+        for number in own:
+            crops = store.crops(sources[number], patches.markers)
+            sources[number] = replace(sources[number], crops=crops)
+    return sources, stores, store_of
 
 
 def find_store(experiment_dir: Path) -> PatchStore | None:
@@ -206,6 +253,6 @@ def find_store(experiment_dir: Path) -> PatchStore | None:
 
 
 def _report_of(folder: Path) -> dict[str, Any]:
-    """What the stage said of the store that the entry asks for; empty when it asks for none."""
+    """Report of the stage on the store that the entry asks for; empty when it asks for none."""
     path = folder / REPORT
     return read_json(path) or {} if path.is_file() else {}

@@ -1,4 +1,4 @@
-"""What a project's models ask of an experiment's patch store, and what of it can be told early."""
+"""Whether one patch store can serve all models that use an experiment."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from dynaclr.config import ExperimentConfig, UserError
-from dynaclr.data.statistics.lookup import NormalizationConfig
+from dynaclr.data.statistics.normalization import NormalizationConfig
 from dynaclr.io.plate import plate_facts
 
 
-def check_cuts(entry: ExperimentConfig, cuts: Sequence[Mapping[str, Any]]) -> None:
-    """Hold what models ask of a patch store against each other, before anything is built.
+def check_patch_specs(entry: ExperimentConfig, specs: Sequence[Mapping[str, Any]]) -> None:
+    """Check that one store can serve all models, as far as that is known before it is built.
 
     Parameters
     ----------
     entry : ExperimentConfig
         Its experiment.
-    cuts : sequence of mapping
+    specs : sequence of mapping
         From `dynaclr.config.patch_specs.patch_specs_of`.
 
     Raises
@@ -25,17 +25,18 @@ def check_cuts(entry: ExperimentConfig, cuts: Sequence[Mapping[str, Any]]) -> No
     UserError
         When one store cannot serve them all.
     """
-    if cuts and entry.patch_store.dtype != "native":
+    if specs and entry.patch_store.dtype != "native":
         must_normalize_alike(
-            entry, {NormalizationConfig(**cut.get("normalization", {})) for cut in cuts}
+            entry, {NormalizationConfig(**spec.get("normalization", {})) for spec in specs}
         )
     windows = {
-        (cut["patches"].get("depth", 1), cut["patches"].get("z_window", "focus")) for cut in cuts
+        (spec["patches"].get("depth", 1), spec["patches"].get("z_window", "focus"))
+        for spec in specs
     }
     # The plate of a simulation may be that of an earlier one.
     if len(windows) > 1 and entry.simulation is None:
         facts, used = plate_facts(entry.data_path), entry.condition_of_well
-        # Of fields of view that are left out the depth does not count: the build tells.
+        # The depth of fields of view that are left out does not count: only the build knows it.
         if not entry.exclude_fovs and all(well in used for well in facts.wells):
             must_be_as_deep(entry, facts.planes)
 
@@ -43,19 +44,19 @@ def check_cuts(entry: ExperimentConfig, cuts: Sequence[Mapping[str, Any]]) -> No
 def must_normalize_alike(
     entry: ExperimentConfig, normalizations: Collection[NormalizationConfig]
 ) -> None:
-    """A store of normalized pixels serves one normalization."""
+    """Check that models normalize alike, as a store of normalized pixels needs."""
     must_agree(
         entry, normalizations, f"normalize differently, and dtype is {entry.patch_store.dtype}"
     )
 
 
 def must_be_as_deep(entry: ExperimentConfig, planes: Collection[int]) -> None:
-    """A store for several windows holds whole stacks, which then have one depth."""
+    """Check that stacks have one depth, as a store for several windows needs."""
     must_agree(entry, planes, "read different windows of stacks that differ in depth")
 
 
 def must_agree(entry: ExperimentConfig, values: Collection[Any], what: str) -> None:
-    """Models that differ in something cannot be served by one store.
+    """Check that the models that use an experiment agree on something.
 
     Raises
     ------

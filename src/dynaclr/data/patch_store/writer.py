@@ -1,7 +1,7 @@
-"""Writing the shards of a patch store: one observation a chunk, in any order, then sealed.
+"""Writing the shards of a patch store: one observation a chunk, in any order.
 
-While it is built a chunk has its fixed place, uncompressed, so that observations may come in the
-order of the plate and leave in the order of training, and a killed run goes on where it was.
+While a store is built its chunks have fixed offsets, uncompressed, so that observations may come in
+the order of the plate and leave in the order of training, and a killed run can be resumed.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import numcodecs
 import numpy as np
 import zarr
 from numcodecs.checksum32 import CRC32C
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from zarr.codecs import BloscCodec
 
 _SHARD_BYTES = 256 << 20
-_NOT_THERE = 2**64 - 1
+_NEVER_WRITTEN = 2**64 - 1
 
 
 class ShardWriter:
@@ -28,24 +29,24 @@ class ShardWriter:
     ----------
     path : Path
         Folder of the array.
-    unsealed : Path
-        Folder for shards that are not sealed yet, on the same file system.
+    unfinished : Path
+        Folder for shards that are not finished yet, on the same file system.
     shape : tuple of int
         (N, C, Z, Y, X) of the array.
-    dtype : dtype
+    dtype : dtype-like
     compressor : {"none", "zstd", "lz4"}
-        Blosc with bit shuffling around it, applied by `seal`.
+        Blosc with bit shuffling around it, applied by `finish`.
     """
 
     def __init__(
         self,
         path: Path,
-        unsealed: Path,
+        unfinished: Path,
         shape: tuple[int, ...],
-        dtype: np.dtype,
+        dtype: DTypeLike,
         compressor: str = "none",
     ) -> None:
-        self.path, self.unsealed = path, unsealed
+        self.path, self.unfinished = path, unfinished
         self.dtype, self.shape = np.dtype(dtype), shape
         self.chunk_bytes = int(np.prod(shape[1:])) * self.dtype.itemsize
         self.per_shard = int(np.clip(_SHARD_BYTES // self.chunk_bytes, 1, shape[0]))
@@ -58,7 +59,7 @@ class ShardWriter:
         """Write the array's metadata, if that is not there yet."""
         if (self.path / "zarr.json").is_file():
             return
-        options = {}
+        options: dict[str, Any] = {}
         if self._codec is not None:
             options["compressors"] = BloscCodec(
                 cname=self._codec.cname,
@@ -77,25 +78,25 @@ class ShardWriter:
         )
 
     def _raw(self, shard: int) -> Path:
-        return self.unsealed / str(shard)
+        return self.unfinished / str(shard)
 
-    def write(self, slots: NDArray[np.int64], crops: NDArray) -> None:
-        """Put crops (K, C, Z, Y, X) at their places; several threads may write."""
+    def write(self, slots: NDArray[np.int64], crops: NDArray[Any]) -> None:
+        """Write crops (K, C, Z, Y, X) into their slots; several threads may write."""
         crops = np.ascontiguousarray(crops, self.dtype)
-        self.unsealed.mkdir(parents=True, exist_ok=True)
+        self.unfinished.mkdir(parents=True, exist_ok=True)
         for shard in np.unique(slots // self.per_shard).tolist():
             descriptor = os.open(self._raw(shard), os.O_WRONLY | os.O_CREAT, 0o666)
             try:
                 for number in np.flatnonzero(slots // self.per_shard == shard).tolist():
-                    place = int(slots[number]) % self.per_shard * self.chunk_bytes
-                    written = os.pwrite(descriptor, crops[number].data, place)
+                    offset = int(slots[number]) % self.per_shard * self.chunk_bytes
+                    written = os.pwrite(descriptor, crops[number].data, offset)
                     if written != self.chunk_bytes:
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
             finally:
                 os.close(descriptor)
 
-    def seal(self, shard: int) -> None:
-        """Make a file of the array of a shard whose chunks are all there; once, however often."""
+    def finish(self, shard: int) -> None:
+        """Make a shard whose chunks are all written a file of the array, if it is none yet."""
         raw, file = self._raw(shard), self.path / "c" / str(shard) / "0/0/0/0"
         if not raw.is_file():
             return
@@ -104,7 +105,7 @@ class ShardWriter:
         if self._codec is None:
             index = self._index(np.full(n, self.chunk_bytes))
             with raw.open("r+b") as stream:
-                # The last shard has room for as many crops as the others: it is read like them.
+                # The last shard has room for as many crops as the others, so that it is read alike.
                 stream.seek(self.per_shard * self.chunk_bytes)
                 stream.write(index)
                 stream.truncate()
@@ -121,7 +122,7 @@ class ShardWriter:
 
     def _index(self, lengths: NDArray[np.int64]) -> bytes:
         """Index of a shard whose chunks have these lengths and stand one after the other."""
-        index = np.full((self.per_shard, 2), _NOT_THERE, "<u8")
+        index = np.full((self.per_shard, 2), _NEVER_WRITTEN, "<u8")
         index[: len(lengths), 0] = np.cumsum(lengths) - lengths
         index[: len(lengths), 1] = lengths
         return bytes(CRC32C().encode(index))

@@ -1,9 +1,9 @@
 """Decoding some of the blocks of a Blosc buffer.
 
 Blosc compresses a chunk in blocks of some ten kilobytes, each on its own. A patch of a whole-plane
-chunk needs a tenth of them. The blocks that are wanted are put together as a smaller Blosc buffer,
-which any Blosc decodes. C-Blosc2 does here: unlike C-Blosc, it makes what the compressor needs once
-a buffer and not once a block, which spares a fifth of the time.
+chunk needs a tenth of them. The needed blocks are put together as a smaller Blosc buffer, which any
+Blosc decodes. C-Blosc2 is used: unlike C-Blosc it prepares the decompressor once a buffer instead
+of once a block, which saves a fifth of the time.
 
 The format (C-Blosc, ``README_CHUNK_FORMAT.rst``): a header of 16 bytes (version, version of the
 compressor, flags, item size, then as 32-bit numbers the decoded bytes, the bytes of a block and
@@ -101,7 +101,7 @@ class BloscBlocks:
                 raise ValueError("offsets of blocks outside the buffer")
 
     def decode(self, wanted: NDArray[np.bool_], out: NDArray[np.uint8]) -> None:
-        """Decode blocks into their places of the whole decoded buffer.
+        """Decode blocks to where they lie in the whole decoded buffer.
 
         Parameters
         ----------

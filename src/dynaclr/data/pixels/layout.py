@@ -44,7 +44,7 @@ class ArrayLayout:
     prefix, separator : str
         Name of a file: prefix, then its indices joined by the separator.
     index_first, index_crc : bool
-        Whether a shard's index stands at its beginning, and whether it ends with a checksum.
+        Whether a shard's index is at its start instead of its end, and whether it has a checksum.
     """
 
     shape: tuple[int, ...]
@@ -85,7 +85,7 @@ class ArrayLayout:
         Raises
         ------
         ValueError
-            When a codec is not known.
+            When a codec is not supported.
         """
         import numcodecs
 
@@ -93,16 +93,15 @@ class ArrayLayout:
         return [codec.decode for codec in reversed(codecs)]
 
     def file_of(self, index: tuple[int, ...]) -> tuple[str, int]:
-        """Name of the file that holds a chunk, and the chunk's number in the file's index."""
+        """Name of the file that holds a chunk, and the chunk's number in the shard's index."""
         if self.shard is None:
             return self.prefix + self.separator.join(map(str, index)), 0
         chunks = [s // c for s, c in zip(self.shard, self.chunk, strict=True)]
-        place = 0
-        outer = []
+        number, outer = 0, []
         for i, n in zip(index, chunks, strict=True):
             outer.append(str(i // n))
-            place = place * n + i % n
-        return self.prefix + self.separator.join(outer), place
+            number = number * n + i % n
+        return self.prefix + self.separator.join(outer), number
 
     @cached_property
     def index_bytes(self) -> int:
@@ -112,10 +111,9 @@ class ArrayLayout:
 
 
 def store_layout(path: Path) -> ArrayLayout:
-    """Layout of a patch store's array, as it is read fastest.
+    """Layout of a patch store's array; an uncompressed shard counts as one chunk.
 
-    Crops that are not compressed stand in a shard one after the other, so that the whole shard is
-    one array in the file.
+    Uncompressed crops follow each other in a shard, so that the shard is one array in its file.
     """
     layout = layout_of(read_array_metadata(path))
     return replace(layout, chunk=layout.shard, shard=None) if layout.is_raw else layout
@@ -171,12 +169,12 @@ def _layout_of_v2(metadata: dict[str, Any]) -> ArrayLayout:
 
 def _layout_of_v3(metadata: dict[str, Any]) -> ArrayLayout:
     if metadata["chunk_grid"]["name"] != "regular":
-        raise ValueError(f"chunk grid {metadata['chunk_grid']['name']!r} is not known")
+        raise ValueError(f"chunk grid {metadata['chunk_grid']['name']!r} is not supported")
     chunk = tuple(metadata["chunk_grid"]["configuration"]["chunk_shape"])
     codecs, shard, index = metadata["codecs"], None, {}
     if codecs[0]["name"] == "sharding_indexed":
-        if behind := [codec["name"] for codec in codecs[1:]]:
-            raise ValueError(f"codecs {behind} of whole shards are not known")
+        if outer := [codec["name"] for codec in codecs[1:]]:
+            raise ValueError(f"codecs {outer} of whole shards are not supported")
         sharding = codecs[0]["configuration"]
         codecs, shard, chunk = sharding["codecs"], chunk, tuple(sharding["chunk_shape"])
         index = _index_options(sharding)
@@ -210,7 +208,7 @@ def _index_options(sharding: dict[str, Any]) -> dict[str, bool]:
     names = [codec["name"] for codec in sharding["index_codecs"]]
     endian = sharding["index_codecs"][0].get("configuration", {}).get("endian", "little")
     if names not in (["bytes"], ["bytes", "crc32c"]) or endian != "little":
-        raise ValueError(f"index codecs {names} of the shards are not known")
+        raise ValueError(f"index codecs {names} of the shards are not supported")
     return {
         "index_first": sharding.get("index_location", "end") == "start",
         "index_crc": "crc32c" in names,
@@ -218,10 +216,10 @@ def _index_options(sharding: dict[str, Any]) -> dict[str, bool]:
 
 
 def _numcodecs_configuration(name: str, options: dict[str, Any]) -> str:
-    """Zarr 3 names and options of a codec in the words of numcodecs."""
+    """Configuration for numcodecs of a codec as Zarr 3 describes it."""
     if name in ("blosc", "gzip", "zstd", "crc32c"):
         # Decoding needs no options: the bytes say what they are.
         return json.dumps({"id": name})
     if name.startswith("numcodecs."):
         return json.dumps({"id": name.removeprefix("numcodecs."), **options}, sort_keys=True)
-    raise ValueError(f"codec {name!r} is not known")
+    raise ValueError(f"codec {name!r} is not supported")

@@ -1,4 +1,4 @@
-"""Cell-centred patches, straight from plates: where they lie, and all of a batch in one read."""
+"""Patches around observations: where they lie, and all of a batch in one read."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dynaclr.config import UserError
-from dynaclr.data.pixels.buffers import Memory, empty
-from dynaclr.data.pixels.chunks import Boxes, ChunkReader, Fault
+from dynaclr.data.pixels.chunk_reader import Boxes, ChunkReader, UnreadableChunk
 from dynaclr.data.pixels.layout import ArrayLayout, position_layout, store_layout
-from dynaclr.data.pixels.unreadable import flag_or_refuse, is_news, message_of, place_of
+from dynaclr.data.pixels.unreadable import (
+    flag_or_raise,
+    is_first_warning,
+    message_of,
+    plate_and_fov,
+)
 from dynaclr.index import pixel_of
 from dynaclr.io import Position
 
@@ -23,25 +27,25 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Crops:
-    """A patch store, of which the patches of a field of view are cut instead of from its plate.
+class StoredCrops:
+    """Crops in a patch store, from which a field of view's patches are read instead of its plate.
 
     Attributes
     ----------
     path : str
-        Folder of the store's array, axes (cell, C, Z, Y, X).
+        Folder of the store's array, axes (observation, C, Z, Y, X).
     markers : tuple of str
-        What the store's channels show.
+        Markers of the store's channels.
     channels : tuple of int
-        Place in the store of each wanted channel; -1 where the marker is absent.
+        Channel in the store of each wanted marker; -1 where the marker is absent.
     side : tuple of int
         Extent (y, x) of the crops, in pixels of the resolution level.
     whole_stack : bool
         Whether crops hold all planes; else they hold those of the patch.
     native : bool
-        Whether its pixels are the plate's. Then a patch that has no place in the store, because a
-        chunk of any of the store's markers is lost, is read from the plate, where its own pixels
-        may be whole. Normalized pixels could not be rounded alike: such a patch is lost.
+        Whether its pixels are the plate's. Then a patch that the store lacks, because a chunk of
+        any of its markers is unreadable, is read from the plate, where its own pixels may be whole.
+        Of normalized pixels such a patch is unreadable: it could not be rounded alike.
     """
 
     path: str
@@ -54,12 +58,12 @@ class Crops:
 
 @dataclass(frozen=True)
 class PatchSource:
-    """One field of view as patches are cut from it.
+    """One field of view, and which patches are read from it.
 
     Attributes
     ----------
     position : Position
-        Where the pixels are.
+        The field of view.
     channels : tuple of int
         Number in the array of each wanted channel; -1 where the marker is absent.
     size : tuple of int
@@ -72,8 +76,8 @@ class PatchSource:
     level : int
         Resolution level, 0 the finest.
     may_lack_chunks : bool
-        Whether the plate's writer left out chunks that are empty; else a missing one is a fault.
-    crops : Crops, optional
+        Whether the plate's writer left out chunks that are empty; else a missing one is unreadable.
+    crops : StoredCrops, optional
         Patch store to read from instead.
     """
 
@@ -84,7 +88,7 @@ class PatchSource:
     margin: tuple[int, int] = (0, 0)
     level: int = 0
     may_lack_chunks: bool = False
-    crops: Crops | None = None
+    crops: StoredCrops | None = None
 
 
 def depth_window(n_planes: int, depth: int, where: str) -> int:
@@ -103,7 +107,9 @@ def depth_window(n_planes: int, depth: int, where: str) -> int:
     return (n_planes - depth) // 2
 
 
-def patch_origin(center: NDArray, size: NDArray | int, extent: NDArray | int) -> NDArray[np.int32]:
+def patch_origin(
+    center: NDArray[Any], size: NDArray[np.int64] | int, extent: NDArray[np.int64] | int
+) -> NDArray[np.int32]:
     """First pixel of patches around `center`, moved inward where they would leave the image.
 
     Parameters
@@ -117,7 +123,7 @@ def patch_origin(center: NDArray, size: NDArray | int, extent: NDArray | int) ->
 
 
 class PatchReader:
-    """Cuts patches out of many fields of view; pickles small, opens what it needs when it needs it.
+    """Reads patches from many fields of view; it pickles small and opens files when it needs them.
 
     All patches of a call are read together: a chunk that several of them touch is read and decoded
     once.
@@ -134,7 +140,7 @@ class PatchReader:
         Type of the patches, ``"native"`` for the plates' own where they share one that torch
         knows and float32 where they do not.
     threads : int, optional
-        Threads that decode; default: what `dynaclr.data.pixels.chunks.ChunkReader` chooses.
+        Threads that decode; default: what `dynaclr.data.pixels.chunk_reader.ChunkReader` chooses.
 
     Attributes
     ----------
@@ -146,7 +152,7 @@ class PatchReader:
     Raises
     ------
     UserError
-        When an image is smaller than a patch, or uses a codec that is not known.
+        When an image is smaller than a patch, or uses a codec that is not supported.
     """
 
     def __init__(
@@ -158,34 +164,35 @@ class PatchReader:
         threads: int | None = None,
     ) -> None:
         self.depth = depth
-        self._empty = empty
         layouts: dict[ArrayLayout, int] = {}
-        number = [
+        kinds = [
             layouts.setdefault(position_layout(source.position, source.level), len(layouts))
             for source in sources
         ]
-        shapes = np.array([layout.shape for layout in layouts], np.int64)[number]
+        shapes = np.array([layout.shape for layout in layouts], np.int64)[kinds]
         self._image = shapes[:, 3:]
-        self._size = np.array([source.size for source in sources], np.int64)
-        self._margin = np.array([source.margin for source in sources], np.int64)
         for source, image in zip(sources, self._image.tolist(), strict=True):
             _check_fits(source, image)
+        self._size = np.array([source.size for source in sources], np.int64)
+        self._margin = np.array([source.margin for source in sources], np.int64)
         self.sides = self._size + self._margin
         self._z_start = np.array([source.z_start for source in sources], np.int64)
         paths = [str(source.position.levels[source.level].path.absolute()) for source in sources]
-        may_lack = np.zeros(len(sources), bool)
-        may_lack[:] = [source.may_lack_chunks for source in sources]
-        # Stores stand behind the plates' arrays.
+        may_lack = [source.may_lack_chunks for source in sources]
+        # The arrays of patch stores follow those of the plates.
         self._markers = {s.crops.path: s.crops.markers for s in sources if s.crops is not None}
-        stores = list(self._markers)
-        for path in stores:
-            number.append(layouts.setdefault(store_layout(Path(path)), len(layouts)))
-        self._take_crops(sources, stores)
-        may_lack = np.append(may_lack, np.zeros(len(stores), bool))
+        for path in self._markers:
+            kinds.append(layouts.setdefault(store_layout(Path(path)), len(layouts)))
+        self._set_crops(sources, list(self._markers))
         self.chunks = ChunkReader(
-            paths + stores, list(layouts), number, cache_bytes, threads, may_lack
+            paths + list(self._markers),
+            list(layouts),
+            kinds,
+            cache_bytes,
+            threads,
+            np.array(may_lack + [False] * len(self._markers), bool),
         )
-        used = {self.chunks.layouts[number[array]] for array in self._array}
+        used = {self.chunks.layouts[kinds[array]] for array in self._array}
         self.dtype = _common_type(used) if dtype == "native" else np.dtype(dtype)
 
     @property
@@ -193,45 +200,44 @@ class PatchReader:
         """Size of one channel of the largest patch."""
         return self.depth * int(self.sides.prod(axis=1).max()) * self.dtype.itemsize
 
-    def prepare_for_pass(self) -> None:
+    def keep_frames(self) -> None:
         """Keep what a pass in the order of frames uses again.
 
-        Each chunk is then decoded once, also where the patches of one frame fall into two reads,
-        and patches lie in the memory of earlier ones to which nothing refers any more.
+        Each chunk is then decoded once, also where the patches of one frame fall into two reads.
         """
         self.chunks.keep_frames(2, self._channels.shape[1], self.depth)
-        self._empty = Memory().empty
 
-    def _take_crops(self, sources: Sequence[PatchSource], stores: list[str]) -> None:
+    def _set_crops(self, sources: Sequence[PatchSource], stores: list[str]) -> None:
         """Note which sources are read from a store, and how."""
-        self._stored = np.array([source.crops is not None for source in sources])
+        self._has_store = np.array([source.crops is not None for source in sources], bool)
         self._array = np.arange(len(sources))
-        self._channels = np.array([source.channels for source in sources], np.int64)
-        self._plate_channels = self._channels.copy()
+        self._plate_channels = np.array([source.channels for source in sources], np.int64)
+        self._channels = self._plate_channels.copy()
         self._crop = np.zeros((len(sources), 2), np.int64)
         self._whole_stack = np.ones(len(sources), bool)
         self._native = np.ones(len(sources), bool)
-        for number in np.flatnonzero(self._stored):
-            crops = sources[number].crops
-            self._array[number] = len(sources) + stores.index(crops.path)
-            self._channels[number] = crops.channels
-            self._crop[number] = np.minimum(crops.side, self._image[number])
-            self._whole_stack[number] = crops.whole_stack
-            self._native[number] = crops.native
+        for number, source in enumerate(sources):
+            if source.crops is not None:
+                crops = source.crops
+                self._array[number] = len(sources) + stores.index(crops.path)
+                self._channels[number] = crops.channels
+                self._crop[number] = np.minimum(crops.side, self._image[number])
+                self._whole_stack[number] = crops.whole_stack
+                self._native[number] = crops.native
 
     def read(
         self,
-        source: NDArray,
-        t: NDArray,
-        y: NDArray,
-        x: NDArray,
+        source: NDArray[np.int64],
+        t: NDArray[np.int64],
+        y: NDArray[np.floating],
+        x: NDArray[np.floating],
         *,
-        z: NDArray | None = None,
-        channels: NDArray | None = None,
-        slot: NDArray | None = None,
-        damaged: NDArray[np.bool_] | None = None,
+        z: NDArray[np.int64] | None = None,
+        channels: NDArray[np.int64] | None = None,
+        slot: NDArray[np.int64] | None = None,
+        unreadable: NDArray[np.bool_] | None = None,
     ) -> NDArray[Any]:
-        """Read patches of sources that are cut to the same extent.
+        """Read patches of sources that have the same extent.
 
         Parameters
         ----------
@@ -244,12 +250,11 @@ class PatchReader:
         channels : NDArray of int, shape (B, C), optional
             Which of the source's channels; default: all.
         slot : NDArray of int, shape (B,), optional
-            Place in the store of those patches whose source is read from one; -1 if it could not
-            be stored. Of a store of native pixels the plate is read instead, else the patch is
-            lost.
-        damaged : NDArray of bool, shape (B,), optional
-            Where it is given, patches that cannot be read are flagged in it instead of ending the
-            call.
+            Number of each patch's crop in the store of its source; -1 where there is none. Of a
+            store of native pixels the plate is read then, else the patch is unreadable.
+        unreadable : NDArray of bool, shape (B,), optional
+            Where it is given, patches that cannot be read are flagged in it instead of raising an
+            error.
 
         Returns
         -------
@@ -263,51 +268,42 @@ class PatchReader:
             When a chunk is missing or damaged, naming plate, field of view, frame and channel.
         """
         source = np.asarray(source, np.int64)
-        gone = np.zeros(len(source), bool) if slot is None else self._stored[source] & (slot < 0)
-        from_plate = gone & self._native[source]
-        chosen = np.where(from_plate[:, None], self._plate_channels[source], self._channels[source])
+        slot = np.full(len(source), -1) if slot is None else slot
+        in_store = self._has_store[source] & ((slot >= 0) | ~self._native[source])
+        missing = in_store & (slot < 0)
+        flag_or_raise(missing, unreadable, lambda row: self._missing(source[row], t[row]))
+        chosen = np.where(in_store[:, None], self._channels[source], self._plate_channels[source])
         if channels is not None:
             chosen = np.take_along_axis(chosen, channels, axis=1)
         sides = self.sides[source[0]].tolist() if len(source) else [0, 0]
-        out = self._empty((*chosen.shape, self.depth, *sides), self.dtype)
+        out = np.empty((*chosen.shape, self.depth, *sides), self.dtype)
         out[chosen < 0] = 0
         first = self._first_pixels(source, y, x)
         inside = np.clip(first, 0, self._image[source]), first + sides
         inside = inside[0], np.minimum(inside[1], self._image[source])
         start_z = self._z_start[source] if z is None else z
-        origin = np.zeros((len(source), 2), np.int64)
-        first_axis = t
-        if slot is not None:
-            stored, gone = self._stored[source] & ~from_plate, gone & ~from_plate
-            flag_or_refuse(gone, damaged, lambda row: self._gone(source[row], t[row]))
-            first_axis = np.where(stored, np.maximum(slot, 0), t)
-            origin = np.where(from_plate[:, None], 0, self._crop_origins(source, y, x))
-            start_z = np.where(self._whole_stack[source] | from_plate, start_z, 0)
-        array = np.where(from_plate, source, self._array[source])
-        boxes = _boxes(array, first_axis, chosen, start_z, self.depth, first, inside, origin)
-        for fault in self.chunks.read(boxes, out):
-            sample = boxes.target[fault.boxes[0], 0]
-            if damaged is None:
-                raise UserError(self._message(fault, source[sample], t[sample]))
-            if is_news(self.chunks.paths[fault.array], fault.index):
-                log.warning(self._message(fault, source[sample], t[sample]))
-            damaged[boxes.target[fault.boxes, 0]] = True
-            out[boxes.target[fault.boxes, 0]] = 0
+        boxes = _boxes(
+            np.where(in_store, self._array[source], source),
+            np.where(in_store, np.maximum(slot, 0), t),
+            chosen,
+            np.where(in_store & ~self._whole_stack[source], 0, start_z),
+            self.depth,
+            first,
+            inside,
+            self._crop_origins(source, y, x, in_store),
+        )
+        for chunk in self.chunks.read(boxes, out):
+            samples = boxes.target[chunk.boxes, 0]
+            self._report(chunk, source[samples[0]], t[samples[0]], raises=unreadable is None)
+            unreadable[samples] = True
+            out[samples] = 0
         _mirror(out, first, inside, self._image[source])
-        if slot is not None:
-            out[gone] = 0
+        out[missing] = 0
         return out
 
-    def _gone(self, source: int, t: int) -> str:
-        """What to say of a patch that a store of normalized pixels lacks."""
-        plate, fov = place_of(self.chunks.paths[source])
-        return (
-            f"{plate}: frame {t} of field of view {fov} could not be read when its patches were "
-            "stored. Copy the plate again and store them again, or say `unreadable: skip` under "
-            "`data` in the training configuration."
-        )
-
-    def _first_pixels(self, source: NDArray, y: NDArray, x: NDArray) -> NDArray[np.int64]:
+    def _first_pixels(
+        self, source: NDArray[np.int64], y: NDArray[Any], x: NDArray[Any]
+    ) -> NDArray[np.int64]:
         """First pixel (y, x) of each patch and its margin, outside the image where negative."""
         first = np.empty((len(source), 2), np.int64)
         for axis, center in enumerate((y, x)):
@@ -315,54 +311,79 @@ class PatchReader:
             first[:, axis] = patch_origin(center, size, extent) - self._margin[source, axis] // 2
         return first
 
-    def _crop_origins(self, source: NDArray, y: NDArray, x: NDArray) -> NDArray[np.int64]:
-        """First pixel (y, x) of the image that each patch's crop in a store holds."""
+    def _crop_origins(
+        self,
+        source: NDArray[np.int64],
+        y: NDArray[Any],
+        x: NDArray[Any],
+        in_store: NDArray[np.bool_],
+    ) -> NDArray[np.int64]:
+        """First pixel (y, x) of the image that each patch's crop in a store holds; else 0."""
         origin = np.zeros((len(source), 2), np.int64)
-        stored = self._stored[source]
         for axis, center in enumerate((y, x)):
             side, extent = self._crop[source, axis], self._image[source, axis]
-            origin[:, axis] = np.where(stored, patch_origin(center, side, extent), 0)
+            origin[:, axis] = np.where(in_store, patch_origin(center, side, extent), 0)
         return origin
 
-    def _message(self, fault: Fault, source: int, t: int) -> str:
-        """What cannot be read: a chunk, and the first of the patches that need it."""
-        path = self.chunks.paths[fault.array]
-        if fault.array < len(self._stored):
-            return message_of(path, fault.place, fault.reason)
-        plate, fov = place_of(self.chunks.paths[source])
+    def _report(self, chunk: UnreadableChunk, source: int, t: int, raises: bool) -> None:
+        """Raise an error about an unreadable chunk and a patch that needs it, or warn once."""
+        path = self.chunks.paths[chunk.array]
+        if not raises and not is_first_warning(path, chunk.index):
+            return
+        if chunk.array < len(self._has_store):
+            message = message_of(path, chunk.pixel, chunk.reason)
+        else:
+            plate, fov = plate_and_fov(self.chunks.paths[source])
+            message = (
+                f"{Path(path).parent}: cannot read frame {t} of field of view {fov}, "
+                f"channel {self._markers[path][chunk.pixel[1]]}, of {plate} ({chunk.reason}). "
+                "Delete the patch store: the plate is read until its stage runs again."
+            )
+        if raises:
+            raise UserError(message)
+        log.warning(message)
+
+    def _missing(self, source: int, t: int) -> str:
+        """Message about a patch that a store of normalized pixels lacks."""
+        plate, fov = plate_and_fov(self.chunks.paths[source])
         return (
-            f"{Path(path).parent}: cannot read frame {t} of field of view {fov}, "
-            f"channel {self._markers[path][fault.place[1]]}, of {plate} ({fault.reason}). "
-            "Delete the patch store: the plate is read until its stage runs again."
+            f"{plate}: frame {t} of field of view {fov} could not be read when its patches were "
+            "stored. Copy the plate again and store them again, or say `unreadable: skip` under "
+            "`data` in the training configuration."
         )
 
 
 def _boxes(
-    array: NDArray,
-    t: NDArray,
-    channels: NDArray,
-    z: NDArray,
+    array: NDArray[np.int64],
+    t: NDArray[np.int64],
+    channels: NDArray[np.int64],
+    z: NDArray[np.int64],
     depth: int,
-    first: NDArray,
-    inside: tuple[NDArray, NDArray],
-    origin: NDArray,
+    first: NDArray[np.int64],
+    inside: tuple[NDArray[np.int64], NDArray[np.int64]],
+    origin: NDArray[np.int64],
 ) -> Boxes:
     """One box for each patch and run of channels that lie side by side in its array."""
     present = channels >= 0
-    goes_on = present[:, :-1] & present[:, 1:] & (np.diff(channels, axis=1) == 1)
+    continues = present[:, :-1] & present[:, 1:] & (np.diff(channels, axis=1) == 1)
     edge = np.zeros((len(channels), 1), bool)
-    sample, place = np.nonzero(present & ~np.concatenate([edge, goes_on], axis=1))
-    _, last = np.nonzero(present & ~np.concatenate([goes_on, edge], axis=1))
+    sample, channel = np.nonzero(present & ~np.concatenate([edge, continues], axis=1))
+    _, last = np.nonzero(present & ~np.concatenate([continues, edge], axis=1))
     low, high = (corner[sample] for corner in inside)
-    corner = np.column_stack([t[sample], channels[sample, place], z[sample]])
-    behind = np.column_stack([t[sample] + 1, channels[sample, last] + 1, z[sample] + depth])
+    corner = np.column_stack([t[sample], channels[sample, channel], z[sample]])
+    beyond = np.column_stack([t[sample] + 1, channels[sample, last] + 1, z[sample] + depth])
     start = np.column_stack([corner, low - origin[sample]])
-    stop = np.column_stack([behind, high - origin[sample]])
-    target = np.column_stack([sample, place, np.zeros_like(sample), low - first[sample]])
+    stop = np.column_stack([beyond, high - origin[sample]])
+    target = np.column_stack([sample, channel, np.zeros_like(sample), low - first[sample]])
     return Boxes(array[sample], start, stop, target)
 
 
-def _mirror(out: NDArray, first: NDArray, inside: tuple[NDArray, NDArray], image: NDArray) -> None:
+def _mirror(
+    out: NDArray[Any],
+    first: NDArray[np.int64],
+    inside: tuple[NDArray[np.int64], NDArray[np.int64]],
+    image: NDArray[np.int64],
+) -> None:
     """Fill what of patches lies outside the image with its mirror image, edges not repeated."""
     for axis in (0, 1):
         extent = out.shape[3 + axis]
@@ -371,14 +392,14 @@ def _mirror(out: NDArray, first: NDArray, inside: tuple[NDArray, NDArray], image
         if not beyond.size:
             continue
         last = image[beyond, axis, None] - 1
-        place = (first[beyond, axis, None] + np.arange(extent)) % np.maximum(2 * last, 1)
-        place = np.minimum(place, 2 * last - place) - first[beyond, axis, None]
+        pixel = (first[beyond, axis, None] + np.arange(extent)) % np.maximum(2 * last, 1)
+        pixel = np.minimum(pixel, 2 * last - pixel) - first[beyond, axis, None]
         shape = [len(beyond), 1, 1, 1, 1]
         shape[3 + axis] = extent
-        out[beyond] = np.take_along_axis(out[beyond], place.reshape(shape), axis=3 + axis)
+        out[beyond] = np.take_along_axis(out[beyond], pixel.reshape(shape), axis=3 + axis)
 
 
-def _common_type(layouts: Iterable[ArrayLayout]) -> np.dtype:
+def _common_type(layouts: Iterable[ArrayLayout]) -> np.dtype[Any]:
     types = {np.dtype(layout.dtype).newbyteorder("=") for layout in layouts}
     kept = {np.dtype(name) for name in ("uint8", "int8", "uint16", "int16", "float16", "float32")}
     return types.pop() if len(types) == 1 and types <= kept else np.dtype(np.float32)

@@ -1,4 +1,4 @@
-"""What is said of a chunk that cannot be read."""
+"""Chunks that cannot be read: which errors count, and what the message says."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from dynaclr.io.plate import read_position
 
 log = logging.getLogger(__name__)
 
-# What reading and decoding raise; `reason_of` tells chunks that are lost from a machine at its end.
+# What reading and decoding raise. `reason_of` tells a lost chunk from a machine out of resources.
 UNREADABLE = (OSError, ValueError, RuntimeError)
 _MISSING = (errno.ENOENT, errno.ENOTDIR)
 _BROKEN_DISK = (errno.EIO, errno.ESTALE)
 # Chunks that this process has warned of.
-_told: set[tuple[str, tuple[int, ...]]] = set()
+_warned: set[tuple[str, tuple[int, ...]]] = set()
 
 
 def decoded_by(decoders: Sequence[Callable[[bytes], bytes]], data: bytes) -> bytes:
@@ -60,52 +60,54 @@ def reason_of(error: Exception) -> str:
     ) from error
 
 
-class UnreadableChunk(UserError):
-    """A chunk that is lost."""
+class UnreadableChunkError(UserError):
+    """A chunk is missing or damaged."""
 
 
-def place_of(path: str) -> tuple[Path, str]:
+def plate_and_fov(path: str) -> tuple[Path, str]:
     """Plate and field of view of an array's folder, ``<plate>/<row>/<column>/<fov>/<level>``."""
     *plate, row, column, fov, _ = Path(path).parts
     return Path(*plate), f"{row}/{column}/{fov}"
 
 
-def flag_or_refuse(
-    lost: NDArray[np.bool_], damaged: NDArray[np.bool_] | None, message_of: Callable[[int], str]
+def flag_or_raise(
+    affected: NDArray[np.bool_],
+    unreadable: NDArray[np.bool_] | None,
+    message_of: Callable[[int], str],
 ) -> None:
-    """Flag what cannot be used, or end with the first of it where nothing may be passed over.
+    """Flag what cannot be used, or raise an error for the first of it.
 
     Parameters
     ----------
-    lost : NDArray of bool, shape (B,)
-    damaged : NDArray of bool, shape (B,), optional
+    affected : NDArray of bool, shape (B,)
+    unreadable : NDArray of bool, shape (B,), optional
         Where to flag it.
     message_of : callable
-        Says of one of them what is wrong and what to do.
+        Message for one of them: what is wrong and what to do.
 
     Raises
     ------
     UserError
-        When something is lost and there is nowhere to flag it.
+        When something is affected and there is nowhere to flag it.
     """
-    if damaged is not None:
-        damaged |= lost
-    elif lost.any():
-        raise UserError(message_of(int(lost.argmax())))
+    if unreadable is not None:
+        unreadable |= affected
+    elif affected.any():
+        raise UserError(message_of(int(affected.argmax())))
 
 
-def message_of(path: str, place: Sequence[int], reason: str) -> str:
+def message_of(path: str, pixel: Sequence[int], reason: str) -> str:
     """Name plate, field of view, frame and channel of a chunk that cannot be read, and what to do.
 
     Parameters
     ----------
     path : str
         Folder of the array: ``<plate>/<row>/<column>/<fov>/<level>``.
-    place : sequence of int
+    pixel : sequence of int
         Indices (t, c, ...) of a pixel of the chunk.
     reason : str
     """
-    plate, name = place_of(path)
+    plate, name = plate_and_fov(path)
     position = read_position(plate, name)
     advice = (
         "Copy the plate again, exclude this field of view, or say `unreadable: skip` in the "
@@ -114,14 +116,14 @@ def message_of(path: str, place: Sequence[int], reason: str) -> str:
     if "missing" in reason:
         advice += " If the plate's writer leaves out empty chunks, say `empty_chunks: true`."
     return (
-        f"{position.path}: cannot read frame {place[0]} of field of view {name}, channel "
-        f"{position.channels[place[1]]} ({reason}). {advice}"
+        f"{position.path}: cannot read frame {pixel[0]} of field of view {name}, channel "
+        f"{position.channels[pixel[1]]} ({reason}). {advice}"
     )
 
 
-def is_news(path: str, index: tuple[int, ...]) -> bool:
-    """Whether this process asks for the first time about a chunk that cannot be read."""
-    if (path, index) in _told:
+def is_first_warning(path: str, index: tuple[int, ...]) -> bool:
+    """Whether this process asks about an unreadable chunk for the first time."""
+    if (path, index) in _warned:
         return False
-    _told.add((path, index))
+    _warned.add((path, index))
     return True

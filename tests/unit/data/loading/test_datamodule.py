@@ -11,9 +11,9 @@ from lightning.pytorch.trainer.states import RunningStage
 
 from dynaclr.config import UserError
 from dynaclr.data import (
-    CellReader,
     MultiExperimentDataModule,
     NormalizationConfig,
+    ObservationReader,
     PatchConfig,
     SamplingConfig,
     read_statistics,
@@ -102,7 +102,9 @@ def test_positives_of_columns_agree_on_them_and_stay_on_their_side_of_the_split(
 
 
 def test_what_is_unknown_agrees_with_nothing(collection):
-    with pytest.raises(UserError, match="no train cell has a positive that agrees on organelle"):
+    with pytest.raises(
+        UserError, match="no train observation has a positive that agrees on organelle"
+    ):
         make(collection, positives=["organelle"])
 
 
@@ -129,7 +131,7 @@ def test_what_a_query_leaves_out_is_neither_anchor_nor_positive(collection):
                 rows = batch[view]["row"].numpy()
                 assert (generation[rows] == 0).all()
                 assert (t[rows] != 3).all()
-    with pytest.raises(UserError, match=r"no train cell has a positive .*`data.query`"):
+    with pytest.raises(UserError, match=r"no train observation has a positive .*`data.query`"):
         make(collection, query="t < 0")
 
 
@@ -242,7 +244,7 @@ def test_epochs_differ_and_validation_does_not(collection):
 def test_physical_size_is_the_same_in_every_experiment(collection):
     patches = PatchConfig(("phase",), (20, 20), reference_pixel_size_um=0.6)
     module = make(collection, patches=patches)
-    sizes = set(module._datasets["train"].reader.patch_sizes.values())
+    sizes = set(module.fields.patch_sizes(patches).values())
     assert sizes == {(20, 20), (24, 24)}, "0.6 um and 0.5 um a pixel"
     for batch in module.train_dataloader():
         batch = module.on_after_batch_transfer(batch, 0)
@@ -282,7 +284,7 @@ def test_augmentation_is_of_training_only_and_reproducible(collection):
         ({"patches": PatchConfig(("nucleus",), (24, 24))}, "marker 'nucleus': no experiment"),
         ({"patches": PatchConfig(("phase",), (200, 24))}, "a patch needs 200 x 24"),
         ({"patches": PatchConfig(("phase",), (24, 24), depth=3)}, "has 1 z planes, 3 are asked"),
-        ({"tau_range": (30.0, 40.0)}, "no train cell has a positive 30 to 40 hours later"),
+        ({"tau_range": (30.0, 40.0)}, "no train observation has a positive 30 to 40 hours later"),
     ],
 )
 def test_what_does_not_fit_is_told(collection, options, message):
@@ -447,9 +449,7 @@ def test_frames_without_statistics_are_normalized_as_their_field_of_view(collect
     lost = (table["level"] == "frame") & (table["t"] == 3)
     gone = (table["fov"] == "A/1/0") & (table["marker"] == "reporter")
     table.loc[lost | gone, numbers] = np.nan
-    reader = CellReader(
-        module.index, module.index.registry, table, module.patches, NormalizationConfig("frame")
-    )
+    reader = ObservationReader(module.fields, table, module.patches, NormalizationConfig("frame"))
     fovs = table[(table["level"] == "fov") & (table["marker"] == "phase")]
     fovs = fovs.set_index(["experiment", "fov"])["median"]
     cells = module.index.tracks

@@ -17,14 +17,15 @@ from torch.utils.data import DataLoader
 
 from dynaclr.config import ExperimentConfig, ExperimentRegistry, UserError
 from dynaclr.data import (
-    CellReader,
+    FieldsOfView,
     MultiExperimentDataModule,
     MultiExperimentTripletDataset,
     NormalizationConfig,
+    ObservationReader,
     PatchConfig,
     at_common_size,
 )
-from dynaclr.data.loading.loaders import EpochBatches
+from dynaclr.data.loading.resumable_loader import EpochBatches
 from dynaclr.index import MultiExperimentIndex, build_index, merge_indexes
 from dynaclr.io import plate as plate_of
 from dynaclr.io.plate_writer import PlateLayout, new_plate
@@ -115,11 +116,13 @@ def statistics(focus=None) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(median=100.0, std=10.0)
 
 
-def reader_of(entry, patches, table=None, level="fov", **options) -> CellReader:
+def reader_of(entry, patches, table=None, level="fov", **options) -> ObservationReader:
     registry = ExperimentRegistry([entry])
     index = MultiExperimentIndex.from_registry(registry)
     table = statistics() if table is None else table
-    return CellReader(index, registry, table, patches, NormalizationConfig(level), **options)
+    return ObservationReader(
+        FieldsOfView(index, registry), table, patches, NormalizationConfig(level), **options
+    )
 
 
 def pixels_of(entry, reader, level="0") -> np.ndarray:
@@ -240,7 +243,7 @@ def test_experiments_of_several_pixel_sizes_share_a_batch(entry):
     registry = ExperimentRegistry([entry, other])
     index = MultiExperimentIndex.from_registry(registry)
     table = pd.concat([statistics(), statistics().assign(experiment="f")])
-    reader = CellReader(index, registry, table, patches, NormalizationConfig())
+    reader = ObservationReader(FieldsOfView(index, registry), table, patches, NormalizationConfig())
     rows = np.array([0, len(index) - 1, 3, len(index) - 5])
     together = at_common_size(reader.read(rows))
     for number in range(4):
@@ -252,7 +255,7 @@ def test_pass_in_order_decodes_each_chunk_once(entry, monkeypatch):
     opened = opened_by(monkeypatch)
     patches = PatchConfig(("phase", "reporter"), (40, 40), depth=5)
     reader = reader_of(entry, patches, cache_bytes=0)
-    reader.prepare_for_pass()
+    reader.keep_frames()
     for start in range(0, len(reader.index), 5):
         reader.read(np.arange(start, min(start + 5, len(reader.index))))
     assert len(opened) == len(set(opened)) > 0
@@ -308,7 +311,7 @@ def test_a_lost_chunk_is_told_once_from_the_metadata_of_its_field(damaged, monke
     rows = np.arange(len(reader.index))
     for _ in range(3):
         flags = np.zeros(len(rows), bool)
-        reader.read(rows, damaged=flags)
+        reader.read(rows, unreadable=flags)
         assert flags.any()
     assert asked == ["A/1/0", "A/1/0"], "two chunks"
     assert len([line for line in caplog.messages if "cannot read frame" in line]) == 2
@@ -328,14 +331,14 @@ def test_what_is_absent_or_uneven_is_told(entry, tmp_path, caplog):
         path.write_text(json.dumps(attributes))
     uneven = entry.model_copy(update={"data_path": tmp_path / "plate.zarr"})
     reader_of(uneven, PatchConfig(("phase",), (16, 16), depth=5))
-    assert "pixels are 0.25 um high but 0.5 um wide; the height is taken" in caplog.text
+    assert "pixels are 0.25 um high but 0.5 um wide; the height is used" in caplog.text
 
 
 def test_skipped_pairs_are_replaced_by_the_next_that_can_be_read(damaged, caplog):
     reader = reader_of(damaged, PatchConfig(("phase", "reporter"), (40, 40), depth=5))
     rows = np.arange(len(reader.index))
     flags = np.zeros(len(rows), bool)
-    reader.read(rows, damaged=flags)
+    reader.read(rows, unreadable=flags)
     assert 0 < flags.sum() <= 12
     assert "cannot be read" in caplog.text or "cannot read frame" in caplog.text
     dataset = MultiExperimentTripletDataset(
@@ -432,7 +435,7 @@ def test_pickled_dataset_grows_by_little_with_every_field_of_view(tmp_path):
         table = pd.DataFrame({"level": "fov", "experiment": "e", "fov": fovs, "t": -1})
         table = table.assign(marker="reporter", median=0.0, std=1.0, focus=-1)
         patches, options = PatchConfig(("reporter",), (8, 8)), NormalizationConfig()
-        reader = CellReader(index, index.registry, table, patches, options)
+        reader = ObservationReader(FieldsOfView(index, index.registry), table, patches, options)
         sizes[n] = len(pickle.dumps(MultiExperimentTripletDataset(reader, np.arange(n))))
     # 10,000 fields of view are 4 MB for a spawned worker; the path of each is some of it.
     assert (sizes[250] - sizes[50]) / 200 < 300 + len(str(tmp_path))
@@ -515,7 +518,7 @@ def test_what_no_statistics_are_of_is_told_or_flagged(entry):
     table = without_statistics("frame", "fov", "experiment")
     reader = reader_of(entry, PatchConfig(("phase",), (16, 16), depth=5), table)
     own, flags = reader.index.tracks["fov"].to_numpy() == "A/1/0", np.zeros(48, bool)
-    reader.read(np.arange(48), damaged=flags)
+    reader.read(np.arange(48), unreadable=flags)
     np.testing.assert_array_equal(flags, own)
     with pytest.raises(UserError, match="frame 0 of field of view A/1/0 cannot be normalized"):
         reader.read(np.flatnonzero(own)[:3])

@@ -10,7 +10,7 @@ from tests.unit.config.conftest import write_experiment
 from dynaclr.config import UserError
 from dynaclr.config.patch_specs import patch_specs_of
 from dynaclr.config.project import Project, load_project
-from dynaclr.data.patch_store.requirements import check_cuts
+from dynaclr.data.patch_store.requirements import check_patch_specs
 
 PATCHES = {"markers": ["phase"], "size": [16, 16]}
 
@@ -54,28 +54,28 @@ def test_normalization_counts_where_pixels_are_normalized(tmp_path):
     found = patch_specs_of(project, "one", trainings.__getitem__)
     assert len(found) == 3
     with pytest.raises(UserError, match="normalize differently, and dtype is uint8"):
-        check_cuts(entry, found)
-    check_cuts(entry, [cut for cut in found if cut != other])
+        check_patch_specs(entry, found)
+    check_patch_specs(entry, [cut for cut in found if cut != other])
 
 
 def test_experiment_without_a_store_has_no_cuts(tmp_path):
     project, trainings = project_of(tmp_path, False, {"a": {"patches": PATCHES}})
     assert patch_specs_of(project, "one", trainings.__getitem__) == []
-    check_cuts(project.registry["one"], [])
+    check_patch_specs(project.registry["one"], [])
 
 
 def test_windows_need_stacks_of_one_depth(tmp_path):
     deep = {"patches": PATCHES | {"depth": 3}}
     project, trainings = project_of(tmp_path, True, {"a": deep, "b": {"patches": PATCHES}})
     entry, cuts = project.registry["one"], patch_specs_of(project, "one", trainings.__getitem__)
-    check_cuts(entry, cuts)
+    check_patch_specs(entry, cuts)
     path = entry.data_path / "B/1/0/0/.zarray"
     metadata = json.loads(path.read_text())
     metadata["shape"][2] = 5
     path.write_text(json.dumps(metadata))
     with pytest.raises(UserError, match="different windows of stacks that differ in depth"):
-        check_cuts(entry, cuts)
-    check_cuts(entry, cuts[:1])
+        check_patch_specs(entry, cuts)
+    check_patch_specs(entry, cuts[:1])
 
 
 @pytest.mark.parametrize(
@@ -91,4 +91,4 @@ def test_depth_of_fields_of_view_that_are_left_out_does_not_count(tmp_path, left
     path.write_text(json.dumps(metadata))
     if left_out == "no condition":
         left_out = {"condition_wells": {"mock": ["A/1"]}}
-    check_cuts(entry.model_copy(update=left_out), cuts)
+    check_patch_specs(entry.model_copy(update=left_out), cuts)

@@ -14,15 +14,17 @@ from tests.counting import opened_by
 
 from dynaclr.config import ExperimentConfig, UserError
 from dynaclr.data import (
-    CellReader,
-    Cut,
+    FieldsOfView,
     NormalizationConfig,
+    ObservationReader,
     PatchConfig,
+    PatchSpec,
     build_patches,
     compute_statistics,
     read_statistics,
 )
-from dynaclr.data.patch_store import builder as storing
+from dynaclr.data.patch_store import builder
+from dynaclr.data.patch_store.encoding import RoundingLoss, encoded, normalized
 from dynaclr.index import MultiExperimentIndex, build_index
 from dynaclr.io.plate_writer import new_plate
 
@@ -150,18 +152,17 @@ def experiment(made, tmp_path):
     return copy
 
 
-def cut_of(patches, extraction_size=None) -> Cut:
-    return Cut(patches, extraction_size or patches.size, NormalizationConfig())
+def spec_of(patches, extraction_size=None) -> PatchSpec:
+    return PatchSpec(patches, extraction_size or patches.size, NormalizationConfig())
 
 
 def with_store(entry, **options) -> ExperimentConfig:
     return ExperimentConfig.model_validate(entry.model_dump() | {"patches": options})
 
 
-def reader_of(entry, folder, patches, stores=True) -> CellReader:
-    return CellReader(
-        MultiExperimentIndex.from_parquet([folder]),
-        {"e": entry},
+def reader_of(entry, folder, patches, stores=True) -> ObservationReader:
+    return ObservationReader(
+        FieldsOfView(MultiExperimentIndex.from_parquet([folder]), {"e": entry}),
         read_statistics(folder.parent, ["e"]),
         patches,
         NormalizationConfig(),
@@ -185,8 +186,8 @@ def assert_equal_to_plate(entry, folder, patches) -> torch.Tensor:
 def test_windows_of_stacks_are_those_of_the_plate(experiment, window, compressor):
     entry, folder = experiment()
     patches = replace(STACK, z_window=window)
-    cut = cut_of(patches, (24, 23))
-    report = build_patches(with_store(entry, compressor=compressor), folder, [cut])
+    spec = spec_of(patches, (24, 23))
+    report = build_patches(with_store(entry, compressor=compressor), folder, [spec])
     assert (report["depth"], report["z_window"]) == (2, window)
     assert_equal_to_plate(entry, folder, patches)
     assert_equal_to_plate(entry, folder, replace(patches, size=(9, 10), projection="max"))
@@ -195,7 +196,7 @@ def test_windows_of_stacks_are_those_of_the_plate(experiment, window, compressor
 def test_models_with_different_windows_share_whole_stacks(experiment):
     entry, folder = experiment()
     others = [replace(STACK, depth=3, z_window="center"), replace(STACK, depth=4, size=(20, 20))]
-    report = build_patches(entry, folder, [cut_of(patches) for patches in (*others, STACK)])
+    report = build_patches(entry, folder, [spec_of(patches) for patches in (*others, STACK)])
     assert (report["depth"], report["z_window"]) == (5, "stack")
     for patches in (STACK, *others):
         assert_equal_to_plate(entry, folder, patches)
@@ -205,7 +206,7 @@ def test_models_with_different_windows_share_whole_stacks(experiment):
 def test_models_that_follow_the_focus_of_different_markers_share_whole_stacks(experiment, order):
     entry, folder = experiment()
     both = [STACK, replace(STACK, markers=REPORTER)][::order]
-    report = build_patches(entry, folder, [cut_of(patches) for patches in both])
+    report = build_patches(entry, folder, [spec_of(patches) for patches in both])
     assert report["z_window"] == "stack"
     for patches in both:
         assert_equal_to_plate(entry, folder, patches)
@@ -214,35 +215,37 @@ def test_models_that_follow_the_focus_of_different_markers_share_whole_stacks(ex
 def test_planes_follow_the_first_marker_that_is_there(experiment):
     entry, folder = experiment(wells=["A/1"])
     patches = replace(STACK, markers=("reporter", "phase"))
-    report = build_patches(entry, folder, [cut_of(patches), cut_of(replace(patches, size=(9, 9)))])
+    report = build_patches(
+        entry, folder, [spec_of(patches), spec_of(replace(patches, size=(9, 9)))]
+    )
     assert report["leading"] == {"A/1": "reporter", "B/1": "phase"}
     assert_equal_to_plate(entry, folder, patches)
 
 
 def test_store_that_follows_another_focus_is_not_used(experiment, caplog):
     entry, folder = experiment()
-    build_patches(entry, folder, [cut_of(STACK)])
+    build_patches(entry, folder, [spec_of(STACK)])
     assert not reader_of(entry, folder, replace(STACK, markers=REPORTER))._stores
     assert "its planes follow the focus of phase, not of reporter" in caplog.text
 
 
 def test_stacks_that_differ_in_depth_share_a_store_for_one_window(experiment):
     entry, folder = experiment(planes=(5, 3))
-    build_patches(entry, folder, [cut_of(STACK)])
+    build_patches(entry, folder, [spec_of(STACK)])
     assert_equal_to_plate(entry, folder, STACK)
     with pytest.raises(UserError, match=r"experiment e: .* stacks that differ in depth"):
-        build_patches(entry, folder, [cut_of(STACK), cut_of(replace(STACK, depth=3))])
+        build_patches(entry, folder, [spec_of(STACK), spec_of(replace(STACK, depth=3))])
 
 
 @pytest.mark.parametrize(("pixel", "level"), [(0.3, 0), (0.5, 1), (0.75, 1)])
 def test_crops_of_a_resolution_level_are_those_of_the_plate(experiment, pixel, level):
     entry, folder = experiment(levels=True)
     patches = replace(STACK, size=(11, 12), reference_pixel_size_um=pixel)
-    assert build_patches(entry, folder, [cut_of(patches, (14, 13))])["level"] == level
+    assert build_patches(entry, folder, [spec_of(patches, (14, 13))])["level"] == level
     assert_equal_to_plate(entry, folder, patches)
     other = replace(patches, reference_pixel_size_um=0.5 if level == 0 else 0.3)
     with pytest.raises(UserError, match="read different resolution levels"):
-        build_patches(entry, folder, [cut_of(patches), cut_of(other)])
+        build_patches(entry, folder, [spec_of(patches), spec_of(other)])
 
 
 @pytest.mark.parametrize(
@@ -261,7 +264,7 @@ def test_crops_of_a_resolution_level_are_those_of_the_plate(experiment, pixel, l
 )
 def test_native_pixels_of_any_type_are_those_of_the_plate(experiment, dtypes, kept):
     entry, folder = experiment(dtypes=dtypes, planes=(5, 3))
-    report = build_patches(with_store(entry, compressor="zstd"), folder, [cut_of(STACK)])
+    report = build_patches(with_store(entry, compressor="zstd"), folder, [spec_of(STACK)])
     assert report["pixels"] == kept
     found = assert_equal_to_plate(entry, folder, STACK)
     assert found.dtype == getattr(torch, kept)
@@ -276,8 +279,8 @@ def test_native_pixels_of_any_type_are_those_of_the_plate(experiment, dtypes, ke
 def test_building_reads_each_chunk_once(experiment, monkeypatch, chunk_frames):
     entry, folder = experiment(chunk_frames=chunk_frames)
     opened = opened_by(monkeypatch)
-    monkeypatch.setattr(storing, "_BLOCK_BYTES", 20_000)
-    build_patches(entry, folder, [cut_of(STACK)])
+    monkeypatch.setattr(builder, "_BLOCK_BYTES", 20_000)
+    build_patches(entry, folder, [spec_of(STACK)])
     assert len(opened) == len(set(opened)) > 0
 
 
@@ -286,18 +289,18 @@ def test_dry_run_times_a_chunk_once_for_all_its_frames(experiment, monkeypatch, 
     entry, folder = experiment(chunk_frames=chunk_frames)
     opened = opened_by(monkeypatch)
     # A clock that goes on with every chunk.
-    monkeypatch.setattr(storing.time, "perf_counter", lambda: float(len(opened)))
-    cut = cut_of(replace(STACK, size=(EDGE, EDGE)))
-    seconds = build_patches(entry, folder, [cut], threads=1, dry_run=True)["seconds"]
+    monkeypatch.setattr(builder.time, "perf_counter", lambda: float(len(opened)))
+    spec = spec_of(replace(STACK, size=(EDGE, EDGE)))
+    seconds = build_patches(entry, folder, [spec], threads=1, dry_run=True)["seconds"]
     of_dry_run = len(opened)
-    build_patches(entry, folder, [cut], threads=1)
+    build_patches(entry, folder, [spec], threads=1)
     assert seconds == len(opened) - of_dry_run
     assert of_dry_run * len(FOVS) * FRAMES / chunk_frames == seconds
 
 
 def test_plate_that_was_made_again_is_read_instead_of_its_store(experiment, caplog):
     entry, folder = experiment()
-    build_patches(entry, folder, [cut_of(STACK)])
+    build_patches(entry, folder, [spec_of(STACK)])
     metadata = entry.data_path / FOVS[0] / ".zattrs"
     metadata.write_text(metadata.read_text().replace("0.25", "0.26"))
     assert not reader_of(entry, folder, STACK)._stores
@@ -308,9 +311,11 @@ def test_plate_that_was_made_again_is_read_instead_of_its_store(experiment, capl
 def test_memory_is_bounded_in_bytes(experiment, monkeypatch, dtype):
     entry, folder = experiment()
     patches = replace(STACK, size=(EDGE, EDGE))
-    job = storing._Job(with_store(entry, dtype=dtype), folder, [cut_of(patches)])
-    limit = 6 * job._pixel_bytes * int(np.prod(job.writer.shape[1:]))
-    monkeypatch.setattr(storing, "_BLOCK_BYTES", limit)
+    job = builder._Builder(with_store(entry, dtype=dtype), folder, [spec_of(patches)])
+    # As it is read, in single precision three times, as it is rounded and in its crop.
+    pixel_bytes = 2 + 12 + 2 * job.dtype.itemsize
+    limit = 6 * pixel_bytes * int(np.prod(job.writer.shape[1:]))
+    monkeypatch.setattr(builder, "_BLOCK_BYTES", limit)
     blocks = list(job._blocks(np.arange(*job.bounds[:2])))
     assert [len(rows) for rows in blocks] == [6] * 4
     reader = job._reader(0)
@@ -318,9 +323,9 @@ def test_memory_is_bounded_in_bytes(experiment, monkeypatch, dtype):
     tracemalloc.start()
     try:
         crops, _ = job._read(reader, 0, blocks[0])
-        crops = job._normalized(0, blocks[0], crops)
+        crops = normalized(crops, *job._center_and_spread(0, blocks[0]))
         assert np.isfinite(crops).all()
-        job._encoded(0, crops, storing._Loss())
+        encoded(crops, job.dtype, np.ones(2, bool), RoundingLoss())
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -334,9 +339,9 @@ def test_pixels_that_are_not_finite_are_told_or_left_out(experiment, dtype, valu
     entry, patches = with_store(entry, dtype=dtype), PatchConfig(BOTH, (17, 16), depth=5)
     zarr.open(entry.data_path / "A/1/0/0", mode="r+")[2, 1] = value
     with pytest.raises(UserError, match="experiment e: frame 2 of field of view A/1/0 has pixels"):
-        build_patches(entry, folder, [cut_of(patches)])
+        build_patches(entry, folder, [spec_of(patches)])
     entry = entry.model_copy(update={"unreadable": "skip"})
-    report = build_patches(entry, folder, [cut_of(patches)])
+    report = build_patches(entry, folder, [spec_of(patches)])
     assert np.isfinite(list(report["loss"].values())).all()
     cells = MultiExperimentIndex.from_parquet([folder]).tracks
     lost = (cells["fov"] == "A/1/0") & (cells["t"] == 2)
@@ -348,7 +353,7 @@ def test_pixels_that_are_not_finite_are_told_or_left_out(experiment, dtype, valu
 def test_what_has_no_place_in_a_native_store_is_the_plates(experiment, shared, options):
     entry, folder = experiment(levels=True)
     patches = replace(STACK, **options)
-    cuts = [cut_of(patches), cut_of(replace(patches, z_window="center"))][: 1 + shared]
+    cuts = [spec_of(patches), spec_of(replace(patches, z_window="center"))][: 1 + shared]
     level, skipping = "1" if options else "0", entry.model_copy(update={"unreadable": "skip"})
     array = entry.data_path / "A/1/0" / level
     (array / "2.1.0.0.0").rename(folder / "away")

@@ -10,22 +10,23 @@ import zarr
 
 from dynaclr.config import ExperimentConfig, UserError
 from dynaclr.data import (
-    CellReader,
-    Cut,
+    FieldsOfView,
     MultiExperimentDataModule,
     NormalizationConfig,
+    ObservationReader,
     PatchConfig,
+    PatchSpec,
     at_common_size,
     build_patches,
     read_statistics,
 )
-from dynaclr.data.patch_store import builder as storing
+from dynaclr.data.patch_store import builder
 from dynaclr.data.patch_store.writer import ShardWriter
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.transforms import Normalize
 
 PATCHES = PatchConfig(("phase", "reporter"), (23, 20))
-CUT = Cut(PATCHES, (32, 33), NormalizationConfig())
+SPEC = PatchSpec(PATCHES, (32, 33), NormalizationConfig())
 
 
 @pytest.fixture
@@ -40,10 +41,9 @@ def entry_of(folder, **store) -> ExperimentConfig:
     return ExperimentConfig.model_validate(content | {"patches": store or True})
 
 
-def reader_of(folder, patches=PATCHES, extraction_size=None, stores=True) -> CellReader:
-    return CellReader(
-        MultiExperimentIndex.from_parquet([folder]),
-        {"one": entry_of(folder)},
+def reader_of(folder, patches=PATCHES, extraction_size=None, stores=True) -> ObservationReader:
+    return ObservationReader(
+        FieldsOfView(MultiExperimentIndex.from_parquet([folder]), {"one": entry_of(folder)}),
         read_statistics(folder.parent, ["one"]),
         patches,
         NormalizationConfig(),
@@ -59,7 +59,7 @@ def read(reader) -> dict:
 @pytest.mark.parametrize("compressor", ["none", "zstd", "lz4"])
 def test_patches_are_those_of_the_plate_to_the_bit(folder, compressor, monkeypatch):
     monkeypatch.setattr("dynaclr.data.patch_store.writer._SHARD_BYTES", 100_000)
-    build_patches(entry_of(folder, compressor=compressor), folder, [CUT])
+    build_patches(entry_of(folder, compressor=compressor), folder, [SPEC])
     for options in (
         {"extraction_size": (32, 33)},
         {},
@@ -81,7 +81,7 @@ def test_patches_are_those_of_the_plate_to_the_bit(folder, compressor, monkeypat
 
 
 def test_cells_of_a_lineage_lie_together_in_the_order_of_time(folder):
-    build_patches(entry_of(folder), folder, [CUT])
+    build_patches(entry_of(folder), folder, [SPEC])
     slots = np.load(folder / "patches.zarr/slots.npy")
     cells = MultiExperimentIndex.from_parquet([folder]).tracks.iloc[np.argsort(slots)]
     assert sorted(slots) == list(range(len(cells)))
@@ -94,7 +94,7 @@ def test_rounded_pixels_are_as_close_as_is_said(folder):
     wanted = read(plain)
     wanted = Normalize()(at_common_size(wanted), wanted["center"], wanted["spread"])
     for dtype, bound in (("float16", 0.01), ("uint8", 20 / 255 / 2 + 1e-4)):
-        report = build_patches(entry_of(folder, dtype=dtype), folder, [CUT])
+        report = build_patches(entry_of(folder, dtype=dtype), folder, [SPEC])
         found = read(reader_of(folder, extraction_size=(32, 33)))
         assert found["patch"].dtype == getattr(torch, dtype)
         found = Normalize()(found["patch"], found["center"], found["spread"])
@@ -105,7 +105,7 @@ def test_rounded_pixels_are_as_close_as_is_said(folder):
 
 
 def test_store_that_does_not_hold_what_is_needed_is_not_used(folder, caplog):
-    build_patches(entry_of(folder), folder, [CUT])
+    build_patches(entry_of(folder), folder, [SPEC])
     reader = reader_of(folder, PatchConfig(("phase",), (50, 50)))
     assert not reader._stores
     assert "crops are" in caplog.text
@@ -114,14 +114,14 @@ def test_store_that_does_not_hold_what_is_needed_is_not_used(folder, caplog):
 
 @pytest.mark.parametrize("product", ["cells", "statistics"])
 def test_store_of_another_index_or_statistics_is_not_used(folder, caplog, product):
-    build_patches(entry_of(folder), folder, [CUT])
+    build_patches(entry_of(folder), folder, [SPEC])
     (folder / f"{product}.parquet.digest").write_text("of another one\n")
     assert not reader_of(folder)._stores
     assert f"is not used: {product} changed since it was made" in caplog.text
 
 
 def test_store_that_is_not_asked_for_is_not_used(folder, caplog):
-    report = build_patches(entry_of(folder, dtype="uint8"), folder, [CUT])
+    report = build_patches(entry_of(folder, dtype="uint8"), folder, [SPEC])
     for asked in (None, report | {"dtype": "float16"}, report | {"compressor": "zstd"}):
         caplog.clear()
         (folder / "patches.json").write_text(json.dumps(asked))
@@ -138,7 +138,7 @@ def test_store_that_is_not_asked_for_is_not_used(folder, caplog):
 
 
 def test_store_of_as_many_other_cells_is_told(folder, caplog):
-    build_patches(entry_of(folder), folder, [CUT])
+    build_patches(entry_of(folder), folder, [SPEC])
     for file in ("patches.zarr/zarr.json", "patches.json"):
         path, n = folder / file, len(reader_of(folder).index)
         path.write_text(path.read_text().replace(f'"n": {n}', f'"n": {n + 1}'))
@@ -147,7 +147,7 @@ def test_store_of_as_many_other_cells_is_told(folder, caplog):
 
 
 def test_store_of_another_version_is_not_used(folder, caplog):
-    build_patches(entry_of(folder), folder, [CUT])
+    build_patches(entry_of(folder), folder, [SPEC])
     path = folder / "patches.zarr/zarr.json"
     path.write_text(path.read_text().replace('"leading"', '"led"'))
     assert not reader_of(folder)._stores
@@ -156,7 +156,7 @@ def test_store_of_another_version_is_not_used(folder, caplog):
 
 @pytest.mark.parametrize("compressor", ["none", "zstd"])
 def test_damaged_store_is_told_with_the_cell_that_needs_it(folder, compressor):
-    build_patches(entry_of(folder, compressor=compressor), folder, [CUT])
+    build_patches(entry_of(folder, compressor=compressor), folder, [SPEC])
     reader = reader_of(folder, PatchConfig(("reporter",), (20, 20)))
     next((folder / "patches.zarr/pixels/c").rglob("0")).parent.rename(folder / "lost")
     cells = reader.index.tracks
@@ -169,17 +169,17 @@ def test_damaged_store_is_told_with_the_cell_that_needs_it(folder, compressor):
 
 
 def test_models_that_one_store_cannot_serve_are_told(folder):
-    other = Cut(PATCHES, (32, 33), NormalizationConfig(center="mean"))
-    build_patches(entry_of(folder), folder, [CUT, other])
+    other = PatchSpec(PATCHES, (32, 33), NormalizationConfig(center="mean"))
+    build_patches(entry_of(folder), folder, [SPEC, other])
     with pytest.raises(UserError, match="experiment one: the models that use it normalize"):
-        build_patches(entry_of(folder, dtype="uint8"), folder, [CUT, other])
+        build_patches(entry_of(folder, dtype="uint8"), folder, [SPEC, other])
 
 
 def test_dry_run_tells_bytes_and_time_and_writes_nothing(folder):
     before = sorted(folder.iterdir())
-    planned = build_patches(entry_of(folder), folder, [CUT], dry_run=True)
+    planned = build_patches(entry_of(folder), folder, [SPEC], dry_run=True)
     assert sorted(folder.iterdir()) == before
-    report = build_patches(entry_of(folder), folder, [CUT])
+    report = build_patches(entry_of(folder), folder, [SPEC])
     assert 0 < planned.pop("seconds") < 60
     assert planned == report
     pixels = zarr.open(folder / "patches.zarr/pixels", mode="r")
@@ -191,10 +191,10 @@ def test_dry_run_tells_bytes_and_time_and_writes_nothing(folder):
 @pytest.mark.parametrize("compressor", ["none", "zstd"])
 def test_killed_build_goes_on_where_it_was(folder, compressor, monkeypatch):
     entry = entry_of(folder, compressor=compressor)
-    build_patches(entry, folder, [CUT])
+    build_patches(entry, folder, [SPEC])
     wanted = read(reader_of(folder, extraction_size=(32, 33)))["patch"]
     shutil.rmtree(folder / "patches.zarr")
-    stored, original = [], storing._Job._store
+    stored, original = [], builder._Builder._store
 
     def failing(self, number, slots):
         if number == 1 and len(stored) == 1:
@@ -202,24 +202,24 @@ def test_killed_build_goes_on_where_it_was(folder, compressor, monkeypatch):
         stored.append(number)
         return original(self, number, slots)
 
-    monkeypatch.setattr(storing._Job, "_store", failing)
+    monkeypatch.setattr(builder._Builder, "_store", failing)
     with pytest.raises(KeyboardInterrupt):
-        build_patches(entry, folder, [CUT], threads=1)
+        build_patches(entry, folder, [SPEC], threads=1)
     assert not (folder / "patches.zarr").exists()
     stored.append("stopped")
-    # It is stopped again when all is there but the last shard is not sealed.
-    sealed, seal = [], ShardWriter.seal
+    # It is stopped again when all is there but the last shard is not finished.
+    finished, finish = [], ShardWriter.finish
 
-    def failing_seal(self, shard):
-        seal(self, shard)
-        sealed.append(shard)
-        if len(sealed) == 1:
+    def failing_finish(self, shard):
+        finish(self, shard)
+        finished.append(shard)
+        if len(finished) == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(ShardWriter, "seal", failing_seal)
+    monkeypatch.setattr(ShardWriter, "finish", failing_finish)
     with pytest.raises(KeyboardInterrupt):
-        build_patches(entry, folder, [CUT], threads=1)
-    build_patches(entry, folder, [CUT], threads=1)
+        build_patches(entry, folder, [SPEC], threads=1)
+    build_patches(entry, folder, [SPEC], threads=1)
     assert stored == [0, "stopped", 1], "no field of view is stored twice"
     assert torch.equal(read(reader_of(folder, extraction_size=(32, 33)))["patch"], wanted)
     assert not list(folder.glob(".patches*"))
@@ -227,7 +227,7 @@ def test_killed_build_goes_on_where_it_was(folder, compressor, monkeypatch):
 
 @pytest.mark.parametrize("deep", [False, True])
 def test_build_that_was_killed_while_it_cleaned_up_is_done_again(folder, monkeypatch, deep):
-    build_patches(entry_of(folder), folder, [CUT])
+    build_patches(entry_of(folder), folder, [SPEC])
     wanted = read(reader_of(folder, extraction_size=(32, 33)))["patch"]
     shutil.rmtree(folder / "patches.zarr")
     original = shutil.rmtree
@@ -240,9 +240,9 @@ def test_build_that_was_killed_while_it_cleaned_up_is_done_again(folder, monkeyp
 
     monkeypatch.setattr(shutil, "rmtree", failing)
     with pytest.raises(KeyboardInterrupt):
-        build_patches(entry_of(folder), folder, [CUT])
+        build_patches(entry_of(folder), folder, [SPEC])
     monkeypatch.setattr(shutil, "rmtree", original)
-    build_patches(entry_of(folder), folder, [CUT])
+    build_patches(entry_of(folder), folder, [SPEC])
     assert torch.equal(read(reader_of(folder, extraction_size=(32, 33)))["patch"], wanted)
     assert not list(folder.glob(".patches*"))
 
@@ -253,8 +253,8 @@ def test_training_batches_are_the_same_with_a_store(collection, tmp_path):
     made = []
     for stored in (False, True):
         if stored:
-            cut = Cut(PATCHES, (32, 32), NormalizationConfig())
-            build_patches(entry_of(tmp_path / "results/one"), tmp_path / "results/one", [cut])
+            spec = PatchSpec(PATCHES, (32, 32), NormalizationConfig())
+            build_patches(entry_of(tmp_path / "results/one"), tmp_path / "results/one", [spec])
         module = MultiExperimentDataModule(
             collection.folder, tmp_path / "results", PATCHES, **options
         )
@@ -278,14 +278,14 @@ def test_observations_that_cannot_be_read_have_no_place_in_a_store(folder, tmp_p
     array = zarr.open_group(plate / fov, mode="r")["0"]
     key = array.metadata.encode_chunk_key((frame // array.chunks[0], 0, 0, 0, 0))
     (plate / fov / "0" / key).unlink()
-    build_patches(entry_of(folder, **store), folder, [CUT])
+    build_patches(entry_of(folder, **store), folder, [SPEC])
     reader = reader_of(folder, extraction_size=(32, 33))
     assert reader._stores
     damaged = np.zeros(len(cells), bool)
-    with_store = reader.read(np.arange(len(cells)), damaged=damaged)["patch"]
+    with_store = reader.read(np.arange(len(cells)), unreadable=damaged)["patch"]
     lost = np.zeros(len(cells), bool)
     plain = reader_of(folder, extraction_size=(32, 33), stores=False)
-    from_plate = plain.read(np.arange(len(cells)), damaged=lost)["patch"]
+    from_plate = plain.read(np.arange(len(cells)), unreadable=lost)["patch"]
     assert 0 < lost.sum() < len(lost)
     np.testing.assert_array_equal(damaged, lost)
     if "dtype" not in store:
@@ -310,7 +310,7 @@ def with_lost_chunk(folder, plate, channel=0, **entry) -> tuple:
 def test_model_that_needs_a_whole_marker_reads_it_beside_a_lost_one(folder, tmp_path):
     chunk = with_lost_chunk(folder, tmp_path / "plate.zarr", unreadable="skip")
     chunk.unlink()
-    build_patches(entry_of(folder), folder, [CUT])
+    build_patches(entry_of(folder), folder, [SPEC])
     assert (np.load(folder / "patches.zarr/slots.npy") < 0).any()
     for options in ({}, {"extraction_size": (32, 33)}):
         patches = PatchConfig(("reporter",), (23, 20))
@@ -319,26 +319,26 @@ def test_model_that_needs_a_whole_marker_reads_it_beside_a_lost_one(folder, tmp_
         assert torch.equal(read(store)["patch"], read(plate)["patch"])
 
 
-@pytest.mark.parametrize("sealed", [False, True])
+@pytest.mark.parametrize("finished", [False, True])
 def test_what_could_not_be_read_is_asked_for_again_after_a_kill(
-    folder, tmp_path, monkeypatch, sealed
+    folder, tmp_path, monkeypatch, finished
 ):
     monkeypatch.setattr("dynaclr.data.patch_store.writer._SHARD_BYTES", 100_000)
     chunk = with_lost_chunk(folder, tmp_path / "plate.zarr", unreadable="skip")
     chunk.rename(tmp_path / "away")
-    seal = ShardWriter.seal
+    finish = ShardWriter.finish
 
     def failing(self, shard):
-        if sealed and shard == 0:
-            seal(self, shard)
+        if finished and shard == 0:
+            finish(self, shard)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ShardWriter, "seal", failing)
+    monkeypatch.setattr(ShardWriter, "finish", failing)
     with pytest.raises(KeyboardInterrupt):
-        build_patches(entry_of(folder), folder, [CUT], threads=1)
+        build_patches(entry_of(folder), folder, [SPEC], threads=1)
     (tmp_path / "away").rename(chunk)
-    monkeypatch.setattr(ShardWriter, "seal", seal)
-    build_patches(entry_of(folder), folder, [CUT])
+    monkeypatch.setattr(ShardWriter, "finish", finish)
+    build_patches(entry_of(folder), folder, [SPEC])
     assert (np.load(folder / "patches.zarr/slots.npy") >= 0).all()
     plate, store = (reader_of(folder, stores=which) for which in (False, True))
     assert torch.equal(read(store)["patch"], read(plate)["patch"])

@@ -1,6 +1,4 @@
-"""Compiled loops over the pieces of a chunk do what NumPy's slices do."""
-
-from concurrent.futures import ThreadPoolExecutor
+"""Compiled loops over chunk slices do what NumPy's slices do."""
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
@@ -8,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynaclr.data.pixels.buffers import empty
-from dynaclr.data.pixels.chunk_slices import STREAMED, copy_pieces, cut_boxes, needed_blocks
+from dynaclr.data.pixels.chunk_slices import copy_slices, needed_blocks, slice_boxes
 from dynaclr.data.pixels.compiled import compiled
 
 EXTENTS = hnp.array_shapes(min_dims=5, max_dims=5, min_side=1, max_side=6)
@@ -18,27 +15,26 @@ EXTENTS = hnp.array_shapes(min_dims=5, max_dims=5, min_side=1, max_side=6)
 @pytest.fixture(scope="module", autouse=True)
 def compiled_before():
     """Hypothesis times its examples, not the compiler."""
-    none, small = np.empty((0, 20), np.int64), np.zeros((1,) * 5, np.uint8)
+    none, small = np.empty((0, 3, 5), np.int64), np.zeros((1,) * 5, np.uint8)
     for kind in (ordinary, read_only):
-        copy_pieces(kind(small.copy()), none, small)
+        copy_slices(kind(small.copy()), none, small)
     needed_blocks(none, (1,) * 5, 1, 1, 1)
-    cut_boxes(*np.zeros((3, 0, 5)), np.zeros(0), *np.ones((2, 1, 5)))
 
 
 @st.composite
 def drawn(draw):
-    """Extents of an output and of a chunk, and pieces that fit into both."""
+    """Extents of an output and of a chunk, and slices that fit into both."""
     out, chunk = draw(EXTENTS), draw(EXTENTS)
-    pieces = []
+    slices = []
     for _ in range(draw(st.integers(0, 5))):
-        corners = np.zeros((4, 5), np.int64)
+        corners = np.ones((3, 5), np.int64)
         for axis, (n, m) in enumerate(zip(out, chunk, strict=True)):
             side = 1 if axis == 0 else draw(st.integers(1, min(n, m)))
             corners[0, axis] = draw(st.integers(0, n - side))
-            corners[2, axis] = draw(st.integers(0, m - side))
-            corners[1::2, axis] = corners[::2, axis] + side
-        pieces.append(corners.ravel())
-    return out, chunk, np.array(pieces, np.int64).reshape(-1, 20)
+            corners[1, axis] = draw(st.integers(0, m - side))
+            corners[2, axis] = side
+        slices.append(corners)
+    return out, chunk, np.array(slices, np.int64).reshape(-1, 3, 5)
 
 
 def ordinary(pixels):
@@ -62,49 +58,21 @@ def other_bytes(pixels):
 @pytest.mark.parametrize("into", ["same", "f8"])
 @pytest.mark.parametrize("kind", [ordinary, read_only, other_order, other_bytes])
 @given(drawn())
-def test_pieces_are_slices(dtype, into, kind, case):
-    out_shape, chunk, pieces = case
+def test_chunk_slices_are_those_of_numpy(dtype, into, kind, case):
+    out_shape, chunk, slices = case
     rng = np.random.default_rng(0)
     pixels = kind(rng.integers(1, 200, chunk).astype(dtype))
     out = np.zeros(out_shape, dtype if into == "same" else into)
     wanted = out.copy()
-    copy_pieces(pixels, pieces, out)
-    copy_by_slices(pixels, pieces, wanted)
+    copy_slices(pixels, slices, out)
+    copy_by_numpy(pixels, slices, wanted)
     np.testing.assert_array_equal(out, wanted)
 
 
-def copy_by_slices(pixels, pieces, out):
-    for first, behind, begin, end in pieces.reshape(-1, 4, 5):
-        here, there = (tuple(map(slice, *corner)) for corner in ((first, behind), (begin, end)))
+def copy_by_numpy(pixels, slices, out):
+    for target, inside, extent in slices:
+        here, there = (tuple(map(slice, first, first + extent)) for first in (target, inside))
         out[here] = pixels[there]
-
-
-@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
-@pytest.mark.parametrize("begins", [0, 4, 32])
-@pytest.mark.parametrize("side", [128, 125])
-def test_pieces_of_large_outputs_are_slices_whichever_way_they_are_written(dtype, begins, side):
-    rng = np.random.default_rng(0)
-    shape = (-(-STREAMED // (2 * side**2 * np.dtype(dtype).itemsize)), 2, 1, side, side)
-    n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    out = empty((n_bytes + begins,), np.uint8)[begins:].view(dtype).reshape(shape)
-    assert out.nbytes >= STREAMED
-    out[...] = 7
-    wanted = out.copy()
-    chunk = rng.integers(0, 200, (1, 2, 1, 150, side + 40)).astype(dtype)
-    corners = np.zeros((shape[0], 4, 5), np.int64)
-    # Of some samples whole patches, of others parts, which begin and end in the middle of a word.
-    low = rng.integers(0, 40, (shape[0], 2)) * rng.integers(0, 2, (shape[0], 1))
-    corners[:, 0, 0], corners[:, 0, 3:] = np.arange(shape[0]), low
-    corners[:, 1] = corners[:, 0] + [1, 2, 1, 0, 0]
-    corners[:, 1, 3:] = side - low[:, ::-1]
-    corners[:, 2, 3:] = rng.integers(0, 20, (shape[0], 2))
-    corners[:, 3] = corners[:, 2] + corners[:, 1] - corners[:, 0]
-    pieces = corners.reshape(-1, 20)
-    parts = [pieces[first::2].copy() for first in (0, 1)]
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda part: copy_pieces(chunk, part, out), parts))
-    copy_by_slices(chunk, pieces, wanted)
-    np.testing.assert_array_equal(out, wanted)
 
 
 @st.composite
@@ -121,34 +89,33 @@ def some_boxes(draw):
 
 
 @given(some_boxes(), st.integers(0, 9))
-def test_pieces_cover_each_pixel_of_a_box_once_and_go_where_it_goes(case, seed):
+def test_chunk_slices_cover_each_pixel_of_a_box_once_and_go_where_it_goes(case, seed):
     chunk, grid, layout, start, stop = case
     target = np.random.default_rng(seed).integers(0, 9, start.shape)
-    box, number, index, pieces = cut_boxes(start, stop, target, layout, chunk, grid)
+    box, number, index, slices = slice_boxes(start, stop, target, layout, chunk, grid)
     seen = [np.zeros(extent, int) for extent in stop - start]
-    for k, own, place, piece in zip(box, number, index, pieces.reshape(-1, 4, 5), strict=True):
-        first, behind, begin, end = piece
+    for k, own, place, (first, inside, extent) in zip(box, number, index, slices, strict=True):
         assert np.ravel_multi_index(place, grid[layout[k]]) == own
-        assert (begin >= 0).all()
-        assert (end <= chunk[layout[k]]).all()
-        np.testing.assert_array_equal(behind - first, end - begin)
-        from_start = place * chunk[layout[k]] + begin - start[k]
+        assert (inside >= 0).all()
+        assert (inside + extent <= chunk[layout[k]]).all()
+        from_start = place * chunk[layout[k]] + inside - start[k]
         np.testing.assert_array_equal(first - target[k], from_start)
-        seen[k][tuple(map(slice, from_start, from_start + end - begin))] += 1
+        seen[k][tuple(map(slice, from_start, from_start + extent))] += 1
     assert all((part == 1).all() for part in seen)
     assert (np.diff(box) >= 0).all()
 
 
 @given(drawn(), st.integers(1, 4), st.integers(1, 40))
-def test_blocks_from_first_to_last_pixel_of_a_plane_of_a_piece_are_needed(case, item, block_bytes):
-    _, chunk, pieces = case
+def test_blocks_from_first_to_last_pixel_of_a_plane_of_a_slice_are_needed(case, item, block_bytes):
+    _, chunk, slices = case
     n_bytes = int(np.prod(chunk)) * item
     n_blocks = -(-n_bytes // block_bytes)
-    found = needed_blocks(pieces, chunk, item, block_bytes, n_blocks)
+    found = needed_blocks(slices, chunk, item, block_bytes, n_blocks)
     wanted = np.zeros(n_blocks, bool)
     number_of = np.arange(int(np.prod(chunk))).reshape(chunk)
-    for _, _, begin, end in pieces.reshape(-1, 4, 5):
-        for plane in number_of[tuple(map(slice, begin, end))].reshape(-1, *(end - begin)[3:]):
+    for _, inside, extent in slices:
+        box = number_of[tuple(map(slice, inside, inside + extent))]
+        for plane in box.reshape(-1, *extent[3:]):
             first, last = plane.min() * item, (plane.max() + 1) * item - 1
             wanted[first // block_bytes : last // block_bytes + 1] = True
     np.testing.assert_array_equal(found, wanted)

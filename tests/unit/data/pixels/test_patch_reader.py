@@ -102,24 +102,6 @@ def test_order_and_batch_do_not_change_a_patch(plate_path):
         np.testing.assert_array_equal(alone[0], together[number])
 
 
-def test_a_pass_reads_into_memory_of_earlier_patches_what_it_reads_into_new(
-    plate_path, monkeypatch
-):
-    monkeypatch.setattr("dynaclr.data.pixels.buffers._SMALL", 1)
-    places = [np.array([1, 0, 1]), np.array([3, 0, 2]), np.full(3, 2.0), np.full(3, 20.0)]
-    asked = {"channels": (2, -1), "margin": (9, 40)}
-    wanted = reader_of(plate_path, **asked).read(*places)
-    reader, used = reader_of(plate_path, **asked), set()
-    reader.prepare_for_pass()
-    for _ in range(3):
-        patches = reader.read(*places)
-        np.testing.assert_array_equal(patches, wanted)
-        used.add(patches.__array_interface__["data"][0])
-        patches[...] = 77
-        del patches
-    assert len(used) == 1
-
-
 def test_absent_marker_is_zero(plate_path):
     places = (np.array([0]), np.array([1]), np.array([20.0]), np.array([20.0]))
     (patch,) = reader_of(plate_path, channels=(-1, 1)).read(*places)
@@ -139,12 +121,12 @@ def test_reader_pickles_small_and_reads_the_same(plate_path):
     np.testing.assert_array_equal(pickle.loads(packed).read(*places)[0], before[0])
 
 
-def test_patch_larger_than_the_image_is_told(plate_path):
+def test_patch_larger_than_the_image_is_refused(plate_path):
     with pytest.raises(UserError, match=r"A/1/0 is 48 x 40 pixels, a patch needs 64 x 10"):
         reader_of(plate_path, size=(64, 10))
 
 
-def test_too_deep_a_window_is_told():
+def test_too_deep_a_window_is_refused():
     assert depth_window(5, 3, "plate") == 1
     with pytest.raises(UserError, match="has 3 z planes, 4 are asked for"):
         depth_window(3, 4, "plate")

@@ -12,17 +12,12 @@ from iohub.ngff import open_ome_zarr
 from scipy.ndimage import gaussian_filter
 
 from dynaclr.config import ExperimentConfig, UserError
-from dynaclr.data.pixels.chunks import ChunkReader
+from dynaclr.data.pixels.chunk_reader import ChunkReader
 from dynaclr.data.pixels.layout import position_layout
-from dynaclr.data.statistics import compute as statistics
-from dynaclr.data.statistics.compute import (
-    PERCENTILES,
-    FrameCounter,
-    Tally,
-    compute_statistics,
-    statistics_table,
-)
-from dynaclr.data.statistics.histograms import Histograms, Pool
+from dynaclr.data.statistics import frames
+from dynaclr.data.statistics.compute import compute_statistics, statistics_table
+from dynaclr.data.statistics.distribution import PERCENTILES, Distribution, Pool
+from dynaclr.data.statistics.frames import FrameCounter, chunks_of
 from dynaclr.io import Plate, Position
 from dynaclr.io.plate import Level
 from dynaclr.io.plate_writer import PlateLayout, new_plate
@@ -63,8 +58,8 @@ def assert_row(row: dict, pixels: np.ndarray) -> None:
     )
 )
 def test_integer_frames_add_up_exactly(movie_TYX):
-    tallies = [Tally.of(frame) for frame in movie_TYX]
-    assert_row(Tally.sum(tallies).statistics(), movie_TYX)
+    counted = [Distribution.of(frame) for frame in movie_TYX]
+    assert_row(Distribution.sum(counted).statistics(), movie_TYX)
 
 
 @settings(max_examples=60, deadline=None)
@@ -76,7 +71,7 @@ def test_integer_frames_add_up_exactly(movie_TYX):
     )
 )
 def test_float_frame_leaves_out_what_is_not_finite(frame):
-    row = Tally.of(frame).statistics()
+    row = Distribution.of(frame).statistics()
     if np.isfinite(frame).any():
         assert_row(row, frame)
     else:
@@ -86,8 +81,8 @@ def test_float_frame_leaves_out_what_is_not_finite(frame):
 
 def test_large_float_frames_pool_closely():
     movie = np.random.default_rng(0).normal(100, 10, (5, 256, 256)).astype(np.float32)
-    pooled = Tally.sum(Tally.of(frame).thinned() for frame in movie).statistics()
-    field = Tally.sum(Tally.of(frame).thinned() for frame in movie).thinned()
+    pooled = Distribution.sum(Distribution.of(frame).thinned() for frame in movie).statistics()
+    field = Distribution.sum(Distribution.of(frame).thinned() for frame in movie).thinned()
     assert field.values.size <= 16_384, "what a field of view keeps does not grow with frames"
     assert field.n == movie.size
     truth = expected(movie)
@@ -155,9 +150,7 @@ def test_chunks_cover_a_frame_once(experiment):
     with open_ome_zarr(experiment.data_path, mode="r") as plate:
         pixels = np.asarray(plate["B/1/0"]["0"])
     seen = [
-        chunk
-        for z in range(reader.layouts[0].grid[2])
-        for chunk in statistics._chunks_of(reader, 0, (1, 0), z)
+        chunk for z in range(reader.layouts[0].grid[2]) for chunk in chunks_of(reader, 0, (1, 0), z)
     ]
     assert [chunk.shape[:2] for chunk in seen] == [(1, 1)] * len(seen)
     seen = np.concatenate([chunk.ravel() for chunk in seen])
@@ -188,7 +181,7 @@ def test_float_frames_beyond_the_bound_are_sampled(tmp_path, monkeypatch):
     reader = reader_of(position_of(tmp_path, pixels[None, None], (1, 1, 1, 128, 256)))
     exact = FrameCounter(reader).count(0, 0, [0])[0][0].pixels.statistics()
     assert_row(exact, pixels)
-    monkeypatch.setattr(statistics, "_EXACT_PER_FRAME", 1000)
+    monkeypatch.setattr(frames, "_EXACT_PER_FRAME", 1000)
     sampled = FrameCounter(reader).count(0, 0, [0])[0][0].pixels
     assert sampled.values.size <= pixels.size / 2
     for name in ("mean", "std", "min", "max"):
@@ -196,13 +189,13 @@ def test_float_frames_beyond_the_bound_are_sampled(tmp_path, monkeypatch):
     assert sampled.statistics()["median"] == pytest.approx(exact["median"], abs=0.02)
 
 
-def test_chunks_of_several_channels_and_frames_are_told_apart(tmp_path):
+def test_chunks_of_several_channels_and_frames_are_kept_apart(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 4000, (4, 3, 2, 20, 20), dtype=np.uint16)
     reader = reader_of(position_of(tmp_path, pixels, (2, 2, 1, 8, 20)))
-    tallies = FrameCounter(reader).count(0, 2, [2, 0])
-    for frame, t in zip(tallies, (2, 3), strict=True):
-        for tally, channel in zip(frame, (2, 0), strict=True):
-            assert_row(tally.pixels.statistics(), pixels[t, channel])
+    counted = FrameCounter(reader).count(0, 2, [2, 0])
+    for frame, t in zip(counted, (2, 3), strict=True):
+        for found, channel in zip(frame, (2, 0), strict=True):
+            assert_row(found.pixels.statistics(), pixels[t, channel])
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -216,13 +209,13 @@ def test_statistics_of_every_type_and_order_of_pixels(dtype, order, tmp_path):
     zarr.create_array(tmp_path / "0", data=pixels, chunks=chunks, order=order, zarr_format=2)
     position = Position("A/1/0", tmp_path, ("a", "b"), (Level(tmp_path / "0", (1.0,) * 5),))
     for t in range(2):
-        for c, tally in enumerate(FrameCounter(reader_of(position)).count(0, t, [0, 1])[0]):
-            assert_row(tally.pixels.statistics(), pixels[t, c])
+        for c, frame in enumerate(FrameCounter(reader_of(position)).count(0, t, [0, 1])[0]):
+            assert_row(frame.pixels.statistics(), pixels[t, c])
             planes = pixels[t, c].astype(np.float64)
             contrast = planes.var(axis=(1, 2))
             if planes.min() >= 0:
                 contrast /= planes.mean(axis=(1, 2))
-            assert tally.focus == contrast.argmax()
+            assert frame.focus == contrast.argmax()
 
 
 def test_pools_hold_few_of_many_frames():
@@ -230,7 +223,7 @@ def test_pools_hold_few_of_many_frames():
     for dtype in (np.uint16, np.float32):
         movie, pool = rng.normal(100, 10, (200, 160, 160)).astype(dtype), Pool()
         for frame in movie:
-            pool.add(Tally.of(frame))
+            pool.add(Distribution.of(frame))
             assert len(pool._parts) <= 65
         row, truth = pool.sum().statistics(), expected(movie)
         for name in ("n", "mean", "std", "min", "max"):
@@ -239,47 +232,16 @@ def test_pools_hold_few_of_many_frames():
             assert row[name] == pytest.approx(truth[name], abs=0.05)
 
 
-def test_many_planes_at_a_time_share_no_lanes():
-    few, many = (Histograms(np.dtype("u2"), 2, n, 4) for n in (2, 100))
-    assert few._lanes.nbytes == 16 * 4 * (1 << 18)
-    assert many._lanes.nbytes == 800 * (1 << 18), "a histogram a plane"
-    pixels = np.random.default_rng(0).integers(0, 1 << 16, 1001, dtype=np.uint16)
-    for histograms in (few, many):
-        histograms.add((0, 1, 0), pixels)
-        first, counts = histograms.take((0, 1, 0))
-        assert counts.sum() == pixels.size
-        every = np.bincount(pixels, minlength=1 << 16)
-        np.testing.assert_array_equal(counts, every[first : first + len(counts)])
-        assert len(histograms.take((0, 0, 0))[1]) == 0
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.sampled_from(["u1", "<u2", "i1", "<i2"]).flatmap(
-        lambda dtype: st.lists(hnp.arrays(dtype, st.integers(1, 40)), min_size=1, max_size=6)
-    )
-)
-def test_histograms_that_were_taken_count_as_new_ones(planes):
-    histograms = Histograms(planes[0].dtype, 1, 2)
-    for plane in planes:
-        histograms.add((0, 1), plane)
-        first, counts = histograms.take((0, 1))
-        values = np.repeat(np.arange(first, first + len(counts)), counts)
-        np.testing.assert_array_equal(values, np.sort(plane))
-    assert not histograms._lanes.any()
-
-
-def test_a_counter_uses_its_histograms_again_but_not_after_a_chunk_was_lost(tmp_path, monkeypatch):
-    monkeypatch.setattr(statistics, "message_of", lambda *_: "no plate to name")
+def test_a_counter_goes_on_after_a_chunk_that_cannot_be_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(frames, "message_of", lambda *_: "no plate to name")
     pixels = np.random.default_rng(0).integers(0, 4000, (6, 1, 1, 20, 20), dtype=np.uint16)
     position = position_of(tmp_path, pixels, (1, 1, 1, 10, 20))
     (tmp_path / "0/2.0.0.1.0").write_bytes(b"")
     counter = FrameCounter(reader_of(position), skip=True)
-    tallies = [counter.count(0, t, [0])[0][0].pixels for t in range(6)]
-    assert tallies[2].n == 0
+    counted = [counter.count(0, t, [0])[0][0].pixels for t in range(6)]
+    assert counted[2].n == 0
     for t in (0, 1, 3, 4, 5):
-        assert_row(tallies[t].statistics(), pixels[t])
-    assert [len(spare) for spare in counter._spare.values()] == [1]
+        assert_row(counted[t].statistics(), pixels[t])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
@@ -355,7 +317,7 @@ def test_frames_that_cannot_be_read_are_skipped_where_the_entry_says_so(
     assert_row(good, pixels["A/1/0"][1, 0])
 
 
-def test_damaged_chunk_is_told(experiment):
+def test_damaged_chunk_is_an_error(experiment):
     damage(experiment)
     with pytest.raises(UserError, match=r"B/1/0.*cannot read frame \d of field of view B/1/0"):
         statistics_table(experiment)

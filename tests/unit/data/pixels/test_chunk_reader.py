@@ -26,7 +26,7 @@ from zarr.codecs import (
 from dynaclr.config import UserError
 from dynaclr.data.pixels.blosc import BloscBlocks
 from dynaclr.data.pixels.chunk_files import ChunkFiles
-from dynaclr.data.pixels.chunks import Boxes, ChunkReader, _Groups
+from dynaclr.data.pixels.chunk_reader import Boxes, ChunkReader
 from dynaclr.data.pixels.layout import layout_of
 from dynaclr.io.plate import read_array_metadata
 
@@ -131,7 +131,7 @@ def test_boxes_equal_slices_to_the_bit(options, cache_bytes, tmp_path):
         out = np.zeros(wanted.shape, np.dtype(options["dtype"]).newbyteorder("="))
         assert reader.read(boxes, out) == []
         np.testing.assert_array_equal(out, wanted)
-        assert reader._cache.held <= cache_bytes
+        assert reader._cache.n_bytes <= cache_bytes
 
 
 def test_arrays_of_several_layouts_are_read_together(tmp_path):
@@ -223,23 +223,23 @@ DAMAGED = [
         if (name, damage) != ("v2-raw", garble)
     ],
 )
-def test_missing_and_damaged_chunks_are_told(name, damage, reason, tmp_path):
+def test_missing_and_damaged_chunks_are_reported(name, damage, reason, tmp_path):
     array = make(tmp_path / "a", ARRAYS[name])
     boxes = some_boxes()
     wanted = slices(boxes, array)
     damage(chunk_files(tmp_path / "a")[0])
     out = np.zeros(wanted.shape, np.uint16)
-    faults = reader_of(tmp_path / "a").read(boxes, out)
-    assert faults
-    assert all(reason in fault.reason for fault in faults)
-    spoilt = np.unique(np.concatenate([fault.boxes for fault in faults]))
+    chunks = reader_of(tmp_path / "a").read(boxes, out)
+    assert chunks
+    assert all(reason in chunk.reason for chunk in chunks)
+    spoilt = np.unique(np.concatenate([chunk.boxes for chunk in chunks]))
     assert 0 < len(spoilt) < len(boxes)
     good = np.setdiff1d(np.arange(len(boxes)), spoilt)
     np.testing.assert_array_equal(out[good], wanted[good])
-    for fault in faults:
-        start, stop = boxes.start[fault.boxes[0]], boxes.stop[fault.boxes[0]]
-        assert (start <= fault.place).all()
-        assert (fault.place < stop).all()
+    for chunk in chunks:
+        start, stop = boxes.start[chunk.boxes[0]], boxes.stop[chunk.boxes[0]]
+        assert (start <= chunk.pixel).all()
+        assert (chunk.pixel < stop).all()
 
 
 def test_missing_chunks_count_as_empty_where_the_plate_says_so(tmp_path):
@@ -251,14 +251,14 @@ def test_missing_chunks_count_as_empty_where_the_plate_says_so(tmp_path):
     boxes = some_boxes()
     wanted = slices(boxes, array)
     out = np.zeros(wanted.shape, np.uint16)
-    assert reader_of(tmp_path / "a").read(boxes, out), "a fault by default"
+    assert reader_of(tmp_path / "a").read(boxes, out), "unreadable by default"
     assert reader_of(tmp_path / "a", may_lack=np.array([True])).read(boxes, out) == []
     np.testing.assert_array_equal(out, wanted)
 
 
 @pytest.mark.parametrize("name", ["v3-sharded-blosc", "v3-sharded-raw-index-first"])
 def test_what_a_shard_was_written_without_is_empty_and_not_lost(name, tmp_path):
-    # A writer leaves out inner chunks of nothing but the fill value; a lost shard stays a fault.
+    # A writer leaves out inner chunks of nothing but the fill value; a lost shard is unreadable.
     pixels = np.zeros(SHAPE, np.uint16)
     pixels[..., :20], pixels[..., 50:] = 5, 6
     array = make(tmp_path / "a", ARRAYS[name], pixels)
@@ -277,7 +277,9 @@ def test_what_a_shard_was_written_without_is_empty_and_not_lost(name, tmp_path):
 @pytest.mark.parametrize(
     ("code", "name"), [(errno.EMFILE, "Too many"), (errno.EACCES, "Permission")]
 )
-def test_a_machine_at_its_end_is_not_taken_for_a_damaged_chunk(code, name, tmp_path, monkeypatch):
+def test_a_machine_out_of_resources_is_not_taken_for_a_damaged_chunk(
+    code, name, tmp_path, monkeypatch
+):
     make(tmp_path / "a", ARRAYS["v2-zstd"])
 
     def refuse(path, flags):
@@ -327,7 +329,7 @@ def test_chunks_are_decoded_at_the_same_time(tmp_path, monkeypatch):
     assert reader_of(tmp_path / "a").read(boxes, np.zeros((2, 1, 1, 1, 1), np.uint16)) == []
 
 
-def test_cache_lets_go_of_what_was_used_longest_ago(tmp_path, monkeypatch):
+def test_the_cache_drops_what_was_used_longest_ago(tmp_path, monkeypatch):
     array = make(tmp_path / "a", ARRAYS["v2-zstd"])
     opened = opened_by(monkeypatch)
     chunk_bytes = layout_of(read_array_metadata(tmp_path / "a")).chunk_bytes
@@ -337,7 +339,7 @@ def test_cache_lets_go_of_what_was_used_longest_ago(tmp_path, monkeypatch):
         out = np.zeros((1, 1, 1, 4, 4), np.uint16)
         reader.read(Boxes(np.zeros(1, int), start, start + side, 0 * start), out)
         np.testing.assert_array_equal(out[0, 0, 0], array[0, 0, plane, :4, :4])
-        assert reader._cache.held <= 2 * chunk_bytes
+        assert reader._cache.n_bytes <= 2 * chunk_bytes
     # Of plane 0, used in between, nothing is read again; plane 1 had to leave for plane 2.
     assert [index[2] for _, index in opened] == [0, 1, 2, 1]
 
@@ -373,15 +375,15 @@ def test_a_chunk_stays_until_a_thread_that_is_held_up_comes_to_it(tmp_path, monk
     opened = opened_by(monkeypatch)
     chunk_bytes = layout_of(read_array_metadata(tmp_path / "a")).chunk_bytes
     reader = reader_of(tmp_path / "a", cache_bytes=chunk_bytes)
-    copy, others = ChunkReader._copy_group, threading.Semaphore(0)
+    copy, others = ChunkReader._copy_chunks, threading.Semaphore(0)
 
-    def first_comes_last(self, plan, group, *rest):
-        if group.start == 0:
+    def first_comes_last(self, plan, cached, out, chunks):
+        if chunks.start == 0:
             assert others.acquire(timeout=20)
-        faults = copy(self, plan, group, *rest)
-        if group.stop == len(plan.number):
+        unreadable = copy(self, plan, cached, out, chunks)
+        if chunks.stop == len(plan.number):
             others.release()
-        return faults
+        return unreadable
 
     def read(planes):
         start = np.array([[0, 0, plane, 0, 0] for plane in planes])
@@ -390,36 +392,9 @@ def test_a_chunk_stays_until_a_thread_that_is_held_up_comes_to_it(tmp_path, monk
         assert reader.read(boxes, np.zeros((len(planes), 1, 1, 1, 1), np.uint16)) == []
 
     read([0])
-    monkeypatch.setattr(ChunkReader, "_copy_group", first_comes_last)
+    monkeypatch.setattr(ChunkReader, "_copy_chunks", first_comes_last)
     read([0, 1, 2])
     assert [index[2] for _, index in opened] == [0, 1, 2]
-
-
-def test_no_thread_goes_on_after_an_error_of_another(tmp_path, monkeypatch):
-    make(tmp_path / "a", ARRAYS["v2-zstd"])
-    begun, both, stopped = [], threading.Barrier(2, timeout=20), threading.Event()
-    stop = _Groups.stop
-
-    def failing(self, plan, group, *rest):
-        begun.append(group)
-        both.wait()
-        if group.start == 0:
-            raise MemoryError
-        assert stopped.wait(timeout=20)
-        return []
-
-    def stopping(self):
-        stop(self)
-        stopped.set()
-
-    monkeypatch.setattr(ChunkReader, "_copy_group", failing)
-    monkeypatch.setattr(_Groups, "stop", stopping)
-    start = np.array([[t, 0, z, 0, 0] for t in (0, 2) for z in range(3)])
-    target = np.array([[number, 0, 0, 0, 0] for number in range(6)])
-    boxes = Boxes(np.zeros(6, int), start, start + 1, target)
-    with pytest.raises(MemoryError):
-        reader_of(tmp_path / "a").read(boxes, np.zeros((6, 1, 1, 1, 1), np.uint16))
-    assert len(begun) == 2, "of six"
 
 
 def test_boxes_beyond_the_output_are_refused(tmp_path):
@@ -476,15 +451,15 @@ SHARDING = {
 @pytest.mark.parametrize(
     ("codecs", "message"),
     [
-        ([{"name": "bytes"}, {"name": "jpeg"}], "codec 'jpeg' is not known"),
-        ([SHARDING, {"name": "gzip"}], r"codecs \['gzip'\] of whole shards are not known"),
+        ([{"name": "bytes"}, {"name": "jpeg"}], "codec 'jpeg' is not supported"),
+        ([SHARDING, {"name": "gzip"}], r"codecs \['gzip'\] of whole shards are not supported"),
         (
             [{"name": "transpose", "configuration": {"order": [4, 3, 2, 1, 0]}}, SHARDING],
             "sharding",
         ),
     ],
 )
-def test_what_cannot_be_read_is_told(codecs, message):
+def test_unsupported_arrays_are_refused(codecs, message):
     metadata = {
         "zarr_format": 3,
         "shape": [1] * 5,

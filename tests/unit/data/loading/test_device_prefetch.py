@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dynaclr.data.loading.prefetch import copied_ahead, one_ahead
+from dynaclr.data.loading.device_prefetch import _one_ahead, prefetch_to_device
 
 # Copies run beside computation only on a GPU, so that a machine with one tests those too.
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -17,7 +17,7 @@ def test_the_next_item_is_begun_before_one_is_handed_out(n):
         told.append(f"begin {item}")
         return item
 
-    for item in one_ahead(range(n), begin):
+    for item in _one_ahead(range(n), begin):
         told.append(f"use {item}")
     expected = []
     for item in range(n):
@@ -30,7 +30,7 @@ def test_the_next_item_is_begun_before_one_is_handed_out(n):
 def test_without_a_gpu_nothing_is_read_ahead():
     read = []
     batches = ({"row": torch.tensor(read.append(i) or i)} for i in range(4))
-    handed_out = copied_ahead(batches, torch.device("cpu"))
+    handed_out = prefetch_to_device(batches, torch.device("cpu"))
     assert read == []
     for i, batch in enumerate(handed_out):
         assert batch["row"] == i
@@ -41,7 +41,7 @@ def test_without_a_gpu_nothing_is_read_ahead():
 def test_batches_are_whole_on_their_device_when_they_are_handed_out(device):
     patches = [torch.full((64, 2**16), float(i)) for i in range(9)]
     made = [{"anchor": {"patch": p.pin_memory() if device == "cuda" else p}} for p in patches]
-    for i, batch in enumerate(copied_ahead(made, torch.device(device))):
+    for i, batch in enumerate(prefetch_to_device(made, torch.device(device))):
         patch = batch["anchor"]["patch"]
         assert patch.device.type == device
         assert (patch @ patch.T == 2**16 * i * i).all()

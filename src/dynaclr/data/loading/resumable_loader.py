@@ -1,4 +1,4 @@
-"""From composed batches to a loader that stops and goes on in the middle of an epoch."""
+"""A loader of composed batches that stops and resumes in the middle of an epoch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Sampler
 
 from dynaclr.data.loading.dataset import Batch, MultiExperimentTripletDataset
-from dynaclr.data.loading.prefetch import copied_ahead
+from dynaclr.data.loading.device_prefetch import prefetch_to_device
 from dynaclr.sampling import FlexibleBatchSampler
 
 # What schedulers send before they kill. They send it to all processes of a job.
@@ -24,15 +24,15 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 class EpochBatches(Sampler[NDArray[np.int64]]):
     """Batches of a batch sampler as the rows that are drawn for them in its epoch.
 
-    Workers outlive an epoch and hear nothing but what is drawn here, so they need neither the
-    epoch nor anything that grows with the index.
+    Workers outlive an epoch and get nothing but what is drawn here, so they need neither the epoch
+    nor anything that grows with the index.
 
     Parameters
     ----------
     batches : FlexibleBatchSampler
         Yields lists of positions of its `epoch`.
     dataset : MultiExperimentTripletDataset
-        Knows the rows.
+        Looks up the rows.
     """
 
     def __init__(
@@ -56,9 +56,9 @@ class EpochBatches(Sampler[NDArray[np.int64]]):
 
 
 class ResumableLoader(DataLoader[Batch]):
-    """A loader whose place in the epoch is saved and restored with the trainer's checkpoints.
+    """A loader whose position in the epoch is saved and restored with the trainer's checkpoints.
 
-    The place counts the batches that were handed out, not those that workers read ahead.
+    The position counts the batches that were handed out, not those that workers read ahead.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class ResumableLoader(DataLoader[Batch]):
     num_workers : int
         Processes that read batches; 0 reads in this one.
     device : torch.device
-        Batches are handed out on this device if it is a GPU, see `copied_ahead`.
+        Batches are handed out on this device if it is a GPU, see `prefetch_to_device`.
     """
 
     def __init__(
@@ -100,18 +100,18 @@ class ResumableLoader(DataLoader[Batch]):
         # A generator: nothing is read before the first batch is asked for. Lightning makes the
         # iterator of a resumed epoch before it tells the sampler which epoch that is.
         self._step = self.batches.resume_step
-        with _workers_deaf_to(STOP_SIGNALS):
+        with _signals_blocked_in_workers(STOP_SIGNALS):
             batches = super().__iter__()
-        for batch in copied_ahead(batches, self._device):
+        for batch in prefetch_to_device(batches, self._device):
             self._step += 1
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """Return the place in the epoch, and what it is only valid for."""
+        """Return the position in the epoch, and what it is only valid for."""
         return self.batches.state_dict() | {"step": self._step}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a place that `state_dict` returned.
+        """Resume from a position that `state_dict` returned.
 
         Raises
         ------
@@ -127,13 +127,13 @@ def _as_is(batch: Batch) -> Batch:
 
 
 @contextmanager
-def _workers_deaf_to(signals: Iterable[signal.Signals]) -> Iterator[None]:
-    """Let processes that are started meanwhile hear none of the signals.
+def _signals_blocked_in_workers(signals: Iterable[signal.Signals]) -> Iterator[None]:
+    """Block signals in processes that are started meanwhile.
 
     The training process saves and stops at them; it needs its workers for that long, and they end
     with it. A mask is inherited from the first instruction on, a handler would come too late.
     """
-    # Its start, which the first worker's would bring along, lets signals through again.
+    # The first worker's start would start it too, and that unblocks the signals.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:

@@ -1,4 +1,4 @@
-"""Batches that are on the GPU before they are asked for."""
+"""Batches copied to the GPU before they are asked for."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from dynaclr.data.loading.dataset import Batch
 T, S = TypeVar("T"), TypeVar("S")
 
 
-def copied_ahead(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
-    """Hand out batches on a GPU, each copied while the one before it is worked on.
+def prefetch_to_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
+    """Hand out batches on a GPU, each copied while the one before it is in use.
 
     Copies run beside computation only from pinned memory, which is where a loader with
     ``pin_memory`` puts batches. For any other device batches stay as and where they are.
@@ -39,14 +39,14 @@ def copied_ahead(batches: Iterable[Batch], device: torch.device) -> Iterator[Bat
             return move_data_to_device(batch, device), copying.record_event()
 
     working = torch.cuda.current_stream(device)
-    for batch, copied in one_ahead(batches, copy):
+    for batch, copied in _one_ahead(batches, copy):
         working.wait_event(copied)
         # Or its memory would be given to the next copy while it is still read.
         apply_to_collection(batch, Tensor, lambda x: x.record_stream(working))
         yield batch
 
 
-def one_ahead(items: Iterable[T], begin: Callable[[T], S]) -> Iterator[S]:
+def _one_ahead(items: Iterable[T], begin: Callable[[T], S]) -> Iterator[S]:
     """Hand out what `begin` makes of each item, after it has begun the next one."""
     begun: list[S] = []
     for item in items:
