@@ -346,11 +346,12 @@ def _counts(entry: ExperimentConfig, movie: _Movie, forest: Forest) -> dict[str,
         }
     )
 
-    def grouped(labels: list[str]) -> dict[Any, dict[Any, int]]:
-        return per_fov.groupby(np.array(labels, dtype=object)).sum().to_dict("index")
+    def grouped(labels: list[str]) -> dict[str, dict[str, int]]:
+        by_label = per_fov.groupby(np.array(labels, dtype=object)).sum()
+        return dict(by_label.to_dict("index"))
 
-    totals = ["rows", "tracks", "lineages", "divisions", "fovs"]
-    return per_fov[totals].sum().to_dict() | {
+    totals = per_fov[["rows", "tracks", "lineages", "divisions", "fovs"]].sum()
+    return dict(totals.to_dict()) | {
         "frames": len(np.unique(movie.rows.t)),
         "per_condition": grouped([entry.condition_of_well[well] for well in wells]),
         "per_well": grouped(wells),

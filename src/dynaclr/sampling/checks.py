@@ -6,7 +6,7 @@ import math
 import operator
 from collections.abc import Mapping
 from numbers import Real
-from typing import Any, SupportsIndex
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,9 +20,13 @@ def as_integer(value: Any, name: str) -> int:
     TypeError
         For anything else, True and False included.
     """
-    if isinstance(value, bool | np.bool_) or not isinstance(value, SupportsIndex):
-        raise TypeError(f"{name} must be an integer, not {value!r}.")
-    return operator.index(value)
+    try:
+        # True is an integer to Python, and never meant as one.
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, not {value!r}.") from None
 
 
 def as_size(value: Any, name: str) -> int:
