@@ -38,8 +38,8 @@ from dynaclr.io.embeddings import key_of
 # The main metric of each question; those that were computed are compared by default.
 MAIN_METRICS = (
     *("auroc", "average_precision", "window_auroc", "sister_auroc", "progression_r2", "mmd_z"),
-    *("onset_error_hours", "matched_ilisi", "matched_experiment_auroc", "retrieval_map"),
-    *("isolated_state_auroc", "smoothness", "effective_rank"),
+    *("onset_error_hours", "matched_ilisi", "matched_experiment_auroc", "isolated_state_auroc"),
+    *("smoothness", "effective_rank"),
 )
 N_RESAMPLES = 500
 LEVEL = 0.05
