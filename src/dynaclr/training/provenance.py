@@ -10,7 +10,7 @@ from typing import Any
 
 from dynaclr.io.artifacts import digest_path
 
-_PACKAGES = ("dynaclr", "torch", "lightning", "numpy", "pandas", "timm", "tensorstore", "anndata")
+_PACKAGES = ("dynaclr", "torch", "lightning", "numpy", "pandas", "timm", "zarr", "anndata")
 _LOCK = "envs/lock.txt"
 
 
