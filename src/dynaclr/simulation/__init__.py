@@ -1,6 +1,7 @@
-"""Simulation: experiments with known truth, written in the form of real ones.
+"""Synthetic experiments with known truth, written in the form of real ones.
 
-`simulate` makes what an entry describes.
+Read `simulate` (what an entry describes is made) first, then `population` (cells move, divide and
+respond), `cell` and `microscope` (how they look), `tables` (what a tracker and a person see).
 """
 
 from dynaclr.simulation.simulate import provenance_path, simulate

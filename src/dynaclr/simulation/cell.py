@@ -276,10 +276,12 @@ class _Shape:
         return distance / (np.float32(self.radius) * reach)
 
     def turn(self, yx: Vector) -> Vector:
+        """Turn points, given as (y, x) on the first axis, by the angle of the cell."""
         c, s = math.cos(self.angle), math.sin(self.angle)
         return np.array([c * yx[0] + s * yx[1], -s * yx[0] + c * yx[1]])
 
     def field(self, waves: Waves) -> Patch:
+        """Values of a random field on the grid of the cell."""
         return waves.field(self.y, self.x, self.hours, self.angle)
 
     def spots(

@@ -201,9 +201,11 @@ class _Colony:
             self._push_apart(start, 0.5)
 
     def snapshot(self, hours: float) -> Frame:
+        """Where the living cells are now."""
         return Frame(hours, self.alive.copy(), self.yx.copy(), self.angles.copy())
 
     def advance(self, start: float, stop: float) -> None:
+        """Let the cells live from one hour to another, in short steps."""
         steps = max(1, math.ceil((stop - start) / SUBSTEP_HOURS - 1e-9))
         step = (stop - start) / steps
         for i in range(1, steps + 1):

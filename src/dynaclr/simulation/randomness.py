@@ -8,7 +8,7 @@ from dynaclr.io.artifacts import digest_text
 
 
 def generator(seed: int, *names: str | int) -> np.random.Generator:
-    """Random generator of its own for whatever `names` point to.
+    """Random generator for what these names stand for.
 
     The same seed and names give the same stream in every process and in any order; streams of
     different names are independent (NumPy's `SeedSequence` with a spawn key from the names).

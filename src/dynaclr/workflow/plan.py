@@ -90,18 +90,17 @@ class Plan:
     def plate_content(self, experiment: str) -> str:
         """Digest of a plate's metadata; a simulated one is known by its simulation."""
         entry = self.registry[experiment]
-        return "" if self.is_simulated(experiment) else plate_fingerprint(entry)
+        return "" if entry.simulation else plate_fingerprint(entry)
 
     def tracks_content(self, experiment: str) -> str:
         """Digest of tracking tables; simulated ones are known by their simulation."""
         entry = self.registry[experiment]
-        return "" if self.is_simulated(experiment) else tracks_fingerprint(entry)
+        return "" if entry.simulation else tracks_fingerprint(entry)
 
     def label_content(self, model: str) -> list[str]:
         """Digests of the label tables that a model is judged with."""
-        names = self.project.experiments_of(model)
-        given = [name for name in names if not self.is_simulated(name)]
-        return [label_fingerprint(self.registry[name]) for name in given]
+        entries = (self.registry[name] for name in self.project.experiments_of(model))
+        return [label_fingerprint(entry) for entry in entries if not entry.simulation]
 
     def store_inputs(self, experiment: str) -> list[str]:
         """Inputs of a patch store: which cells there are, and how pixels are normalized."""
