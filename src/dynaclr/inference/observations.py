@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +19,11 @@ from dynaclr.data import (
     PatchConfig,
     read_statistics,
 )
-from dynaclr.data.parallel import map_ahead
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.io.artifacts import read_json, verified_digest
 
 # Most bytes of a batch as it is read; to normalize and encode it takes several times as much.
 _BATCH_BYTES = 30 << 20
-# Batches that are read at a time, so that there are chunks enough for all threads.
-_READ_TOGETHER = 4
 
 
 class Observations:
@@ -97,16 +93,19 @@ class Observations:
     def batches(self, size: int) -> Iterator[dict[str, Tensor]]:
         """All patches, field of view by field of view and frame by frame, as the index has them.
 
-        The next ones are read while one batch is worked on. Batches are of `size` patches, of large
-        ones fewer.
+        Parameters
+        ----------
+        size : int
+            Patches of a batch; of large patches there are fewer.
+
+        Yields
+        ------
+        dict of str to Tensor
+            As `read` returns them.
         """
         size = min(size, max(1, _BATCH_BYTES // self.reader.patch_bytes))
-        at_once = size * _READ_TOGETHER
-        slices = (slice(start, start + at_once) for start in range(0, len(self), at_once))
-        with ThreadPoolExecutor(1) as pool:
-            for several in map_ahead(pool, self.read, slices, 2):
-                for start in range(0, len(several["patch"]), size):
-                    yield {name: x[start : start + size] for name, x in several.items()}
+        for start in range(0, len(self), size):
+            yield self.read(slice(start, start + size))
 
     def table(self) -> pd.DataFrame:
         """Columns of the index, one row a patch, under names that differ."""

@@ -8,8 +8,6 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule
-from lightning.pytorch.plugins.precision import Precision
-from lightning.pytorch.utilities.enums import GradClipAlgorithmType
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
@@ -45,7 +43,8 @@ class TrainedModule(LightningModule):
     Notes
     -----
     On a GPU convolutions get their weights channels last, the layout that its tensor cores read,
-    and AdamW updates all weights in one kernel. On several GPUs batch norms take their statistics
+    and AdamW updates all weights in one kernel, unless gradients are clipped in mixed precision. On
+    several GPUs batch norms take their statistics
     from the rows of all of them, as one GPU would with the whole batch.
     """
 
@@ -202,13 +201,14 @@ class TrainedModule(LightningModule):
         """AdamW with the warm-up and cosine schedule, stepped every batch."""
         decayed = [p for p in self.parameters() if p.requires_grad and p.ndim > 1]
         rest = [p for p in self.parameters() if p.requires_grad and p.ndim <= 1]
+        # Lightning does not clip the gradients of a fused optimiser in mixed precision.
+        clips_mixed = "mixed" in self.trainer.precision and bool(self.trainer.gradient_clip_val)
         groups: list[dict[str, Any]] = [{"params": decayed}, {"params": rest, "weight_decay": 0.0}]
         optimizer = torch.optim.AdamW(
             groups,
             lr=self.learning_rate,
             weight_decay=self.weight_decay,
-            # The gradients of fp16 are scaled until a fused step, too late for clipping them.
-            fused=self._on_gpu and self.trainer.precision != "16-mixed",
+            fused=self._on_gpu and not clips_mixed,
         )
         total = int(self.trainer.estimated_stepping_batches)
         scheduler = torch.optim.lr_scheduler.LambdaLR(
@@ -218,24 +218,6 @@ class TrainedModule(LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip gradients, also where bf16 meets a fused optimiser.
-
-        Lightning refuses the two together because of fp16, whose gradients are scaled; those of
-        bf16 are not.
-        """
-        plugin = self.trainer.precision_plugin
-        if self.trainer.precision != "bf16-mixed" or not gradient_clip_val:
-            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
-        else:
-            algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
-            Precision.clip_gradients(plugin, optimizer, gradient_clip_val, algorithm)
 
 
 def example_embeddings(encoder: nn.Module) -> Tensor:

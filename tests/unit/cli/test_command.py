@@ -81,7 +81,7 @@ def test_every_argument_of_every_command_is_described(function):
         assert argument != "config", "the parser keeps this name for itself"
 
 
-def test_info_tells_what_lies_at_a_path(collection, tmp_path):
+def test_info_reports_what_lies_at_a_path(collection, tmp_path):
     torch.save({"state_dict": {"encoder.w": torch.ones(3)}}, tmp_path / "a.ckpt")
     store = ad.AnnData(np.zeros((4, 2), np.float32), obsm={"X_umap": np.zeros((4, 2))})
     store.uns["dynaclr"] = '{"checkpoint": "0123"}'
@@ -89,7 +89,7 @@ def test_info_tells_what_lies_at_a_path(collection, tmp_path):
     store.write_h5ad(tmp_path / "a.h5ad")
     (tmp_path / "a.txt").touch()
     entry = read_json(collection.experiments / "one/summary.json")["entry"]
-    told = {
+    reported = {
         entry["data_path"]: ("OME-Zarr plate", "Phase2D, GFP", "0.6 um"),
         collection.experiments / "one": ("index", "mock", "fields of view"),
         collection.folder: ("index", "one, three, two", "validation"),
@@ -97,7 +97,7 @@ def test_info_tells_what_lies_at_a_path(collection, tmp_path):
         tmp_path / "a.zarr": ("AnnData", "checkpoint", "0123"),
         tmp_path / "a.h5ad": ("AnnData", "X_umap (2)"),
     }
-    for path, words in told.items():
+    for path, words in reported.items():
         done = run("info", str(path))
         assert done.returncode == 0, done.stderr
         for word in words:
@@ -107,7 +107,7 @@ def test_info_tells_what_lies_at_a_path(collection, tmp_path):
     assert "is no plate, index" in done.stderr
 
 
-def test_dry_run_of_patches_tells_bytes_and_seconds(collection, tmp_path):
+def test_dry_run_of_patches_reports_bytes_and_seconds(collection, tmp_path):
     folder = collection.experiments / "one"
     before = sorted(folder.iterdir())
     entry = read_json(folder / "summary.json")["entry"] | {"patches": True}
@@ -115,13 +115,13 @@ def test_dry_run_of_patches_tells_bytes_and_seconds(collection, tmp_path):
     options = ["--entry", json.dumps(entry), "--trainings", json.dumps(cuts)]
     done = run("patches", *options, "--experiment", str(folder), "--dry-run")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["bytes"] == told["n"] * 20 * 24 * 2
-    assert 0 < told["seconds"] < 60
+    reported = json.loads(done.stdout)
+    assert reported["bytes"] == reported["n"] * 20 * 24 * 2
+    assert 0 < reported["seconds"] < 60
     assert sorted(folder.iterdir()) == before
 
 
-def test_check_tells_stores_that_cannot_serve_all_models(project, tmp_path, monkeypatch):
+def test_check_reports_stores_that_cannot_serve_all_models(project, tmp_path, monkeypatch):
     encoder = {"class_path": "dynaclr.models.SmallEncoder", "init_args": {"in_channels": 2}}
     overrides = {"model.encoder": encoder, "data.normalization": {"center": "mean"}}
     project["models"]["small"]["overrides"] = {"model.encoder": encoder}
@@ -147,7 +147,7 @@ def test_check_reads_the_file_that_is_named(project, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("keys", "told"),
+    ("keys", "reported"),
     [
         ({"tau_range": [0.1, 0.2]}, ["experiment one: tau_range", "experiment two: tau_range"]),
         (
@@ -166,19 +166,21 @@ def test_check_reads_the_file_that_is_named(project, tmp_path):
         ({"sampling": {"batch_group_by": "well", "group_weights": {"A/1": 1.0}}}, []),
     ],
 )
-def test_check_holds_a_training_against_its_collection(project, tmp_path, monkeypatch, keys, told):
+def test_check_holds_a_training_against_its_collection(
+    project, tmp_path, monkeypatch, keys, reported
+):
     training = yaml.safe_load((tmp_path / "training.yaml").read_text())
     training["model"]["encoder"]["init_args"] = {"in_channels": 2}
     training["data"] |= keys
     (tmp_path / "training.yaml").write_text(yaml.safe_dump(training))
     monkeypatch.chdir(tmp_path)
     path = Path(save(project, tmp_path))
-    if not told:
+    if not reported:
         check(path)
         return
     with pytest.raises(UserError) as caught:
         check(path)
-    assert [text for text in told if text not in str(caught.value)] == []
+    assert [text for text in reported if text not in str(caught.value)] == []
 
 
 def test_user_error_is_one_message_and_code_2(tmp_path):

@@ -214,7 +214,7 @@ def test_configuration_that_is_printed_is_one_that_is_read(config, tmp_path, cap
         (["-c", "none.yaml"], "none.yaml: no such file"),
     ],
 )
-def test_faults_are_told_plainly(config, arguments, message):
+def test_errors_are_reported_plainly(config, arguments, message):
     with pytest.raises(UserError, match=message) as caught:
         run_trainer(["fit", "-c", str(config), *arguments])
     assert "NoneType" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""What Snakemake is told of the package."""
+"""`dynaclr run` and `unlock`, and the prefix of shell commands in rules."""
 
 import os
 import signal

@@ -65,7 +65,7 @@ def audit_of(module, epoch=0, **options):
 
 
 @pytest.mark.parametrize("epoch", [0, 3])
-def test_audit_tells_the_rows_that_the_loader_gives(module, epoch):
+def test_audit_reports_the_rows_that_the_loader_gives(module, epoch):
     audit = audit_of(module, epoch)
     loader, index = module.train_dataloader(), module.index
     loader.batches.set_epoch(epoch)
@@ -91,8 +91,8 @@ def test_audit_tells_the_rows_that_the_loader_gives(module, epoch):
         assert line["distinct_rows"] == len(set(anchors))
         for column in ("experiment", "condition"):
             counted = tracks[column].iloc[rows].astype(str).value_counts()
-            told = {k.split("=")[1]: line[k] for k in audit.steps if k.startswith(f"{column}=")}
-            assert told == counted.reindex(told, fill_value=0).to_dict()
+            counts = {k.split("=")[1]: line[k] for k in audit.steps if k.startswith(f"{column}=")}
+            assert counts == counted.reindex(counts, fill_value=0).to_dict()
     parts = sorted(set(audit.draws["part"]))
     assert (audit.steps[parts].sum(axis=1) == audit.steps["rows"]).all()
     known = audit.available[["position", "row"]].to_numpy()
@@ -145,7 +145,7 @@ def test_share_of_same_lineage_negatives_equals_counting(lineage):
     assert same_lineage_share(np.array(lineage)) == pytest.approx(expected)
 
 
-def test_example_pairs_are_the_pairs_told(module):
+def test_example_pairs_are_those_of_the_audit(module):
     audit = audit_of(module)
     dataset = module.train_dataloader().dataset
     shown, patches, named = example_pairs(module, dataset, audit.draws, 0)
@@ -169,7 +169,7 @@ def test_example_pairs_are_the_pairs_told(module):
     assert imaged[:, 0].all()
     assert n_channels == 1 or 0 < imaged[:, 1].sum() < len(imaged), "else this shows nothing"
     for view in ("anchor", "augmented anchor"):
-        assert (np.isnan(patches[view]).all((-1, -2)) == ~imaged).all(), "told by no grey value"
+        assert (np.isnan(patches[view]).all((-1, -2)) == ~imaged).all(), "absent markers have no grey value"
 
 
 @pytest.mark.parametrize("bag", [False, pytest.param(True, marks=pytest.mark.slow)])

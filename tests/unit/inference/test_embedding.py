@@ -81,10 +81,10 @@ def test_observations_that_cannot_be_read_are_left_out_of_evaluation(damaged, tm
         read = read_store(path)
         assert read.n_obs == store.n_obs - lost
         assert np.isfinite(read.X).all()
-        # Another row without features is no lost one: it is told, and nothing else.
+        # Another row without features is not unreadable, but an error.
         group = zarr.open_group(path, mode="r+")
         group["X"][int(np.flatnonzero(~unknown)[0])] = np.nan
-        with pytest.raises(UserError, match=f"1 of {store.n_obs - lost} rows hold no usable"):
+        with pytest.raises(UserError, match=f"1 of {store.n_obs - lost} rows have no usable"):
             read_store(path)
     assert f"{lost} of {store.n_obs} observations cannot be read" in caplog.text
     write_thumbnails(PATCHES, normalization, folder, tmp_path / "pictures.parquet")

@@ -174,7 +174,7 @@ def test_learns_a_column_of_the_index_with_balanced_weights(collection):
     )
 
 
-def test_classes_that_do_not_fit_the_data_are_told(collection):
+def test_classes_that_do_not_fit_the_data_are_reported(collection):
     with pytest.raises(UserError, match=r"'condition' has 2 classes \(infected, mock\).* 3"):
         fitted(of_collection(num_classes=3), data=data_of(collection))
     with pytest.raises(UserError, match=r"'condition' is no text column that batches carry"):

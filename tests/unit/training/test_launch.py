@@ -37,7 +37,7 @@ def test_processes_are_counted_from_the_trainer(trainer, expected):
     assert count_processes(trainer) == expected
 
 
-def test_devices_that_the_machine_lacks_are_told():
+def test_devices_that_the_machine_lacks_are_reported():
     with pytest.raises(UserError, match=r"trainer: .*Correct `accelerator`"):
         count_processes({"accelerator": "cpu", "devices": 0})
 

@@ -135,7 +135,7 @@ def test_unknown_labels_are_not_learnt_from():
         assert torch.equal(module.encoder.state_dict()[name], value), name
 
 
-def test_labels_that_batches_do_not_carry_are_told():
+def test_labels_that_batches_do_not_carry_are_reported():
     with pytest.raises(UserError, match=r"no column 'phase'.*`data.carry`"):
         fit(make(auxiliary_heads={"phase": AuxiliaryHead(2)}), batches(1))
     with pytest.raises(ValueError, match=r"auxiliary_heads.sign .*two classes"):

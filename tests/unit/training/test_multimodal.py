@@ -140,11 +140,11 @@ def test_history_has_the_health_of_training_as_it_is_logged():
             view["present"][: 8 * number, 1] = False
     history, logged = MetricsHistory(), Logged()
     fit(make(), made, made, 2, callbacks=[history, logged])
-    for kept, told in zip(history.rows, logged.rows, strict=True):
-        assert set(kept) - set(told) == {"epoch", "step", "learning_rate"}
+    for kept, row in zip(history.rows, logged.rows, strict=True):
+        assert set(kept) - set(row) == {"epoch", "step", "learning_rate"}
         assert {"alignment/train", "uniformity/train", "effective_rank/train"} < set(kept)
-        for name in told:
-            assert kept[name] == pytest.approx(told[name], rel=1e-5), name
+        for name in row:
+            assert kept[name] == pytest.approx(row[name], rel=1e-5), name
 
 
 def test_temperature_follows_a_schedule():
@@ -168,7 +168,7 @@ def test_cells_of_one_lineage_are_no_negatives_of_each_other():
     assert fitted(make(exclude_lineage=False), 1, made)[0]["loss/train"] > 1
 
 
-def test_channels_are_chosen_by_place_or_marker():
+def test_channels_are_chosen_by_index_or_marker():
     x_BCZYX = batches(1)[0]["anchor"]["patch"]
     by_name = make(
         markers=["phase", "sec61b"], channels=["sec61b"], teacher_channels=["phase"]

@@ -65,8 +65,8 @@ def record(collection, folder: Path, devices: int, batch_size: int, workers: int
     command = command_of(collection, folder, devices, batch_size, workers)
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    told = "torchrun starts a process for each" if devices > 1 else "trained in this process"
-    assert told in done.stderr
+    reported = "torchrun starts a process for each" if devices > 1 else "trained in this process"
+    assert reported in done.stderr
     assert done.stderr.count("epoch 1 of") == 1, "one process speaks for all"
     files = [folder / "rows" / f"{rank}.jsonl" for rank in range(devices)]
     return [[json.loads(line) for line in path.read_text().splitlines()] for path in files]

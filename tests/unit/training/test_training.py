@@ -169,10 +169,10 @@ def interrupt(command: list[str], folder: Path, points: list[tuple[int, int, flo
             time.sleep(0.001)
         time.sleep(seconds)
         os.killpg(running.pid, number)
-        _, told = running.communicate(timeout=60)
+        _, reported = running.communicate(timeout=60)
         if number != signal.SIGKILL:
-            assert running.returncode == os.EX_TEMPFAIL, told
-            assert f"stopped by {signal.Signals(number).name}; started again" in told
+            assert running.returncode == os.EX_TEMPFAIL, reported
+            assert f"stopped by {signal.Signals(number).name}; started again" in reported
         assert not (folder / "best.ckpt").exists()
 
 
@@ -506,7 +506,7 @@ def test_changed_table_is_refused(model, collection, tmp_path, table):
         ("data", "patches", PATCHES | {"depth": 3}, "in_stack_depth is 1 .*gives 3"),
     ],
 )
-def test_broken_training_configuration_is_told(section, key, value, message):
+def test_broken_training_configuration_is_reported(section, key, value, message):
     value = {"temperature": value} if key == "schedules" else value
     broken = CONFIGURATION | {section: CONFIGURATION[section] | {key: value}}
     with pytest.raises(UserError, match=rf"(?s)my.yaml: .*{message}"):
@@ -514,12 +514,12 @@ def test_broken_training_configuration_is_told(section, key, value, message):
 
 
 @pytest.mark.parametrize("value", [{}, None, {"learning_rate": 1}])
-def test_unknown_section_is_told_even_if_it_is_empty(value):
+def test_unknown_section_is_reported_even_if_it_is_empty(value):
     with pytest.raises(UserError, match=r"my.yaml: unknown section 'modl'. Did you mean 'model'"):
         check_training(CONFIGURATION | {"modl": value}, "my.yaml")
 
 
-def test_schedule_of_a_training_without_an_end_is_told():
+def test_schedule_of_a_training_without_an_end_is_reported():
     model = CONFIGURATION["model"] | {"schedules": {"temperature": SCHEDULE}}
     endless = CONFIGURATION | {"model": model, "trainer": {"max_epochs": -1}}
     with pytest.raises(UserError, match=r"model.schedules.temperature: trainer.max_epochs is no"):
@@ -580,7 +580,7 @@ def test_training_files_of_the_repository_are_sound(repository, name):
     check_training(load_training(path), name)
 
 
-def test_missing_hardware_is_told_by_the_training_not_by_the_check(collection, tmp_path):
+def test_missing_hardware_is_reported_by_the_training_not_by_the_check(collection, tmp_path):
     wanting = CONFIGURATION | {"trainer": {"max_epochs": 1, "devices": 0}}
     check_training(wanting, "my.yaml")
     with pytest.raises(UserError, match=r"trainer: .*Correct `accelerator`"):
