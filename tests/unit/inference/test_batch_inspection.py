@@ -169,7 +169,9 @@ def test_example_pairs_are_those_of_the_audit(module):
     assert imaged[:, 0].all()
     assert n_channels == 1 or 0 < imaged[:, 1].sum() < len(imaged), "else this shows nothing"
     for view in ("anchor", "augmented anchor"):
-        assert (np.isnan(patches[view]).all((-1, -2)) == ~imaged).all(), "absent markers have no grey value"
+        assert (np.isnan(patches[view]).all((-1, -2)) == ~imaged).all(), (
+            "absent markers have no grey value"
+        )
 
 
 @pytest.mark.parametrize("bag", [False, pytest.param(True, marks=pytest.mark.slow)])
