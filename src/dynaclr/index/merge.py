@@ -84,14 +84,8 @@ def merge_indexes(
         validating = split_fovs(conditions, validation_fov_fraction, seed)
     cells = {name: source.cells for name, source in sources.items()}
     batch = collate(cells, validating)
-
     out_dir = Path(out_dir)
-    with (
-        atomic_path(out_dir / INDEX) as temporary,
-        pa.OSFile(str(temporary), "wb") as sink,
-        pa.ipc.new_file(sink, batch.schema) as writer,
-    ):
-        writer.write_batch(batch)
+    _write_batch(out_dir / INDEX, batch)
     manifest = {
         "digest": write_digest(out_dir / INDEX),
         "rows": batch.num_rows,
@@ -111,6 +105,15 @@ def merge_indexes(
     write_json(out_dir / MANIFEST, manifest)
     write_json(out_dir / REGISTRY, [source.entry for source in sources.values()])
     return manifest
+
+
+def _write_batch(path: Path, batch: pa.RecordBatch) -> None:
+    with (
+        atomic_path(path) as temporary,
+        pa.OSFile(str(temporary), "wb") as sink,
+        pa.ipc.new_file(sink, batch.schema) as writer,
+    ):
+        writer.write_batch(batch)
 
 
 @dataclass(frozen=True)

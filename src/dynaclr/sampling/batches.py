@@ -161,12 +161,7 @@ class FlexibleBatchSampler(Sampler[list[int]]):
         weights = None if group_weights is None else as_group_weights(group_weights, self._groups)
         steps = count_steps(self._pools.group_sizes, weights, self.global_batch_size)
         self._steps = StepOrder(steps, self.seed)
-        common = self._pools, self.global_batch_size, n_cross_group, self.seed
-        self._composer: Composer
-        if self._hours is None:
-            self._composer = CoverageComposer(*common, steps)
-        else:
-            self._composer = EnrichedComposer(*common, self._hours, half_width, global_fraction)
+        self._composer = self._choose_composer(n_cross_group, half_width, global_fraction)
         self._epoch = 0
         self._next_step = 0
         self._resume_step = 0
@@ -198,6 +193,14 @@ class FlexibleBatchSampler(Sampler[list[int]]):
         hour, hours = encode_numbers(column, time_column)
         self._pools = Pools(group, stratum, *counts, hour, hours.size)
         self._hours = HourTable(self._pools, hour, hours)
+
+    def _choose_composer(
+        self, n_cross_group: int, half_width: float, global_fraction: float
+    ) -> Composer:
+        common = self._pools, self.global_batch_size, n_cross_group, self.seed
+        if self._hours is None:
+            return CoverageComposer(*common, self._steps.steps_of_group)
+        return EnrichedComposer(*common, self._hours, half_width, global_fraction)
 
     @property
     def global_batch_size(self) -> int:
