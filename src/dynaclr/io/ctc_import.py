@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from dynaclr.config.errors import Problems, UserError
 from dynaclr.io.tiff_import import ImportOptions, Movie, Progress, import_movie
-
-TRACK_COLUMNS = ["track_id", "t", "y", "x", "id", "parent_track_id", "parent_id"]
+from dynaclr.io.track_columns import TRACK_COLUMNS, add_ids
 
 
 def import_ctc(
@@ -131,14 +130,9 @@ def _tracks(observations: pd.DataFrame, man_track: Path) -> pd.DataFrame:
     table = observations.sort_values(["track_id", "frame"], ignore_index=True)
     # A data set may begin to count anywhere; a plate begins at 0.
     table["t"] = table["frame"] - table["frame"].min()
-    table["id"] = (table["t"] + 1) * 1_000_000 + table["track_id"]
     parent = table["track_id"].map(known["parent"])
     table["parent_track_id"] = parent.where(parent > 0, -1)
-    last = table.drop_duplicates("track_id", keep="last").set_index("track_id")["id"]
-    of_mother = table["parent_track_id"].map(last).fillna(-1).astype(np.int64)
-    first = ~table["track_id"].duplicated()
-    table["parent_id"] = table["id"].shift(fill_value=-1).where(~first, of_mother)
-    return table[TRACK_COLUMNS]
+    return add_ids(table)[TRACK_COLUMNS]
 
 
 def _read_man_track(path: Path) -> pd.DataFrame:

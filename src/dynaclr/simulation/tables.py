@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from dynaclr.config.simulation import SimulationConfig
+from dynaclr.io.track_columns import TRACK_COLUMNS, add_ids
 from dynaclr.simulation.population import Population
 
 # A cell that was out of sight for longer is a new track when it comes back.
@@ -14,7 +15,6 @@ DIVISION_SOON = 3
 # Below the first a person sees a normal cell, above the second an altered one.
 CLEARLY_NORMAL, CLEARLY_ALTERED = 0.15, 0.5
 
-TRACK_COLUMNS = ["track_id", "t", "y", "x", "id", "parent_track_id", "parent_id"]
 ANNOTATION_COLUMNS = ["mitotic", "divides_within_3", "cell_state"]
 
 
@@ -50,14 +50,9 @@ def observe(
     seen = seen.sort_values(["cell", "t"], ignore_index=True)
     new_cell = seen["cell"].diff().ne(0)
     seen["track_id"] = (new_cell | seen["t"].diff().gt(LONGEST_GAP + 1)).cumsum()
-    seen["id"] = (seen["t"] + 1) * 1_000_000 + seen["track_id"]
-    first = ~seen["track_id"].duplicated()
-    seen["parent_track_id"] = -1
-    # Within a track, the parent of an observation is the one before it.
-    seen["parent_id"] = seen["id"].shift(fill_value=-1).where(~first, -1)
-    _link_daughters(seen, population, first & new_cell)
-    seen["parent_track_id"] = seen.groupby("track_id")["parent_track_id"].transform("first")
-    return seen[[*TRACK_COLUMNS, "cell"]]
+    parents = _parent_tracks(seen, seen[new_cell], population)
+    seen["parent_track_id"] = seen["track_id"].map(parents).fillna(-1).astype(np.int64)
+    return add_ids(seen)[[*TRACK_COLUMNS, "cell"]]
 
 
 def _observed_cells(
@@ -80,14 +75,12 @@ def _observed_cells(
     return pd.concat(parts, ignore_index=True)
 
 
-def _link_daughters(seen: pd.DataFrame, population: Population, born: pd.Series) -> None:
-    """Set the parent of tracks that begin soon after their mother was last seen."""
-    last = seen[~seen["cell"].duplicated(keep="last")].set_index("cell")
-    for row in seen.index[born]:
-        mother = population.cells[seen.at[row, "cell"]].mother
-        if mother in last.index and seen.at[row, "t"] - last.at[mother, "t"] <= LONGEST_GAP + 1:
-            seen.at[row, "parent_track_id"] = last.at[mother, "track_id"]
-            seen.at[row, "parent_id"] = last.at[mother, "id"]
+def _parent_tracks(seen: pd.DataFrame, births: pd.DataFrame, population: Population) -> pd.Series:
+    """Track of the mother by track, of those that begin soon after she was last seen."""
+    last = seen.drop_duplicates("cell", keep="last").set_index("cell")
+    mothers = last.reindex([population.cells[cell].mother for cell in births["cell"]])
+    soon = births["t"].to_numpy() - mothers["t"].to_numpy() <= LONGEST_GAP + 1
+    return pd.Series(mothers["track_id"].to_numpy()[soon], index=births["track_id"][soon])
 
 
 def truth(
