@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from dynaclr.config import UserError
 from dynaclr.config.errors import did_you_mean
+from dynaclr.evaluation.row_keys import check_unique, match_rows, normalize_keys
 from dynaclr.io.artifacts import atomic_path, digest_file_of, digest_path, read_json, write_digest
 from dynaclr.io.embeddings import KEY, MARKER, REQUIRED, open_anndata, provenance_of
 
@@ -75,7 +76,11 @@ def append_columns(
     n_matched = {}
     for path, store in opened.items():
         _check_store(store, path, key, columns, table, replace)
-        n_matched[str(path)] = _append(store, rows.set_index(key)[columns], (path, table))
+        keys = normalize_keys(rows[key], store.obs, table)
+        check_unique(keys, table)
+        position = match_rows(keys, store.obs, table, str(path))
+        _append(store, rows[columns], position)
+        n_matched[str(path)] = int((position >= 0).sum())
     _write_all(opened, {**record, "key": key, "columns": columns})
     for name, n in n_matched.items():
         logger.info("%s: %d observations got %s", name, n, ", ".join(columns))
@@ -83,7 +88,7 @@ def append_columns(
 
 
 def _read_table(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Rows of a table, and the record of where they come from."""
+    """Rows of a table, indexed by their number in the file, and the record of their origin."""
     if not path.is_file():
         raise UserError(f"{path}: no such table. Correct the path.")
     if path.suffix not in (".csv", ".parquet"):
@@ -92,11 +97,13 @@ def _read_table(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     try:
         if path.suffix == ".csv":
             rows = pd.read_csv(path, skipinitialspace=True)
+            rows = rows.set_axis(rows.index + 2)
             beside = path.with_name(path.name + ".json")
             provenance = read_json(beside) if beside.is_file() else None
         else:
             read = pq.read_table(path)
-            rows = read.to_pandas()
+            rows = read.to_pandas().reset_index(drop=True)
+            rows = rows.set_axis(rows.index + 1)
             content = (read.schema.metadata or {}).get(b"dynaclr")
             provenance = json.loads(content) if content else None
     except (ValueError, OSError) as error:
@@ -117,13 +124,6 @@ def _check_columns(
             raise UserError(f"{table}: no column {name!r}. {did_you_mean(name, rows.columns)}.")
     if not columns:
         raise UserError(f"{table}: has no column besides its key {', '.join(key)}. Add one.")
-    repeated = rows.duplicated(key)
-    if repeated.any():
-        first = tuple(rows.loc[repeated, key].iloc[0])
-        raise UserError(
-            f"{table}: {_describe(first, key)} is there twice ({int(repeated.sum())} repeated "
-            "rows). Keep one of them, or name a longer key."
-        )
 
 
 def _check_store(
@@ -147,21 +147,9 @@ def _check_store(
         )
 
 
-def _append(store: AnnData, rows: pd.DataFrame, names: tuple[Path, str | Path]) -> int:
-    """Append rows, indexed by key, to a store in memory; number of observations with a row."""
-    path, table = names
-    key = list(rows.index.names)
-    wanted = pd.MultiIndex.from_frame(_comparable(store.obs[key], store.obs, path))
-    keys = rows.index.to_frame(index=False)
-    known = pd.MultiIndex.from_frame(_comparable(keys, store.obs, table))
-    position = known.get_indexer(wanted)
+def _append(store: AnnData, rows: pd.DataFrame, position: np.ndarray) -> None:
+    """Append columns to a store in memory; `position` is the row of each observation, or -1."""
     found = position >= 0
-    if not found.any():
-        raise UserError(
-            f"{table}: none of its {len(rows)} rows has the {', '.join(key)} of an observation of "
-            f"{path} (first row: {_describe(known[0], key)}; first observation: "
-            f"{_describe(wanted[0], key)}). Do they belong together?"
-        )
     for name in rows:
         values = rows[name].take(np.where(found, position, 0)).set_axis(store.obs_names)
         values = values.where(pd.Series(found, store.obs_names))
@@ -170,26 +158,6 @@ def _append(store: AnnData, rows: pd.DataFrame, names: tuple[Path, str | Path]) 
         if not is_number or pd.api.types.is_bool_dtype(values):
             values = values.astype("string").astype("category")
         store.obs[name] = values
-    return int(found.sum())
-
-
-def _comparable(values: pd.DataFrame, obs: pd.DataFrame, where: str | Path) -> pd.DataFrame:
-    """Keys as whole numbers where ``obs`` has whole numbers, as text elsewhere."""
-    columns = {}
-    for name in values:
-        if not pd.api.types.is_integer_dtype(obs[name]):
-            columns[name] = values[name].astype(str).str.strip()
-            continue
-        numbers = pd.to_numeric(values[name], errors="coerce")
-        bad = (numbers.isna() | (numbers % 1 != 0)).to_numpy()
-        if bad.any():
-            row = int(np.flatnonzero(bad)[0])
-            raise UserError(
-                f"{where}, row {row + 1}: {name} is {values[name].iloc[row]!r}, not a whole "
-                "number. Correct it, or remove the row."
-            )
-        columns[name] = numbers.astype(np.int64)
-    return pd.DataFrame(columns)
 
 
 def _write_all(stores: dict[Path, AnnData], record: dict[str, Any]) -> None:
@@ -207,7 +175,3 @@ def _write_all(stores: dict[Path, AnnData], record: dict[str, Any]) -> None:
     for path in stores:
         if digest_file_of(path).is_file():
             write_digest(path)
-
-
-def _describe(values: tuple[Any, ...], key: list[str]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in zip(key, values, strict=True))

@@ -11,6 +11,7 @@ import pandas as pd
 
 from dynaclr.config import UserError
 from dynaclr.config.errors import did_you_mean
+from dynaclr.evaluation.row_keys import check_unique, match_rows, normalize_keys
 
 # A column with more distinct values holds measurements, not classes.
 MAX_CLASSES = 20
@@ -57,13 +58,14 @@ def join_labels(obs: pd.DataFrame, path: str | Path, column: str) -> JoinedLabel
         When the file or a column is missing, a key is no whole number or is there twice, the
         column holds no classes, or no row matches an observation.
     """
-    table = _read_table(path, column, _class_names)
-    if table.empty:
+    keys, labels = _read_labelled(obs, path, column, _class_names)
+    if keys.empty:
         raise UserError(f"{path}: column {column!r} is empty in every row. Label some rows.")
-    position, known = _match(obs, table, path)
+    position = match_rows(keys, obs, path, "the experiment")
+    found = position >= 0
     values = np.full(len(obs), None, dtype=object)
-    values[position >= 0] = table["label"].to_numpy(dtype=object)[position[position >= 0]]
-    return JoinedLabels(values, int((~known).sum()))
+    values[found] = labels.to_numpy(dtype=object)[position[found]]
+    return JoinedLabels(values, len(keys) - len(np.unique(position[found])))
 
 
 def join_numbers(obs: pd.DataFrame, path: str | Path, column: str) -> np.ndarray:
@@ -76,53 +78,47 @@ def join_numbers(obs: pd.DataFrame, path: str | Path, column: str) -> np.ndarray
     numpy.ndarray
         float64, shape (n,), NaN where unknown.
     """
-    table = _read_table(path, column, _numbers)
-    if table.empty:
+    keys, numbers = _read_labelled(obs, path, column, _numbers)
+    if keys.empty:
         # No observation has an onset where nothing responds.
         return np.full(len(obs), np.nan)
-    position, _ = _match(obs, table, path)
-    return np.where(position >= 0, table["label"].to_numpy(np.float64)[position], np.nan)
+    position = match_rows(keys, obs, path, "the experiment")
+    return np.where(position >= 0, numbers.to_numpy(np.float64)[position], np.nan)
 
 
-def _match(
-    obs: pd.DataFrame, table: pd.DataFrame, path: str | Path
-) -> tuple[np.ndarray, np.ndarray]:
-    """Row of the table for each observation (-1: none), and which of its rows have one."""
-    key = [name for name in ("fov", "track_id", "t") if name in table]
-    observed = pd.MultiIndex.from_frame(
-        pd.DataFrame({name: obs[name].astype(str if name == "fov" else np.int64) for name in key})
-    )
-    labelled = pd.MultiIndex.from_frame(table[key])
-    known = labelled.isin(observed)
-    if not known.any():
-        raise UserError(
-            f"{path}: none of its {len(table)} labelled rows matches an observation by "
-            f"{', '.join(key)} (first row: {_describe(table.iloc[0], key)}; first observation: "
-            f"{_describe(obs.iloc[0], key)}). Are these the labels of this experiment?"
-        )
-    return labelled.get_indexer(observed), known
-
-
-def _read_table(
-    path: str | Path, column: str, convert: Callable[[pd.Series, str], pd.Series]
-) -> pd.DataFrame:
-    """Labelled rows of a table: fov, track_id, t where the table has it, and ``label``."""
-    raw = _read_csv(Path(path))
+def _read_labelled(
+    obs: pd.DataFrame,
+    path: str | Path,
+    column: str,
+    convert: Callable[[pd.Series, str], pd.Series],
+) -> tuple[pd.DataFrame, pd.Series]:
+    """Keys and converted labels of the labelled rows of a table."""
+    table = _read_csv(Path(path))
     for name in ("fov", "track_id", column):
-        if name not in raw:
-            raise UserError(f"{path}: no column {name!r}. {did_you_mean(name, raw.columns)}.")
-    table = pd.DataFrame({"fov": raw["fov"].str.strip()})
-    for name in ("track_id", "t"):
-        if name in raw:
-            table[name] = _whole_numbers(raw[name], path)
-    key = list(table)
-    table["label"] = convert(raw[column], f"{path}: column {column!r}")
-    _check_unique(table, key, path)
-    return table[table["label"].notna()].reset_index(drop=True)
+        if name not in table:
+            raise UserError(f"{path}: no column {name!r}. {did_you_mean(name, table.columns)}.")
+    key = [name for name in ("fov", "track_id", "t") if name in table]
+    keys = normalize_keys(table[key], obs, path)
+    labels = convert(table[column].str.strip(), f"{path}: column {column!r}")
+    check_unique(keys, path)
+    return keys[labels.notna()], labels[labels.notna()]
 
 
-def _numbers(values: pd.Series, where: str) -> pd.Series:
-    text = values.str.strip()
+def _read_csv(path: Path) -> pd.DataFrame:
+    """All columns as text, indexed by the row of the file (the header is row 1)."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such label table. Correct the path in the experiment's entry.")
+    try:
+        table = pd.read_csv(
+            path, dtype=str, keep_default_na=False, skipinitialspace=True, skip_blank_lines=False
+        )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as CSV ({error}). Fix the file.") from None
+    table = table.fillna("").set_axis(table.index + 2)
+    return table[(table != "").any(axis=1)]
+
+
+def _numbers(text: pd.Series, where: str) -> pd.Series:
     unknown = text.str.lower().isin(["", "nan"])
     numbers = pd.to_numeric(text, errors="coerce")
     bad = numbers.isna() & ~unknown
@@ -131,13 +127,12 @@ def _numbers(values: pd.Series, where: str) -> pd.Series:
     return numbers
 
 
-def _class_names(values: pd.Series, where: str) -> pd.Series:
-    """Class names from the text of a column, None where unknown; ``1`` and ``1.0`` are one class.
+def _class_names(text: pd.Series, where: str) -> pd.Series:
+    """Class names, None where unknown; ``1`` and ``1.0`` are one class.
 
     Measurements (not whole, or more than `MAX_CLASSES` values) are an error that begins with
     `where`.
     """
-    text = values.str.strip()
     # "None" and "NA" may be names of classes.
     text = text.mask(text.str.lower().isin(["", "nan"]))
     numbers = pd.to_numeric(text, errors="coerce")
@@ -156,46 +151,3 @@ def _class_names(values: pd.Series, where: str) -> pd.Series:
             "classes. Choose a column of classes."
         )
     return text.astype(object).where(text.notna(), None)
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise UserError(f"{path}: no such label table. Correct the path in the experiment's entry.")
-    try:
-        raw = pd.read_csv(
-            path, dtype=str, keep_default_na=False, skipinitialspace=True, skip_blank_lines=False
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as CSV ({error}). Fix the file.") from None
-    # Blank lines are read and then dropped, so that index + 2 is the line in the file.
-    raw = raw.fillna("")
-    return raw[(raw != "").any(axis=1)]
-
-
-def _whole_numbers(values: pd.Series, path: str | Path) -> pd.Series:
-    numbers = pd.to_numeric(values, errors="coerce")
-    bad = numbers.isna() | (numbers % 1 != 0)
-    if bad.any():
-        row = values.index[bad][0]
-        raise UserError(
-            f"{path}, line {row + 2}: {values.name} is {values[row]!r}, not a whole number "
-            f"({int(bad.sum())} such rows). Correct it, or remove the row."
-        )
-    return numbers.astype(np.int64)
-
-
-def _check_unique(table: pd.DataFrame, key: list[str], path: str | Path) -> None:
-    repeated = table.duplicated(key)
-    if not repeated.any():
-        return
-    row = table.index[repeated][0]
-    first = table.index[(table[key] == table.loc[row, key]).all(axis=1)][0]
-    hint = "" if "t" in key else " A table without a column t has one row per track."
-    raise UserError(
-        f"{path}, line {row + 2}: {_describe(table.loc[row], key)} was already labelled in line "
-        f"{first + 2} ({int(repeated.sum())} repeated rows). Keep one of them.{hint}"
-    )
-
-
-def _describe(row: pd.Series, key: list[str]) -> str:
-    return ", ".join(f"{name} {row[name]}" for name in key)

@@ -113,9 +113,12 @@ def test_digest_file_follows_the_store(stores, tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("fov,track_id,x\nA/1/0,1,2\nA/1/0,1,3\n", r"fov A/1/0, track_id 1 is there twice"),
+        (
+            "fov,track_id,x\nA/1/0,1,2\nA/1/0,1,3\n",
+            r"row 3: fov A/1/0, track_id 1 is in row 2 already \(1 rep",
+        ),
         ("fov,track_id,hours\nA/1/0,1,2\n", r"obs has hours already"),
-        ("fov,track_id,x\nA/1/0,one,2\n", r"row 1: track_id is 'one', not a whole number"),
+        ("fov,track_id,x\nA/1/0,one,2\n", r"row 2: track_id is 'one', not a whole number"),
         ("fov,track_id\nA/1/0,1\n", r"has no column besides its key"),
         ("place,x\nA/1/0,1\n", r"has none of experiment, fov, track_id, t, only place, x"),
     ],

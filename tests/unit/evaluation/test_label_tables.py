@@ -55,18 +55,18 @@ def test_names_of_classes_do_not_depend_on_the_spelling_of_numbers(
     [
         ("fov,track,t,state\nA/1/0,1,0,x\n", r"no column 'track_id'. Did you mean 'track'\?"),
         ("fov,track_id,t,stat\nA/1/0,1,0,x\n", r"no column 'state'. Did you mean 'stat'\?"),
-        ("fov,track_id,t,state\nA/1/0,1,0,x\n\nA/1/0,1,b,x\n", r"line 4: t is 'b', not a whole"),
+        ("fov,track_id,t,state\nA/1/0,1,0,x\n\nA/1/0,1,b,x\n", r"row 4: t is 'b', not a whole"),
         (
             "fov,track_id,t,state\nA/1/0,1,0,x\nA/1/0,1,1,x\nA/1/0,1,0,y\n",
-            r"line 4: fov A/1/0, track_id 1, t 0 was already labelled in line 2 \(1 repeated",
+            r"row 4: fov A/1/0, track_id 1, t 0 is in row 2 already \(1 repeated",
         ),
         (
             "fov,track_id,state\nA/1/0,1,x\nA/1/0,1,x\n",
-            r"already labelled in line 2.*A table without a column t has one row per track",
+            r"is in row 2 already.*the column that tells them apart \(t,",
         ),
         (
             "fov,track_id,t,state\nZ/9/0,1,0,x\n",
-            r"none of its 1 labelled rows matches .* fov Z/9/0",
+            r"none of its 1 rows matches .* fov Z/9/0",
         ),
         ("fov,track_id,t,state\nA/1/0,1,0,\n", "column 'state' is empty in every row"),
         ("fov,track_id,t,state\nA/1/0,1,0,0.37\n", "holds measurements such as 0.37"),

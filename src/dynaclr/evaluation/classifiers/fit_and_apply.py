@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from dynaclr.config import TaskConfig, UserError
 from dynaclr.config.metrics import join_notes
+from dynaclr.evaluation.classifiers.cross_validation import CrossValidation
 from dynaclr.evaluation.classifiers.linear import LinearClassifier, fit_linear_classifier
 from dynaclr.evaluation.classifiers.registry import PUBLISHED
 from dynaclr.evaluation.metrics.classification import classification_scores
@@ -77,10 +78,6 @@ def train_linear_classifier(
         seed=seed,
         feature_names=names,
     )
-    scores = {}
-    if not validation.note:
-        true = pd.Categorical(task_rows.labels[train], categories=list(validation.classes)).codes
-        scores = classification_scores(true, validation.probability, validation.classes)
     summary = {
         "task": task.model_dump(mode="json"),
         "encoder": embeddings.encoders[_VARIANT],
@@ -95,13 +92,22 @@ def train_linear_classifier(
         "n_groups": len(set(task_rows.groups[train])),
         "seed": seed,
         "strength": classifier.strength,
-        "cross_validated": {name: round(float(value), 6) for name, value in scores.items()},
+        "cross_validated": _cross_validated_scores(task_rows.labels[train], validation),
         "note": join_notes(validation.note, notes),
         "dynaclr_version": version("dynaclr"),
     }
     classifier.provenance.update(summary)
     classifier.save(folder)
     return summary
+
+
+def _cross_validated_scores(labels: np.ndarray, validation: CrossValidation) -> dict[str, float]:
+    """Scores by name, empty where the rows could not be split."""
+    if validation.note:
+        return {}
+    true = np.searchsorted(np.array(validation.classes, dtype=object), labels)
+    scores = classification_scores(true, validation.probability, validation.classes)
+    return {name: round(float(value), 6) for name, value in scores.items()}
 
 
 def apply_linear_classifier(
