@@ -1,4 +1,4 @@
-"""A small Cell Tracking Challenge sequence, and what is read back of imported movies."""
+"""A small Cell Tracking Challenge sequence, and what is read back of plates and imports."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pandas as pd
 import tensorstore as ts
 import tifffile
 
-from dynaclr.io import Plate
+from dynaclr.io import Plate, Position
 from dynaclr.io.tiff_import import ImportOptions
 
 OPTIONS = ImportOptions(interval_minutes=5)
@@ -17,16 +17,16 @@ SEEN = [{1, 2}, {1}, {2, 3, 4}, {2, 3, 4}]
 CORNERS = {1: (2, 3), 2: (12, 4), 3: (3, 14), 4: (12, 14)}
 
 
+def read_pixels(position: Position) -> np.ndarray:
+    """Pixels of a field of view, (T, C, Z, Y, X), by a reader that is not ours."""
+    driver = {2: "zarr", 3: "zarr3"}[position.zarr_format]
+    store = {"driver": "file", "path": str(position.levels[0].path)}
+    return ts.open({"driver": driver, "kvstore": store}, read=True).result().read().result()
+
+
 def pixels(out: Path) -> np.ndarray:
     """All pixels of an imported movie, (T, C, Y, X)."""
-    position = Plate(out / "plate.zarr").positions["A/1/0"]
-    array = ts.open(
-        {
-            "driver": {2: "zarr", 3: "zarr3"}[position.zarr_format],
-            "kvstore": {"driver": "file", "path": str(position.levels[0].path)},
-        }
-    ).result()
-    return array[:, :, 0].read().result()
+    return read_pixels(Plate(out / "plate.zarr").positions["A/1/0"])[:, :, 0]
 
 
 def tracks(out: Path) -> pd.DataFrame:

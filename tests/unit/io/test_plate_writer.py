@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorstore as ts
 from iohub.ngff import open_ome_zarr
+from tests.unit.io.imported import read_pixels
 
 from dynaclr.config import UserError
 from dynaclr.io import Plate
@@ -46,12 +46,6 @@ def write(path: Path, layout: PlateLayout, dtype: str = "uint16", **kwargs) -> P
     return path
 
 
-def read_tensorstore(path: Path, zarr_format: int) -> np.ndarray:
-    driver = {2: "zarr", 3: "zarr3"}[zarr_format]
-    store = {"driver": "file", "path": str(path)}
-    return ts.open({"driver": driver, "kvstore": store}, read=True).result().read().result()
-
-
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
 def test_metadata_and_pixels_are_read_back(tmp_path, layout):
     path = write(tmp_path / "plate.zarr", layout)
@@ -63,7 +57,7 @@ def test_metadata_and_pixels_are_read_back(tmp_path, layout):
         assert position.shape == (5, 2, 1, 70, 90)
         assert position.levels[0].scale == (900.0, 1.0, 1.0, 0.45, 0.45)
         assert position.zarr_format == {"0.4": 2, "0.5": 3}[layout.ngff]
-        pixels = read_tensorstore(position.levels[0].path, position.zarr_format)
+        pixels = read_pixels(position)
         assert np.array_equal(pixels, movie(name))
         with open_ome_zarr(position.path) as node:
             assert np.array_equal(np.asarray(node["0"][:]), movie(name))
@@ -74,7 +68,7 @@ def test_metadata_and_pixels_are_read_back(tmp_path, layout):
 def test_pixel_type_is_kept(tmp_path, dtype):
     plate = Plate(write(tmp_path / "plate.zarr", PlateLayout("0.5"), dtype))
     position = plate.positions["B/2/0"]
-    pixels = read_tensorstore(position.levels[0].path, position.zarr_format)
+    pixels = read_pixels(position)
     assert pixels.dtype == dtype
     assert np.array_equal(pixels, movie("B/2/0", dtype))
 

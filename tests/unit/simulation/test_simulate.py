@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import tensorstore as ts
+from tests.unit.io.imported import read_pixels
 
 from dynaclr.config import ExperimentConfig, ExperimentRegistry, Problems, UserError, load_entry
 from dynaclr.io import Plate
@@ -41,14 +41,8 @@ def entry_at(folder: Path, *, name: str = "tiny", simulation: dict | None = None
 
 def pixels(entry: ExperimentConfig) -> dict[str, np.ndarray]:
     """Movie (T, C, Y, X) of each field of view."""
-    movies = {}
-    for name, position in Plate(entry.data_path).positions.items():
-        driver = {2: "zarr", 3: "zarr3"}[position.zarr_format]
-        store = {"driver": "file", "path": str(position.levels[0].path)}
-        movies[name] = (
-            ts.open({"driver": driver, "kvstore": store}).result()[:, :, 0].read().result()
-        )
-    return movies
+    positions = Plate(entry.data_path).positions
+    return {name: read_pixels(position)[:, :, 0] for name, position in positions.items()}
 
 
 def digests(entry: ExperimentConfig) -> list[str]:
@@ -152,7 +146,7 @@ def test_what_is_there_and_unchanged_is_kept(made):
     assert (entry.data_path / ".zattrs").stat().st_mtime_ns == before
 
 
-def test_summary_tells_the_content_of_every_product(made, tmp_path):
+def test_summary_has_the_digest_of_every_product(made, tmp_path):
     entry, summary = made
     assert summary["content"] == dict(zip(KEYS, digests(entry), strict=True))
     assert simulate(entry_at(tmp_path)) == summary
@@ -168,7 +162,7 @@ def test_summary_tells_the_content_of_every_product(made, tmp_path):
         ({"responding_above": 0.02}, {"truth"}),
     ],
 )
-def test_summary_tells_what_a_parameter_changes(made, tmp_path, change, changed):
+def test_summary_shows_what_a_parameter_changes(made, tmp_path, change, changed):
     content = simulate(entry_at(tmp_path, simulation=change))["content"]
     before = made[1]["content"]
     assert {key for key in KEYS if content[key] != before[key]} == changed
@@ -251,7 +245,7 @@ def test_provenance_says_what_was_made(made):
         ({"channels": [{"name": "a", "marker": "actin"}]}, "marker 'actin' cannot be drawn"),
     ],
 )
-def test_entries_that_cannot_be_simulated_are_told(tmp_path, changes, message):
+def test_entries_that_cannot_be_simulated_are_refused(tmp_path, changes, message):
     with pytest.raises(UserError, match=message):
         simulate(entry_at(tmp_path, **changes))
     assert list(tmp_path.iterdir()) == []
