@@ -145,9 +145,10 @@ class MultiExperimentDataModule(LightningDataModule):
         self.experiments = Path(experiments)
         self.patches = patches
         self.augmentations = Compose(augmentations or [])
-        self.extraction_size = tuple(extraction_size or patches.size)
+        height, width = extraction_size or patches.size
+        self.extraction_size = height, width
         self.normalization = normalization
-        self.tau_range = tuple(tau_range)
+        self.tau_range = tau_range[0], tau_range[1]
         self.decay_rate = decay_rate
         self.positives = positives if isinstance(positives, str) else list(positives)
         self.query = query
@@ -202,8 +203,9 @@ class MultiExperimentDataModule(LightningDataModule):
         if not isinstance(self.positives, str):
             return column_sampler(self.index, candidates, self.positives, self.seed)
         same_track = self.positives == "track"
-        options = self.tau_range, self.decay_rate, same_track, self.seed
-        return lineage_sampler(self.index, candidates, *options)
+        return lineage_sampler(
+            self.index, candidates, self.tau_range, self.decay_rate, same_track, self.seed
+        )
 
     def _carried(self, name: str) -> IndexColumn:
         """Values of a column; codes where it is text."""
@@ -288,7 +290,7 @@ class MultiExperimentDataModule(LightningDataModule):
         dataset = self._datasets[split]
         rows, markers = dataset.anchors_at(np.arange(len(dataset))).T
         table = self.index.frame(sorted(columns - {"marker"}), rows)
-        table["marker"] = pd.Categorical.from_codes(markers, dataset.pairs.markers)
+        table["marker"] = pd.Categorical.from_codes(markers, list(self.patches.markers))
         return table
 
     def _options(self, split: str, table: pd.DataFrame) -> dict[str, Any]:

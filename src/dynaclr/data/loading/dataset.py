@@ -80,7 +80,7 @@ class MultiExperimentTripletDataset(Dataset[Batch]):
     ) -> None:
         self.reader = reader
         self.pairs = anchors if isinstance(anchors, MarkerPairs) else None
-        self.anchors = anchors.rows if self.pairs is not None else anchors
+        self.anchors = anchors.rows if isinstance(anchors, MarkerPairs) else anchors
         self.positives = positives
         self.columns = columns or {}
         self.unreadable = unreadable

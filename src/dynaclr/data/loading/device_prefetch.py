@@ -10,7 +10,8 @@ from torch import Tensor
 
 from dynaclr.data.loading.dataset import Batch
 
-T, S = TypeVar("T"), TypeVar("S")
+T = TypeVar("T")
+S = TypeVar("S")
 
 
 def prefetch_to_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:

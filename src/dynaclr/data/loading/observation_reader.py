@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dynaclr.data.loading.checks import check_some_marker
-from dynaclr.data.patch_store.reader import attach_stores
+from dynaclr.data.patch_store.reader import PatchStore, attach_stores
 from dynaclr.data.pixels.patch_geometry import (
     FieldsOfView,
     PatchConfig,
@@ -72,14 +72,16 @@ class ObservationReader:
     ) -> None:
         self.index = fields.index
         self.patches = patches
-        self.extraction_size = tuple(extraction_size or patches.size)
+        height, width = extraction_size or patches.size
+        self.extraction_size = height, width
         self._first_row = fields.first_row
         _log_absent_markers(patches.markers, fields)
         sources = patch_sources(fields, patches, self.extraction_size)
         self._factor = level_factors(sources)
         self._center, self._spread = normalizers(fields, patches.markers, statistics, normalization)
         self._present = np.array([source.channels for source in sources]) >= 0
-        self._stores, self._store_of = [], np.full(len(sources), -1)
+        self._stores: list[tuple[PatchStore, int]] = []
+        self._store_of = np.full(len(sources), -1)
         if stores is not None:
             sources, self._stores, self._store_of = attach_stores(
                 sources, fields, stores, patches, normalization

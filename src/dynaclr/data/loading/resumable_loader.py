@@ -80,23 +80,20 @@ class ResumableLoader(DataLoader[Batch]):
         workers = num_workers > 0
         super().__init__(
             dataset,
-            batch_sampler=EpochBatches(batches, dataset),
-            collate_fn=_as_is,
+            # Torch expects lists of keys; ours are arrays of rows, and batches come whole.
+            batch_sampler=EpochBatches(batches, dataset),  # type: ignore[arg-type]
+            collate_fn=_as_is,  # type: ignore[arg-type]
             num_workers=num_workers,
             persistent_workers=workers,
             # Threads (of torch, say) do not survive a fork, so workers start afresh and stay.
             multiprocessing_context="spawn" if workers else None,
             pin_memory=torch.cuda.is_available(),
         )
+        self.batches = batches
         self._step = 0
         self._device = device
 
-    @property
-    def batches(self) -> FlexibleBatchSampler:
-        """What composes the batches."""
-        return self.batch_sampler.batches
-
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         # A generator: nothing is read before the first batch is asked for. Lightning makes the
         # iterator of a resumed epoch before it tells the sampler which epoch that is.
         self._step = self.batches.resume_step

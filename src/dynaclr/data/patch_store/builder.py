@@ -105,7 +105,7 @@ class _Builder:
         self.index = MultiExperimentIndex.from_parquet([folder])
         self.fields = FieldsOfView(self.index, {entry.name: entry})
         self.bounds = np.append(self.fields.first_row, len(self.index))
-        self.sources, self.facts = plan_store(entry, self.fields, specs, folder)
+        self.sources, self.facts = plan_store(entry, entry.patch_store, self.fields, specs, folder)
         self.read_dtype = PatchReader(self.sources, self.facts.depth, 0, "native").dtype
         normalize = self.facts.normalization is not None
         self.dtype = np.dtype(self.facts.dtype) if normalize else self.read_dtype

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from dynaclr.config import ExperimentConfig
+from dynaclr.config.experiment import PatchStoreConfig
 from dynaclr.data.patch_store.reader import WHOLE_STACK, StoreFacts, side_for
 from dynaclr.data.patch_store.requirements import must_agree, must_be_as_deep, must_normalize_alike
 from dynaclr.data.pixels.layout import position_layout
@@ -38,21 +39,29 @@ class PatchSpec:
     @classmethod
     def of(cls, data: dict[str, Any]) -> PatchSpec:
         """Take it from the ``data`` part of a training configuration."""
-        chosen = {k: tuple(v) if isinstance(v, list) else v for k, v in data["patches"].items()}
+        chosen: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in data["patches"].items()
+        }
         patches = PatchConfig(**chosen)
-        extraction = tuple(data.get("extraction_size") or patches.size)
-        return cls(patches, extraction, NormalizationConfig(**data.get("normalization", {})))
+        height, width = data.get("extraction_size") or patches.size
+        return cls(patches, (height, width), NormalizationConfig(**data.get("normalization", {})))
 
 
 def plan_store(
-    entry: ExperimentConfig, fields: FieldsOfView, specs: Sequence[PatchSpec], folder: Path
+    entry: ExperimentConfig,
+    store: PatchStoreConfig,
+    fields: FieldsOfView,
+    specs: Sequence[PatchSpec],
+    folder: Path,
 ) -> tuple[list[PatchSource], StoreFacts]:
     """Plan a store that serves all specs.
 
     Parameters
     ----------
     entry : ExperimentConfig
-        The experiment; it asks for a store.
+        The experiment.
+    store : PatchStoreConfig
+        What its entry says of the store.
     fields : FieldsOfView
         Its fields of view.
     specs : sequence of PatchSpec
@@ -74,7 +83,7 @@ def plan_store(
     markers = tuple(marker for marker in entry.markers if marker in wanted)
     sources, side = _sources(entry, fields, specs, markers)
     depth, window, leading = _window(entry, fields, specs)
-    store, normalization = entry.patch_store, None
+    normalization = None
     if store.dtype != "native":
         normalizations = {spec.normalization for spec in specs}
         must_normalize_alike(entry, normalizations)

@@ -89,7 +89,8 @@ def side_for(size: Sequence[int], margin: Sequence[int]) -> tuple[int, int]:
     A crop is moved into the image by the same rule as a patch; both halve odd extents downwards, so
     that an odd patch with an odd margin needs a pixel more.
     """
-    return tuple(s + m + (s & m & 1) for s, m in zip(size, margin, strict=True))
+    height, width = (s + m + (s & m & 1) for s, m in zip(size, margin, strict=True))
+    return height, width
 
 
 class PatchStore:
@@ -217,7 +218,8 @@ def attach_stores(
     store_of : NDArray of int, shape (F,)
         Number of each source's store; -1 for none.
     """
-    sources, stores = list(sources), []
+    sources = list(sources)
+    stores: list[tuple[PatchStore, int]] = []
     store_of = np.full(len(sources), -1)
     for name, (begin, end) in fields.row_spans().items():
         store = find_store(folder / name)

@@ -25,7 +25,7 @@ def check_patch_specs(entry: ExperimentConfig, specs: Sequence[Mapping[str, Any]
     UserError
         When one store cannot serve them all.
     """
-    if specs and entry.patch_store.dtype != "native":
+    if specs and entry.patch_store and entry.patch_store.dtype != "native":
         must_normalize_alike(
             entry, {NormalizationConfig(**spec.get("normalization", {})) for spec in specs}
         )
@@ -45,9 +45,8 @@ def must_normalize_alike(
     entry: ExperimentConfig, normalizations: Collection[NormalizationConfig]
 ) -> None:
     """Check that models normalize alike, as a store of normalized pixels needs."""
-    must_agree(
-        entry, normalizations, f"normalize differently, and dtype is {entry.patch_store.dtype}"
-    )
+    dtype = entry.patch_store.dtype if entry.patch_store else "native"
+    must_agree(entry, normalizations, f"normalize differently, and dtype is {dtype}")
 
 
 def must_be_as_deep(entry: ExperimentConfig, planes: Collection[int]) -> None:

@@ -281,7 +281,7 @@ class ChunkReader:
         """A chunk of which at least the slices are decoded (None: all), given what is cached."""
         kind = int(self.layout_of[array])
         layout = self.layouts[kind]
-        if chunk is not None and not _missing_blocks(slices, layout, chunk).any():
+        if chunk and slices is not None and not _missing_blocks(slices, layout, chunk).any():
             return chunk
         try:
             if layout.is_raw:
@@ -327,8 +327,9 @@ def _decode_blocks(
         valid = np.zeros(blocks.n_blocks, bool)
         chunk = DecodedChunk(_as_pixels(buffer, layout), True, buffer, valid, blocks.block_bytes)
     missing = _missing_blocks(slices, layout, chunk)
+    assert chunk.buffer is not None, "only blocks of Blosc chunks are decoded one by one"
     blocks.decode(missing, chunk.buffer)
-    chunk.valid |= missing
+    chunk.valid = missing if chunk.valid is None else chunk.valid | missing
     return chunk
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -106,8 +107,8 @@ class ArrayLayout:
     @cached_property
     def index_bytes(self) -> int:
         """Bytes of a shard's index."""
-        n = np.prod([s // c for s, c in zip(self.shard, self.chunk, strict=True)])
-        return int(n) * _INDEX_ENTRY + (_CRC if self.index_crc else 0)
+        n = math.prod(s // c for s, c in zip(self.shard or self.chunk, self.chunk, strict=True))
+        return n * _INDEX_ENTRY + (_CRC if self.index_crc else 0)
 
 
 def store_layout(path: Path) -> ArrayLayout:
@@ -116,7 +117,9 @@ def store_layout(path: Path) -> ArrayLayout:
     Uncompressed crops follow each other in a shard, so that the shard is one array in its file.
     """
     layout = layout_of(read_array_metadata(path))
-    return replace(layout, chunk=layout.shard, shard=None) if layout.is_raw else layout
+    return (
+        replace(layout, chunk=layout.shard or layout.chunk, shard=None) if layout.is_raw else layout
+    )
 
 
 def position_layout(position: Position, level: int = 0) -> ArrayLayout:

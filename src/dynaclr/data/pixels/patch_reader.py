@@ -294,7 +294,11 @@ class PatchReader:
         )
         for chunk in self.chunks.read(boxes, out):
             samples = boxes.target[chunk.boxes, 0]
-            self._report(chunk, source[samples[0]], t[samples[0]], raises=unreadable is None)
+            first_patch = source[samples[0]], t[samples[0]]
+            if unreadable is None:
+                raise UserError(self._message(chunk, *first_patch))
+            if is_first_warning(self.chunks.paths[chunk.array], chunk.index):
+                log.warning(self._message(chunk, *first_patch))
             unreadable[samples] = True
             out[samples] = 0
         _mirror(out, first, inside, self._image[source])
@@ -325,23 +329,17 @@ class PatchReader:
             origin[:, axis] = np.where(in_store, patch_origin(center, side, extent), 0)
         return origin
 
-    def _report(self, chunk: UnreadableChunk, source: int, t: int, raises: bool) -> None:
-        """Raise an error about an unreadable chunk and a patch that needs it, or warn once."""
+    def _message(self, chunk: UnreadableChunk, source: int, t: int) -> str:
+        """Message about an unreadable chunk and a patch that needs it."""
         path = self.chunks.paths[chunk.array]
-        if not raises and not is_first_warning(path, chunk.index):
-            return
         if chunk.array < len(self._has_store):
-            message = message_of(path, chunk.pixel, chunk.reason)
-        else:
-            plate, fov = plate_and_fov(self.chunks.paths[source])
-            message = (
-                f"{Path(path).parent}: cannot read frame {t} of field of view {fov}, "
-                f"channel {self._markers[path][chunk.pixel[1]]}, of {plate} ({chunk.reason}). "
-                "Delete the patch store: the plate is read until its stage runs again."
-            )
-        if raises:
-            raise UserError(message)
-        log.warning(message)
+            return message_of(path, chunk.pixel, chunk.reason)
+        plate, fov = plate_and_fov(self.chunks.paths[source])
+        return (
+            f"{Path(path).parent}: cannot read frame {t} of field of view {fov}, "
+            f"channel {self._markers[path][chunk.pixel[1]]}, of {plate} ({chunk.reason}). "
+            "Delete the patch store: the plate is read until its stage runs again."
+        )
 
     def _missing(self, source: int, t: int) -> str:
         """Message about a patch that a store of normalized pixels lacks."""

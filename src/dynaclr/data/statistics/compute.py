@@ -20,6 +20,7 @@ import logging
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -110,7 +111,7 @@ def statistics_table(entry: ExperimentConfig, threads: int = 2) -> pd.DataFrame:
             for by_channel in counter.count(number, first, channels)
         ]
 
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     pools = {channel.marker: Pool() for channel in entry.channels}
     with ThreadPoolExecutor(threads) as threadpool:
         counted = zip(jobs, map_ahead(threadpool, count, jobs, 2 * threads), strict=True)
@@ -154,7 +155,7 @@ def _position_rows(
     position: Position,
     frames: Iterable[list[Counted]],
     pools: dict[str, Pool],
-) -> list[dict[str, object]]:
+) -> list[dict[str, Any]]:
     """Rows of each frame and of all frames; these are added to the pool of each marker."""
     where = {"well": position.well, "fov": position.name}
     channels, rows = _present(entry, position), []
@@ -171,11 +172,11 @@ def _position_rows(
     return rows
 
 
-def _head(entry: ExperimentConfig, channel: ChannelConfig) -> dict[str, object]:
+def _head(entry: ExperimentConfig, channel: ChannelConfig) -> dict[str, Any]:
     return {"experiment": entry.name, "channel": channel.name, "marker": channel.marker}
 
 
-def _as_table(rows: list[dict[str, object]]) -> pd.DataFrame:
+def _as_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     order = {level: number for number, level in enumerate(LEVELS)}
     rows = sorted(rows, key=lambda row: (order[row["level"]], row["fov"], row["t"], row["marker"]))
     return pd.DataFrame(

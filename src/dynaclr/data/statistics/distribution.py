@@ -114,7 +114,8 @@ class Distribution:
             return self
         # Evenly spaced ranks, each standing for as many pixels but one; the ends are kept.
         ranks = np.linspace(0, self.n - 1, _SAMPLE).round().astype(np.int64)
-        counts = np.diff(np.linspace(0, self.n, ranks.size + 1).round().astype(np.int64))
+        bounds = np.linspace(0, self.n, ranks.size + 1).round().astype(np.int64)
+        counts = bounds[1:] - bounds[:-1]
         values = self._values_at(ranks)
         return Distribution(values, counts, self.n, self.n_nan, self.total, self.total_of_squares)
 
@@ -194,7 +195,8 @@ def count_pixels(pixels: NDArray[Any], histogram: NDArray[np.int64]) -> tuple[fl
 def finite_pixels(pixels: NDArray[Any]) -> NDArray[np.floating]:
     """Finite pixels of an array of any shape, in a floating-point type that holds their values."""
     single = pixels.dtype.kind == "f" and pixels.dtype.itemsize <= 4
-    flat = pixels.astype(np.float32 if single else np.float64, copy=False).ravel(order="K")
+    dtype: DTypeLike = np.float32 if single else np.float64
+    flat: NDArray[np.floating] = pixels.astype(dtype, copy=False).ravel(order="K")
     finite = np.isfinite(flat)
     return flat if finite.all() else flat[finite]
 
