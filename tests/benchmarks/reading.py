@@ -106,8 +106,8 @@ class Setup:
     def stored(self) -> MultiExperimentTripletDataset:
         """The same dataset with a patch store."""
         entry = self.entry.model_copy(update={"patches": True})
-        cut = PatchSpec(self.patches, self.patches.size, NormalizationConfig())
-        build_patches(entry, self.results / "plate", [cut])
+        spec = PatchSpec(self.patches, self.patches.size, NormalizationConfig())
+        build_patches(entry, self.results / "plate", [spec])
         dataset = self.module()._datasets["train"]
         assert dataset.reader._stores
         return dataset
@@ -117,7 +117,7 @@ class Setup:
         for _batch in self.cells.batches(EMBEDDED):
             pass
 
-    def places(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
+    def locations(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
         """Field of view, frame and first pixel of each patch."""
         first = (
             patch_origin(self.index.column(axis)[rows], self.size, self.case.edge)
@@ -127,7 +127,7 @@ class Setup:
 
     def unique_chunks(self, rows: np.ndarray) -> dict[tuple[int, ...], list[int]]:
         """Chunks that patches touch, and the number of its patches in each."""
-        fov, t, y, x = (place.tolist() for place in self.places(rows))
+        fov, t, y, x = (values.tolist() for values in self.locations(rows))
         edge, found = self.chunk[3], {}
         for b in range(len(fov)):
             for c in range(len(CHANNELS)):
@@ -144,14 +144,14 @@ class Setup:
 
     def ceiling(self, rows: np.ndarray, chunks: dict[tuple[int, ...], list[int]]) -> np.ndarray:
         """Decode each chunk that patches touch once with tensorstore and slice it."""
-        _, _, y, x = (place.tolist() for place in self.places(rows))
+        _, _, y, x = (values.tolist() for values in self.locations(rows))
         out = self.empty(len(rows))
         for (key, patches), pixels in zip(chunks.items(), self.decoded(chunks), strict=True):
             for b in patches:
-                self.cut(pixels, key, y[b], x[b], out[b])
+                self.crop(pixels, key, y[b], x[b], out[b])
         return out
 
-    def cut(
+    def crop(
         self, pixels: np.ndarray, key: tuple[int, ...], y: int, x: int, out: np.ndarray
     ) -> None:
         """Copy what a decoded chunk holds of a patch."""
@@ -163,15 +163,15 @@ class Setup:
         out[c, z, y0 - y : y1 - y, x0 - x : x1 - x] = part
 
     def predicted(self, chunks: dict[tuple[int, ...], list[int]]) -> None:
-        """Decode every chunk once with tensorstore and cut all cells out of it, frame by frame."""
-        _, _, y, x = (place.tolist() for place in self.places(np.arange(len(self.index))))
+        """Decode every chunk once with tensorstore and crop all patches from it, by frame."""
+        _, _, y, x = (values.tolist() for values in self.locations(np.arange(len(self.index))))
         frame, out = None, None
         for (key, patches), pixels in zip(chunks.items(), self.decoded(chunks), strict=True):
             if key[:2] != frame:
                 frame, out = key[:2], self.empty(self.case.cells)
             for b in patches:
                 # All cells are seen in all frames, and rows are in the order of frames.
-                self.cut(pixels, key, y[b], x[b], out[b % self.case.cells])
+                self.crop(pixels, key, y[b], x[b], out[b % self.case.cells])
 
     def one_by_one(self, rows: np.ndarray) -> np.ndarray:
         """Read patches one by one, as a dataset that knows single samples does."""
@@ -179,7 +179,7 @@ class Setup:
         return np.stack(
             [
                 self.arrays[f][t, :, :, y : y + size, x : x + size].read().result()
-                for f, t, y, x in zip(*self.places(rows), strict=True)
+                for f, t, y, x in zip(*self.locations(rows), strict=True)
             ]
         )
 

@@ -1,4 +1,4 @@
-"""Datasets, loaders and the data module.
+"""Training and validation batches: dataset, loader and the data module that makes both.
 
-Read `datamodule` first.
+Read `datamodule` first, then `dataset`.
 """

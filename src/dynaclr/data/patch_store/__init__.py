@@ -1,4 +1,4 @@
 """Patches of one experiment, written once in the order in which training reads them.
 
-Read `reader` (what a store holds) first, then `builder`.
+Read `reader` (what a store holds) first, then `plan` and `builder`.
 """

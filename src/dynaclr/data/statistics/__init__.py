@@ -1,4 +1,4 @@
 """Intensity statistics of plates, and how patches are normalized by them.
 
-Read `compute` first; `lookup` gives a batch its statistics.
+Read `compute` first; `normalization` looks the statistics of a batch up.
 """

@@ -23,7 +23,7 @@ from dynaclr.transforms import CentreCrop, ChannelDropout, RandomGaussianNoise
 
 
 def make(collection, **options) -> MultiExperimentDataModule:
-    """A data module that is set up, with small patches unless told otherwise."""
+    """A data module that is set up, with small patches unless options say otherwise."""
     settings = {
         "patches": PatchConfig(("phase", "reporter"), (24, 24)),
         "batch_size": 16,
@@ -287,7 +287,7 @@ def test_augmentation_is_of_training_only_and_reproducible(collection):
         ({"tau_range": (30.0, 40.0)}, "no train observation has a positive 30 to 40 hours later"),
     ],
 )
-def test_what_does_not_fit_is_told(collection, options, message):
+def test_what_does_not_fit_is_reported(collection, options, message):
     with pytest.raises(UserError, match=message):
         make(collection, **options)
 
@@ -300,14 +300,14 @@ def test_what_does_not_fit_is_told(collection, options, message):
         (SamplingConfig(group_weights={"one": 1, "two": -1}), "data.sampling: .*'two' is -1"),
     ],
 )
-def test_sampling_that_does_not_fit_the_index_is_told(collection, sampling, message):
+def test_sampling_that_does_not_fit_the_index_is_reported(collection, sampling, message):
     module = make(collection, sampling=sampling)
     with pytest.raises(UserError, match=message):
         module.train_dataloader()
 
 
 @pytest.mark.filterwarnings("error")
-def test_one_experiment_that_validates_is_no_reason_to_warn_of_leaks(collection):
+def test_one_experiment_that_validates_is_no_reason_to_warn(collection):
     module = make(collection, sampling=SamplingConfig(leaky=0.25))
     parts = {
         split: set(module.batches(split).describe(0, 0).part) for split in ("train", "validation")
@@ -385,15 +385,15 @@ def test_batches_carry_columns_with_the_same_codes_in_both_splits(collection):
             for view in ("anchor", "positive"):
                 found = cells.iloc[batch[view]["row"].numpy()]
                 for name in ("condition", "experiment"):
-                    told = [module.classes[name][code] for code in batch[view][name]]
-                    assert told == found[name].tolist()
+                    values = [module.classes[name][code] for code in batch[view][name]]
+                    assert values == found[name].tolist()
                 assert batch[view]["hours"].tolist() == found["hours"].tolist()
                 assert (batch[view]["organelle"] == -1).all(), "no entry says it"
     counts = cells["condition"].iloc[module._datasets["train"].anchors].value_counts()
     assert module.class_counts("condition").tolist() == counts[["infected", "mock"]].tolist()
 
 
-def test_columns_that_cannot_be_carried_are_told(collection):
+def test_columns_that_cannot_be_carried_are_reported(collection):
     with pytest.raises(UserError, match=r"no column 'conditon'.*condition"):
         make(collection, carry=["conditon"])
     with pytest.raises(UserError, match=r"data.carry: batches have a 'patch' of their own"):
@@ -411,7 +411,9 @@ def test_dropped_channels_leave_no_patch_empty_where_the_other_was_not_imaged(co
         assert not (kept & ~anchor["present"]).any()
 
 
-def test_pairs_that_cannot_be_read_are_counted_and_told_at_the_end(collection, monkeypatch, caplog):
+def test_pairs_that_cannot_be_read_are_counted_and_reported_at_the_end(
+    collection, monkeypatch, caplog
+):
     module, original = make(collection, unreadable="skip"), ChunkFiles.open
 
     def lossy(self, array, layout, index):
@@ -462,7 +464,7 @@ def test_frames_without_statistics_are_normalized_as_their_field_of_view(collect
     assert "A/1/0: pixels of reporter cannot be read, so it has no statistics" in caplog.text
 
 
-def test_batches_tell_which_channels_were_imaged(collection):
+def test_batches_show_which_channels_were_imaged(collection):
     module = make(collection)
     wells = module.index.tracks["well"]
     for batch in module.train_dataloader():

@@ -11,20 +11,20 @@ DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 @pytest.mark.parametrize("n", [0, 1, 2, 5])
 def test_the_next_item_is_begun_before_one_is_handed_out(n):
-    told = []
+    events = []
 
     def begin(item):
-        told.append(f"begin {item}")
+        events.append(f"begin {item}")
         return item
 
     for item in _one_ahead(range(n), begin):
-        told.append(f"use {item}")
+        events.append(f"use {item}")
     expected = []
     for item in range(n):
         expected += [f"begin {item}"] if item == 0 else []
         expected += [f"begin {item + 1}"] if item + 1 < n else []
         expected += [f"use {item}"]
-    assert told == expected
+    assert events == expected
 
 
 def test_without_a_gpu_nothing_is_read_ahead():

@@ -298,7 +298,7 @@ def test_what_cannot_be_read_names_plate_field_frame_and_channel(damaged):
             reader.read(cells.index[cells["t"] == frame].to_numpy())
 
 
-def test_a_lost_chunk_is_told_once_from_the_metadata_of_its_field(damaged, monkeypatch, caplog):
+def test_a_lost_chunk_is_reported_once_from_the_metadata_of_its_field(damaged, monkeypatch, caplog):
     reader = reader_of(damaged, PatchConfig(("phase", "reporter"), (40, 40), depth=5))
     asked, original = [], plate_of.read_position
 
@@ -317,7 +317,7 @@ def test_a_lost_chunk_is_told_once_from_the_metadata_of_its_field(damaged, monke
     assert len([line for line in caplog.messages if "cannot read frame" in line]) == 2
 
 
-def test_what_is_absent_or_uneven_is_told(entry, tmp_path, caplog):
+def test_what_is_absent_or_uneven_is_reported(entry, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     reader_of(entry, PatchConfig(("phase", "reporter"), (16, 16), depth=5))
     assert "experiment e: no reporter in wells B/1" in caplog.text
@@ -514,7 +514,7 @@ def test_statistics_of_the_experiment_serve_where_a_field_of_view_has_none(entry
     )
 
 
-def test_what_no_statistics_are_of_is_told_or_flagged(entry):
+def test_what_no_statistics_are_of_is_reported_or_flagged(entry):
     table = without_statistics("frame", "fov", "experiment")
     reader = reader_of(entry, PatchConfig(("phase",), (16, 16), depth=5), table)
     own, flags = reader.index.tracks["fov"].to_numpy() == "A/1/0", np.zeros(48, bool)

@@ -334,7 +334,7 @@ def test_memory_is_bounded_in_bytes(experiment, monkeypatch, dtype):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("dtype", ["uint8", "float16"])
-def test_pixels_that_are_not_finite_are_told_or_left_out(experiment, dtype, value):
+def test_pixels_that_are_not_finite_are_reported_or_left_out(experiment, dtype, value):
     entry, folder = experiment(dtypes=("f4", "f4"))
     entry, patches = with_store(entry, dtype=dtype), PatchConfig(BOTH, (17, 16), depth=5)
     zarr.open(entry.data_path / "A/1/0/0", mode="r+")[2, 1] = value

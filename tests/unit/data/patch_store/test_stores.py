@@ -80,7 +80,7 @@ def test_patches_are_those_of_the_plate_to_the_bit(folder, compressor, monkeypat
     np.testing.assert_array_equal(pixels[...][slots], whole)
 
 
-def test_cells_of_a_lineage_lie_together_in_the_order_of_time(folder):
+def test_observations_of_a_lineage_lie_together_in_the_order_of_time(folder):
     build_patches(entry_of(folder), folder, [SPEC])
     slots = np.load(folder / "patches.zarr/slots.npy")
     cells = MultiExperimentIndex.from_parquet([folder]).tracks.iloc[np.argsort(slots)]
@@ -137,7 +137,7 @@ def test_store_that_is_not_asked_for_is_not_used(folder, caplog):
     assert "patches.zarr is gone" in caplog.text
 
 
-def test_store_of_as_many_other_cells_is_told(folder, caplog):
+def test_store_of_as_many_other_cells_is_reported(folder, caplog):
     build_patches(entry_of(folder), folder, [SPEC])
     for file in ("patches.zarr/zarr.json", "patches.json"):
         path, n = folder / file, len(reader_of(folder).index)
@@ -155,20 +155,20 @@ def test_store_of_another_version_is_not_used(folder, caplog):
 
 
 @pytest.mark.parametrize("compressor", ["none", "zstd"])
-def test_damaged_store_is_told_with_the_cell_that_needs_it(folder, compressor):
+def test_damaged_store_is_reported_with_the_cell_that_needs_it(folder, compressor):
     build_patches(entry_of(folder, compressor=compressor), folder, [SPEC])
     reader = reader_of(folder, PatchConfig(("reporter",), (20, 20)))
     next((folder / "patches.zarr/pixels/c").rglob("0")).parent.rename(folder / "lost")
     cells = reader.index.tracks
     row = int(np.flatnonzero((cells["fov"].str.startswith("A/1")) & (cells["t"] == 3))[0])
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         reader.read(np.array([row]))
     plate = reader_of(folder)._reader.chunks.paths[0].split("/A/")[0]
     place = f"cannot read frame 3 of field of view {cells['fov'][row]}, channel reporter, of"
-    assert f"{folder / 'patches.zarr'}: {place} {plate} (the chunk is missing)" in str(told.value)
+    assert f"{folder / 'patches.zarr'}: {place} {plate} (the chunk is missing)" in str(raised.value)
 
 
-def test_models_that_one_store_cannot_serve_are_told(folder):
+def test_models_that_one_store_cannot_serve_are_reported(folder):
     other = PatchSpec(PATCHES, (32, 33), NormalizationConfig(center="mean"))
     build_patches(entry_of(folder), folder, [SPEC, other])
     with pytest.raises(UserError, match="experiment one: the models that use it normalize"):
@@ -268,7 +268,7 @@ def test_training_batches_are_the_same_with_a_store(collection, tmp_path):
 
 
 @pytest.mark.parametrize("store", [{}, {"compressor": "zstd", "dtype": "uint8"}])
-def test_observations_that_cannot_be_read_have_no_place_in_a_store(folder, tmp_path, store):
+def test_observations_that_cannot_be_read_are_not_in_a_store(folder, tmp_path, store):
     summary = json.loads((folder / "summary.json").read_text())
     plate = shutil.copytree(summary["entry"]["data_path"], tmp_path / "plate.zarr")
     summary["entry"] |= {"data_path": str(plate), "unreadable": "skip"}

@@ -59,7 +59,7 @@ def test_what_c_blosc_wrote_is_read_whole_and_in_part(case, seed):
 
 
 @given(case=encoded(), data=st.data())
-def test_a_damaged_buffer_is_told_in_one_way(case, data):
+def test_a_damaged_buffer_is_reported_in_one_way(case, data):
     buffer, plain = case
     damaged = bytearray(buffer[: data.draw(st.integers(0, len(buffer)), "bytes left")])
     places = st.one_of(st.integers(0, 40), st.integers(0, len(buffer)))
@@ -74,7 +74,7 @@ def test_a_damaged_buffer_is_told_in_one_way(case, data):
 
 
 @pytest.mark.parametrize(("at", "value"), [(4, 2**32 - 1), (8, 0), (12, 2**32 - 1)])
-def test_a_header_that_cannot_be_is_told(at, value):
+def test_a_header_that_cannot_be_is_reported(at, value):
     plain = np.random.default_rng(0).integers(0, 30, 400_000, np.uint8)
     buffer = bytearray(numcodecs.Blosc("zstd", 1).encode(plain))
     struct.pack_into("<I", buffer, at, value)
