@@ -6,7 +6,7 @@
 # make test-oldest-snakemake   plan and run with the oldest Snakemake that the Snakefile allows
 # make conformance   encoders against the public VisCy models, which need Python 3.12 or later
 # make benchmarks-smoke   every script of tests/benchmarks, on little data
-# make lint   style, and the import contracts between the rooms of src/dynaclr
+# make lint   style, types, and the import contracts between the rooms of src/dynaclr
 
 .PHONY: demo test test-slow test-all test-slurm test-oldest-snakemake conformance \
 	benchmarks-smoke lint figures environment clean
@@ -56,7 +56,7 @@ benchmarks-smoke: $(READY)
 
 lint: $(READY)
 	$(ACTIVATE) && ruff check . && ruff format --check . && snakefmt --check Snakefile workflow \
-		&& snakemake --lint && lint-imports
+		&& snakemake --lint && lint-imports && mypy
 
 $(READY): envs/lock.txt envs/setup.sh envs/torchvision_cpu/* pyproject.toml
 	bash envs/setup.sh $(VENV)

@@ -33,7 +33,7 @@ def summarize_index(path: str | Path) -> dict[str, str]:
     conditions = index.tracks["condition"].value_counts()
     lines = {
         "experiments": ", ".join(index.experiments),
-        "cells": f"{total['rows']:,.0f} in {total['tracks']:,.0f} tracks of "
+        "observations": f"{total['rows']:,.0f} in {total['tracks']:,.0f} tracks of "
         f"{total['lineages']:,.0f} lineages",
         "fields of view": f"{total['fovs']:,.0f} in {total['wells']:,.0f} wells",
         "conditions": ", ".join(f"{name} ({count:,})" for name, count in conditions.items()),

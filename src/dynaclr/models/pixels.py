@@ -23,9 +23,6 @@ class PixelComponents(nn.Module):
     mean: Tensor
     components: Tensor
 
-    mean: Tensor
-    components: Tensor
-
     def __init__(self, mean: Tensor, components: Tensor) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
