@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,13 +16,11 @@ from dynaclr.config.metrics import (
     ALL,
     HELD_OUT,
     INCLUDES_TRAINING,
+    METRICS,
     POOLED,
     join_notes,
     metric_info,
 )
-from dynaclr.evaluation.classifiers.score_tables import MAIN_SCORES
-from dynaclr.evaluation.metrics.bootstrap import cluster_bootstrap, seed_of
-from dynaclr.evaluation.metrics.classification import classification_scores
 from dynaclr.evaluation.metrics.uncertainty import (
     NOT_RESAMPLED,
     Estimate,
@@ -31,6 +28,11 @@ from dynaclr.evaluation.metrics.uncertainty import (
     adjust_p_values,
     estimate_difference,
     estimate_mean,
+)
+from dynaclr.evaluation.resampled_scores import (
+    ResampledByKey,
+    resample_predictions,
+    stored_resamples,
 )
 from dynaclr.evaluation.tables import Row, digest_of_rows, write_csv
 from dynaclr.io.embeddings import key_of
@@ -41,7 +43,6 @@ MAIN_METRICS = (
     *("onset_error_hours", "matched_ilisi", "matched_experiment_auroc", "isolated_state_auroc"),
     *("smoothness", "effective_rank"),
 )
-N_RESAMPLES = 500
 LEVEL = 0.05
 # Names may be all digits (a date), or be "NA".
 _TEXT = {"model": str, "experiment": str, "digest": str}
@@ -107,17 +108,6 @@ class _Sample:
             return Values(per_seed)
         resampled = np.mean([self.resampled[seed] for seed in seeds], axis=0)
         return Values(per_seed, resampled, self.n_lineages)
-
-
-class _Resampled(NamedTuple):
-    """Values on resampled lineages of one experiment, and its number of lineages."""
-
-    values: np.ndarray
-    n_lineages: int
-
-
-# Resampled values of each experiment by (variant, task, estimate, metric).
-_ResampledByKey = dict[tuple[str, ...], list[_Resampled]]
 
 
 def compare_models(
@@ -188,12 +178,18 @@ def _read_samples(folder: Path, model: str) -> dict[_Key, _Sample]:
     metrics = pd.read_csv(
         folder / "metrics.csv", keep_default_na=False, na_values=[""], dtype=_TEXT
     )
+    unknown = set(metrics["metric"].str.partition(":")[0]) - set(METRICS)
+    if unknown:
+        raise UserError(
+            f"{folder / 'metrics.csv'}: holds {', '.join(sorted(unknown))}, unknown to this "
+            f"version. Evaluate model {model!r} again."
+        )
     metrics = metrics[metrics["estimate"].isin([HELD_OUT, POOLED])]
     metrics = metrics.assign(task=metrics["task"].fillna(""))
     observations = pd.read_csv(folder / "cells.csv", keep_default_na=False, dtype=_TEXT)
     predictions = pd.read_parquet(folder / "predictions.parquet")
-    resampled = _resample_predictions(predictions)
-    resampled |= _resampled_by_key(pd.read_parquet(folder / "resampled.parquet"))
+    resampled = resample_predictions(predictions)
+    resampled |= stored_resamples(pd.read_parquet(folder / "resampled.parquet"))
     labels = _digests_of_labels(predictions)
     samples = {}
     for names, rows in metrics.groupby(["kind", "task", "estimate", "metric"], sort=True):
@@ -205,7 +201,7 @@ def _read_samples(folder: Path, model: str) -> dict[_Key, _Sample]:
 
 
 def _sample(
-    key: _Key, rows: pd.DataFrame, resampled: _ResampledByKey, observations: dict[str, str]
+    key: _Key, rows: pd.DataFrame, resampled: ResampledByKey, observations: dict[str, str]
 ) -> _Sample:
     seeds = {
         str(variant): None if pd.isna(seed) else int(seed)
@@ -267,43 +263,6 @@ def _digests_of_labels(predictions: pd.DataFrame) -> dict[tuple[str, str], str]:
         names: digest_of_rows(part[key].sort_values(key))
         for names, part in known.groupby(["task", "experiment"], sort=True)
     }
-
-
-def _resampled_by_key(table: pd.DataFrame) -> _ResampledByKey:
-    """Values that the evaluation resampled."""
-    found: _ResampledByKey = {}
-    for row in table.assign(task=table["task"].fillna("")).to_dict("records"):
-        key = tuple(row[name] for name in ("variant", "task", "estimate", "metric"))
-        part = _Resampled(np.asarray(row["values"]), row["n_lineages"])
-        found.setdefault(key, []).append(part)
-    return found
-
-
-def _resample_predictions(predictions: pd.DataFrame) -> _ResampledByKey:
-    """Scores of classifiers on resampled lineages of each experiment.
-
-    The same observations are resampled alike in every variant and model, so that differences are
-    paired, and each experiment in another way (`bootstrap.seed_of`).
-    """
-    corrected = predictions["variant"].str.contains("+", regex=False)
-    known = predictions[predictions["label"].notna() & ~corrected]
-    found: _ResampledByKey = {}
-    for (task, experiment), part in known.groupby(["task", "experiment"], sort=True):
-        classes = tuple(sorted(part["class"].unique()))
-        part = part[part["label"].isin(classes)]
-        key = [name for name in key_of(part) if name != "experiment"]
-        rows = part.drop_duplicates(key).sort_values(key)
-        lineages = rows.groupby(["fov", "lineage_id"], sort=True).ngroup().to_numpy()
-        true = np.searchsorted(np.array(classes), rows["label"].to_numpy(str))
-        for variant, of_variant in part.groupby("variant", sort=True):
-            wide = of_variant.pivot(index=key, columns="class", values="probability").sort_index()
-            probability = wide[list(classes)].to_numpy()
-            statistics = partial(classification_scores, true, probability, classes)
-            resampled = cluster_bootstrap(statistics, lineages, N_RESAMPLES, seed_of(experiment))
-            for metric in MAIN_SCORES:
-                values = _Resampled(resampled[metric], len(np.unique(lineages)))
-                found.setdefault((variant, task, HELD_OUT, metric), []).append(values)
-    return found
 
 
 def _metric_row(key: _Key, sample: _Sample, compared: Sequence[str]) -> Row:

@@ -307,3 +307,11 @@ def test_contrasts_and_metrics_are_chosen(evaluations, tmp_path):
         compare_models(evaluations, ComparisonConfig(metrics=["auroch"]), tmp_path / "out")
     with pytest.raises(UserError, match="Evaluate model 'new' first"):
         compare_models(evaluations | {"new": tmp_path / "x"}, ComparisonConfig(), tmp_path / "out")
+
+
+def test_an_evaluation_of_another_version_is_refused(evaluations, tmp_path):
+    path = evaluations["same"] / "metrics.csv"
+    metrics = pd.read_csv(path)
+    pd.concat([metrics, metrics.assign(metric="scib_total")]).to_csv(path, index=False)
+    with pytest.raises(UserError, match=r"holds scib_total, .* Evaluate model 'same' again"):
+        compare_models(evaluations, ComparisonConfig(), tmp_path / "out")
