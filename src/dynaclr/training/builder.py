@@ -109,7 +109,8 @@ class TrainingCLI(LightningCLI):
             given = ["--config", json.dumps(self._content)] if self._content else []
             # What stands on the command line comes last, so it wins.
             self.config = parser.parse_args([*given, *self._arguments])
-        keep_integers(self.config.trainer, self._content, self._arguments or ())
+        self._integers = given_integers(self._content, self._arguments or ())
+        self.config.trainer.update(Namespace(self._integers))
 
     def run_callbacks(self) -> list[Callback]:
         """Callbacks of this run beside those that are configured."""
@@ -124,6 +125,7 @@ class TrainingCLI(LightningCLI):
         return super().instantiate_trainer(
             callbacks=[*as_list(configured.callbacks), *self.run_callbacks()],
             plugins=[*as_list(configured.plugins), *self._plugins],
+            **self._integers,
             **kwargs,
         )
 
@@ -139,23 +141,24 @@ def as_list(values: Any) -> list[Any]:
     return list(values) if isinstance(values, list | tuple) else [values]
 
 
-def keep_integers(
-    trainer: Namespace, content: Mapping[str, Any], arguments: Sequence[str] = ()
-) -> None:
-    """Set numbers of batches that were given as integers, and parsed as fractions, back in place.
+def given_integers(content: Mapping[str, Any], arguments: Sequence[str] = ()) -> dict[str, int]:
+    """Numbers of batches that were given as integers, which the parser may read as fractions.
 
-    Python caches ``Union`` types whatever their order. Where another package has asked for
-    ``Union[float, int]`` before Lightning asks for ``Union[int, float]``, the parser gets the
-    former and reads 1 as 1.0.
+    Python caches ``Union`` types whatever their order. Where another package has asked for a union
+    of float and int before Lightning asks for one of int and float, the parser gets the former and
+    reads 1 as 1.0.
 
     Parameters
     ----------
-    trainer : Namespace
-        Parsed arguments of the trainer, changed in place.
     content : mapping
         Training configuration as it was read.
     arguments : sequence of str
         Options ``--trainer.<key>``, which win over it.
+
+    Returns
+    -------
+    dict of str to int
+        By the argument of the trainer.
     """
     given = dict(content.get("trainer") or {})
     words = [word for argument in arguments for word in argument.split("=", 1)]
@@ -163,9 +166,7 @@ def keep_integers(
         key = option.removeprefix("--trainer.")
         if key in _COUNTS_OR_FRACTIONS:
             given[key] = yaml.safe_load(value)
-    for key in _COUNTS_OR_FRACTIONS:
-        if type(given.get(key)) is int:
-            trainer[key] = given[key]
+    return {key: given[key] for key in _COUNTS_OR_FRACTIONS if type(given.get(key)) is int}
 
 
 def build(

@@ -589,9 +589,8 @@ def test_missing_hardware_is_reported_by_the_training_not_by_the_check(collectio
 
 LIMITED = """
 import json, sys
-from typing import Optional, Union
-# As scikit-learn and rich do: Python caches unions whatever their order.
-Optional[Union[float, int]]
+# Both ask for unions of float and int before Lightning asks for unions of int and float.
+import rich.console, rich.table, sklearn.linear_model, sklearn.metrics
 from dynaclr.training.builder import build
 content = json.loads(sys.argv[1])
 print(build(content, "my.yaml").trainer.limit_train_batches)
