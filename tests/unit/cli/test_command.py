@@ -207,6 +207,7 @@ def test_the_command_of_the_bare_package_names_what_to_install(arguments, missin
 def test_one_training_is_checked_alone(project, tmp_path):
     training = yaml.safe_load((tmp_path / "training.yaml").read_text())
     training["model"]["encoder"]["init_args"] = {"in_channels": 2}
+    training["data"]["tau_range"] = [1, 0.5]
     (tmp_path / "training.yaml").write_text(yaml.safe_dump(training))
     done = run("check", "--training", "training.yaml", folder=tmp_path)
     assert done.returncode == 2
