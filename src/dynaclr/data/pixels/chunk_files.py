@@ -91,7 +91,8 @@ class ChunkFiles:
         path, number = self._path_of(array, layout, index)
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            offset, length, size = 0, os.fstat(descriptor).st_size, os.fstat(descriptor).st_size
+            size = os.fstat(descriptor).st_size
+            offset, length = 0, size
             if layout.shard is not None:
                 offset, length = self._entry(path, layout, number)
             if offset + length > size:
