@@ -18,12 +18,9 @@ SIMULATION = {
 }
 
 
-@pytest.fixture(scope="module")
-def indexed(tmp_path_factory) -> Path:
-    """The project, run up to its merged index and its statistics."""
-    folder = tmp_path_factory.mktemp("simulated")
-    (folder / "training.yaml").write_text(yaml.safe_dump(TRAINING))
-    project = Workflow(folder)
+def write(project: Workflow) -> None:
+    """Write the project; nothing of it is run."""
+    (project.folder / "training.yaml").write_text(yaml.safe_dump(TRAINING))
     project.config = {
         "experiments": [
             entry_of(name) | {"simulation": SIMULATION | {"seed": i}}
@@ -33,10 +30,17 @@ def indexed(tmp_path_factory) -> Path:
         "models": {"m": {"collection": "all", "training": "training.yaml", "threads": 1}},
         "evaluation": {"tasks": [{"name": "r", "label": "responding", "source": "truth"}]},
     }
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory) -> Path:
+    """The project, run up to its merged index and its statistics."""
+    project = Workflow(tmp_path_factory.mktemp("simulated"))
+    write(project)
     made = [f"{rule} experiment={n}" for n in NAMES for rule in ("index", "simulate", "statistics")]
     assert project.jobs(*UP_TO) == sorted([*made, "merge collection=all"])
     assert project.jobs(*UP_TO) == []
-    return folder
+    return project.folder
 
 
 UP_TO = ("--until", "merge", "statistics")
@@ -56,21 +60,23 @@ def change(project: Workflow, **values: object) -> None:
     project.config = config
 
 
+@pytest.mark.slow
 def test_lost_plate_is_simulated_again_once(project):
     shutil.rmtree(project.folder / "data/one/plate.zarr")
     assert "simulate experiment=one" in project.jobs(*UP_TO)
     assert project.jobs(*UP_TO) == []
 
 
-def test_models_of_the_same_patches_share_their_baselines(project):
-    config, size = project.config, {"data.patches.size": [20, 20]}
+def test_models_of_the_same_patches_share_their_baselines(workflow):
+    write(workflow)
+    config, size = workflow.config, {"data.patches.size": [20, 20]}
     model = config["models"]["m"]
     config["models"] |= {
         "other": model | {"overrides": {"model.learning_rate": 0.01}},
         "small": model | {"overrides": size},
     }
-    project.config = config
-    planned = Counter(job.split()[0] for job in jobs_in(project.run("--dry-run")))
+    workflow.config = config
+    planned = Counter(job.split()[0] for job in jobs_in(workflow.run("--dry-run")))
     assert planned["evaluate"] == 3
     assert planned["embed"] == 3 * len(NAMES)
     assert planned["fit_pixels"] == 2
