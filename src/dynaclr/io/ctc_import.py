@@ -74,7 +74,8 @@ def import_ctc(
             _centroids(_read_plane(masks[number], first.shape)).assign(frame=number)
             for number in sorted(masks)
         ]
-        _tracks(pd.concat(tables), truth / "man_track.txt").to_csv(path, index=False)
+        table = _tracks(pd.concat(tables), truth / "man_track.txt", first_frame=min(masks))
+        table.to_csv(path, index=False)
 
     return import_movie(movie, write_tracks, Path(out), options, labels, progress)
 
@@ -123,13 +124,13 @@ def _centroids(mask: NDArray[Any]) -> pd.DataFrame:
     )
 
 
-def _tracks(observations: pd.DataFrame, man_track: Path) -> pd.DataFrame:
+def _tracks(observations: pd.DataFrame, man_track: Path, first_frame: int) -> pd.DataFrame:
     """Ultrack's columns, from the centroids in each frame and the table of tracks."""
     known = _read_man_track(man_track)
     _check_labels(observations, known, man_track)
     table = observations.sort_values(["track_id", "frame"], ignore_index=True)
     # A data set may begin to count anywhere; a plate begins at 0.
-    table["t"] = table["frame"] - table["frame"].min()
+    table["t"] = table["frame"] - first_frame
     parent = table["track_id"].map(known["parent"])
     table["parent_track_id"] = parent.where(parent > 0, -1)
     return add_ids(table)[TRACK_COLUMNS]

@@ -19,8 +19,10 @@ import yaml
 from numpy.typing import NDArray
 
 from dynaclr.config.errors import Problems, UserError
+from dynaclr.config.experiment import ExperimentConfig
 from dynaclr.config.registry import validate_entry
 from dynaclr.io.artifacts import atomic_path, write_text
+from dynaclr.io.disk_checks import check_on_disk
 from dynaclr.io.plate_writer import PlateLayout, new_plate
 
 WELL = "A/1"
@@ -194,9 +196,7 @@ def import_movie(
     if labels is not None:
         _check_columns(Path(labels), ["track_id"])
     content = _entry(movie, out, options, with_labels=labels is not None)
-    problems = Problems()
-    validate_entry(content, out, "import", problems)
-    problems.raise_if_any()
+    _validated(content, out)
     with atomic_path(out) as folder:
         file = folder / "tracks" / FOV / "tracks.csv"
         file.parent.mkdir(parents=True)
@@ -206,7 +206,19 @@ def import_movie(
             summary["labels"] = _write_annotations(Path(labels), file, folder / "annotations.csv")
         _write_plate(movie, folder / content["data_path"], options, progress)
         write_text(folder / "experiment.yaml", yaml.safe_dump(content, sort_keys=False))
+        problems = Problems()
+        check_on_disk(_validated(content, folder), "import", problems)
+        problems.raise_if_any()
     return summary
+
+
+def _validated(content: dict[str, Any], folder: Path) -> ExperimentConfig:
+    """Entry of the movie with its paths in a folder."""
+    problems = Problems()
+    entry = validate_entry(content, folder, "import", problems)
+    problems.raise_if_any()
+    assert entry is not None
+    return entry
 
 
 def _entry(movie: Movie, out: Path, options: ImportOptions, *, with_labels: bool) -> dict[str, Any]:

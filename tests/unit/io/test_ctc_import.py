@@ -48,6 +48,16 @@ def test_ctc_gives_images_centroids_and_lineage(tmp_path, first_frame):
     assert table.loc[(1, 0), ["parent_track_id", "parent_id"]].tolist() == [-1, -1]
 
 
+@pytest.mark.parametrize("first_frame", [0, 7])
+def test_frames_count_from_the_first_mask_even_if_it_is_empty(tmp_path, first_frame):
+    write_ctc(tmp_path / "set", first_frame)
+    mask = tmp_path / "set" / f"01_GT/TRA/man_track{first_frame:03d}.tif"
+    tifffile.imwrite(mask, np.zeros((20, 24), np.uint16))
+    import_ctc(tmp_path / "set", tmp_path / "out", OPTIONS)
+    frames = tracks(tmp_path / "out").groupby("track_id")["t"].agg(list)
+    assert frames.to_dict() == {1: [1], 2: [2, 3], 3: [2, 3], 4: [2, 3]}
+
+
 def test_entry_is_ready_to_use(tmp_path):
     write_ctc(tmp_path / "set")
     options = ImportOptions(
@@ -161,6 +171,14 @@ def test_wrong_options_are_refused_before_any_work(tmp_path):
             tmp_path / "out",
             ImportOptions(interval_minutes=1, extra={"microscpe": "x"}),
         )
+
+
+def test_an_entry_that_does_not_fit_its_plate_is_refused_and_leaves_nothing(tmp_path):
+    write_ctc(tmp_path / "set")
+    options = ImportOptions(interval_minutes=1, extra={"exclude_fovs": ["A/1/7"]})
+    with pytest.raises(UserError, match=r"exclude_fovs: .* has no field of view 'A/1/7'"):
+        import_ctc(tmp_path / "set", tmp_path / "out", options)
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
 def test_labels_of_another_movie_are_refused(tmp_path):
