@@ -16,6 +16,7 @@ import pandas as pd
 
 from dynaclr.config import ExperimentConfig, Problems, SimulationConfig, UserError
 from dynaclr.io.artifacts import atomic_path, digest_path, read_json, write_json
+from dynaclr.io.plate import Plate
 from dynaclr.io.plate_writer import FrameWriter, PlateLayout, new_plate
 from dynaclr.simulation import tables
 from dynaclr.simulation.cell import MARKERS
@@ -78,10 +79,11 @@ def simulate(
         When the entry cannot be simulated, or a file that was not made here is in the way.
     """
     config, pixel_size_um = _checked_parameters(entry)
-    existing = _existing_summary(entry, overwrite)
+    products = _products(entry)
+    old = {key: _digest(key, path) for key, path in products.items() if path.exists()}
+    existing = _existing_summary(entry, old, overwrite)
     if existing is not None:
         return existing
-    products = _products(entry)
     with ExitStack() as stack:
         made = {key: stack.enter_context(atomic_path(path)) for key, path in products.items()}
         plate = made["data_path"]
@@ -91,7 +93,8 @@ def simulate(
         summary = _summary(entry, config, results) | {"content": content}
         # Written before the products are renamed, so that a run killed in between leaves nothing
         # unknown: each product is then an old or a new one.
-        write_json(provenance_path(entry), _provenance(entry, summary))
+        new = content | {"data_path": _digest("data_path", plate)}
+        write_json(provenance_path(entry), _provenance(entry, old, new, summary))
     return summary
 
 
@@ -129,21 +132,30 @@ def _products(entry: ExperimentConfig) -> dict[str, Path]:
     return {key: path for key in keys if (path := getattr(entry, key)) is not None}
 
 
-def _existing_digests(entry: ExperimentConfig) -> dict[str, str]:
-    """Digests of the products that exist."""
-    paths = _products(entry)
-    return {key: digest_path(path) for key, path in paths.items() if path.exists()}
+def _digest(key: str, path: Path) -> str:
+    """Digest by which a product is recognised."""
+    # A plate is known by its metadata: to read all pixels would take long, and a plate with a
+    # damaged chunk could not be made anew.
+    if key != "data_path":
+        return digest_path(path)
+    try:
+        return Plate(path).digest()
+    except UserError:
+        return "no plate"
 
 
-def _existing_summary(entry: ExperimentConfig, overwrite: bool) -> dict[str, Any] | None:
+def _existing_summary(
+    entry: ExperimentConfig, digests: dict[str, str], overwrite: bool
+) -> dict[str, Any] | None:
     """Summary of the products that exist and are kept, or None when they may be made.
+
+    `digests` are those by which the existing products are recognised.
 
     Raises
     ------
     UserError
         When a product was not made here, has been changed, or belongs to another entry.
     """
-    digests = _existing_digests(entry)
     if not digests:
         return None
     file = provenance_path(entry)
@@ -162,16 +174,25 @@ def _existing_summary(entry: ExperimentConfig, overwrite: bool) -> dict[str, Any
             "now has. Allow it to be overwritten, or remove it."
         )
     summary = provenance["summary"]
-    return summary if summary["content"] == digests else None
+    newest = {key: known[0] for key, known in provenance["products"].items()}
+    if digests != newest or "content" not in summary:
+        return None
+    if summary["content"]["data_path"] != digest_path(entry.data_path):
+        raise UserError(
+            f"{entry.data_path}: pixels were changed since they were simulated. "
+            "Allow the plate to be overwritten, or remove it."
+        )
+    return summary
 
 
 def _simulated_keys(entry: ExperimentConfig) -> dict[str, Any]:
     return entry.model_dump(mode="json", include=_SIMULATED_KEYS)
 
 
-def _provenance(entry: ExperimentConfig, summary: dict[str, Any]) -> dict[str, Any]:
+def _provenance(
+    entry: ExperimentConfig, old: dict[str, str], new: dict[str, str], summary: dict[str, Any]
+) -> dict[str, Any]:
     """What was made, with the digests that each product may have: the new one, and the old one."""
-    old, new = _existing_digests(entry), summary["content"]
     return {
         "entry": _simulated_keys(entry),
         "products": {key: [new[key], *([old[key]] if key in old else [])] for key in new},
