@@ -61,8 +61,8 @@ COMMANDS: dict[str, Any] = {
     "report": evaluation.report,
 }
 
-# Options without a value: `--dry-run`.
-SWITCHES = ("dry-run", "keep-work", "replace", "untrained")
+# Options that need no value: `--dry-run`.
+SWITCHES = ("dry_run", "keep_work", "replace", "untrained")
 
 # Their arguments are those of model, data and trainer, which Lightning's own command line parses.
 TRAINER_COMMANDS = ("fit", "validate", "predict")

@@ -54,7 +54,7 @@ class CommandLine(TrainingCLI):
             arguments,
             plugins=environment_plugins(),
             parser_kwargs={"prog": f"dynaclr {command}"},
-            save_config_callback=SaveConfigCallback if command == "fit" else None,
+            save_config_callback=SaveConfigCallback,
             save_config_kwargs={"overwrite": True},
         )
 

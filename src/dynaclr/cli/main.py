@@ -48,7 +48,7 @@ def main() -> None:
         sys.exit(2)
     if code is not None:
         sys.exit(code)
-    log.info("%s: done in %.1f s", arguments[0], time.monotonic() - started)
+    log.info("%s: done in %.1f s", command_name(arguments), time.monotonic() - started)
 
 
 def run(arguments: list[str]) -> int | None:
@@ -83,17 +83,28 @@ def run(arguments: list[str]) -> int | None:
     return None
 
 
+def command_name(arguments: list[str]) -> str:
+    """Name of the command, with that of its group before it: ``import ctc``."""
+    from dynaclr.cli.commands import COMMANDS
+
+    words = [argument for argument in arguments if not argument.startswith("-")]
+    return " ".join(words[: 2 if isinstance(COMMANDS.get(words[0]), dict) else 1])
+
+
 def parser_options(arguments: list[str]) -> list[str]:
     """Arguments as the parser reads them: `--dry_run=true` where a person writes `--dry-run`."""
     from dynaclr.cli.commands import SWITCHES
 
     options = []
-    for argument in arguments:
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=False):
         option, equals, value = argument.partition("=")
         if option.startswith("--"):
-            if option[2:] in SWITCHES and not equals:
+            # What follows a dot is a key of the user's: `--channels.DAPI-405`.
+            name, dot, key = option[2:].partition(".")
+            name = name.replace("-", "_")
+            if name in SWITCHES and not equals and following.lower() not in ("true", "false"):
                 equals, value = "=", "true"
-            option = "--" + option[2:].replace("-", "_")
+            option = f"--{name}{dot}{key}"
         options.append(option + equals + value)
     # `dynaclr info PATH` reads better than the flag that the other commands have.
     if options[:1] == ["info"] and len(options) == 2 and not options[1].startswith("-"):

@@ -6,27 +6,32 @@ from pathlib import Path
 
 
 def check(
-    project: Path = Path("config/config.yaml"),
+    project: Path | None = None,
     content: Path | None = None,
     training: str | None = None,
 ) -> None:
     """Check a project's configuration, its experiments on disk and its training files.
 
     Args:
-        project: The project configuration (YAML).
+        project: The project configuration (YAML); default: config/config.yaml.
         content: JSON file that holds the configuration instead, as Snakemake's `--config` changed
             it; paths in it are still relative to the project's file.
-        training: Check this training configuration alone (YAML file, or YAML or JSON text).
+        training: Check this training configuration alone (YAML file, or YAML or JSON text); not
+            with `project` or `content`.
     """
     import json
     import sys
 
     from dynaclr.cli.logs import quiet_lightning
+    from dynaclr.config import UserError
     from dynaclr.config.project import load_project
     from dynaclr.config.training import load_training
     from dynaclr.io import check_all_on_disk
     from dynaclr.training import check_project, check_training
 
+    if training is not None and (project or content):
+        raise UserError("check: `training` is checked alone. Leave out `project` and `content`.")
+    project = project or Path("config/config.yaml")
     quiet_lightning()
     # Encoders, losses and transforms of the user's own are modules beside the file.
     sys.path.append(str(Path(training or project).parent.absolute()))

@@ -15,6 +15,7 @@ import yaml
 from tests.unit.config.conftest import write_experiment
 
 from dynaclr.cli.commands import COMMANDS, SWITCHES
+from dynaclr.cli.main import command_name, parser_options
 from dynaclr.cli.project import check
 from dynaclr.config import UserError
 from dynaclr.io.artifacts import read_json
@@ -65,12 +66,41 @@ FUNCTIONS = [
 
 def test_switches_are_the_options_that_are_true_or_false():
     found = {
-        name.replace("_", "-")
+        name
         for function in FUNCTIONS
         for name, kind in function.__annotations__.items()
         if kind == "bool"
     }
     assert found == set(SWITCHES)
+
+
+@pytest.mark.parametrize(
+    ("given", "parsed"),
+    [
+        (["--dry-run", "--names", "[a]"], ["--dry_run=true", "--names", "[a]"]),
+        (["--untrained", "true", "--replace", "False"], None),
+        (["--keep-work", "false"], ["--keep_work", "false"]),
+        (["--keep_work"], ["--keep_work=true"]),
+        (["--keep-work=false"], ["--keep_work=false"]),
+        (["--channels.DAPI-405", "a-b.tif"], None),
+        (["--channels.DAPI-405=a-b.tif"], None),
+    ],
+)
+def test_options_as_a_person_writes_them(given, parsed):
+    assert parser_options(given) == (given if parsed is None else parsed)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["import", "ctc", "--folder", "x"], "import ctc"),
+        (["--debug", "index", "--out", "x"], "index"),
+        (["info", "plate.zarr"], "info"),
+        (["fit", "-c", "mine.yaml"], "fit"),
+    ],
+)
+def test_the_log_names_the_command_with_its_group(arguments, name):
+    assert command_name(arguments) == name
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
@@ -216,6 +246,12 @@ def test_one_training_is_checked_alone(project, tmp_path):
     (tmp_path / "training.yaml").write_text(yaml.safe_dump(training))
     done = run("check", "--training", "training.yaml", folder=tmp_path)
     assert (done.returncode, done.stdout) == (0, "training configuration: no problem found\n")
+
+
+@pytest.mark.parametrize("other", ["project", "content"])
+def test_one_training_is_not_checked_with_a_project(tmp_path, other):
+    with pytest.raises(UserError, match="Leave out `project` and `content`"):
+        check(training="{}", **{other: tmp_path / "mine"})
 
 
 def test_linear_classifier_from_the_command_line(project, tmp_path):

@@ -86,8 +86,11 @@ def test_every_module_is_fitted_validated_and_embeds(config, collection, tmp_pat
     files = ["-c", str(config), f"--config={tmp_path / 'model.yaml'}"]
     run_trainer(["fit", *files])
     best = str(checkpoint_in(tmp_path))
+    (tmp_path / "config.yaml").unlink()
     run_trainer(["validate", *files, "--ckpt_path", best])
     assert "loss/val" in capsys.readouterr().out
+    saved = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    assert saved["ckpt_path"] == best
     run_trainer(["predict", *files, "--ckpt_path", best])
     for name in ("one", "two", "three"):
         store = ad.read_zarr(tmp_path / "embeddings" / f"{name}.zarr")
