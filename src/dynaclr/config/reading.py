@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -115,9 +115,13 @@ def _explain(detail: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
 def _nearest_key(model: type[BaseModel], path: tuple[int | str, ...]) -> str | None:
     """Known key nearest to the unknown one at the end of a path through the sections."""
     section: type[BaseModel] | None = model
-    for key in path[:-1]:
+    keys = iter(path[:-1])
+    for key in keys:
         if section and key in section.model_fields:
-            section = _section_in(section.model_fields[str(key)].annotation)
+            annotation = section.model_fields[str(key)].annotation
+            section = _section_in(annotation)
+            if get_origin(annotation) in (dict, list):
+                next(keys, None)  # A name of the user's, or a number, is no field.
     known = list(section.model_fields) if section else []
     return next(iter(difflib.get_close_matches(str(path[-1]), known, n=1)), None)
 

@@ -121,7 +121,15 @@ BROKEN = {
     "trained_on_twice": Broken(
         {f"{BOTH}.train": ["one", "one"]}, (f"{BOTH}.train", "one is listed twice", VALUES_ONCE)
     ),
+    "typo_in_collection_named_like_a_field": Broken(
+        {"collections.train": {"trian": ["one"], "validation": ["two"]}},
+        ("collections.train.trian: unknown key", "Did you mean 'train'?"),
+    ),
     # Models
+    "typo_in_model_named_like_a_field": Broken(
+        {"models.training": {"colection": "both", "training": "training.yaml"}},
+        ("models.training.colection: unknown key", "Did you mean 'collection'?"),
+    ),
     "negative_seed": Broken(
         {f"{SMALL}.seeds": [0, -1]},
         (f"{SMALL}.seeds.1", "greater than or equal to 0", "-1", "Correct"),
