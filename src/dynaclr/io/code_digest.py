@@ -144,11 +144,17 @@ def _read_module(name: str) -> tuple[str, list[str], dict[str, str]]:
     return tuple(read_cached("code", file, lambda file: (_parse(file, package), [file, *stub])))
 
 
-def _parse(file: Path, package: str) -> tuple[str, list[str], dict[str, str]]:
+def _syntax_of(file: Path) -> ast.Module:
     try:
-        tree = ast.parse(file.read_bytes())
+        return ast.parse(file.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such file. Write it, or correct what names it.") from None
     except SyntaxError as error:
         raise UserError(f"{file}, line {error.lineno}: {error.msg}. Correct it.") from None
+
+
+def _parse(file: Path, package: str) -> tuple[str, list[str], dict[str, str]]:
+    tree = _syntax_of(file)
     imports: list[str] = []
     origins: dict[str, str] = {}
     waiting: list[tuple[ast.AST, bool]] = [(tree, True)]
@@ -187,7 +193,7 @@ def _is_docstring(node: ast.AST) -> bool:
 def _lazy_names(call: ast.Call, package: str, file: Path) -> dict[str, str]:
     """Names that a package re-exports by `attach` or `attach_stub`, and what they stand for."""
     if isinstance(call.func, ast.Attribute) and call.func.attr == "attach_stub":
-        stub = ast.parse(file.with_suffix(".pyi").read_bytes())
+        stub = _syntax_of(file.with_suffix(".pyi"))
         lines = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
         return {a.name: f"{_absolute(i, package)}.{a.name}" for i in lines for a in i.names}
     given = [k.value for k in call.keywords if k.arg == "submod_attrs"]

@@ -52,12 +52,18 @@ class PlateLayout:
     def __post_init__(self) -> None:
         if self.ngff not in ("0.4", "0.5"):
             raise ValueError(f"ngff is {self.ngff!r}; give '0.4' or '0.5'")
-        if min(self.chunk_yx, self.chunk_frames, self.shard_frames or 1) < 1:
+        shard_frames = 1 if self.shard_frames is None else self.shard_frames
+        if min(self.chunk_yx, self.chunk_frames, shard_frames) < 1:
             raise ValueError("chunk_yx, chunk_frames and shard_frames must be at least 1")
-        if self.shard_frames and self.ngff == "0.4":
+        if self.shard_frames is None:
+            return
+        if self.ngff == "0.4":
             raise ValueError("shard_frames needs ngff '0.5': Zarr format 2 has no shards")
-        if self.shard_frames and self.shard_frames % self.chunk_frames:
-            raise ValueError("shard_frames must be a multiple of chunk_frames")
+        if self.shard_frames % self.chunk_frames:
+            raise ValueError(
+                f"shard_frames ({self.shard_frames}) must be a multiple of "
+                f"chunk_frames ({self.chunk_frames})"
+            )
 
     @property
     def frames_at_once(self) -> int:

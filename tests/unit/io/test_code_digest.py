@@ -143,6 +143,18 @@ def test_a_module_that_python_cannot_read_is_named(package):
         code.code_of("alone")
 
 
+@pytest.mark.parametrize(
+    ("stub", "message"), [(None, r"__init__\.pyi: no such file"), ("from (\n", r"pyi, line 1: ")]
+)
+def test_a_stub_that_cannot_be_read_is_named(package, stub, message):
+    file = package / "stubbed/__init__.pyi"
+    file.unlink()
+    if stub is not None:
+        file.write_text(stub)
+    with pytest.raises(UserError, match=message):
+        code.code_of("user")
+
+
 def test_a_module_that_is_not_there_is_an_error(package):
     with pytest.raises(UserError, match=r"dynaclr\.nothing: no such module"):
         code.code_of("nothing")

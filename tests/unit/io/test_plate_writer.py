@@ -143,7 +143,11 @@ def test_frames_that_do_not_fit_are_refused(tmp_path):
     [
         ({"ngff": "0.3"}, "0.4"),
         ({"ngff": "0.4", "shard_frames": 2}, "no shards"),
-        ({"ngff": "0.5", "shard_frames": 3, "chunk_frames": 2}, "multiple"),
+        (
+            {"ngff": "0.5", "shard_frames": 3, "chunk_frames": 2},
+            r"shard_frames \(3\) must be a multiple of chunk_frames \(2\)",
+        ),
+        ({"ngff": "0.5", "shard_frames": 0}, "at least 1"),
         ({"chunk_yx": 0}, "at least 1"),
     ],
 )
