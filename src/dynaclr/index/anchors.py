@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,10 +72,33 @@ class Anchors:
     left_out: dict[str, int]
 
     @classmethod
-    def of_all(cls, table: IndexTable) -> Anchors:
-        """Select all rows, none of them shifted."""
-        none = np.zeros(len(table), np.int32)
-        return cls(table, np.arange(len(table)), none, none, {})
+    def passing(
+        cls, table: IndexTable, filters: Iterable[tuple[str, NDArray[np.bool_]]]
+    ) -> Anchors:
+        """Select the rows that pass every filter, none of them shifted.
+
+        Parameters
+        ----------
+        table : IndexTable
+            The index.
+        filters : iterable of (str, ndarray of bool, shape (N,))
+            Name of each filter in `left_out`, and which rows of the index pass.
+
+        Raises
+        ------
+        ValueError
+            When a mask is no boolean array of one entry a row of the index.
+        """
+        # Row numbers are taken once: a large index has room for few arrays of its length.
+        kept = np.ones(len(table), bool)
+        left_out, before = {}, len(table)
+        for name, passes in filters:
+            kept &= _checked_mask(name, passes, len(table))
+            after = int(np.count_nonzero(kept))
+            left_out[name], before = before - after, after
+        rows = np.flatnonzero(kept)
+        none = np.zeros(len(rows), np.int32)
+        return cls(table, rows, none, none, left_out)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -102,10 +125,7 @@ class Anchors:
         ValueError
             When `passes` is no boolean array of one entry a row of the index.
         """
-        passes = np.asarray(passes)
-        if passes.dtype != bool or passes.shape != (len(self.table),):
-            raise ValueError(f"`{name}` must hold {len(self.table)} booleans, one a row")
-        return self._take(name, passes[self.rows])
+        return self._take(name, _checked_mask(name, passes, len(self.table))[self.rows])
 
     def _take(self, name: str, kept: NDArray[np.bool_]) -> Anchors:
         left_out = self.left_out | {name: int(np.count_nonzero(~kept))}
@@ -171,6 +191,13 @@ class Anchors:
         frame = self.table.frame([name for name in columns if name not in _SHIFTS], self.rows)
         frame = frame.assign(**{name: getattr(self, name) for name in _SHIFTS if name in columns})
         return frame[list(columns)]
+
+
+def _checked_mask(name: str, passes: NDArray[np.bool_], n_rows: int) -> NDArray[np.bool_]:
+    passes = np.asarray(passes)
+    if passes.dtype != bool or passes.shape != (n_rows,):
+        raise ValueError(f"`{name}` must hold {n_rows} booleans, one a row")
+    return passes
 
 
 def check_border(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -277,24 +277,35 @@ class MultiExperimentIndex(IndexTable):
             When `has_positive` is no boolean array of one entry a row.
         """
         check_border(patch_size, max_border_shift)
-        anchors = Anchors.of_all(self)
-        if split is not None:
-            anchors = anchors.keep("split", self.in_split(split))
-        if include_wells is not None:
-            named = self.fovs.listed("well", include_wells, "include_wells")
-            named |= ~np.isin(self.fovs.experiment, list(include_wells))
-            anchors = anchors.keep("include_wells", self.fovs.rows(named))
-        if exclude_fovs is not None:
-            named = self.fovs.listed("fov", exclude_fovs, "exclude_fovs")
-            anchors = anchors.keep("exclude_fovs", self.fovs.rows(~named))
-        if query is not None:
-            anchors = anchors.keep("query", self._query(query))
-        if has_positive is not None:
-            anchors = anchors.keep("has_positive", has_positive)
+        filters = self._filters(split, include_wells, exclude_fovs, query, has_positive)
+        anchors = Anchors.passing(self, filters)
         if patch_size is not None:
             shapes = self.image_shapes if image_shapes is None else image_shapes
             anchors = anchors.fit(self.fovs, patch_size, shapes, max_border_shift)
         return anchors
+
+    def _filters(
+        self,
+        split: str | None,
+        include_wells: Mapping[str, Sequence[str]] | None,
+        exclude_fovs: Mapping[str, Sequence[str]] | None,
+        query: str | None,
+        has_positive: NDArray[np.bool_] | None,
+    ) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+        """Name and passing rows of each filter that is given, one mask at a time."""
+        if split is not None:
+            yield "split", self.in_split(split)
+        if include_wells is not None:
+            named = self.fovs.listed("well", include_wells, "include_wells")
+            named |= ~np.isin(self.fovs.experiment, list(include_wells))
+            yield "include_wells", self.fovs.rows(named)
+        if exclude_fovs is not None:
+            named = self.fovs.listed("fov", exclude_fovs, "exclude_fovs")
+            yield "exclude_fovs", self.fovs.rows(~named)
+        if query is not None:
+            yield "query", self._query(query)
+        if has_positive is not None:
+            yield "has_positive", has_positive
 
     def _query(self, query: str) -> NDArray[np.bool_]:
         try:
