@@ -46,9 +46,9 @@ class Problems:
         raise UserError(f"{len(self.found)} problems:\n{lines}")
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Sentence that names the nearest known name, if one is near, and the known names."""
+def did_you_mean(name: str, known: Iterable[str], most: int = 12) -> str:
+    """Sentence that names the nearest known name, if one is near, and the first known names."""
     known = list(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    listed = ", ".join(known[:12]) + (" ..." if len(known) > 12 else "")
+    listed = ", ".join(known[:most]) + (" ..." if len(known) > most else "")
     return f"Did you mean {close[0]!r}? Known: {listed}" if close else f"Known: {listed}"

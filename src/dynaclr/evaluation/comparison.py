@@ -164,8 +164,8 @@ def _compared_metrics(config: ComparisonConfig, samples: Mapping[_Key, _Sample])
     for metric in config.metrics:
         if metric not in known:
             raise UserError(
-                f"comparison.metrics: no model was measured by {metric!r}. "
-                f"{did_you_mean(metric, known)}."
+                f"comparison.metrics: no evaluation has the metric {metric!r}. "
+                f"{did_you_mean(metric, known, most=len(known))}."
             )
     return list(config.metrics) or [metric for metric in MAIN_METRICS if metric in known]
 

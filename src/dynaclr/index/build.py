@@ -1,6 +1,6 @@
 """One experiment's cell index: from its plate's metadata and tracking tables to a table.
 
-The rules for bad input stand in `dynaclr.index.tracks`.
+The rules for bad input are in the docstring of `dynaclr.index.tracks`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An index in a few lines of text."""
+"""Summary of an index: a few lines of text for `dynaclr info`."""
 
 from __future__ import annotations
 

@@ -170,9 +170,9 @@ def summarize_store(path: str | Path) -> dict[str, str]:
     store = open_anndata(path)
     provenance = provenance_of(store)
     known = [name for name in ("experiment", "condition") if name in store.obs]
-    titles = {"variant": "variant", "checkpoint": "checkpoint", "index": "cells"}
+    titles = {"variant": "variant", "checkpoint": "checkpoint", "index": "index"}
     return {
-        "cells": f"{store.n_obs:,}",
+        "observations": f"{store.n_obs:,}",
         "features": f"{store.n_vars}, {store.X.dtype}",
         **{f"{name}s": ", ".join(map(str, sorted(store.obs[name].unique()))) for name in known},
         "obs": ", ".join(store.obs.columns),

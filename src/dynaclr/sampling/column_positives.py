@@ -12,7 +12,9 @@ from dynaclr.sampling.checks import as_mask
 from dynaclr.sampling.columns import encode_together, stable_order
 from dynaclr.sampling.randomness import derive_key, hash64
 
-# The purpose of this stream of random numbers, apart from those of `dynaclr.sampling.positives`.
+# Number of the stream of random numbers, the same as `_CANDIDATE` in `dynaclr.sampling.positives`:
+# both choose one of several candidates, and a training uses only one of the two samplers. It must
+# stay as it is, for another number would draw other positives.
 _DRAW = 2
 
 
@@ -97,8 +99,8 @@ class ColumnPositiveSampler:
         key = derive_key(self._seed, _DRAW, epoch)
         pick = (hash64(key, rows) % others.astype(np.uint64)).astype(np.int64)
         out: NDArray[np.int64] = self._order[self._start[code] + pick].astype(np.int64)
-        # The row itself stands among the first `others` unless it is the last of all, which is the
-        # one left over: whoever draws itself takes that one.
+        # Drawn are the first `others` of the candidates, so that the last one is left over. A row
+        # that drew itself takes that one.
         drew_itself = np.flatnonzero(out == rows)
         left_over = self._start[code[drew_itself]] + others[drew_itself]
         out[drew_itself] = self._order[left_over]

@@ -87,7 +87,7 @@ class RandomCrop(RandomTransform):
     Parameters
     ----------
     size : sequence of int
-        (Y, X), keeping all planes, or (Z, Y, X), in voxels. Positions are alike likely.
+        (Y, X), keeping all planes, or (Z, Y, X), in voxels. All positions are equally likely.
 
     Raises
     ------

@@ -108,7 +108,7 @@ class Plan:
         return self.paths.of_experiments([experiment], *tables)
 
     def patch_inputs(self, experiment: str) -> list[str]:
-        """Inputs of whatever reads an experiment's patches, from its plate or its store."""
+        """Inputs of jobs that read an experiment's patches, from its plate or its store."""
         return [*self.store_inputs(experiment), self.paths.experiment("pixels.txt", experiment)]
 
     def modified_tables(self, *experiments: str) -> str:
@@ -151,7 +151,7 @@ class Plan:
         return shlex.join(options)
 
     def modified_cells(self, collection: str) -> str:
-        """The same of the cell indexes of a collection."""
+        """Digests of a collection's cell indexes that were changed by hand since they were made."""
         names = self.collections[collection].experiments
         return modified_digests(*self.paths.of_experiments(names, "cells.parquet"))
 
@@ -184,17 +184,21 @@ class Plan:
         return self.paths.collection(name=self.models[model].collection)
 
     def modified_index(self, model: str) -> str:
-        """The same of a model's index and of its experiments' statistics."""
+        """Digests of a model's index, and of its experiments' statistics, if changed by hand."""
         names = self.project.collection_of(model).experiments
         statistics = self.paths.of_experiments(names, "statistics.parquet")
         return modified_digests(f"{self.collection(model)}/index.arrow", *statistics)
 
     def modified_starts(self, model: str) -> str:
-        """The same of these and of the checkpoints of other models that it starts from."""
+        """Digests of all that a training reads, if changed by hand.
+
+        This is the model's index, its statistics, and checkpoints of other models that it starts
+        from.
+        """
         return self.modified_index(model) + modified_digests(*self.upstream_checkpoints(model))
 
     def modified_checkpoints(self, model: str) -> str:
-        """The same of a model's own checkpoints."""
+        """Digests of a model's own checkpoints that were changed by hand."""
         return modified_digests(*self.of_seeds(model, "best.ckpt"))
 
     def batches(self, model: str) -> str:
@@ -256,7 +260,7 @@ class Plan:
         raise UserError(f"{folder}: no model has this patch spec any more. Remove the folder.")
 
     def modified_baseline(self, collection: str, digest: str) -> str:
-        """The same of fitted components of pixels."""
+        """Digest of fitted components of pixels, if they were changed by hand."""
         return modified_digests(self.paths.baseline("pixels.npz", collection, digest))
 
     # Evaluation and report

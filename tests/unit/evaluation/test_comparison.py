@@ -1,5 +1,7 @@
 """Means over seeds and lineages against Student's t, and models side by side."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -303,7 +305,9 @@ def test_contrasts_and_metrics_are_chosen(evaluations, tmp_path):
     chosen = ComparisonConfig(contrasts=[("aware", "same")], metrics=["auroc"])
     told = compare_models(evaluations, chosen, tmp_path / "out")
     assert told[["first", "second", "metric"]].to_numpy().tolist() == [["aware", "same", "auroc"]]
-    with pytest.raises(UserError, match="no model was measured by 'auroch'"):
+    known = ", ".join(sorted(pd.read_csv(tmp_path / "out/metrics.csv")["metric"].unique()))
+    expected = f"no evaluation has the metric 'auroch'. Did you mean 'auroc'? Known: {known}."
+    with pytest.raises(UserError, match=re.escape(expected)):
         compare_models(evaluations, ComparisonConfig(metrics=["auroch"]), tmp_path / "out")
     with pytest.raises(UserError, match="Evaluate model 'new' first"):
         compare_models(evaluations | {"new": tmp_path / "x"}, ComparisonConfig(), tmp_path / "out")
