@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 
 from dynaclr.config import UserError
 from dynaclr.config.errors import did_you_mean
-from dynaclr.evaluation.row_keys import check_unique, match_rows, normalize_keys
+from dynaclr.evaluation.row_keys import check_unique, match_rows, normalize_keys, read_csv
 from dynaclr.io.artifacts import atomic_path, digest_file_of, digest_path, read_json, write_digest
 from dynaclr.io.embeddings import KEY, MARKER, REQUIRED, open_anndata, provenance_of
 
@@ -96,8 +97,9 @@ def _read_table(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     record: dict[str, Any] = {"table": path.name, "digest": digest_path(path)}
     try:
         if path.suffix == ".csv":
-            rows = pd.read_csv(path, skipinitialspace=True)
-            rows = rows.set_axis(rows.index + 2)
+            text = read_csv(path)
+            # Read again without blank lines, which would turn whole numbers into fractions.
+            rows = pd.read_csv(io.StringIO(text.to_csv(index=False))).set_axis(text.index)
             beside = path.with_name(path.name + ".json")
             provenance = read_json(beside) if beside.is_file() else None
         else:

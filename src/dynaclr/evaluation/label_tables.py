@@ -11,7 +11,7 @@ import pandas as pd
 
 from dynaclr.config import UserError
 from dynaclr.config.errors import did_you_mean
-from dynaclr.evaluation.row_keys import check_unique, match_rows, normalize_keys
+from dynaclr.evaluation.row_keys import check_unique, match_rows, normalize_keys, read_csv
 
 # A column with more distinct values holds measurements, not classes.
 MAX_CLASSES = 20
@@ -93,7 +93,9 @@ def _read_labelled(
     convert: Callable[[pd.Series, str], pd.Series],
 ) -> tuple[pd.DataFrame, pd.Series]:
     """Keys and converted labels of the labelled rows of a table."""
-    table = _read_csv(Path(path))
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such label table. Correct the path in the experiment's entry.")
+    table = read_csv(path)
     for name in ("fov", "track_id", column):
         if name not in table:
             raise UserError(f"{path}: no column {name!r}. {did_you_mean(name, table.columns)}.")
@@ -102,20 +104,6 @@ def _read_labelled(
     labels = convert(table[column].str.strip(), f"{path}: column {column!r}")
     check_unique(keys, path)
     return keys[labels.notna()], labels[labels.notna()]
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    """All columns as text, indexed by the row of the file (the header is row 1)."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such label table. Correct the path in the experiment's entry.")
-    try:
-        table = pd.read_csv(
-            path, dtype=str, keep_default_na=False, skipinitialspace=True, skip_blank_lines=False
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as CSV ({error}). Fix the file.") from None
-    table = table.fillna("").set_axis(table.index + 2)
-    return table[(table != "").any(axis=1)]
 
 
 def _numbers(text: pd.Series, where: str) -> pd.Series:

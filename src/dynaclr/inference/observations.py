@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from dynaclr.data import (
     PatchConfig,
     read_statistics,
 )
+from dynaclr.data.parallel import map_ahead
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.io.artifacts import read_json, verified_digest
 
@@ -93,6 +95,8 @@ class Observations:
     def batches(self, size: int) -> Iterator[dict[str, Tensor]]:
         """All patches, field of view by field of view and frame by frame, as the index has them.
 
+        The next batch is read while one is encoded.
+
         Parameters
         ----------
         size : int
@@ -104,8 +108,9 @@ class Observations:
             As `read` returns them.
         """
         size = min(size, max(1, _BATCH_BYTES // self.reader.patch_bytes))
-        for start in range(0, len(self), size):
-            yield self.read(slice(start, start + size))
+        slices = (slice(start, start + size) for start in range(0, len(self), size))
+        with ThreadPoolExecutor(1) as pool:
+            yield from map_ahead(pool, self.read, slices, 2)
 
     def table(self) -> pd.DataFrame:
         """Columns of the index, one row a patch, under names that differ."""

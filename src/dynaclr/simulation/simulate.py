@@ -124,7 +124,8 @@ def _checked_parameters(entry: ExperimentConfig) -> tuple[SimulationConfig, floa
             known = ", ".join(MARKERS)
             problems.add(f"{where}: channels", f"marker {marker!r} cannot be drawn", f"Use {known}")
     problems.raise_if_any()
-    return entry.simulation, entry.pixel_size_um or 0.0
+    assert entry.pixel_size_um is not None
+    return entry.simulation, entry.pixel_size_um
 
 
 def _products(entry: ExperimentConfig) -> dict[str, Path]:

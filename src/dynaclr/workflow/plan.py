@@ -135,7 +135,8 @@ class Plan:
     def store_entry(self, experiment: str) -> str:
         """An experiment's entry as its patch store uses it."""
         store = self.registry[experiment].patch_store
-        return self.pixel_entry(experiment, patches=store.model_dump() if store else False)
+        assert store is not None, experiment
+        return self.pixel_entry(experiment, patches=store.model_dump())
 
     # Collections
 
@@ -308,8 +309,9 @@ class Plan:
 
     def comparison(self) -> str:
         """File of all that `dynaclr compare` needs to know besides the evaluations."""
-        chosen = self.project.comparison
-        return self.json_file(chosen.model_dump(mode="json", exclude={"seeds"}) if chosen else {})
+        comparison = self.project.comparison
+        assert comparison is not None
+        return self.json_file(comparison.model_dump(mode="json", exclude={"seeds"}))
 
     @cached_property
     def thumbnail_models(self) -> dict[str, str]:

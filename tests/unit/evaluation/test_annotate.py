@@ -13,7 +13,7 @@ import pytest
 
 from dynaclr.config import UserError
 from dynaclr.evaluation import append_columns
-from dynaclr.evaluation.annotate import _write_all
+from dynaclr.evaluation.annotate import _read_table, _write_all
 from dynaclr.io.artifacts import digest_path, read_digest, write_digest
 
 KEY = ["experiment", "fov", "track_id", "t"]
@@ -59,6 +59,13 @@ def test_values_reach_their_observations(stores, tmp_path):
         assert appended[0]["digest"] == digest_path(table)
 
 
+def test_blank_lines_leave_whole_numbers_whole(stores, tmp_path):
+    (tmp_path / "table.csv").write_text("fov,track_id,n\n\nA/1/0, 1, 2\n\nA/1/0,9999,3\n\n")
+    assert append_columns(stores[:1], tmp_path / "table.csv")[str(stores[0])] > 1
+    assert _read_table(tmp_path / "table.csv")[0]["n"].to_dict() == {3: 2, 5: 3}
+    assert _read_table(tmp_path / "table.csv")[0]["n"].dtype == np.int64
+
+
 def test_a_table_of_tracks_gives_all_their_frames_a_value_and_others_none(stores, tmp_path):
     table = tmp_path / "tracks.csv"
     table.write_text("experiment,fov,track_id,fate\na,A/1/0,1,divides\n")
@@ -72,9 +79,9 @@ def test_a_table_of_tracks_gives_all_their_frames_a_value_and_others_none(stores
 
 def test_predictions_bring_their_provenance(stores, tmp_path):
     rows = obs_of(stores[0])[KEY].assign(predicted="x", probability_x=0.5)
-    told = json.dumps({"classifier": "0123"}).encode()
+    provenance = json.dumps({"classifier": "0123"}).encode()
     arrow = pa.Table.from_pandas(rows.reset_index(drop=True), preserve_index=False)
-    arrow = arrow.replace_schema_metadata({**arrow.schema.metadata, b"dynaclr": told})
+    arrow = arrow.replace_schema_metadata({**arrow.schema.metadata, b"dynaclr": provenance})
     pq.write_table(arrow, tmp_path / "p.parquet")
     append_columns(stores[:1], tmp_path / "p.parquet", columns=["predicted"])
     store = anndata.read_zarr(stores[0])
@@ -111,7 +118,7 @@ def test_digest_file_follows_the_store(stores, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (
             "fov,track_id,x\nA/1/0,1,2\nA/1/0,1,3\n",
@@ -119,13 +126,14 @@ def test_digest_file_follows_the_store(stores, tmp_path):
         ),
         ("fov,track_id,hours\nA/1/0,1,2\n", r"obs has hours already"),
         ("fov,track_id,x\nA/1/0,one,2\n", r"row 2: track_id is 'one', not a whole number"),
+        ("fov,track_id,x\nA/1/0,1,2\n\nA/1/0,one,2\n", r"row 4: track_id is 'one'"),
         ("fov,track_id\nA/1/0,1\n", r"has no column besides its key"),
         ("place,x\nA/1/0,1\n", r"has none of experiment, fov, track_id, t, only place, x"),
     ],
 )
-def test_error_messages(stores, tmp_path, text, told):
+def test_error_messages(stores, tmp_path, text, message):
     (tmp_path / "table.csv").write_text(text)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         append_columns(stores[:1], tmp_path / "table.csv")
 
 

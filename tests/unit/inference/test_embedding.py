@@ -1,6 +1,7 @@
 """Embedding reads each chunk once, and goes on where pixels cannot be read."""
 
 import shutil
+import threading
 
 import anndata as ad
 import numpy as np
@@ -45,6 +46,24 @@ def test_batches_are_filled_and_of_large_patches_smaller(most, size, collection,
     whole = cells.read(slice(0, len(cells)))
     for name, values in whole.items():
         assert torch.equal(torch.cat([batch[name] for batch in batches]), values), name
+
+
+def test_the_next_batch_and_no_more_is_read_while_one_is_encoded(collection, monkeypatch):
+    cells = Observations(collection.experiments / "one", PATCHES, NormalizationConfig())
+    read, begun, second_begun = cells.read, [], threading.Event()
+
+    def counted(selection):
+        begun.append(selection.start)
+        if len(begun) == 2:
+            second_begun.set()
+        return read(selection)
+
+    monkeypatch.setattr(cells, "read", counted)
+    batches = cells.batches(5)
+    next(batches)
+    assert second_begun.wait(60)
+    assert begun == [0, 5]
+    batches.close()
 
 
 @pytest.fixture

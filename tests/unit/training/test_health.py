@@ -16,6 +16,7 @@ from dynaclr.models import SmallEncoder
 from dynaclr.training import ContrastiveModule, EmbeddingFigure, StepTimes
 from dynaclr.training.callbacks import MetricsHistory
 from dynaclr.training.embedding_figure import principal_components
+from dynaclr.training.health import CollapseWarning
 
 
 class OneLine(ToyEncoder):
@@ -51,6 +52,15 @@ def test_collapse_is_reported_exactly_once_and_not_again_by_a_resumed_run(
         trainer.save_checkpoint(tmp_path / "last.ckpt")
         fit(ContrastiveModule(encoder()), batches(2), epochs=5, resume=tmp_path / "last.ckpt")
     assert len(warnings_in(caplog)) == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "warned"), [({"warned": True}, True), ({"told": True}, True), ({}, False)]
+)
+def test_checkpoints_of_older_versions_say_whether_the_run_has_warned(state, warned):
+    callback = CollapseWarning()
+    callback.load_state_dict(state)
+    assert callback.warned == warned
 
 
 def test_healthy_embedding_is_not_warned_about(caplog):

@@ -49,7 +49,7 @@ def publish_classifier(folder: str | Path, registry: str | Path, name: str) -> s
     Returns
     -------
     str
-        The version, for example ``v3``.
+        The version, for example ``v3``; the newest one if that is the same classifier.
 
     Raises
     ------
@@ -69,9 +69,14 @@ def publish_classifier(folder: str | Path, registry: str | Path, name: str) -> s
         copy.mkdir()
         for file in _FILES:
             shutil.copyfile(folder / file, copy / file)
-        version = _rename_to_next_version(copy, home, {"name": name, "digest": _digest(copy)})
+        digest, versions = _digest(copy), _versions(home)
+        if versions and read_json(home / versions[-1] / PUBLISHED)["digest"] == digest:
+            version = versions[-1]
+        else:
+            version = _rename_to_next_version(copy, home, {"name": name, "digest": digest})
     pointed = None
-    # Again if another publisher added a version meanwhile.
+    # Also without a new version: its publisher may have been killed before this. Again if another
+    # publisher added a version meanwhile.
     while pointed != (newest := _versions(home)[-1]):
         pointer = home / f".{LATEST}.{uuid.uuid4().hex[:8]}"
         pointer.write_text(newest + "\n", encoding="utf-8")

@@ -31,6 +31,7 @@ def test_versions_count_up_and_latest_points_to_the_newest(tmp_path):
     first, second = saved(tmp_path / "first"), saved(tmp_path / "second", seed=1)
     assert publish_classifier(first, registry, "state") == "v1"
     assert publish_classifier(second, registry, "state") == "v2"
+    assert publish_classifier(second, registry, "state") == "v2", "the same is not published twice"
     assert publish_classifier(first, registry, "other") == "v1"
     assert fetch_classifier(registry, "state", tmp_path / "latest") == "v2"
     assert fetch_classifier(registry, "state", tmp_path / "old", "v1") == "v1"
@@ -65,14 +66,14 @@ def test_what_a_killed_publisher_left_is_no_version(tmp_path):
     assert publish_classifier(saved(tmp_path / "second", 1), registry, "state") == "v2"
 
 
-def test_the_next_publisher_repairs_the_pointer_of_a_killed_one(tmp_path):
-    registry, folder = tmp_path / "registry", saved(tmp_path / "folder")
-    publish_classifier(folder, registry, "state")
-    publish_classifier(folder, registry, "state")
+def test_publishing_again_repairs_the_pointer_of_a_killed_publisher(tmp_path):
+    registry, second = tmp_path / "registry", saved(tmp_path / "second", 1)
+    publish_classifier(saved(tmp_path / "first"), registry, "state")
+    publish_classifier(second, registry, "state")
     # Killed between the renaming of the folder and that of the pointer.
     (registry / "state" / "latest").write_text("v1\n")
-    assert publish_classifier(folder, registry, "state") == "v3"
-    assert fetch_classifier(registry, "state", tmp_path / "out") == "v3"
+    assert publish_classifier(second, registry, "state") == "v2"
+    assert fetch_classifier(registry, "state", tmp_path / "out") == "v2"
 
 
 def test_error_messages(tmp_path):

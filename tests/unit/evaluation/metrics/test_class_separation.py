@@ -38,6 +38,16 @@ def test_silhouette(arrays):
     assert class_silhouette(features, labels) == pytest.approx(0.6412168, abs=1e-6)
 
 
+def test_silhouette_keeps_the_digits_of_nearly_identical_rows(arrays):
+    features, labels, _ = arrays
+    # Sums of these are exact, so that the distances are, too.
+    features = np.round(features * 1024)
+    close = 1024 + features * 2.0**-40
+    assert class_silhouette(close, labels) == pytest.approx(
+        class_silhouette(features, labels), abs=1e-12
+    )
+
+
 def test_classes_that_lie_apart_are_at_the_end_of_each_scale():
     labels = np.array(["x", "y", "z"])[np.arange(300) % 3]
     apart = np.random.default_rng(0).normal(size=(300, 4)) + 100.0 * (np.arange(300) % 3)[:, None]
