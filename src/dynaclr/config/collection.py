@@ -23,7 +23,7 @@ class CollectionConfig(ConfigModel):
     seed: int = Field(0, ge=0, description="Seed that chooses the validation fields of view.")
     held_out: Distinct[str] = Field(
         default_factory=list,
-        description="Held-out experiments of these models, in place of those of `evaluation`.",
+        description="Held-out experiments of these models, instead of those of `evaluation`.",
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Section `comparison`: which models are held side by side."""
+"""Section `comparison`: which models are compared."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dynaclr.config.model import ModelConfig
 
 
 class ComparisonConfig(ConfigModel):
-    """Which models are held side by side: a grid of models and seeds."""
+    """Which models are compared: a grid of models and seeds."""
 
     models: Distinct[str] = Field(
         default_factory=list, description="Models to compare; default: all of them."
     )
     seeds: Distinct[Seed] | None = Field(
-        None, min_length=1, description="Seeds of these models, in place of their own."
+        None, min_length=1, description="Seeds of these models, instead of their own."
     )
     contrasts: list[tuple[str, str]] = Field(
         default_factory=list,
@@ -26,7 +26,7 @@ class ComparisonConfig(ConfigModel):
     )
     metrics: Distinct[str] = Field(
         default_factory=list,
-        description="Metrics that are contrasted and drawn; default: the main ones.",
+        description="Metrics that are compared and drawn; default: the main one of each question.",
     )
 
     def with_seeds(self, models: Mapping[str, ModelConfig]) -> dict[str, ModelConfig]:

@@ -13,7 +13,7 @@ MIN_SHUFFLES = 30
 
 
 class TaskConfig(ConfigModel):
-    """A question that a linear classifier answers from the embedding."""
+    """A classification task: a label that a linear classifier predicts from the embedding."""
 
     name: Name = Field(description="Name of the task in tables and figures.")
     label: str = Field(description="Column of the label table that holds the classes.")
@@ -46,7 +46,7 @@ class EvaluationConfig(ConfigModel):
     )
     control: str | None = Field(
         None,
-        description="Condition of the control cells: other conditions are held against it, and "
+        description="Condition of the control cells: other conditions are compared with it, and "
         "corrected baselines and the onset of responses are fitted on it.",
         examples=["mock"],
     )

@@ -82,8 +82,8 @@ class ExperimentConfig(ConfigModel):
     )
     unreadable: Literal["error", "skip"] = Field(
         "error",
-        description="Whether pixels that are missing or damaged end a stage, or what needs them is "
-        "left out, named and counted.",
+        description="Pixels that are missing or damaged: `error` ends the stage; `skip` leaves out "
+        "what needs them, and logs which and how many.",
     )
     patches: bool | PatchStoreConfig = Field(
         False,

@@ -39,7 +39,7 @@ class ProjectConfig(ConfigModel):
         default_factory=EvaluationConfig, description="How every model is judged."
     )
     comparison: ComparisonConfig | None = Field(
-        None, description="Which models are held side by side; default: none are."
+        None, description="Which models are compared; default: none."
     )
     report: ReportConfig = Field(
         default_factory=ReportConfig, description="How much of the cells the report shows."

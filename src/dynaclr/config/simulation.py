@@ -1,4 +1,4 @@
-"""Parameters of a simulated experiment, as they stand in an experiment entry."""
+"""Parameters of a simulated experiment: the block `simulation` of an experiment entry."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class SimulationConfig(ConfigModel):
         0.7,
         ge=0,
         le=1,
-        description="Chance that a daughter inherits her mother's response; else drawn anew.",
+        description="Chance that a daughter inherits her mother's response; else it is drawn again.",
     )
     responding_above: float = Field(
         0.3, ge=0, lt=1, description="A cell counts as responding when its response is above this."
@@ -84,14 +84,14 @@ class SimulationConfig(ConfigModel):
     offset: float = Field(100.0, ge=0, description="Counts of the camera without light.")
     read_noise: float = Field(2.0, ge=0, description="Standard deviation of the read-out, counts.")
     vignetting: float = Field(
-        0.15, ge=0, lt=1, description="Light lost in the corners of the field of view."
+        0.15, ge=0, lt=1, description="Share of light missing in the corners of the field of view."
     )
     batch_effect: float = Field(
         1.0,
         ge=0,
         le=3,
         description="Strength of technical differences between experiments and between wells; "
-        "0: all are imaged alike.",
+        "0: no differences.",
     )
     confounding: float = Field(
         0.0,
