@@ -65,7 +65,7 @@ class SimulationConfig(ConfigModel):
         0.7,
         ge=0,
         le=1,
-        description="Chance that a daughter inherits her mother's response; else it is drawn again.",
+        description="Chance that a daughter inherits her mother's response; else it is drawn.",
     )
     responding_above: float = Field(
         0.3, ge=0, lt=1, description="A cell counts as responding when its response is above this."
