@@ -103,7 +103,7 @@ def augmentations(size: int) -> list[nn.Module]:
 def run(
     data: MultiExperimentDataModule, chosen: argparse.Namespace, folder: Path
 ) -> dict[str, float]:
-    """Train for two epochs; what is told is of the second."""
+    """Train for two epochs; the second one is measured."""
     patches = data.patches
     stem = (5, 4, 4) if patches.depth > 1 else (1, 4, 4)
     encoder = ContrastiveEncoder(chosen.backbone, len(patches.markers), patches.depth, stem, stem)
@@ -124,13 +124,13 @@ def run(
     )
     trainer.fit(ContrastiveModule(encoder, compile_encoder=chosen.compile), datamodule=data)
     with (folder / "metrics.csv").open() as stream:
-        told = [row for row in csv.DictReader(stream) if row["time/seconds_per_step"]][-1]
+        measured = [row for row in csv.DictReader(stream) if row["time/seconds_per_step"]][-1]
     busy = utilisation.percent
     return {
-        "steps/s": 1 / float(told["time/seconds_per_step"]),
-        "cells/s": float(told["time/samples_per_second"]),
+        "steps/s": 1 / float(measured["time/seconds_per_step"]),
+        "cells/s": float(measured["time/samples_per_second"]),
         "GPU busy, %": mean(busy) if busy else float("nan"),
-        "waiting for data, %": 100 * float(told["time/data_wait_share"]),
+        "waiting for data, %": 100 * float(measured["time/data_wait_share"]),
     }
 
 

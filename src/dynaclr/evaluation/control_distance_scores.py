@@ -9,7 +9,7 @@ import numpy as np
 from dynaclr.config.metrics import ALL, POOLED
 from dynaclr.config.variants import Variant
 from dynaclr.evaluation.inputs import EvaluationInputs
-from dynaclr.evaluation.matched_samples import MIN_LINEAGES
+from dynaclr.evaluation.metrics.bootstrap import MIN_LINEAGES
 from dynaclr.evaluation.metrics.mmd import Discrepancies, mmd_test, permuted_members
 from dynaclr.evaluation.metrics.onset import centred_on_controls
 from dynaclr.evaluation.metrics.scaling import standardize

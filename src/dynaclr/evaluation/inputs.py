@@ -209,7 +209,7 @@ def prepare_inputs(
     conditions = sorted(obs["condition"].unique())
     if config.control is not None and config.control not in conditions:
         raise UserError(
-            f"evaluation.control: no cell is of condition {config.control!r}. "
+            f"evaluation.control: no observation is of condition {config.control!r}. "
             f"{did_you_mean(config.control, conditions)}."
         )
     truth = {

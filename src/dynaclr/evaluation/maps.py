@@ -117,7 +117,7 @@ def _coordinates(
     features: np.ndarray, lineages: np.ndarray, seed: int, with_phate: bool
 ) -> Iterator[tuple[str, np.ndarray, list[str]]]:
     """Method, coordinates and axis labels of each map."""
-    logger.info("maps of %d cells", len(features))
+    logger.info("maps of %d observations", len(features))
     # At least two: with one feature the second coordinate is 0.
     n_components = max(2, min(_N_COMPONENTS, *features.shape))
     coordinates, explained = principal_components(features, n_components)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-# Least lineages of an experiment in a stratum.
-MIN_LINEAGES = 8
+from dynaclr.evaluation.metrics.bootstrap import MIN_LINEAGES
+
 MAX_PER_EXPERIMENT = 50
 MAX_STRATA = 4
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from dynaclr.config.variants import Variant
 from dynaclr.evaluation.inputs import EvaluationInputs
-from dynaclr.evaluation.metrics.bootstrap import cluster_bootstrap, seed_of
+from dynaclr.evaluation.metrics.bootstrap import MAX_BOOTSTRAP, cluster_bootstrap, seed_of
 from dynaclr.evaluation.metrics.onset import (
     control_threshold,
     onset_of_track,
@@ -15,7 +15,6 @@ from dynaclr.evaluation.metrics.onset import (
     scaled_by_controls,
     weighted_median,
 )
-from dynaclr.evaluation.response_scores import MAX_BOOTSTRAP
 from dynaclr.evaluation.tables import (
     MetricValue,
     Row,

@@ -10,13 +10,10 @@ from dynaclr.evaluation.batch_correction import zscore_by_experiment
 from dynaclr.evaluation.classifiers.score_tables import ScoredSet
 from dynaclr.evaluation.classifiers.scoring import TaskScores
 from dynaclr.evaluation.inputs import EvaluationInputs
-from dynaclr.evaluation.metrics.bootstrap import seed_of
+from dynaclr.evaluation.metrics.bootstrap import MAX_BOOTSTRAP, seed_of
 from dynaclr.evaluation.metrics.responses import Separation, separation, sister_pairs, visible_from
 from dynaclr.evaluation.tables import MetricValue, Row, Rows, metric_rows
 from dynaclr.evaluation.tasks import TaskRows, combined_codes
-
-# Intervals of a hundred windows do not need a thousand resamples.
-MAX_BOOTSTRAP = 200
 
 
 def response_rows(

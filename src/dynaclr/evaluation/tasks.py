@@ -127,7 +127,9 @@ def _join_all_labels(
         joined = join_labels(obs.iloc[rows], path, task.label)
         values[rows] = joined.values
         if joined.n_unmatched:
-            notes[experiment] = f"{joined.n_unmatched} rows of {Path(path).name} match no cell"
+            notes[experiment] = (
+                f"{joined.n_unmatched} rows of {Path(path).name} match no observation"
+            )
     return values, notes
 
 

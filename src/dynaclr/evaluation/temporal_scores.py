@@ -7,7 +7,7 @@ import numpy as np
 from dynaclr.config.metrics import ALL
 from dynaclr.config.variants import Variant
 from dynaclr.evaluation.inputs import EvaluationInputs
-from dynaclr.evaluation.metrics.bootstrap import cluster_bootstrap, seed_of
+from dynaclr.evaluation.metrics.bootstrap import MAX_BOOTSTRAP, cluster_bootstrap, seed_of
 from dynaclr.evaluation.metrics.scaling import standardize
 from dynaclr.evaluation.metrics.temporal import (
     adjacent_pairs,
@@ -17,7 +17,6 @@ from dynaclr.evaluation.metrics.temporal import (
     r_squared,
     smoothness,
 )
-from dynaclr.evaluation.response_scores import MAX_BOOTSTRAP
 from dynaclr.evaluation.tables import MetricValue, Rows, metric_rows, value_with_interval
 from dynaclr.io.subsample import balanced_subsample
 

@@ -91,7 +91,7 @@ def write_thumbnails(
     with atomic_path(out) as temporary:
         pq.write_table(chosen, temporary)
     write_digest(out)
-    log.info("%s: pictures of %d of %d cells", observations.name, len(rows), len(table))
+    log.info("%s: pictures of %d of %d observations", observations.name, len(rows), len(table))
 
 
 def _read(

@@ -134,7 +134,7 @@ class ResumeCheckpoint(Callback):
     minutes : float
         From one save to the next.
     condition : str
-        Said after the message that the run stopped: under which condition it goes on.
+        End of the log line about a stop: a condition under which the run can be resumed.
     """
 
     def __init__(self, path: Path, minutes: float, condition: str = "") -> None:
@@ -148,7 +148,7 @@ class ResumeCheckpoint(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Handle signals instead of Lightning, which would stop without a checkpoint."""
         if trainer.received_sigterm:
-            # It came after Lightning's handler was set, and before this one.
+            # The signal came between the installation of Lightning's handler and of this one.
             self._signal = signal.SIGTERM
         self._handlers = {number: signal.signal(number, self._on_signal) for number in STOP_SIGNALS}
         self._saved = time.monotonic()

@@ -112,7 +112,7 @@ TASKS = [
 
 
 def evaluate(made: Synthetic, out: Path, **options: Any) -> dict[str, Any]:
-    """Evaluate with experiments a and b for training and c held out, unless told otherwise."""
+    """Evaluate with experiments a and b for training and c held out by default."""
     given = {"train_experiments": ["a", "b"], "held_out_experiments": ["c"]}
     config = EvaluationConfig(
         tasks=options.pop("tasks", TASKS),

@@ -22,27 +22,27 @@ from dynaclr.evaluation.metrics.uncertainty import (
 
 def test_over_seeds_alone_it_is_students_t():
     values = np.random.default_rng(0).normal(0.3, 1, size=6)
-    told, expected = estimate_mean(values), ttest_1samp(values, 0)
+    mean, expected = estimate_mean(values), ttest_1samp(values, 0)
     interval = expected.confidence_interval(0.95)
-    assert (told.low, told.high) == pytest.approx((interval.low, interval.high))
-    assert told.p == pytest.approx(expected.pvalue)
-    assert told.note == "lineages not resampled"
+    assert (mean.low, mean.high) == pytest.approx((interval.low, interval.high))
+    assert mean.p == pytest.approx(expected.pvalue)
+    assert mean.note == "lineages not resampled"
 
 
 def test_over_lineages_alone_it_is_the_spread_of_resamples():
     resampled = np.random.default_rng(0).normal(0.8, 0.02, size=2000)
-    told = estimate_mean([0.8], resampled, n_lineages=10_000)
-    assert told.high - told.value == pytest.approx(1.96 * 0.02, rel=0.05)
-    assert told.note == "one seed"
+    mean = estimate_mean([0.8], resampled, n_lineages=10_000)
+    assert mean.high - mean.value == pytest.approx(1.96 * 0.02, rel=0.05)
+    assert mean.note == "one seed"
 
 
 def test_both_sources_add_up():
     values, resampled = [0.7, 0.8, 0.9], np.array([0.7, 0.9] * 100)
-    told = estimate_mean(values, resampled, n_lineages=20)
+    mean = estimate_mean(values, resampled, n_lineages=20)
     variances = np.array([0.01 / 3, resampled.var(ddof=1)])
     freedom = variances.sum() ** 2 / (variances**2 / [2, 19]).sum()
     reach = ttest_reach(freedom) * np.sqrt(variances.sum())
-    assert told.high - told.value == pytest.approx(reach)
+    assert mean.high - mean.value == pytest.approx(reach)
 
 
 def ttest_reach(freedom):
@@ -57,8 +57,8 @@ def test_three_seeds_cover_the_truth_as_often_as_promised():
     for _ in range(600):
         shared = rng.normal(0, 0.5)
         values = shared + rng.normal(0, 1, size=3)
-        told = estimate_mean(values, values.mean() + rng.normal(0, 0.5, size=200), n_lineages=40)
-        hits += told.low <= 0 <= told.high
+        mean = estimate_mean(values, values.mean() + rng.normal(0, 0.5, size=200), n_lineages=40)
+        hits += mean.low <= 0 <= mean.high
     assert hits / 600 == pytest.approx(0.95, abs=0.03)
 
 
@@ -72,11 +72,11 @@ def test_what_is_not_known_has_no_interval():
 def test_values_that_all_seeds_share_do_not_make_it_sure():
     """Hours in steps of a window: -2, -2, -2 is no p of 0."""
     for values in ([-2.0, -2.0, -2.0], [-2.0, -2.0], [0.0, 0.0], [0.3 - 0.1, 0.2]):
-        told = estimate_mean(values)
-        assert told.value == pytest.approx(values[0])
-        assert np.isnan([told.low, told.high, told.p]).all()
-        assert told.note.endswith("uncertainty not known")
-    row = {"first": "a", "better": "lower", **told._asdict(), "p_corrected": told.p}
+        mean = estimate_mean(values)
+        assert mean.value == pytest.approx(values[0])
+        assert np.isnan([mean.low, mean.high, mean.p]).all()
+        assert mean.note.endswith("uncertainty not known")
+    row = {"first": "a", "better": "lower", **mean._asdict(), "p_corrected": mean.p}
     assert verdict(row).endswith("uncertainty not known")
 
 
@@ -90,11 +90,11 @@ def test_few_lineages_or_resamples_do_not_count():
 def test_without_pairs_it_is_welchs_test():
     rng = np.random.default_rng(0)
     first, second = rng.normal(1, 1, size=5), rng.normal(0, 3, size=4)
-    told = estimate_difference(Values(first), Values(second))
+    difference = estimate_difference(Values(first), Values(second))
     expected = ttest_ind(first, second, equal_var=False)
     interval = expected.confidence_interval(0.95)
-    assert (told.low, told.high) == pytest.approx((interval.low, interval.high))
-    assert told.p == pytest.approx(expected.pvalue)
+    assert (difference.low, difference.high) == pytest.approx((interval.low, interval.high))
+    assert difference.p == pytest.approx(expected.pvalue)
     assert np.isnan(estimate_difference(Values(first), Values([0.1])).p)
 
 
@@ -113,8 +113,8 @@ def test_verdicts_say_when_nothing_is_seen():
     worse = verdict(row | {"p_corrected": 0.01, "better": "lower"})
     assert worse.endswith(", worse")
     assert not verdict(row | {"p_corrected": 0.01, "better": "none"}).endswith("worse")
-    told = verdict(row | {"p_corrected": 0.2, "low": -0.02})
-    assert told == "no difference seen (+0.1, 95 % -0.02 to +0.18)"
+    unseen = verdict(row | {"p_corrected": 0.2, "low": -0.02})
+    assert unseen == "no difference seen (+0.1, 95 % -0.02 to +0.18)"
     assert "not known" in verdict(row | {"p_corrected": np.nan})
     assert verdict(row | {"value": np.nan, "p_corrected": np.nan}) == "no value to compare"
 
@@ -146,21 +146,20 @@ def add_model(
         keys = {"fov": "A/1/0", "track_id": lineage, "t": np.tile(range(4), n_lineages)}
         table = pd.DataFrame({**keys, "lineage_id": lineage, "label": true.astype(int).astype(str)})
         for k, probability in (("0", 1 - score), ("1", score)):
-            told = {**place, "class": k, "probability": probability}
-            predictions.append(table.assign(**told))
+            predictions.append(table.assign(**place, probability=probability, **{"class": k}))
         for metric, value, estimate in (
             ("auroc", auroc_of(true, score), "held_out"),
             ("matched_ilisi", 0.5 + 0.01 * rng.normal(), "pooled"),
         ):
-            told = {**place, "kind": "trained", "seed": number, "estimate": estimate}
-            metrics.append({**told, "metric": metric, "value": value, "expected": 0.5})
+            row = {**place, "kind": "trained", "seed": number, "estimate": estimate}
+            metrics.append({**row, "metric": metric, "value": value, "expected": 0.5})
         if sisters is not None:
-            told = {"variant": f"seed{number}", "task": "state", "estimate": "held_out"}
-            told |= {"experiment": "(all)", "metric": "sister_auroc"}
+            row = {"variant": f"seed{number}", "task": "state", "estimate": "held_out"}
+            row |= {"experiment": "(all)", "metric": "sister_auroc"}
             values = shared + sisters + 0.001 * rng.normal(size=200)
-            resampled.append({**told, "n_lineages": n_lineages, "values": values})
-            told |= {"kind": "trained", "seed": number, "expected": 0.5}
-            metrics.append({**told, "value": values.mean()})
+            resampled.append({**row, "n_lineages": n_lineages, "values": values})
+            row |= {"kind": "trained", "seed": number, "expected": 0.5}
+            metrics.append({**row, "value": values.mean()})
     (folder / name).mkdir(parents=True)
     columns = [*("variant", "task", "estimate", "experiment", "metric", "n_lineages", "values")]
     pd.DataFrame(resampled, columns=columns).to_parquet(folder / name / "resampled.parquet")
@@ -303,8 +302,8 @@ def test_an_experiment_with_one_class_is_left_out_of_the_lineages(tmp_path):
 
 def test_contrasts_and_metrics_are_chosen(evaluations, tmp_path):
     chosen = ComparisonConfig(contrasts=[("aware", "same")], metrics=["auroc"])
-    told = compare_models(evaluations, chosen, tmp_path / "out")
-    assert told[["first", "second", "metric"]].to_numpy().tolist() == [["aware", "same", "auroc"]]
+    table = compare_models(evaluations, chosen, tmp_path / "out")
+    assert table[["first", "second", "metric"]].to_numpy().tolist() == [["aware", "same", "auroc"]]
     known = ", ".join(sorted(pd.read_csv(tmp_path / "out/metrics.csv")["metric"].unique()))
     expected = f"no evaluation has the metric 'auroch'. Did you mean 'auroc'? Known: {known}."
     with pytest.raises(UserError, match=re.escape(expected)):

@@ -97,8 +97,8 @@ def test_of_several_classes_each_is_held_against_the_rest(evaluated, metrics):
 
 
 def test_what_was_not_computed_on_held_out_cells_alone_says_so(metrics):
-    told = metrics["note"].fillna("").str.contains("includes training cells")
-    assert (told == (metrics["estimate"] == POOLED)).all()
+    noted = metrics["note"].fillna("").str.contains("includes training cells")
+    assert (noted == (metrics["estimate"] == POOLED)).all()
     held_out = set(chosen(metrics, estimate=HELD_OUT)["metric"].str.partition(":")[0])
     assert {"sister_auroc", "clisi", "silhouette", "effective_rank", "smoothness"} <= held_out
     pooled = set(chosen(metrics, estimate=POOLED)["metric"].str.partition(":")[0])

@@ -87,6 +87,6 @@ def test_a_key_is_no_class(tmp_path, observations):
         join_labels(observations, path, "root")
 
 
-def test_a_missing_table_is_told(tmp_path, observations):
+def test_a_missing_table_is_an_error(tmp_path, observations):
     with pytest.raises(UserError, match="no such label table"):
         join_labels(observations, tmp_path / "none.csv", "state")

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from dynaclr.evaluation.matched_samples import MIN_LINEAGES, independent_rows, matched_strata
+from dynaclr.evaluation.matched_samples import independent_rows, matched_strata
+from dynaclr.evaluation.metrics.bootstrap import MIN_LINEAGES
 from dynaclr.evaluation.mixing_scores import mixing_of_all, mixing_of_matched, perplexity_within
 
 
@@ -95,8 +96,8 @@ def test_neighbourhoods_fit_in_a_batch_so_that_a_weak_effect_is_seen():
 
 
 def test_nothing_to_match_says_so():
-    told = mixing_of_matched(np.zeros((4, 2)), np.array(list("aabb"), dtype=object), [], 0)
-    assert all(np.isnan(measure.value) and measure.note for measure in told.values())
+    measures = mixing_of_matched(np.zeros((4, 2)), np.array(list("aabb"), dtype=object), [], 0)
+    assert all(np.isnan(measure.value) and measure.note for measure in measures.values())
 
 
 def clouds(distance, n=240, n_experiments=3, seed=0):

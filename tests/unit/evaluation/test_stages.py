@@ -145,15 +145,15 @@ def test_onsets_are_those_of_the_truth(inputs):
 
 def test_resolution_and_sisters(inputs):
     rows, scores = scores_of(inputs)
-    told = response_rows(inputs, SEED0, rows, scores)
-    table = table_of(told.metrics)
+    responses = response_rows(inputs, SEED0, rows, scores)
+    table = table_of(responses.metrics)
     assert table.loc[("visible_from_hours", "c"), "value"] == 16.0
     assert table.loc[("window_auroc", "c"), "value"] > 0.99
     sisters = table.loc[("sister_auroc", ALL)]
     assert sisters["value"] > 0.8
     assert sisters["note"] == "64 pairs of sisters, 32 of different fates"
     assert sisters["estimate"] == HELD_OUT
-    hours = pd.DataFrame(told.curves).query("experiment == 'c'")["hours"]
+    hours = pd.DataFrame(responses.curves).query("experiment == 'c'")["hours"]
     assert hours.tolist() == [17.0, 19.0, 21.0, 23.0]
 
 

@@ -14,6 +14,10 @@ LEVEL = 0.95
 # truth in 85 to 90 % of cases only.
 MIN_CLUSTERS = 5
 FEW_CLUSTERS = 10
+# Most resamples of metrics with many values: intervals of a hundred windows do not need a thousand.
+MAX_BOOTSTRAP = 200
+# Least lineages of a group (an experiment or condition in a window) that is compared with others.
+MIN_LINEAGES = 8
 # Weights (rows x resamples) in memory at once.
 _MAX_WEIGHTS = 500_000
 

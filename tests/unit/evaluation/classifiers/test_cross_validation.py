@@ -63,10 +63,10 @@ def test_an_experiment_is_left_out_whole():
     features = rng.normal(size=(120, 3))
     labels = np.where(features[:, 0] + rng.normal(size=120) > 0, "x", "y").astype(object)
     experiments = np.array(list("abc"), dtype=object)[np.arange(120) % 3]
-    told = leave_one_out(features, labels, experiments, strengths=(0.1,))
+    validation = leave_one_out(features, labels, experiments, strengths=(0.1,))
     inside = experiments != "b"
     _, expected = fit_probabilities(features[inside], labels[inside], features[~inside], 0.1)
-    np.testing.assert_allclose(told.probability[~inside], expected)
+    np.testing.assert_allclose(validation.probability[~inside], expected)
     alone = leave_one_out(features, labels, np.full(120, "a", dtype=object))
     assert alone.note == "one experiment only: none can be left out"
     assert np.isnan(alone.probability).all()

@@ -46,11 +46,11 @@ def test_labels_keep_their_run_over_the_hours():
 
 
 def test_only_the_variant_with_signal_beats_its_null(scored):
-    told = pd.DataFrame(null_rows(*scored, n_shuffles=30, seed=0))
-    p = told[told["metric"] == "auroc_p"].set_index("variant")["value"]
+    table = pd.DataFrame(null_rows(*scored, n_shuffles=30, seed=0))
+    p = table[table["metric"] == "auroc_p"].set_index("variant")["value"]
     assert p["seed0"] + 1e-9 >= 1 / 31
     assert p["seed0"] < 0.1 < p["noise"]
-    null = told[told["metric"] == "auroc_null"].set_index("variant")
+    null = table[table["metric"] == "auroc_null"].set_index("variant")
     assert (null["low"] < null["value"]).all()
     assert (null["value"] < null["high"]).all()
 
@@ -62,11 +62,11 @@ def test_few_lineages_have_no_null(scored):
     labels, lineages = rows.labels[labelled], rows.lineages[labelled]
     kept = np.concatenate([np.unique(lineages[labels == name])[:2] for name in ("0", "1")])
     few = np.where(np.isin(rows.lineages, kept), rows.labels, None)
-    told = null_rows(embeddings, replace(rows, labels=few), scores, train, variants, 30, seed=0)
-    told = pd.DataFrame(told)
-    assert told["value"].isna().all()
+    rows = replace(rows, labels=few)
+    table = pd.DataFrame(null_rows(embeddings, rows, scores, train, variants, 30, seed=0))
+    assert table["value"].isna().all()
     pattern = r"labels of [2-4] lineages can be shuffled in \d ways only: no null"
-    assert told["note"].str.fullmatch(pattern).all()
+    assert table["note"].str.fullmatch(pattern).all()
     known = pd.DataFrame(null_rows(*scored, n_shuffles=30, seed=0))
     assert known["note"].str.startswith("30 shuffles of 16 training lineages").all()
 

@@ -77,10 +77,10 @@ def test_what_was_not_trained_has_resolution_rows_with_the_reason(make, tmp_path
     embeddings = Embeddings(obs, {"seed0": np.zeros((len(obs), 3))}, {"seed0": list("xyz")})
     inputs = prepare_inputs(embeddings, {}, EvaluationConfig(), ["a", "b"], ["c"], seed=0)
     rows = select_task(obs, make.tasks[0], {})
-    told = pd.DataFrame(response_rows(inputs, parse_variant("seed0"), rows, scores).metrics)
-    assert set(told["metric"]) == {"window_auroc", "visible_from_hours", "sister_auroc"}
-    assert told["value"].isna().all()
-    windows = told[told["metric"] == "window_auroc"]
+    metrics = pd.DataFrame(response_rows(inputs, parse_variant("seed0"), rows, scores).metrics)
+    assert set(metrics["metric"]) == {"window_auroc", "visible_from_hours", "sister_auroc"}
+    assert metrics["value"].isna().all()
+    windows = metrics[metrics["metric"] == "window_auroc"]
     assert windows["note"].str.contains("nothing was trained").all()
 
 

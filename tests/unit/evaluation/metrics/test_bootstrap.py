@@ -78,9 +78,9 @@ def test_a_paired_difference_is_narrower_than_the_two_intervals_say():
 def test_few_lineages_have_no_interval_and_some_a_warning():
     """Of three lineages the ends of the interval would be single ones'."""
     for n in (1, 2, 4):
-        told = percentile_interval(np.linspace(0, 1, 50), n)
-        assert np.isnan([told.low, told.high]).all()
-        assert told.note == f"fewer than 5 lineages ({n}): no interval"
+        interval = percentile_interval(np.linspace(0, 1, 50), n)
+        assert np.isnan([interval.low, interval.high]).all()
+        assert interval.note == f"fewer than 5 lineages ({n}): no interval"
     assert percentile_interval(np.linspace(0, 1, 50), 5).note.startswith("5 lineages: the interval")
     assert percentile_interval(np.linspace(0, 1, 50), 10).note == ""
 

@@ -28,8 +28,10 @@ def one_window(first, second, n_permutations, rng, strata=None):
     member = np.arange(len(first) + len(second)) < len(first)
     strata = np.zeros(len(member)) if strata is None else strata
     members = permuted_members(member, strata, n_permutations, rng)
-    told = mmd_test([np.concatenate([first, second])], [members])
-    return SimpleNamespace(value=told.value[0], z=told.z[0], p=told.p[0], largest=told.largest_z)
+    result = mmd_test([np.concatenate([first, second])], [members])
+    return SimpleNamespace(
+        value=result.value[0], z=result.z[0], p=result.p[0], largest=result.largest_z
+    )
 
 
 def test_the_value_is_the_unbiased_estimate():
@@ -75,8 +77,8 @@ def test_permutations_within_experiments_do_not_see_their_batch_effect():
 
 def test_identical_rows_are_no_difference():
     same = np.ones((10, 2))
-    told = one_window(same, same, 10, np.random.default_rng(0))
-    assert (told.value, told.z, told.p, told.largest) == (0.0, 0.0, 1.0, 0.0)
+    result = one_window(same, same, 10, np.random.default_rng(0))
+    assert (result.value, result.z, result.p, result.largest) == (0.0, 0.0, 1.0, 0.0)
 
 
 def windows_of(effect, n_windows, n_lineages=24, n_permutations=200, seed=0):
@@ -93,24 +95,26 @@ def windows_of(effect, n_windows, n_lineages=24, n_permutations=200, seed=0):
 
 def test_a_huge_effect_is_seen_in_every_one_of_many_windows():
     """200 permutations give p of 1 / 201 at least, more than 0.05 / 12."""
-    told = windows_of(20.0, n_windows=12)
-    np.testing.assert_allclose(told.p, 1 / 201)
-    assert told.largest_z > 10
+    result = windows_of(20.0, n_windows=12)
+    np.testing.assert_allclose(result.p, 1 / 201)
+    assert result.largest_z > 10
 
 
 def test_the_largest_of_many_windows_is_held_against_the_largest_by_chance():
     for n_windows in (1, 12):
         tests = [windows_of(0.0, n_windows, n_permutations=99, seed=seed) for seed in range(150)]
-        z = np.array([told.largest_z for told in tests])
+        z = np.array([result.largest_z for result in tests])
         assert abs(z.mean()) < 0.3, n_windows
         assert z.std() == pytest.approx(1.0, abs=0.3)
-        by_chance = np.mean([(told.p <= 0.05).any() for told in tests])
+        by_chance = np.mean([(result.p <= 0.05).any() for result in tests])
         assert by_chance == pytest.approx(0.05, abs=0.045), "over all windows together"
-    assert np.mean([told.z.max() for told in tests]) > 0.8, "what is not held against it is not 0"
+    assert np.mean([result.z.max() for result in tests]) > 0.8, (
+        "what is not held against it is not 0"
+    )
 
 
 def test_a_group_of_one_has_no_distance():
     members = np.array([[True, True, False, False], [True, False, False, False]])
-    told = mmd_test([np.random.default_rng(0).normal(size=(4, 2))], [members])
-    assert np.isfinite(told.value).all()
-    assert (told.z, told.p) == (0.0, 1.0)
+    result = mmd_test([np.random.default_rng(0).normal(size=(4, 2))], [members])
+    assert np.isfinite(result.value).all()
+    assert (result.z, result.p) == (0.0, 1.0)

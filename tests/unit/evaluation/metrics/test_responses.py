@@ -16,15 +16,15 @@ def test_a_score_that_knows_only_the_hour_separates_nothing_within_windows():
     positive = rng.random(800) < windows / 8
     score = windows + 0.001 * rng.normal(size=800)
     assert auroc(positive, score) > 0.75
-    told = separation(positive, score, windows, np.arange(800), 200, seed=0)
-    assert told.interval.low < 0.5 < told.interval.high
-    assert told.n_rows == 700, "in the first window no cell responds"
+    result = separation(positive, score, windows, np.arange(800), 200, seed=0)
+    assert result.interval.low < 0.5 < result.interval.high
+    assert result.n_rows == 700, "in the first window no cell responds"
 
 
 def test_no_stratum_with_both_classes_says_so():
-    told = separation(np.arange(4) < 2, np.ones(4), np.arange(4), np.arange(4), 10, 0)
-    assert np.isnan(told.value)
-    assert told.interval.note == "both classes are nowhere together"
+    result = separation(np.arange(4) < 2, np.ones(4), np.arange(4), np.arange(4), 10, 0)
+    assert np.isnan(result.value)
+    assert result.interval.note == "both classes are nowhere together"
 
 
 def test_visible_from_the_first_of_two_windows_above_chance():
