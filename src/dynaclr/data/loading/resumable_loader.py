@@ -127,10 +127,11 @@ def _as_is(batch: Batch) -> Batch:
 def _signals_blocked_in_workers(signals: Iterable[signal.Signals]) -> Iterator[None]:
     """Block signals in processes that are started meanwhile.
 
-    The training process saves and stops at them; it needs its workers for that long, and they end
-    with it. A mask is inherited from the first instruction on, a handler would come too late.
+    The training process saves its state and stops when it receives one. Until then it needs its
+    workers, which end with it. Workers inherit the mask before they run any code; a handler that
+    they install would come too late.
     """
-    # The first worker's start would start it too, and that unblocks the signals.
+    # Started here, because to start it unblocks the signals. The first worker would start it.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:

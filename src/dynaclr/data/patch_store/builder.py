@@ -168,7 +168,7 @@ class _Builder:
                 fov = self.fields.names[number][1]
                 log.info("%s: %s stored; about %.1f minutes left", self.entry.name, fov, left / 60)
             list(map_ahead(pool, self.writer.finish, range(self.writer.n_shards), threads))
-        results = self._results()
+        results = [read_json(note) for note in self._notes()]
         if unreadable := [row for result in results for row in result["unreadable"]]:
             count = len(unreadable)
             log.warning("%s: %d observations cannot be read; not stored", self.entry.name, count)
@@ -176,17 +176,22 @@ class _Builder:
             np.save(self.store / SLOTS, slots)
         return [result["rounding"] for result in results]
 
-    def _results(self) -> list[dict[str, Any]]:
-        """What was noted of each field of view that is stored."""
+    def _notes(self) -> list[Path]:
+        """File for each field of view that is stored: what rounding lost, and unreadable rows."""
         files = [self.done / str(number) for number in range(len(self.sources))]
-        return [read_json(path) for path in files if path.is_file()]
+        return [path for path in files if path.is_file()]
 
     def _prepare_folder(self, slots: NDArray[np.int32]) -> None:
         """Make the folder of a new store, or resume the one that a killed run left."""
-        if any(result["unreadable"] for result in self._results()):
-            # What could not be read may be readable now. Moved first, so that a run that is killed
-            # meanwhile leaves no half of it.
+        # What could not be read may be readable now.
+        again = [note for note in self._notes() if read_json(note)["unreadable"]]
+        if again and any(map(self.writer.is_finished, range(self.writer.n_shards))):
+            # No crop can be added. Moved first, so that a run that is killed meanwhile leaves no
+            # half of it.
             os.rename(self.work, self.work.with_suffix(".discarded.work"))
+        else:
+            for note in again:
+                note.unlink()
         for other in self.out.parent.glob(f".{STORE}.*.work"):
             # Without a store in it, the notes of what is stored are void.
             if other != self.work or not self.store.is_dir():

@@ -26,7 +26,7 @@ from dynaclr.io.artifacts import read_digest, read_json
 log = logging.getLogger(__name__)
 
 STORE, REPORT = "patches.zarr", "patches.json"
-PIXELS, SLOTS, METRICS = "pixels", "slots.npy", "zarr.json"
+PIXELS, SLOTS, METADATA = "pixels", "slots.npy", "zarr.json"
 WHOLE_STACK = "stack"
 # Range of 8-bit pixels, in spreads from the center.
 LOWEST, HIGHEST = -5.0, 15.0
@@ -106,7 +106,7 @@ class PatchStore:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path).absolute()
-        content = json.loads((self.path / METRICS).read_text(encoding="utf-8"))
+        content = json.loads((self.path / METADATA).read_text(encoding="utf-8"))
         self.facts = StoreFacts.of(content["attributes"]["dynaclr"])
 
     def __reduce__(self) -> tuple[Any, tuple[Path]]:
@@ -243,7 +243,7 @@ def attach_stores(
 def find_store(experiment_dir: Path) -> PatchStore | None:
     """Open the store in an experiment's results, if there is one."""
     path = experiment_dir / STORE
-    if not (path / METRICS).is_file():
+    if not (path / METADATA).is_file():
         if _report_of(experiment_dir):
             log.warning("%s is gone; the plate is read until the stage of patches runs", path)
         return None

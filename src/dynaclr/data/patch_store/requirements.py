@@ -45,7 +45,8 @@ def must_normalize_alike(
     entry: ExperimentConfig, normalizations: Collection[NormalizationConfig]
 ) -> None:
     """Check that models normalize alike, as a store of normalized pixels needs."""
-    dtype = entry.patch_store.dtype if entry.patch_store else "native"
+    assert entry.patch_store is not None, "only stores of normalized pixels need it"
+    dtype = entry.patch_store.dtype
     must_agree(entry, normalizations, f"normalize differently, and dtype is {dtype}")
 
 

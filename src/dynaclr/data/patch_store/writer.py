@@ -95,9 +95,16 @@ class ShardWriter:
             finally:
                 os.close(descriptor)
 
+    def _file(self, shard: int) -> Path:
+        return self.path / "c" / str(shard) / "0/0/0/0"
+
+    def is_finished(self, shard: int) -> bool:
+        """Whether a shard is a file of the array, to which no crop can be added."""
+        return self._file(shard).is_file()
+
     def finish(self, shard: int) -> None:
         """Make a shard whose chunks are all written a file of the array, if it is none yet."""
-        raw, file = self._raw(shard), self.path / "c" / str(shard) / "0/0/0/0"
+        raw, file = self._raw(shard), self._file(shard)
         if not raw.is_file():
             return
         file.parent.mkdir(parents=True, exist_ok=True)

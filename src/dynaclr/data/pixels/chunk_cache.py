@@ -40,7 +40,7 @@ class ChunkCache:
     """Decoded chunks up to a limit; those used longest ago leave first.
 
     Who takes a chunk owns it until it is put back, so that two threads never decode blocks into
-    one buffer.
+    one buffer. Until then it counts towards the limit.
 
     Parameters
     ----------
@@ -50,21 +50,27 @@ class ChunkCache:
     Attributes
     ----------
     n_bytes : int
-        Bytes of pixels in the cache.
+        Bytes of pixels in the cache, and of the chunks that were taken out of it.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.n_bytes = 0
         self._chunks: OrderedDict[int, DecodedChunk] = OrderedDict()
+        self._taken: dict[int, int] = {}
         self._lock = threading.Lock()
 
     def take(self, numbers: Iterable[int]) -> dict[int, DecodedChunk]:
-        """Take out those of the chunks that are there."""
+        """Take out those of the chunks that are there, until `put` or `release`."""
         with self._lock:
             found = {n: self._chunks.pop(n) for n in numbers if n in self._chunks}
-            self.n_bytes -= sum(chunk.pixels.nbytes for chunk in found.values())
+            self._taken |= {n: chunk.pixels.nbytes for n, chunk in found.items()}
         return found
+
+    def release(self, numbers: Iterable[int]) -> None:
+        """Count those of the chunks no longer that were taken out and not put back."""
+        with self._lock:
+            self.n_bytes -= sum(self._taken.pop(n, 0) for n in numbers)
 
     def put(self, number: int, chunk: DecodedChunk) -> None:
         """Put a chunk in, in place of what is there under its number."""
@@ -72,7 +78,8 @@ class ChunkCache:
             return
         with self._lock:
             before = self._chunks.pop(number, None)
-            self.n_bytes += chunk.pixels.nbytes - (before.pixels.nbytes if before else 0)
+            self.n_bytes -= self._taken.pop(number, 0) + (before.pixels.nbytes if before else 0)
+            self.n_bytes += chunk.pixels.nbytes
             self._chunks[number] = chunk
-            while self.n_bytes > self.limit:
+            while self.n_bytes > self.limit and self._chunks:
                 self.n_bytes -= self._chunks.popitem(last=False)[1].pixels.nbytes

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeAlias
 
 import numpy as np
 from numcodecs.checksum32 import CRC32C
@@ -15,9 +18,14 @@ from dynaclr.data.pixels.layout import ArrayLayout
 
 # Shards whose index is kept, some kilobytes each.
 _INDEXES = 1024
-# Files that stay mapped. Each holds a descriptor, and a process may have several readers.
-_MAPPED = 64
+# Files that stay mapped, each with a descriptor. Those of two readers, to train and to validate,
+# must leave most of the 256 over that some systems give to a process.
+_MAPPED = 32
 _NEVER_WRITTEN = np.uint64(2**64 - 1)
+# Inode, bytes and time of the last change.
+_Version: TypeAlias = tuple[int, int, int]
+# Offset and length of each chunk.
+_ShardIndex: TypeAlias = NDArray[np.uint64]
 
 
 class NeverWritten(LookupError):
@@ -61,7 +69,9 @@ class ChunkFiles:
 
     def __init__(self, paths: list[str]) -> None:
         self._paths = paths
-        self._shard_index = functools.lru_cache(_INDEXES)(_read_shard_index)
+        # By path, with what tells the file from one that replaces it.
+        self._indexes: OrderedDict[str, tuple[_Version, _ShardIndex]] = OrderedDict()
+        self._lock = threading.Lock()
         self._mapped = functools.lru_cache(_MAPPED)(_map_file)
 
     @contextmanager
@@ -91,13 +101,17 @@ class ChunkFiles:
         path, number = self._path_of(array, layout, index)
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            size = os.fstat(descriptor).st_size
-            offset, length = 0, size
+            status = os.fstat(descriptor)
+            offset, length = 0, status.st_size
             if layout.shard is not None:
-                offset, length = self._entry(path, layout, number)
-            if offset + length > size:
-                raise ValueError(f"{offset + length - size} bytes are missing at its end")
+                offset, length = _entry(self._index(path, descriptor, status, layout), number)
+            missing = offset + length - status.st_size
+            if missing > 0:
+                raise ValueError(f"{missing} bytes are missing at its end")
             yield StoredChunk(descriptor, offset, length)
+        except OSError:
+            self._indexes.pop(path, None)
+            raise
         finally:
             os.close(descriptor)
 
@@ -110,9 +124,9 @@ class ChunkFiles:
             As `open`.
         """
         path, number = self._path_of(array, layout, index)
-        data, offset = self._mapped(path), 0
-        if layout.shard is not None:
-            offset, _ = self._entry(path, layout, number)
+        (data, shard_index), offset = self._mapped(path, layout), 0
+        if shard_index is not None:
+            offset, _ = _entry(shard_index, number)
         found = data[offset : offset + layout.chunk_bytes]
         if found.size < layout.chunk_bytes:
             raise ValueError(f"{layout.chunk_bytes - found.size} bytes are missing at its end")
@@ -122,27 +136,46 @@ class ChunkFiles:
         name, number = layout.file_of(index)
         return f"{self._paths[array]}/{name}", number
 
-    def _entry(self, path: str, layout: ArrayLayout, number: int) -> tuple[int, int]:
-        """Offset and length of a chunk in its shard."""
-        offset, length = self._shard_index(path, layout)[number]
-        if offset == _NEVER_WRITTEN:
-            raise NeverWritten(path)
-        return int(offset), int(length)
+    def _index(
+        self, path: str, descriptor: int, status: os.stat_result, layout: ArrayLayout
+    ) -> _ShardIndex:
+        """Index of an open shard."""
+        version = status.st_ino, status.st_size, status.st_mtime_ns
+        known, index = self._indexes.get(path, (None, None))
+        if index is None or known != version:
+            file = StoredChunk(descriptor, 0, status.st_size)
+            index = _read_shard_index(file.read, status.st_size, layout)
+            with self._lock:
+                self._indexes[path] = version, index
+                while len(self._indexes) > _INDEXES:
+                    self._indexes.popitem(last=False)
+        return index
 
 
-def _map_file(path: str) -> NDArray[np.uint8]:
-    return np.memmap(path, np.uint8, "r").view(np.ndarray)
+def _map_file(path: str, layout: ArrayLayout) -> tuple[NDArray[np.uint8], _ShardIndex | None]:
+    """The bytes of a file, and its index if it is a shard."""
+    data = np.memmap(path, np.uint8, "r").view(np.ndarray)
+    if layout.shard is None:
+        return data, None
+    return data, _read_shard_index(lambda i, n: data[i : i + n].tobytes(), data.size, layout)
 
 
-def _read_shard_index(path: str, layout: ArrayLayout) -> NDArray[np.uint64]:
+def _entry(index: _ShardIndex, number: int) -> tuple[int, int]:
+    """Offset and length of a chunk in its shard."""
+    offset, length = index[number]
+    if offset == _NEVER_WRITTEN:
+        raise NeverWritten
+    return int(offset), int(length)
+
+
+def _read_shard_index(
+    read: Callable[[int, int], bytes], size: int, layout: ArrayLayout
+) -> _ShardIndex:
     """Offset and length of every chunk of a shard, in the order of their indices."""
     length = layout.index_bytes
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        file.seek(0 if layout.index_first else max(size - length, 0))
-        data = file.read(length)
+    data = read(0 if layout.index_first else max(size - length, 0), length)
     if len(data) < length:
-        raise ValueError(f"the index of its shard {path} is incomplete")
+        raise ValueError("the index of its shard is incomplete")
     if layout.index_crc:
         data = CRC32C().decode(data)
     return np.frombuffer(data, "<u8").reshape(-1, 2)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -146,6 +146,8 @@ class ChunkReader:
 
     def _start_afresh(self) -> None:
         self._owner = os.getpid()
+        # A loader's worker, forked from a process of many threads, has one.
+        self.__dict__.pop("_n_threads", None)
         self._chunk = np.array([layout.chunk for layout in self.layouts], np.int64).reshape(-1, 5)
         self._grid = np.array([layout.grid for layout in self.layouts], np.int64).reshape(-1, 5)
         chunks = self._grid.prod(axis=1)[self.layout_of]
@@ -162,8 +164,9 @@ class ChunkReader:
             decoder()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        layouts = self.layouts, self.layout_of, self.cache_bytes, self.threads, self._may_lack
-        return type(self), (self.paths, *layouts)
+        options = self.cache_bytes, self.threads, self._may_lack
+        arguments = self.paths, self.layouts, self.layout_of, *options
+        return type(self), arguments
 
     @functools.cached_property
     def _n_threads(self) -> int:
@@ -209,9 +212,17 @@ class ChunkReader:
         if target.min() < 0 or (target + extent > out.shape).any():
             raise IndexError(f"boxes reach beyond the output of shape {out.shape}")
         # Taken at once: chunks of later groups must not leave the cache for those of earlier ones.
-        cached = self._cache.take(plan.number.tolist())
-        copy = functools.partial(self._copy_chunks, plan, cached, out)
-        n_chunks = len(plan.number)
+        numbers = plan.number.tolist()
+        cached = self._cache.take(numbers)
+        try:
+            return self._copy(functools.partial(self._copy_chunks, plan, cached, out), len(numbers))
+        finally:
+            self._cache.release(numbers)
+
+    def _copy(
+        self, copy: Callable[[range], list[UnreadableChunk]], n_chunks: int
+    ) -> list[UnreadableChunk]:
+        """Copy groups of chunks at the same time; return those that cannot be read."""
         if self._n_threads == 1:
             return copy(range(n_chunks))
         n_groups = min(n_chunks, self._n_threads * _GROUPS_PER_THREAD)
@@ -327,9 +338,10 @@ def _decode_blocks(
         valid = np.zeros(blocks.n_blocks, bool)
         chunk = DecodedChunk(_as_pixels(buffer, layout), True, buffer, valid, blocks.block_bytes)
     missing = _missing_blocks(slices, layout, chunk)
-    assert chunk.buffer is not None, "only blocks of Blosc chunks are decoded one by one"
+    assert chunk.buffer is not None, "blocks are missing only where they are decoded one by one"
+    assert chunk.valid is not None, "blocks are missing only where they are decoded one by one"
     blocks.decode(missing, chunk.buffer)
-    chunk.valid = missing if chunk.valid is None else chunk.valid | missing
+    chunk.valid |= missing
     return chunk
 
 

@@ -107,7 +107,8 @@ class ArrayLayout:
     @cached_property
     def index_bytes(self) -> int:
         """Bytes of a shard's index."""
-        n = math.prod(s // c for s, c in zip(self.shard or self.chunk, self.chunk, strict=True))
+        assert self.shard is not None, "only shards have an index"
+        n = math.prod(s // c for s, c in zip(self.shard, self.chunk, strict=True))
         return n * _INDEX_ENTRY + (_CRC if self.index_crc else 0)
 
 
@@ -117,9 +118,10 @@ def store_layout(path: Path) -> ArrayLayout:
     Uncompressed crops follow each other in a shard, so that the shard is one array in its file.
     """
     layout = layout_of(read_array_metadata(path))
-    return (
-        replace(layout, chunk=layout.shard or layout.chunk, shard=None) if layout.is_raw else layout
-    )
+    if not layout.is_raw:
+        return layout
+    assert layout.shard is not None, "a patch store consists of shards"
+    return replace(layout, chunk=layout.shard, shard=None)
 
 
 def position_layout(position: Position, level: int = 0) -> ArrayLayout:

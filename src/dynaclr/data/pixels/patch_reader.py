@@ -43,9 +43,10 @@ class StoredCrops:
     whole_stack : bool
         Whether crops hold all planes; else they hold those of the patch.
     native : bool
-        Whether its pixels are the plate's. Then a patch that the store lacks, because a chunk of
-        any of its markers is unreadable, is read from the plate, where its own pixels may be whole.
-        Of normalized pixels such a patch is unreadable: it could not be rounded alike.
+        Whether its pixels are the plate's own. Then a patch that the store lacks, because a chunk
+        of one of its markers is unreadable, is read from the plate, where the markers that are
+        needed may be whole. Where pixels are normalized, such a patch counts as unreadable: pixels
+        of the plate would not be rounded as those of the store are.
     """
 
     path: str

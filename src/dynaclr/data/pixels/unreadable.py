@@ -73,7 +73,7 @@ def plate_and_fov(path: str) -> tuple[Path, str]:
 def flag_or_raise(
     affected: NDArray[np.bool_],
     unreadable: NDArray[np.bool_] | None,
-    message_of: Callable[[int], str],
+    describe: Callable[[int], str],
 ) -> None:
     """Flag what cannot be used, or raise an error for the first of it.
 
@@ -82,7 +82,7 @@ def flag_or_raise(
     affected : NDArray of bool, shape (B,)
     unreadable : NDArray of bool, shape (B,), optional
         Where to flag it.
-    message_of : callable
+    describe : callable
         Message for one of them: what is wrong and what to do.
 
     Raises
@@ -93,7 +93,7 @@ def flag_or_raise(
     if unreadable is not None:
         unreadable |= affected
     elif affected.any():
-        raise UserError(message_of(int(affected.argmax())))
+        raise UserError(describe(int(affected.argmax())))
 
 
 def message_of(path: str, pixel: Sequence[int], reason: str) -> str:

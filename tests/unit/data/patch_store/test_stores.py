@@ -18,11 +18,13 @@ from dynaclr.data import (
     PatchSpec,
     at_common_size,
     build_patches,
+    compute_statistics,
     read_statistics,
 )
 from dynaclr.data.patch_store import builder
 from dynaclr.data.patch_store.writer import ShardWriter
-from dynaclr.index import MultiExperimentIndex
+from dynaclr.index import MultiExperimentIndex, build_index
+from dynaclr.simulation import simulate
 from dynaclr.transforms import Normalize
 
 PATCHES = PatchConfig(("phase", "reporter"), (23, 20))
@@ -342,3 +344,58 @@ def test_what_could_not_be_read_is_asked_for_again_after_a_kill(
     assert (np.load(folder / "patches.zarr/slots.npy") >= 0).all()
     plate, store = (reader_of(folder, stores=which) for which in (False, True))
     assert torch.equal(read(store)["patch"], read(plate)["patch"])
+
+
+def test_only_fields_with_unreadable_rows_are_read_again_after_a_kill(tmp_path, monkeypatch):
+    entry = ExperimentConfig(
+        name="one",
+        data_path=tmp_path / "plate.zarr",
+        tracks_path=tmp_path / "tracks",
+        channels=[{"name": "Phase2D", "marker": "phase"}],
+        condition_wells={"mock": ["A/1"]},
+        interval_minutes=30,
+        start_hpi=0,
+        pixel_size_um=0.6,
+        simulation={
+            "frames": 3,
+            "height": 64,
+            "width": 64,
+            "cells": 4,
+            "fovs_per_well": 3,
+            "infected_conditions": [],
+        },
+        unreadable="skip",
+        patches=True,
+    )
+    simulate(entry)
+    folder = tmp_path / "results" / "one"
+    build_index(entry, folder)
+    compute_statistics(entry, folder)
+    spec = PatchSpec(PatchConfig(("phase",), (23, 20)), (32, 33), NormalizationConfig())
+    names = MultiExperimentIndex.from_parquet([folder]).tracks["fov"].unique().tolist()
+    array = zarr.open_group(tmp_path / "plate.zarr" / names[1], mode="r")["0"]
+    (array.store.root / array.path / array.metadata.encode_chunk_key((0,) * 5)).unlink()
+    read_fields, original, finish = [], builder._Builder._store, ShardWriter.finish
+
+    def counting(self, number, slots):
+        read_fields.append(number)
+        return original(self, number, slots)
+
+    def killed(self, shard):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(builder._Builder, "_store", counting)
+    monkeypatch.setattr(ShardWriter, "finish", killed)
+    for read_again in ([0, 1, 2], [1], [1]):
+        read_fields.clear()
+        with pytest.raises(KeyboardInterrupt):
+            build_patches(entry, folder, [spec], threads=1)
+        assert read_fields == read_again
+    monkeypatch.setattr(ShardWriter, "finish", finish)
+    build_patches(entry, folder, [spec], threads=1)
+    slots = np.load(folder / "patches.zarr/slots.npy")
+    tracks = MultiExperimentIndex.from_parquet([folder]).tracks
+    assert (tracks["fov"][slots < 0] == names[1]).all()
+    pixels = zarr.open(folder / "patches.zarr/pixels", mode="r")[...]
+    assert 0 < (slots < 0).sum() < len(slots) / 3
+    assert (pixels[slots[slots >= 0]].reshape((slots >= 0).sum(), -1).std(axis=1) > 0).all()

@@ -1,6 +1,8 @@
 """The bytes of a chunk are found, and no file stays open longer than it is read."""
 
+import errno
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -87,6 +89,44 @@ def test_no_file_stays_open_whether_or_not_it_can_be_read(kind, damage, threads,
     chunks = read_every_chunk(tmp_path / "a", layout, threads)
     assert len(chunks) == (len(INDICES) if damage else 0)
     assert files_open(tmp_path) == []
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_a_shard_that_was_replaced_is_read_by_its_own_index(compressed, tmp_path):
+    layout = make_sharded(tmp_path / "a")
+    name, _ = layout.file_of(INDICES[0])
+    files = ChunkFiles([str(tmp_path / "a")])
+    with files.open(0, layout, INDICES[1]) as stored:
+        before = stored.whole()
+    # Chunks that compress have other lengths.
+    other = zarr.open_array(tmp_path / "a")
+    pixels = np.full(other.shape, 7, np.uint16) if compressed else other[...][..., ::-1]
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    zarr.open_array(tmp_path / "b")[...] = pixels
+    os.replace(tmp_path / "b" / name, tmp_path / "a" / name)
+    with files.open(0, layout, INDICES[1]) as stored:
+        found = stored.whole()
+    with ChunkFiles([str(tmp_path / "a")]).open(0, layout, INDICES[1]) as stored:
+        assert found == stored.whole() != before
+    assert len(files._indexes) == 1
+
+
+def test_a_shard_that_a_file_server_forgot_is_read_anew(tmp_path, monkeypatch):
+    layout = make_sharded(tmp_path / "a")
+    files = ChunkFiles([str(tmp_path / "a")])
+    with files.open(0, layout, INDICES[0]) as stored:
+        wanted = stored.whole()
+
+    def forgetting(descriptor, length, offset):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("dynaclr.data.pixels.chunk_files.os.pread", forgetting)
+        with pytest.raises(OSError, match="Stale"), files.open(0, layout, INDICES[0]) as stored:
+            stored.whole()
+    assert not files._indexes
+    with files.open(0, layout, INDICES[0]) as stored:
+        assert stored.whole() == wanted
 
 
 def spoil(path, layout, damage):

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numcodecs
 import numpy as np
 import pytest
+import torch
 import zarr
 from tests.counting import opened_by
 from zarr.codecs import (
@@ -25,6 +26,7 @@ from zarr.codecs import (
 
 from dynaclr.config import UserError
 from dynaclr.data.pixels.blosc import BloscBlocks
+from dynaclr.data.pixels.chunk_cache import ChunkCache, DecodedChunk
 from dynaclr.data.pixels.chunk_files import ChunkFiles
 from dynaclr.data.pixels.chunk_reader import Boxes, ChunkReader
 from dynaclr.data.pixels.layout import layout_of
@@ -397,6 +399,48 @@ def test_a_chunk_stays_until_a_thread_that_is_held_up_comes_to_it(tmp_path, monk
     assert [index[2] for _, index in opened] == [0, 1, 2]
 
 
+def test_chunks_that_are_in_use_count_towards_the_limit():
+    cache = ChunkCache(4 * 100)
+    chunks = {n: DecodedChunk(np.zeros((1, 1, 1, 1, 100), np.uint8)) for n in range(10)}
+    for number in range(4):
+        cache.put(number, chunks[number])
+    taken = cache.take([0, 1, 2, 9])
+    assert sorted(taken) == [0, 1, 2]
+    for number in (4, 5, 6):
+        cache.put(number, chunks[number])
+        assert len(taken) + len(cache._chunks) == 4
+    # One comes back, one can be read no more, one is still in use.
+    cache.put(0, chunks[0])
+    cache.release([1])
+    assert sorted(cache._chunks) == [0, 6]
+    cache.put(7, chunks[7])
+    cache.put(8, chunks[8])
+    assert list(cache._chunks) == [0, 7, 8]
+    assert cache.n_bytes == cache.limit
+
+
+def test_no_group_of_chunks_is_begun_after_an_error(tmp_path, monkeypatch):
+    make(tmp_path / "a", ARRAYS["v2-zstd"])
+    begun, raised = [], threading.Event()
+
+    def failing(self, plan, cached, out, chunks):
+        begun.append(chunks.start)
+        if chunks.start == 0:
+            raise KeyError("a mistake")
+        assert raised.wait(timeout=20)
+        return []
+
+    monkeypatch.setattr(ChunkReader, "_copy_chunks", failing)
+    reader = reader_of(tmp_path / "a")
+    with pytest.raises(KeyError, match="a mistake"):
+        read_all(reader)
+    raised.set()
+    reader._pool.shutdown()
+    # Besides the first group, the one beside it and the one after it.
+    assert len(begun) <= 3
+    assert len(reader._plan(some_boxes()).number) > 10
+
+
 def test_boxes_beyond_the_output_are_refused(tmp_path):
     make(tmp_path / "a", ARRAYS["v2-raw"])
     start = np.zeros((1, 5), np.int64)
@@ -411,18 +455,22 @@ def read_all(reader: ChunkReader) -> np.ndarray:
     return out
 
 
-def test_forked_process_and_threads_and_copies_read_the_same(tmp_path):
+def test_forked_process_and_threads_and_copies_read_the_same(tmp_path, monkeypatch):
     make(tmp_path / "a", ARRAYS["v3-sharded-blosc"])
-    reader = reader_of(tmp_path / "a")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    reader = reader_of(tmp_path / "a", threads=None)
     wanted = read_all(reader)
+    assert reader._n_threads == 3
     with ThreadPoolExecutor(4) as pool:
         for found in pool.map(lambda _: read_all(reader), range(8)):
             np.testing.assert_array_equal(found, wanted)
     np.testing.assert_array_equal(read_all(pickle.loads(pickle.dumps(reader))), wanted)
     child = os.fork()
     if child == 0:
-        # Nothing but the exit code leaves this process.
-        os._exit(0 if np.array_equal(read_all(reader), wanted) else 1)
+        # As a loader does in its workers. Nothing but the exit code leaves this process.
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+        equal = np.array_equal(read_all(reader), wanted)
+        os._exit(0 if equal and reader._n_threads == 1 else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
