@@ -1,4 +1,4 @@
-"""Draws how the workflow's rules follow each other, as Snakemake tells it: make figures."""
+"""Figure of the workflow's rules and their order, from Snakemake's rule graph: make figures."""
 
 import re
 import subprocess
@@ -12,8 +12,8 @@ from matplotlib.patches import FancyBboxPatch
 from dynaclr.figures.style import figure_style, save_figure
 
 FILE = Path(__file__).with_name("rulegraph.svg")
-# Where each rule stands (column, row), and what it is done once for.
-PLACES = {
+# Position of each rule (column, row), and what it is done once for.
+POSITIONS = {
     "simulate": (0, 1, "experiment"),
     "index": (1, 2, "experiment"),
     "statistics": (1, 0, "experiment"),
@@ -30,7 +30,7 @@ PLACES = {
     "report": (6, 1, "project"),
 }
 # Left out of the graph: figures of a rule's products, and experiments without a patch store.
-PASSED_OVER = {
+OMITTED = {
     *(f"draw_{what}" for what in ("experiment", "simulation", "collection", "training")),
     *("draw_evaluation", "draw_comparison", "plate_alone"),
 }
@@ -40,15 +40,15 @@ WIDTH, HEIGHT = 0.8, 0.56
 def rule_graph() -> dict[str, set[str]]:
     """Every rule and the rules that it waits for, without what follows from others."""
     command = ["snakemake", "--rulegraph", "mermaid-js"]
-    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    names = dict(re.findall(r"^\s*(id\d+)\[(\w+)\]", told, flags=re.MULTILINE))
+    listing = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    names = dict(re.findall(r"^\s*(id\d+)\[(\w+)\]", listing, flags=re.MULTILINE))
     waits_for = defaultdict(set)
-    for first, then in re.findall(r"(id\d+) --> (id\d+)", told):
+    for first, then in re.findall(r"(id\d+) --> (id\d+)", listing):
         waits_for[names[then]].add(names[first])
     before = {}
-    for rule in (rule for rule in PLACES if rule in names.values()):
-        passed = (waits_for[other] for other in waits_for[rule] & PASSED_OVER)
-        before[rule] = waits_for[rule].union(*passed) & PLACES.keys()
+    for rule in (rule for rule in POSITIONS if rule in names.values()):
+        passed = (waits_for[other] for other in waits_for[rule] & OMITTED)
+        before[rule] = waits_for[rule].union(*passed) & POSITIONS.keys()
 
     @cache
     def ancestors(rule: str) -> frozenset[str]:
@@ -65,10 +65,10 @@ def draw() -> None:
     with figure_style():
         figure, axes = plt.subplots(figsize=(8.5, 3.8))
         for rule, waits in rule_graph().items():
-            x, y, unit = PLACES[rule]
+            x, y, unit = POSITIONS[rule]
             draw_box(axes, x, y, rule.replace("_", " "), f"per {unit}")
             for other in waits:
-                draw_arrow(axes, PLACES[other][:2], (x, y))
+                draw_arrow(axes, POSITIONS[other][:2], (x, y))
         axes.set(xlim=(-0.5, 6.5), ylim=(-1, 3.4))
         axes.axis("off")
         save_figure(figure, FILE)
@@ -77,8 +77,8 @@ def draw() -> None:
 def draw_box(axes: plt.Axes, x: float, y: float, name: str, unit: str) -> None:
     """Draw a rule."""
     corner = (x - WIDTH / 2, y - HEIGHT / 2)
-    look = {"boxstyle": "round,pad=0,rounding_size=0.08", "fc": "#E8F1F8", "ec": "#0072B2"}
-    axes.add_patch(FancyBboxPatch(corner, WIDTH, HEIGHT, **look, zorder=2))
+    box = {"boxstyle": "round,pad=0,rounding_size=0.08", "fc": "#E8F1F8", "ec": "#0072B2"}
+    axes.add_patch(FancyBboxPatch(corner, WIDTH, HEIGHT, **box, zorder=2))
     axes.text(x, y + 0.08, name, ha="center", va="center", fontsize=8)
     axes.text(x, y - 0.14, unit, ha="center", va="center", fontsize=6, color="#555555")
 

@@ -19,7 +19,7 @@ else
     uv=$venv/bin/uv
 fi
 
-# A folder of wheels in pip's settings may hold a CPU build of torch: uv does not look there itself.
+# A folder of wheels in pip's settings may hold a CPU build of torch: uv does not read these settings.
 if [ -z "${UV_FIND_LINKS:-}" ]; then
     UV_FIND_LINKS=${PIP_FIND_LINKS:-$("$python" -m pip config get global.find-links 2>/dev/null || true)}
     # pip separates folders by white space, uv by commas.

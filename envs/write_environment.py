@@ -1,7 +1,7 @@
 """Writes the conda environment from the lock file.
 
 Snakemake copies an environment's file elsewhere before it is used, so that the file cannot name
-lock.txt beside it; the pinned versions must stand in it.
+lock.txt beside it; the pinned versions must be in it.
 """
 
 from pathlib import Path

@@ -78,7 +78,7 @@ def check_models():
     note.touch()
 
 
-def forget_lost_simulations():
+def forget_missing_simulations():
     """Let a simulation whose plate is gone be made again."""
     for name, entry in registry.items():
         summary = Path(paths.experiment("simulation.json", name))
@@ -141,7 +141,7 @@ wildcard_constraints:
 
 
 if workflow.is_main_process:
-    forget_lost_simulations()
+    forget_missing_simulations()
     try:
         check_models()
     except UserError as error:

@@ -1,4 +1,4 @@
-"""Linear classifiers on embeddings: made, shared and used alone."""
+"""Commands for linear classifiers on embeddings: train, apply, publish and fetch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stages of a collection: its merged index, and what batches are drawn from it."""
+"""Commands of a collection: merging its index, and inspecting its batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every command by its name; a mapping is a group of commands."""
+"""Table of all commands by name; a mapping is a group of commands."""
 
 from __future__ import annotations
 

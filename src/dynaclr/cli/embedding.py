@@ -1,4 +1,4 @@
-"""Stages that read every observation of an experiment: embedding, baselines, thumbnails."""
+"""Commands that read every observation of an experiment: embedding, baselines, thumbnails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stages that judge embeddings and show results: evaluation, comparison, report."""
+"""Commands that score embeddings and show results: evaluation, comparison, report."""
 
 from __future__ import annotations
 

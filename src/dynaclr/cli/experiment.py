@@ -1,4 +1,4 @@
-"""Stages of one experiment: simulation, index, statistics, patches."""
+"""Commands of one experiment: simulation, index, statistics, patches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that draw the figures of a stage's products; no stage draws any itself."""
+"""Commands that draw the figures of a stage's products."""
 
 from __future__ import annotations
 

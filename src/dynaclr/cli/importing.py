@@ -1,4 +1,4 @@
-"""Commands that turn other formats into plates, tracks and entries."""
+"""Commands that import movies in other formats as plates, tracks and experiment entries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which kind of thing lies at a path, and its summary as a small table."""
+"""Type and summary of what is at a path, for `dynaclr info`."""
 
 from __future__ import annotations
 

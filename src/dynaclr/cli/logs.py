@@ -1,4 +1,4 @@
-"""How much other packages write to the log of a command."""
+"""Log levels of this and of other packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands about a whole project: checks, schemas, and what lies at a path."""
+"""Commands about a whole project: checks, schemas, and summaries of paths."""
 
 from __future__ import annotations
 

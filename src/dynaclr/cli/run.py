@@ -1,4 +1,4 @@
-"""The workflow in three invocations of Snakemake, and what to do after one was killed."""
+"""`dynaclr run` and `dynaclr unlock`: the workflow in three invocations of Snakemake."""
 
 from __future__ import annotations
 

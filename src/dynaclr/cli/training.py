@@ -1,4 +1,4 @@
-"""Training as a stage of the workflow; `lightning` is the command line of Lightning."""
+"""The command `dynaclr train`; the module `lightning` is Lightning's own command line."""
 
 from __future__ import annotations
 

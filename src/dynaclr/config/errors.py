@@ -1,4 +1,4 @@
-"""Errors that a person reads: what is wrong, where, and what to do."""
+"""Error messages for users: what is wrong, where, and what to do."""
 
 from __future__ import annotations
 

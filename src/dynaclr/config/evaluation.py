@@ -1,4 +1,4 @@
-"""Section `evaluation`: tasks, held-out experiments, and what the metrics are computed with."""
+"""Section `evaluation`: tasks, held-out experiments, and parameters of the metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One experiment's entry: the only definition of its keys, their types and defaults."""
+"""An experiment's entry: the only definition of its keys, their types and defaults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of the metrics in the result tables: their families, and which direction is better."""
+"""Catalog of the metrics in the result tables: family, and which direction is better."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Patch specs: what a project's models ask of an experiment's patch store."""
+"""Patch specs: the patches that a project's models need of an experiment's patch store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading of YAML files and validation of their content, with errors that a person reads."""
+"""Reading and validation of YAML files, with readable error messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Experiment entries read from YAML, and the registry that holds them by name."""
+"""Registry of experiments by name, and reading of their entries from YAML."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of one cluster: what a site knows and a project does not."""
+"""Settings of a cluster: partitions, account and limits."""
 
 from __future__ import annotations
 

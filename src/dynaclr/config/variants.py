@@ -1,4 +1,4 @@
-"""Variants: what the name of a set of features says about where the features come from."""
+"""Names of variants: how the features of an embedding were made."""
 
 from __future__ import annotations
 

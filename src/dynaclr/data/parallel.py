@@ -1,4 +1,4 @@
-"""Work that threads do ahead of whoever needs its results."""
+"""Work done ahead in threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Columns of a table appended to embedding stores, by key."""
+"""Columns of a table, appended to embedding stores by key."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def append_columns(
 
     Text becomes categories, numbers stay numbers; observations without a row in the table are
     missing. ``uns["dynaclr"]`` records the table, with the provenance that it brings along. A
-    digest file beside a store is written anew.
+    digest file beside a store is written again.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Models side by side: one table of all metrics, and differences with verdicts."""
+"""Comparison of models: one table of all metrics, and differences with verdicts."""
 
 from __future__ import annotations
 

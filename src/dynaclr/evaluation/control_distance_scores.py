@@ -1,4 +1,4 @@
-"""When a condition departs from control: distance of the two populations over hours."""
+"""Scores of the distance between a condition and control over hours."""
 
 from __future__ import annotations
 

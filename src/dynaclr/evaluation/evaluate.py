@@ -1,4 +1,4 @@
-"""Evaluate a model by its embeddings: tables, maps and one sentence."""
+"""Evaluation of a model by its embeddings: tables, maps and one sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one sentence that an evaluation ends with."""
+"""The summary sentence of an evaluation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Health of the embedding: dimensions in use, norms, and what neighbourhoods hold."""
+"""Scores of an embedding's health: dimensions in use, norms, neighbourhoods."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_ROWS = 1500
 def health_rows(inputs: EvaluationInputs, variant: Variant) -> Rows:
     """Rows about the health of one variant in the scored experiments, equally many of each.
 
-    Neighbours of the same experiment are looked for among the mixed experiments.
+    Neighbours of the same experiment are searched among the mixed experiments.
 
     Parameters
     ----------

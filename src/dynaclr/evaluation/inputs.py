@@ -1,4 +1,4 @@
-"""What a model is evaluated on: observations, features, tasks and truth, with codes per row."""
+"""Inputs of an evaluation: observations, features, tasks and truth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which observations are compared: independent ones, and ones of matched biology."""
+"""Samples for comparisons: independent observations, and observations of matched biology."""
 
 from __future__ import annotations
 

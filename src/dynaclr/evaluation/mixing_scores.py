@@ -1,4 +1,4 @@
-"""Whether experiments mix where their biology is the same, and whether classes stay apart.
+"""Scores of mixing of experiments with the same biology, and of separation of classes.
 
 Experiments are compared where their observations should be alike: within one condition and one
 window of hours. Each sample holds one observation of a lineage and window, because neighbours in
@@ -201,7 +201,7 @@ def perplexity_within(n_rows: float) -> float:
 
     LISI weighs the ``3 * perplexity`` nearest neighbours (``compute_lisi`` of Korsunsky et al.
     2019). Where a batch has fewer, neighbourhoods reach into other batches however far those are,
-    and a batch effect looks like mixing.
+    and a batch effect seems to be mixing.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""When single tracks respond, and how near that is to the true onset."""
+"""Scores of onsets: when single tracks respond, compared with the true onset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well responses are resolved: classes within condition and hour, and between sisters."""
+"""Scores of responses: separation within condition and hour, and between sisters."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def check_unique(keys: pd.DataFrame, where: str | Path) -> None:
     raise UserError(
         f"{where}, row {row}: {describe_key(keys.loc[row], list(keys))} is in row {first} already "
         f"({int(repeated.sum())} repeated rows). Keep one of them, or give the table the column "
-        "that tells them apart (t, for example)."
+        "that distinguishes them (t, for example)."
     )
 
 

@@ -1,4 +1,4 @@
-"""Result tables: one value as a row, the columns of each file, and how files are written."""
+"""Result tables: columns of each file, and how files are written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows of a task: which observations take part, their classes, and what is never split."""
+"""Rows of a task: which observations take part, their classes, and what is never split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How an embedding changes over time: smoothness, displacement over lag, true progression."""
+"""Scores of movement in the embedding: smoothness, displacement over lag, progression."""
 
 from __future__ import annotations
 

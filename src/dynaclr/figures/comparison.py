@@ -1,4 +1,4 @@
-"""Figures that hold models side by side, one a metric."""
+"""Figures of a comparison of models, one for each metric."""
 
 from __future__ import annotations
 

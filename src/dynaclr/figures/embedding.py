@@ -1,4 +1,4 @@
-"""Figures of embeddings: principal components and UMAP, coloured by what is known of each row."""
+"""Maps of embeddings (principal components and UMAP), coloured by columns of the rows."""
 
 from __future__ import annotations
 

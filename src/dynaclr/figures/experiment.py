@@ -1,4 +1,4 @@
-"""Figures of one experiment: can its tracks be trusted, and do its intensities drift."""
+"""Figures of one experiment: quality of its tracks, and drift of its intensities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of one number a variant: mixing, classes kept, responses and movement, health."""
+"""Panels of one number for each variant: mixing, classes, responses, movement, health."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of what runs over hours: resolution of responses, displacement, distance to control."""
+"""Figures over hours: resolution of responses, displacement, distance to control."""
 
 from __future__ import annotations
 

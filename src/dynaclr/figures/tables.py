@@ -1,4 +1,4 @@
-"""Tables of stages, as figures read them."""
+"""Reading of result tables for figures."""
 
 from __future__ import annotations
 

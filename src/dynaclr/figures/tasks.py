@@ -1,4 +1,4 @@
-"""Evaluation tasks as their tables describe them, and the grid of panels that shows them."""
+"""Evaluation tasks in the tables, and the grid of panels that shows them."""
 
 from __future__ import annotations
 

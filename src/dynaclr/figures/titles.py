@@ -1,4 +1,4 @@
-"""Words for metrics, by their names in the tables."""
+"""Titles of metrics in figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figure of one experiment's index: can its tracks be trusted."""
+"""The figure of one experiment's index: quality of its tracks."""
 
 from __future__ import annotations
 

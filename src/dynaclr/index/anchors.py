@@ -1,4 +1,4 @@
-"""Rows that training may draw, and how far their patches move to stay inside the image."""
+"""Anchors: rows that training may draw, and shifts that keep their patches inside the image."""
 
 from __future__ import annotations
 

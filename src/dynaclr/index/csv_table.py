@@ -1,4 +1,4 @@
-"""A field of view's CSV file in, the columns of its tracking table out."""
+"""Reading of a field of view's CSV file into the columns of a tracking table."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def _edges(
             listed = ", ".join(map(str, np.unique(nodes)[:5]))
             problems.add(path, f"{what} (nodes {listed}{' ...' * (nodes.size > 5)})", fix)
 
-    report(node[order][1:][np.diff(node[order]) == 0], "has nodes twice", "Number them anew")
+    report(node[order][1:][np.diff(node[order]) == 0], "has nodes twice", "Number them uniquely")
     unknown = ids[~np.isin(ids, node)]
     report(unknown, "has edges of nodes that are not there", "Write the store again")
     if len(problems.found) > before:

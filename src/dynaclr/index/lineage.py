@@ -8,7 +8,7 @@ Words
 -----
 A *track* is a run of observations with one id in one field of view. A *link* joins a track to the
 track it came from. Two or more daughters are a *division*; a single daughter is a *continuation*
-of the same cell under a new id (the tracker had lost it). A *lineage* is everything that
+of the same cell under a new id (the tracker missed it for a while). A *lineage* is everything that
 descends from one track without a parent.
 """
 

@@ -1,4 +1,4 @@
-"""Bag of channels: every (row, marker) pair by number, without multiplying the rows."""
+"""Bag of channels: numbers for all (row, marker) pairs, without multiplying the rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All observations of many experiments, seen as columns."""
+"""Index of all observations of many experiments, read as columns."""
 
 from __future__ import annotations
 

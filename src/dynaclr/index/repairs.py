@@ -1,4 +1,4 @@
-"""Where in tracking tables something was wrong, and how often it was repaired."""
+"""Counts and examples of repairs in tracking tables."""
 
 from __future__ import annotations
 

@@ -17,13 +17,13 @@ file without a header       error    An empty file is a broken write.
 header without rows         repair   ``fov_empty``: a field without cells is possible.
 column missing              error    ``track_id``, ``t``, ``y``, ``x`` are needed.
 no ``parent_track_id``      repair   ``no_parent_column``: no track has a parent. With ``parent_id``
-                                     in the table it is an error, for the lineage would be lost.
+                                     in the table it is an error, for lineages would be missing.
 row with other length, or   error    Fields of the row cannot be assigned to columns.
 an open quotation mark
 graph that is no forest     error    An edge of a GEFF store leads back in time or to no node, or
 forward in time                      two lead to one cell.
 graph not in pixels         error
-text where a number stands  error
+text instead of a number    error
 empty ``track_id``/``t``    error    The row belongs to no cell or no frame.
 non-integer or negative     error    Frames and ids are whole numbers from 0; ids below 2**40;
 frame or id                          a parent may also be -1 or empty, for none.

@@ -1,4 +1,4 @@
-"""What the batches of a training configuration hold, before anything is trained."""
+"""Inspection of the batches of a training configuration, before anything is trained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Embedding stores, filled by one pass over an experiment's pixels."""
+"""Writing of embedding stores in one pass over an experiment's pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An experiment's observations and their patches, one after the other."""
+"""Iteration over an experiment's observations and their patches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small pictures of cells, for pages that show what lies behind a point."""
+"""Thumbnails of cells, which the report shows."""
 
 from __future__ import annotations
 

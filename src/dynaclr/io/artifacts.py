@@ -1,4 +1,4 @@
-"""Products on disk: written whole or not at all, and known by their content."""
+"""Products on disk: written whole or not at all, with a digest of their content."""
 
 from __future__ import annotations
 

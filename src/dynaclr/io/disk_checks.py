@@ -14,7 +14,7 @@ def check_all_on_disk(experiments: Iterable[ExperimentConfig], problems: Problem
     """Compare entries with their plates and folders, collecting errors.
 
     Simulated experiments are left out: what is on disk, if anything, may be of an earlier entry
-    and is made anew from this one.
+    and is made again from this one.
     """
     for experiment in experiments:
         if experiment.simulation is None:

@@ -1,4 +1,4 @@
-"""Embedding stores: AnnData in Zarr, one per experiment, and several variants side by side."""
+"""Embedding stores: AnnData in Zarr, one for each experiment and variant."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def _check_rows(store: AnnData, path: Path) -> None:
         raise UserError(
             f"{path}: {int(bad.sum())} of {len(bad)} rows have no usable features (infinite, or "
             f"all missing), first at {_describe(store.obs.loc[bad, key].iloc[0])}. "
-            "Look at the loss curve of the model: a diverged training gives this."
+            "Check the loss curve of the model: a diverged training gives this."
         )
 
 
@@ -170,14 +170,14 @@ def summarize_store(path: str | Path) -> dict[str, str]:
     store = open_anndata(path)
     provenance = provenance_of(store)
     known = [name for name in ("experiment", "condition") if name in store.obs]
-    titles = {"variant": "variant", "checkpoint": "checkpoint", "index": "index"}
+    titles = ("variant", "checkpoint")
     return {
         "observations": f"{store.n_obs:,}",
         "features": f"{store.n_vars}, {store.X.dtype}",
         **{f"{name}s": ", ".join(map(str, sorted(store.obs[name].unique()))) for name in known},
         "obs": ", ".join(store.obs.columns),
         "obsm": ", ".join(f"{name} ({store.obsm[name].shape[1]})" for name in store.obsm),
-        **{t: str(provenance[name]) for t, name in titles.items() if provenance.get(name)},
+        **{name: str(provenance[name]) for name in titles if provenance.get(name)},
         "made by": f"dynaclr {provenance.get('dynaclr', '(unknown)')}",
     }
 

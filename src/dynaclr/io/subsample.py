@@ -1,4 +1,4 @@
-"""Subsamples of observations, drawn alike in every stage."""
+"""Subsamples of observations, the same in every stage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the losses share: gathering over processes, precision, and the temperature."""
+"""Base class of the losses: gathering over processes, precision, and the temperature."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which rows of a batch attract, which repel, and which are left alone."""
+"""Positive, negative and ignored pairs of a batch."""
 
 from __future__ import annotations
 

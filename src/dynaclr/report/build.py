@@ -1,4 +1,4 @@
-"""The page: sections gathered from the results folder and put into the template."""
+"""Building of the page: sections from the results folder, put into the template."""
 
 from __future__ import annotations
 

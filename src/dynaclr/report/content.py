@@ -1,4 +1,4 @@
-"""What the page shows of experiments, collections, trainings and evaluations: its parts."""
+"""Sections of the page: experiments, collections, trainings and evaluations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the embedding explorer shows: maps of cells and their pictures, packed for the browser."""
+"""Data of the embedding explorer: maps of cells and their pictures, packed for the browser."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class Figure(NamedTuple):
     Attributes
     ----------
     title, caption : str
-        What it is, and what to look for in it.
+        What it shows, and how to read it.
     source : str
         The image itself as a ``data:`` address.
     name : str

@@ -1,4 +1,4 @@
-"""What the report is about: names, and files under the results folder."""
+"""Plan of the report: names, and files in the results folder."""
 
 from __future__ import annotations
 

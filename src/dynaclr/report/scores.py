@@ -11,7 +11,7 @@ from dynaclr.config.metrics import HELD_OUT
 from dynaclr.report.plan import ReportPlan
 from dynaclr.report.tables import Table, metric_table
 
-# What each family of metrics is shown under, and what to look for; others are shown by their name.
+# Title and explanation of each family of metrics; others are shown by their name.
 _FAMILIES = {
     "classification": (
         "Linear classifiers",

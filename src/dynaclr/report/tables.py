@@ -1,4 +1,4 @@
-"""Tables of the page: what is shown in a cell, and what it sorts by."""
+"""Tables of the page: text of their cells, and sort order."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Which observations make a batch, and which observation is the positive of which.
 
 Arrays in, row numbers out: nothing here knows of images, files or training. Read `batches` (what a
-batch holds and how it is asked for) and `positives` (which pairs attract each other) first.
+batch holds, and the options) and `positives` (which pairs attract each other) first.
 """
 
 import lazy_loader

@@ -154,7 +154,7 @@ class FlexibleBatchSampler(Sampler[list[int]]):
         if n_cross_group and len(self._groups) == 1:
             warnings.warn(
                 f"leaky={leaky} has no effect: batch_group_by={batch_group_by!r} gives a single "
-                "group, so there are no rows to leak from others.",
+                "group, so there are no rows of other groups.",
                 stacklevel=2,
             )
             n_cross_group = 0
@@ -364,7 +364,7 @@ class FlexibleBatchSampler(Sampler[list[int]]):
 class FixedEpochBatchSampler(FlexibleBatchSampler):
     """A :class:`FlexibleBatchSampler` whose batches are the same in every epoch, for validation.
 
-    Lightning tells every sampler the epoch, those of validation too; this one stays at epoch 0.
+    Lightning sets the epoch of every sampler, in validation too; this one stays at epoch 0.
     """
 
     def set_epoch(self, epoch: int) -> None:

@@ -1,4 +1,4 @@
-"""What a way of composing batches takes and returns."""
+"""Interface of batch composers: what they take and return."""
 
 from __future__ import annotations
 

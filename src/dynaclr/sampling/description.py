@@ -1,4 +1,4 @@
-"""One composed batch, row by row, for figures and audits."""
+"""Description of one composed batch, row by row, for figures and audits."""
 
 from __future__ import annotations
 

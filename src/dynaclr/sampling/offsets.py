@@ -20,7 +20,7 @@ def offsets_in_frames(
     Parameters
     ----------
     tau_range_hours : tuple of float
-        First and last offset in hours, both included. Negative offsets look back in time.
+        First and last offset in hours, both included. Negative offsets go back in time.
         ``(0, 0)`` asks for the observation itself; in every other range the offset 0 is left out,
         since an observation is no positive of itself.
     interval_minutes : float

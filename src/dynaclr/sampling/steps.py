@@ -1,4 +1,4 @@
-"""Which group leads which step of an epoch."""
+"""Schedule of an epoch: the group of each step."""
 
 from __future__ import annotations
 

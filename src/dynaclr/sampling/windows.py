@@ -163,7 +163,7 @@ def _smallest_half_width(
     """Bisect for the smallest half-width that holds enough rows, once on either side.
 
     The half-width sought is the distance of some hour before the focal hour, or of some hour after
-    it. The two searches are one: set ``i`` looks backwards, set ``n + i`` forwards.
+    it. The two searches are one: set ``i`` goes backwards, set ``n + i`` forwards.
     """
     n = needed.size
     both = segments.of_sets(np.r_[np.arange(n), np.arange(n)])

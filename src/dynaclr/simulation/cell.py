@@ -1,4 +1,4 @@
-"""How one cell looks before any microscope: a patch of each marker around its centre.
+"""Appearance of one cell before any microscope: a patch of each marker around its centre.
 
 The response does two things, both gradual. The cytoplasm's grain gets coarser at the same variance,
 and the reporter moves from a network and scattered puncta into puncta beside the nucleus, with the
@@ -127,7 +127,7 @@ class Puncta:
 
 
 class Appearance:
-    """How one cell looks: what is particular to it, drawn once; draws its patches at any hour.
+    """Appearance of one cell: its own traits, drawn once, and its patches at any hour.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""From the cells' light to camera counts, with what differs between experiments and wells."""
+"""Image formation: from light to camera counts, with differences between experiments and wells."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Microscope:
     gain, offset, read_noise : float
         Camera: counts a photon, counts without light, standard deviation in counts.
     vignetting : float
-        Share of the light lost in the corners.
+        Share of the light missing in the corners.
     tilt_y, tilt_x : float
         Change of the light from the centre to the lower and to the right edge, as a share.
     """

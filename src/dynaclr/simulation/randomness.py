@@ -1,4 +1,4 @@
-"""Random streams that depend on names, never on the order in which things are made."""
+"""Random streams by name, independent of the order in which things are made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A whole simulated experiment: plate, tracks, annotations and truth."""
+"""Simulation of a whole experiment: plate, tracks, annotations and truth."""
 
 from __future__ import annotations
 

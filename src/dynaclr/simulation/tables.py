@@ -1,4 +1,4 @@
-"""Tracks, truth and annotations of a simulated field of view, as a tracker and a person see it."""
+"""Tracks, annotations and truth of a simulated field of view."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def annotate(
     config: SimulationConfig,
     rng: np.random.Generator,
 ) -> pd.DataFrame:
-    """Labels that a person could give by looking at some of the tracks; the rest is empty.
+    """Labels as a person could give them to some of the tracks; the rest is empty.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What all Lightning modules of this package share."""
+"""Base class of all Lightning modules of this package."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ class TrainedModule(LightningModule):
         )
 
     def configure_callbacks(self) -> list[Callback]:
-        """Watch every training for collapse and for time lost to waiting."""
+        """Callbacks of every training: warnings of collapse, and time spent waiting for data."""
         return [CollapseWarning(), StepTimes()]
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:

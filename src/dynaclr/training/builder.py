@@ -1,4 +1,4 @@
-"""Model, data and trainer from a training configuration: what every way to train starts with."""
+"""Construction of model, data and trainer from a training configuration."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class TrainingCLI(LightningCLI):
             self.config = parser.parse_object(copy.deepcopy(self._content))
         else:
             given = ["--config", json.dumps(self._content)] if self._content else []
-            # What stands on the command line comes last, so it wins.
+            # Options of the command line come last, so they win.
             self.config = parser.parse_args([*given, *self._arguments])
         self._integers = given_integers(self._content, self._arguments or ())
         self.config.trainer.update(Namespace(self._integers))

@@ -1,4 +1,4 @@
-"""A callback that shows the embedding while it is trained."""
+"""Callback that draws the validation embedding during training."""
 
 from __future__ import annotations
 

@@ -82,8 +82,8 @@ def train(
     save_minutes : float
         Minutes after which a run is saved within an epoch; the end of an epoch always is.
     keep_work : bool
-        Keep what a resume needs in the folder ``.work``, though the run has finished: where the
-        products get lost, they are made again at once.
+        Keep what a resume needs in the folder ``.work``, though the run has finished: if the
+        products are deleted, they are made again at once.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Whether the GPUs that a job was given can be used."""
+"""Check that the GPUs of a job can be used."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def check_gpus() -> None:
         raise UserError(
             f"SLURM job {number} on {host}: it was given GPU {given}, but torch "
             f"{torch.__version__} finds none, and would do the work on CPUs. If `nvidia-smi` fails "
-            f"there too, the node is at fault: leave it out by `slurm_extra: --exclude={host}` in "
+            f"there too, the node is broken: leave it out by `slurm_extra: --exclude={host}` in "
             "config/site.yaml. If not, this torch was built for CPUs or for a newer driver: see "
             "`python -c 'import torch; print(torch.version.cuda)'`. To do without GPUs, set "
             "trainer.accelerator: cpu in the training configuration, or "

@@ -1,4 +1,4 @@
-"""Callbacks that watch a training for collapse and for time lost to waiting."""
+"""Callbacks that warn of collapse and measure the time spent waiting for data."""
 
 from __future__ import annotations
 

@@ -192,7 +192,7 @@ def torchrun_command(
 
 
 def network(job: SlurmJob | None) -> dict[str, str]:
-    """Interface that NCCL and GLOO shall use; what the environment says already stands.
+    """Interface that NCCL and GLOO shall use; what the environment already sets stays.
 
     On one node that is the node's own loopback; on several, the interface on which the first of
     them reaches the last. Both libraries would otherwise guess, each by itself.
@@ -309,6 +309,6 @@ def environment_plugins() -> list[LightningEnvironment]:
     """Plugin that keeps Lightning from guessing how it was started.
 
     In a SLURM job it would take the tasks of the job for its processes, train in one where several
-    are asked for, and requeue jobs behind Snakemake's back.
+    are asked for, and requeue jobs without Snakemake's knowledge.
     """
     return [] if TorchElasticEnvironment.detect() else [LightningEnvironment()]

@@ -1,4 +1,4 @@
-"""Numbers that tell whether an embedding is healthy while it is trained."""
+"""Measures of the health of an embedding during training."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def effective_rank(features: Tensor) -> Tensor:
     Parameters
     ----------
     features : Tensor, shape (B, D)
-        The first 128 rows are looked at: for all of them, in every step of a training, a GPU
+        The first 128 rows are used: for all of them, in every step of a training, a GPU
         could need as long as for the step itself.
 
     Returns
@@ -113,7 +113,7 @@ def similarity_margins(
 def same_lineage_negatives(lineages: Tensor) -> Tensor:
     """Share of a batch's other pairs that are of the anchor's own lineage.
 
-    They are negatives to a loss that is not told lineages, and left out by one that is.
+    They are negatives of a loss that does not know the lineages, and left out by one that does.
 
     Parameters
     ----------

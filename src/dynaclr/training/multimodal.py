@@ -80,7 +80,7 @@ class ChannelGroup(nn.Module):
 class MultiModalContrastiveModule(TrainedModule):
     """Distils what one group of channels shows into an encoder of another.
 
-    Both encoders look at the same cells, each at its own channels. The projections of one cell
+    Both encoders get the same cells, each its own channels. The projections of one cell
     are drawn together across encoders, those of different cells pushed apart. Cells that lack a
     channel of either group are left out of that, by what the batch says in ``present``.
 

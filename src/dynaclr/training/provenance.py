@@ -1,4 +1,4 @@
-"""Where a result comes from: code, packages, environment."""
+"""Provenance of a result: code, packages, environment."""
 
 from __future__ import annotations
 

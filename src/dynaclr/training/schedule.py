@@ -1,4 +1,4 @@
-"""What changes while a model is trained: learning rate, temperature, hardness."""
+"""Schedules of a training: learning rate, temperature, hardness."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights that an encoder starts from."""
+"""Loading of the weights that an encoder starts from."""
 
 from __future__ import annotations
 

@@ -161,7 +161,7 @@ class RandomZShift(RandomTransform):
     ----------
     max_shift : int
         Largest shift in planes; all shifts from ``-max_shift`` to ``max_shift``, 0 included, are
-        alike likely.
+        equally likely.
     p : float
         Probability of each sample to be shifted.
 

@@ -1,4 +1,4 @@
-"""Where products lie, relative to the folder in which Snakemake runs."""
+"""Paths of products, relative to the folder in which Snakemake runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a job asks of a cluster: memory, time, processors, GPUs and a partition."""
+"""Resources of jobs: memory, time, processors, GPUs and a partition."""
 
 from __future__ import annotations
 

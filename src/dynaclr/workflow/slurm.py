@@ -1,4 +1,4 @@
-"""What SLURM's own commands say before a run: settings on which it would hang, and live jobs."""
+"""Checks of a SLURM cluster before a run: settings that would hang it, and live jobs."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 
-def test_every_rule_has_its_place(repository: Path):
+def test_every_rule_has_its_position(repository: Path):
     spec = importlib.util.spec_from_file_location("rulegraph", repository / "docs/rulegraph.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -14,4 +14,4 @@ def test_every_rule_has_its_place(repository: Path):
     rules = {name for file in files for name in named.findall(file.read_text())}
     # It is made in a loop, most often once.
     rules.add("embed")
-    assert {*module.PLACES, *module.PASSED_OVER} == rules
+    assert {*module.POSITIONS, *module.OMITTED} == rules

@@ -62,7 +62,7 @@ def test_names_of_classes_do_not_depend_on_the_spelling_of_numbers(
         ),
         (
             "fov,track_id,state\nA/1/0,1,x\nA/1/0,1,x\n",
-            r"is in row 2 already.*the column that tells them apart \(t,",
+            r"is in row 2 already.*the column that distinguishes them \(t,",
         ),
         (
             "fov,track_id,t,state\nZ/9/0,1,0,x\n",

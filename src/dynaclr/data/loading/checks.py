@@ -1,4 +1,4 @@
-"""What must hold of a training's data options, by themselves and against its experiments."""
+"""Checks of a training's data options, alone and with its experiments."""
 
 from __future__ import annotations
 

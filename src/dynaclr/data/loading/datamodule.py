@@ -1,4 +1,4 @@
-"""Training and validation batches from a collection of experiments."""
+"""Lightning data module: training and validation batches of a collection."""
 
 from __future__ import annotations
 
@@ -330,7 +330,7 @@ class MultiExperimentDataModule(LightningDataModule):
         return ResumableLoader(self._datasets[split], self.batches(split), self.num_workers, device)
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Note when a batch has arrived, so that waiting can be told from work on the batch."""
+        """Note when a batch has arrived, to separate waiting from work on the batch."""
         self.batch_arrived = time.perf_counter()
         if "replaced" in batch:
             self.replaced += int(batch["replaced"].sum())

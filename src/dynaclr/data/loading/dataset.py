@@ -1,4 +1,4 @@
-"""Anchor and positive patches as ready batches."""
+"""Dataset of batches: anchor and positive patches, already collated."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class MultiExperimentTripletDataset(Dataset[Batch]):
         return np.stack(self.pairs[positions], axis=1)
 
     def draw(self, keys: list[int] | NDArray[np.int64]) -> NDArray[np.int64]:
-        """Look up the rows that keys stand for.
+        """Index rows of the given keys.
 
         Parameters
         ----------
@@ -153,7 +153,7 @@ class MultiExperimentTripletDataset(Dataset[Batch]):
             ``anchor`` and, where positives are drawn, ``positive``: each a dict with what
             `ObservationReader.read` gives, ``row`` (B,) int64 and the chosen columns (B,). For a
             bag of channels also ``marker`` (B,). With ``unreadable="skip"``, ``replaced`` (B,) bool
-            of the batch: another pair stands in its place.
+            of the batch: another pair replaces it.
 
         Raises
         ------
@@ -189,7 +189,7 @@ class MultiExperimentTripletDataset(Dataset[Batch]):
         n, good = len(replaced), np.flatnonzero(~replaced)
         if not good.size:
             raise UserError("none of the pixels of a batch can be read. Is the disk there?")
-        log.warning("%d of %d pairs cannot be read; others take their place", replaced.sum(), n)
+        log.warning("%d of %d pairs cannot be read; others replace them", replaced.sum(), n)
         following = np.searchsorted(good, np.arange(n)) % len(good)
         chosen = torch.from_numpy(good[following])
         chosen = torch.cat([chosen + first for first in range(0, len(both["row"]), n)])

@@ -1,4 +1,4 @@
-"""Batches copied to the GPU before they are asked for."""
+"""Copying of the next batch to the GPU while one is trained on."""
 
 from __future__ import annotations
 

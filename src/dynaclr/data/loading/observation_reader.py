@@ -1,4 +1,4 @@
-"""Patches of observations with what normalizes them, addressed by index row."""
+"""Reader of normalized patches by index row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What anchors are paired with: which positives there are, and what draws them."""
+"""Choice of positives for anchors, by lineage, by track or by columns."""
 
 from __future__ import annotations
 

@@ -94,8 +94,8 @@ class ResumableLoader(DataLoader[Batch]):
         self._device = device
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        # A generator: nothing is read before the first batch is asked for. Lightning makes the
-        # iterator of a resumed epoch before it tells the sampler which epoch that is.
+        # A generator: nothing is read before the first batch is requested. Lightning makes
+        # the iterator of a resumed epoch before it sets the epoch of the sampler.
         self._step = self.batches.resume_step
         with _signals_blocked_in_workers(STOP_SIGNALS):
             batches = super().__iter__()

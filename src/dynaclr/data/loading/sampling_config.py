@@ -1,4 +1,4 @@
-"""How the data module composes its batches."""
+"""Section `sampling` of the data module: how batches are composed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Building an experiment's patch store: each chunk of the plate once, whole or not at all."""
+"""Building of an experiment's patch store: each chunk of the plate is read once."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def build_patches(
     Returns
     -------
     dict
-        What is in ``patches.json``: the facts, bytes and, of normalized pixels, what was lost.
+        What is in ``patches.json``: the facts, bytes and, of normalized pixels, the rounding error.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def build_patches(
     losses = builder.build(threads)
     if builder.facts.normalization is not None:
         loss = total_loss(losses)
-        log.info("rounding lost %.2g spreads (rms), at most %.2g", loss["rms"], loss["largest"])
+        log.info("rounding error %.2g spreads (rms), at most %.2g", loss["rms"], loss["largest"])
         report["loss"] = loss
     with atomic_path(builder.out) as temporary:
         os.rename(builder.store, temporary)
@@ -152,7 +152,7 @@ class _Builder:
         Returns
         -------
         list of dict
-            What rounding lost in each field of view.
+            Rounding error of each field of view.
         """
         slots = self.slots()
         self._prepare_folder(slots)
@@ -212,7 +212,7 @@ class _Builder:
         return slots
 
     def _store(self, number: int, slots: NDArray[np.int32]) -> dict[str, Any]:
-        """Store a field of view, frame by frame; return what rounding lost, and unreadable rows.
+        """Store a field of view, frame by frame; return the rounding error and unreadable rows.
 
         A row that lacks a pixel of any marker is not stored. Of native pixels the plate is read
         for it, so that a model can have the markers that are whole.

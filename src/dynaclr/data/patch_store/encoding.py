@@ -1,4 +1,4 @@
-"""Normalized pixels rounded to 8-bit or 16-bit numbers, and what rounding loses."""
+"""Rounding of normalized pixels to 8-bit or 16-bit numbers, and its error."""
 
 from __future__ import annotations
 

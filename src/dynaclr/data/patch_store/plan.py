@@ -1,4 +1,4 @@
-"""What one patch store must hold for all models that read from it."""
+"""Plan of a patch store: what it must hold for all models that read from it."""
 
 from __future__ import annotations
 

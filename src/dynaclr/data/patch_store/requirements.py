@@ -1,4 +1,4 @@
-"""Whether one patch store can serve all models that use an experiment."""
+"""Checks that one patch store can serve all models of an experiment."""
 
 from __future__ import annotations
 

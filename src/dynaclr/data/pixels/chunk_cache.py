@@ -1,4 +1,4 @@
-"""Decoded chunks that are kept for later batches."""
+"""Cache of decoded chunks for later batches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class DecodedChunk:
     ----------
     pixels : NDArray, shape (T, C, Z, Y, X)
     keep : bool
-        Whether it is worth a place in the cache.
+        Whether it is kept in the cache.
     buffer : NDArray of uint8, optional
         The bytes behind `pixels`, where blocks are decoded one by one.
     valid : NDArray of bool, shape (blocks,), optional
@@ -73,7 +73,7 @@ class ChunkCache:
             self.n_bytes -= sum(self._taken.pop(n, 0) for n in numbers)
 
     def put(self, number: int, chunk: DecodedChunk) -> None:
-        """Put a chunk in, in place of what is there under its number."""
+        """Put a chunk in; it replaces the one with the same number."""
         if not chunk.keep or chunk.pixels.nbytes > self.limit:
             return
         with self._lock:

@@ -1,4 +1,4 @@
-"""Compiling a loop to machine code that runs without the interpreter's lock."""
+"""Compilation of loops to machine code that runs without the interpreter's lock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the chunks of a Zarr array lie on disk, from its metadata document alone (Zarr 2 and 3)."""
+"""Layout of a Zarr array's chunks on disk, from its metadata alone (Zarr 2 and 3)."""
 
 from __future__ import annotations
 

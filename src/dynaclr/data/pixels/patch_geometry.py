@@ -1,4 +1,4 @@
-"""What a patch is, and where the patches of every field of view lie on its plate."""
+"""Size of patches, and their position on the plate."""
 
 from __future__ import annotations
 

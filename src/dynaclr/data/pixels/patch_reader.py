@@ -1,4 +1,4 @@
-"""Patches around observations: where they lie, and all of a batch in one read."""
+"""Reader of patches around observations: all of a batch in one read."""
 
 from __future__ import annotations
 

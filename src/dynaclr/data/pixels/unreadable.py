@@ -1,4 +1,4 @@
-"""Chunks that cannot be read: which errors count, and what the message says."""
+"""Unreadable chunks: which errors count as such, and what the message says."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from dynaclr.io.plate import read_position
 
 log = logging.getLogger(__name__)
 
-# What reading and decoding raise. `reason_of` tells a lost chunk from a machine out of resources.
+# Errors of reading and decoding. `reason_of` separates a damaged chunk from a machine without
+# resources.
 UNREADABLE = (OSError, ValueError, RuntimeError)
 _MISSING = (errno.ENOENT, errno.ENOTDIR)
 _BROKEN_DISK = (errno.EIO, errno.ESTALE)

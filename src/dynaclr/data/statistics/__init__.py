@@ -1,4 +1,4 @@
 """Intensity statistics of plates, and how patches are normalized by them.
 
-Read `compute` first; `normalization` looks the statistics of a batch up.
+Read `compute` first; `normalization` finds the statistics of a batch.
 """

@@ -1,4 +1,4 @@
-"""Which planes of a stack are in focus, by the statistics."""
+"""Planes in focus of a stack, from the statistics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pixels and focus of single frames, counted chunk by chunk."""
+"""Counts of pixel values and focus of single frames, chunk by chunk."""
 
 from __future__ import annotations
 

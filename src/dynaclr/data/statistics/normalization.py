@@ -1,4 +1,4 @@
-"""Which statistics normalize a patch, as arrays that a batch indexes."""
+"""Statistics that normalize a patch, as arrays indexed by a batch."""
 
 from __future__ import annotations
 

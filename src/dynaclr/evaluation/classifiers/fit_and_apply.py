@@ -1,4 +1,4 @@
-"""Train a linear classifier on embedding stores, and apply one to others."""
+"""Training of a linear classifier on embedding stores, and its application to others."""
 
 from __future__ import annotations
 

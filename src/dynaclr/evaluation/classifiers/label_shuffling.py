@@ -1,4 +1,4 @@
-"""Null distribution of a classifier's AUROC: training labels shuffled lineage by lineage."""
+"""Null distribution of a classifier's AUROC: labels shuffled among whole lineages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def shuffle_by_lineage(
 
     Rows of one lineage are not independent, so whole lineages exchange their labels: the labels of
     the source, in the order of hours, are stretched over the rows of the target. The labels of a
-    lineage still agree and still run over time; only which lineage they belong to is lost. Where
+    lineage still agree and still run over time; only the link to their own lineage is broken. Where
     labels follow the hour, a classifier may therefore score above 0.5 on shuffled labels.
 
     Parameters

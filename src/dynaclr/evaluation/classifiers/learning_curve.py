@@ -1,4 +1,4 @@
-"""How a classifier's AUROC grows with the number of annotated lineages."""
+"""Learning curve: a classifier's AUROC over the number of annotated lineages."""
 
 from __future__ import annotations
 

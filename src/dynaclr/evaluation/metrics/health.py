@@ -1,4 +1,4 @@
-"""Health of an embedding: whether its dimensions are used, and what its neighbourhoods hold."""
+"""Metrics of an embedding's health: effective rank, alignment, uniformity, purity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far two populations lie apart: squared maximum mean discrepancy with a permutation null."""
+"""Distance of two populations: squared maximum mean discrepancy with a permutation null."""
 
 from __future__ import annotations
 

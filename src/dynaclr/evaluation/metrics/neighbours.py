@@ -1,4 +1,4 @@
-"""What lies near an observation: its nearest neighbours, and how much each of them counts."""
+"""Nearest neighbours of observations, and their weights."""
 
 from __future__ import annotations
 

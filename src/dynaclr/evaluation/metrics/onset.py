@@ -1,4 +1,4 @@
-"""When the response of a single track begins, from a signal that rises above that of controls."""
+"""Onset of the response of a single track, from a signal compared with control tracks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which cells respond, among those of one condition and hour, and among sisters."""
+"""Separation of responding cells, within condition and hour, and between sisters."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class SisterPairs(NamedTuple):
     different : numpy.ndarray
         Whether their fates differ, bool, shape (m,).
     row : numpy.ndarray
-        First row of the first sister, to look up what both share, int64, shape (m,).
+        First row of the first sister, to find what both share, int64, shape (m,).
     """
 
     distance: np.ndarray

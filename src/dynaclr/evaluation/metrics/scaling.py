@@ -1,4 +1,4 @@
-"""Features brought to a common scale, so that distances do not depend on their units."""
+"""Scaling of features, so that distances do not depend on their units."""
 
 from __future__ import annotations
 

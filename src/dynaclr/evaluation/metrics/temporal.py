@@ -70,7 +70,7 @@ def smoothness(
     """Smoothness and dynamic range of tracks; random pairs are drawn among all given rows.
 
     Pass the rows of one experiment: over several, random pairs span experiments, and the further
-    those lie apart the smoother the embedding looks.
+    those lie apart, the smoother the embedding seems.
 
     Parameters
     ----------
