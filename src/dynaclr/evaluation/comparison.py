@@ -16,7 +16,6 @@ from dynaclr.config.metrics import (
     ALL,
     HELD_OUT,
     INCLUDES_TRAINING,
-    METRICS,
     POOLED,
     join_notes,
     metric_info,
@@ -36,6 +35,7 @@ from dynaclr.evaluation.resampled_scores import (
 )
 from dynaclr.evaluation.tables import Row, digest_of_rows, write_csv
 from dynaclr.io.embeddings import key_of
+from dynaclr.io.metric_tables import read_metrics
 
 # The main metric of each question; those that were computed are compared by default.
 MAIN_METRICS = (
@@ -175,15 +175,7 @@ def _read_samples(folder: Path, model: str) -> dict[_Key, _Sample]:
     for name in ("metrics.csv", "cells.csv", "predictions.parquet", "resampled.parquet"):
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: no such file. Evaluate model {model!r} first.")
-    metrics = pd.read_csv(
-        folder / "metrics.csv", keep_default_na=False, na_values=[""], dtype=_TEXT
-    )
-    unknown = set(metrics["metric"].str.partition(":")[0]) - set(METRICS)
-    if unknown:
-        raise UserError(
-            f"{folder / 'metrics.csv'}: holds {', '.join(sorted(unknown))}, unknown to this "
-            f"version. Evaluate model {model!r} again."
-        )
+    metrics = read_metrics(folder / "metrics.csv")
     metrics = metrics[metrics["estimate"].isin([HELD_OUT, POOLED])]
     metrics = metrics.assign(task=metrics["task"].fillna(""))
     observations = pd.read_csv(folder / "cells.csv", keep_default_na=False, dtype=_TEXT)

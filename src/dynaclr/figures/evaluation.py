@@ -13,6 +13,7 @@ from dynaclr.figures.embedding import draw_embeddings
 from dynaclr.figures.predictions import draw_confusion, draw_reliability, draw_roc
 from dynaclr.figures.tables import read_table, require_file
 from dynaclr.figures.tasks import tasks_of
+from dynaclr.io.metric_tables import read_metrics
 
 
 def draw_evaluation(folder: Path) -> None:
@@ -27,9 +28,9 @@ def draw_evaluation(folder: Path) -> None:
     Raises
     ------
     UserError
-        When one of them is missing.
+        When one of them is missing, or has a metric that this version does not know.
     """
-    metrics = read_table(folder / "metrics.csv")
+    metrics = read_metrics(require_file(folder / "metrics.csv"))
     # Its predicted classes are text, where those of other tables are numbers.
     confusion = read_table(folder / "confusion.csv", "predicted")
     columns = ["task", "experiment", "variant", "label", "class", "probability"]

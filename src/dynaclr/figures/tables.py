@@ -7,12 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from dynaclr.config import UserError
+from dynaclr.io.metric_tables import TEXT_COLUMNS
 
-# Columns of text; a name may be all digits, a date for example, or read "NA".
-_TEXT = (
-    *("model", "variant", "kind", "task", "label", "estimate", "experiment", "metric", "better"),
-    *("first", "second", "per_seed", "true"),
-)
+_TEXT = (*TEXT_COLUMNS, "label", "first", "second", "true")
 
 
 def require_file(path: Path) -> Path:
@@ -29,7 +26,7 @@ def require_file(path: Path) -> Path:
 
 
 def read_table(path: Path, *text: str) -> pd.DataFrame:
-    """Read a CSV table of an evaluation.
+    """Read a CSV table of an evaluation or of a comparison, but for that of metrics.
 
     Parameters
     ----------

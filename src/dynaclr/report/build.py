@@ -43,7 +43,7 @@ def write_report(plan: ReportPlan, results: str | Path, out: str | Path) -> None
         When a result is missing.
     """
     results = Path(results)
-    metrics = scores.read_metrics(plan, results)
+    metrics = scores.metrics_of_models(plan, results)
     evaluations = {model: results / "evaluation" / model for model in plan.models}
     text = _template("report.html.j2").render(
         plan=plan,

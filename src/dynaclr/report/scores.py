@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from dynaclr.config.metrics import HELD_OUT
+from dynaclr.io.metric_tables import read_metrics
 from dynaclr.report.plan import ReportPlan
 from dynaclr.report.tables import Table, metric_table
 
@@ -46,7 +48,7 @@ _CHOSEN_AT_FIRST = {"estimate": HELD_OUT, "metric": "auroc"}
 _MAX_FILTER_VALUES = 40
 
 
-def read_metrics(plan: ReportPlan, results: Path) -> pd.DataFrame:
+def metrics_of_models(plan: ReportPlan, results: Path) -> pd.DataFrame:
     """Metrics of all models under each other; the column ``family`` says what kind each is.
 
     Parameters
@@ -54,13 +56,19 @@ def read_metrics(plan: ReportPlan, results: Path) -> pd.DataFrame:
     plan : ReportPlan
     results : Path
         The results folder.
+
+    Raises
+    ------
+    UserError
+        When a table has a metric that this version does not know.
     """
-    return _read_tables(*(results / "evaluation" / model / "metrics.csv" for model in plan.models))
+    files = (results / "evaluation" / model / "metrics.csv" for model in plan.models)
+    return _read_tables(read_metrics, *files)
 
 
-def _read_tables(*paths: Path) -> pd.DataFrame:
+def _read_tables(read: Callable[[Path], pd.DataFrame], *paths: Path) -> pd.DataFrame:
     """Those of some tables that exist, under each other."""
-    tables = [pd.read_csv(path) for path in paths if path.is_file()]
+    tables = [read(path) for path in paths if path.is_file()]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
@@ -86,13 +94,14 @@ def difference_tables(plan: ReportPlan, results: Path) -> list[Table]:
     """
     comparison = results / "comparison"
     within = [results / "evaluation" / model / "differences.csv" for model in plan.models]
-    overall = _read_tables(comparison / "metrics.csv").drop(columns="compared", errors="ignore")
+    overall = _read_tables(read_metrics, comparison / "metrics.csv")
+    overall = overall.drop(columns="compared", errors="ignore")
     candidates = [
         (
             "Models against each other",
             "Differences, and what they are paired by. The verdict goes by p corrected for all "
             "contrasts and metrics, so that a 95 % interval beside 0 alone is no difference seen.",
-            _read_tables(comparison / "differences.csv"),
+            _read_tables(pd.read_csv, comparison / "differences.csv"),
             "comparison/differences.csv",
         ),
         ("All models", "Metrics over seeds.", overall, "comparison/metrics.csv"),
@@ -101,7 +110,7 @@ def difference_tables(plan: ReportPlan, results: Path) -> list[Table]:
             "Trained minus baseline on the same cells, over the same resamples of lineages. Each "
             "interval is of its own, not corrected for their number: of 20 that differ in nothing "
             "one lies beside 0.",
-            _read_tables(*within),
+            _read_tables(pd.read_csv, *within),
             "evaluation/<model>/differences.csv",
         ),
     ]

@@ -316,5 +316,5 @@ def test_an_evaluation_of_another_version_is_refused(evaluations, tmp_path):
     path = evaluations["same"] / "metrics.csv"
     metrics = pd.read_csv(path)
     pd.concat([metrics, metrics.assign(metric="scib_total")]).to_csv(path, index=False)
-    with pytest.raises(UserError, match=r"holds scib_total, .* Evaluate model 'same' again"):
+    with pytest.raises(UserError, match=r"holds scib_total, .* Evaluate the model again"):
         compare_models(evaluations, ComparisonConfig(), tmp_path / "out")

@@ -194,6 +194,13 @@ def test_missing_product_is_named(draw, tmp_path):
         draw(tmp_path)
 
 
+def test_metrics_of_another_version_are_refused(evaluation):
+    metrics = read(evaluation, "metrics.csv")
+    metrics.assign(metric="scib_total").to_csv(evaluation / "metrics.csv", index=False)
+    with pytest.raises(UserError, match="holds scib_total, unknown to this version"):
+        draw_evaluation(evaluation)
+
+
 def test_every_metric_has_its_words():
     assert set(METRIC_TITLES) == set(METRICS)
     assert title_of("f1:late") == "F1 of late"
