@@ -17,7 +17,9 @@ rule statistics:
     threads: lambda wildcards: 2 if cluster.megapixels(wildcards.experiment) > 500 else 1
     resources:
         **cluster.needs(
-            # Beside the libraries, each thread has up to 100 MB of histograms or of pixels.
+            # Of continuous pixels a thread holds each frame and channel of a chunk once, up to 16.8
+            # megapixels of it: 80 MB of 32-bit ones, 140 MB of 64-bit ones; and the chunk, stored
+            # and decoded. Histograms of whole numbers need less.
             lambda wildcards: 450
             + 40 * cluster.chunk_megapixels(wildcards.experiment),
             lambda wildcards: cluster.megapixels(wildcards.experiment) / 600,

@@ -60,7 +60,7 @@ class Distribution:
             count_pixels(pixels, counts)
             return cls.of_histogram(counts, pixels.dtype)
         finite = finite_pixels(pixels)
-        return cls.of_finite(finite, pixels.size - finite.size, *sums_of(finite))
+        return cls.of_finite(finite.copy(), pixels.size - finite.size, *sums_of(finite))
 
     @classmethod
     def of_histogram(cls, histogram: NDArray[np.int64], dtype: DTypeLike) -> Distribution:
@@ -74,7 +74,7 @@ class Distribution:
     def of_finite(
         cls, pixels: NDArray[np.floating], n_nan: int, total: float, total_of_squares: float
     ) -> Distribution:
-        """Distribution of continuous pixels, given their sums.
+        """Distribution of continuous pixels, given their sums; the pixels are overwritten.
 
         Of many pixels a sample at evenly spaced ranks is kept, and those that the percentiles, the
         smallest and the largest follow from.
@@ -192,11 +192,15 @@ def count_pixels(pixels: NDArray[Any], histogram: NDArray[np.int64]) -> tuple[fl
     return float(total), float(squares)
 
 
+def counted_as(dtype: DTypeLike) -> np.dtype[np.floating]:
+    """Floating-point type that holds the values of pixels of a type."""
+    dtype = np.dtype(dtype)
+    return np.dtype(np.float32 if dtype.kind == "f" and dtype.itemsize <= 4 else np.float64)
+
+
 def finite_pixels(pixels: NDArray[Any]) -> NDArray[np.floating]:
     """Finite pixels of an array of any shape, in a floating-point type that holds their values."""
-    single = pixels.dtype.kind == "f" and pixels.dtype.itemsize <= 4
-    dtype: DTypeLike = np.float32 if single else np.float64
-    flat: NDArray[np.floating] = pixels.astype(dtype, copy=False).ravel(order="K")
+    flat: NDArray[np.floating] = pixels.astype(counted_as(pixels.dtype), copy=False).ravel("K")
     finite = np.isfinite(flat)
     return flat if finite.all() else flat[finite]
 

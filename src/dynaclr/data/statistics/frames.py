@@ -24,6 +24,7 @@ from dynaclr.data.statistics.distribution import (
     Distribution,
     Pool,
     count_pixels,
+    counted_as,
     finite_pixels,
     is_counted,
     new_histogram,
@@ -147,9 +148,11 @@ class _ContinuousFrame:
     """
 
     def __init__(self, layout: ArrayLayout) -> None:
-        self._gather = math.prod(layout.shape[2:]) <= _EXACT_PER_FRAME
-        self._parts: list[NDArray[np.floating]] = []
-        self._pool, self._n_nan = Pool(), 0
+        n_pixels = math.prod(layout.shape[2:])
+        self._gather = n_pixels <= _EXACT_PER_FRAME
+        # Memory is taken as it is written.
+        self._gathered = np.empty(n_pixels if self._gather else 0, counted_as(layout.dtype))
+        self._pool, self._n, self._n_nan = Pool(), 0, 0
         self._sums = np.zeros((layout.shape[2], 3))
 
     def add(self, pixels: NDArray[Any], plane: int) -> None:
@@ -159,17 +162,18 @@ class _ContinuousFrame:
         self._n_nan += n_nan
         self._sums[plane] += finite.size, *sums
         if self._gather:
-            self._parts.append(finite.copy())
+            self._gathered[self._n : self._n + finite.size] = finite
+            self._n += finite.size
         else:
-            self._pool.add(Distribution.of_finite(finite, n_nan, *sums))
+            self._pool.add(Distribution.of_finite(finite.copy(), n_nan, *sums))
 
     def finish(self) -> tuple[Distribution, NDArray[np.float64]]:
         """Distribution, and number, sum and sum of squares of each plane's pixels."""
         if not self._gather:
             return self._pool.sum(), self._sums
         _, *totals = self._sums.sum(axis=0).tolist()
-        pixels = np.concatenate(self._parts)
-        return Distribution.of_finite(pixels, self._n_nan, *totals), self._sums
+        pixels = Distribution.of_finite(self._gathered[: self._n], self._n_nan, *totals)
+        return pixels, self._sums
 
 
 def _frame_of(pixels: Distribution, sums_ZS: NDArray[np.float64]) -> Frame:

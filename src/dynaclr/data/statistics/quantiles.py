@@ -29,7 +29,7 @@ def values_at(
     Parameters
     ----------
     pixels : NDArray of float32 or float64, shape (N,)
-        None of them NaN.
+        None of them NaN. They are overwritten, which spares a copy of a whole frame.
     ranks : NDArray of int, shape (K,)
         In ascending order.
     exact : NDArray of bool, shape (K,)
@@ -40,7 +40,7 @@ def values_at(
     -------
     NDArray, shape (K,)
     """
-    keys = _keys_of(pixels)
+    dtype, keys = pixels.dtype, _as_keys(pixels)
     low, high, bits = keys.min(), keys.max(), _BITS[keys.itemsize]
     shift = keys.dtype.type(max(int(high - low).bit_length() - bits, 0))
     counts = _count(keys, low, shift, 1 << bits)
@@ -53,19 +53,20 @@ def values_at(
     sorted_bins = np.zeros(counts.size, np.bool_)
     sorted_bins[bins[exact | (counts[bins] > _CROWDED * keys.size)]] = True
     sort = sorted_bins[bins]
-    part = np.sort(_select(keys, low, shift, sorted_bins))
+    part = _select(keys, low, shift, sorted_bins)
+    part.sort()
     # Rank among the sorted pixels: those of other bins do not count.
     ends_in_part = np.cumsum(np.where(sorted_bins, counts, 0))
     found[sort] = part[(ends_in_part - counts)[bins[sort]] + in_bin[sort]]
-    return _pixels_of(found, pixels.dtype)
+    return _pixels_of(found, dtype)
 
 
-def _keys_of(pixels: NDArray[np.floating]) -> NDArray[np.unsignedinteger]:
-    """Whole numbers that order as the pixels do."""
+def _as_keys(pixels: NDArray[np.floating]) -> NDArray[np.unsignedinteger]:
+    """Turn pixels, in their own memory, into whole numbers that order as they do."""
     # Bits of numbers do once those of negative ones are inverted and the sign of others is set.
     bits = pixels.view(f"u{pixels.itemsize}")
-    sign = bits.dtype.type(1 << (8 * bits.itemsize - 1))
-    return _flip(bits, sign)
+    _flip(bits, bits.dtype.type(1 << (8 * bits.itemsize - 1)))
+    return bits
 
 
 def _pixels_of(keys: NDArray[np.unsignedinteger], dtype: np.dtype[Any]) -> NDArray[np.floating]:
@@ -75,10 +76,8 @@ def _pixels_of(keys: NDArray[np.unsignedinteger], dtype: np.dtype[Any]) -> NDArr
 
 @compiled
 def _flip(bits, sign):
-    keys = np.empty_like(bits)
     for i in range(bits.size):
-        keys[i] = ~bits[i] if bits[i] & sign else bits[i] | sign
-    return keys
+        bits[i] = ~bits[i] if bits[i] & sign else bits[i] | sign
 
 
 @compiled
@@ -91,9 +90,11 @@ def _count(keys, low, shift, n_bins):
 
 @compiled
 def _select(keys, low, shift, chosen):
-    # All are written, and the next one replaces one that was not chosen: that needs no branch.
-    out, n = np.empty(keys.size + 1, keys.dtype), 0
-    for key in keys:
-        out[n] = key
+    # All are moved to the front, and the next one replaces one that was not chosen: that needs no
+    # branch.
+    n = 0
+    for i in range(keys.size):
+        key = keys[i]
+        keys[n] = key
         n += chosen[(key - low) >> shift]
-    return out[:n]
+    return keys[:n]

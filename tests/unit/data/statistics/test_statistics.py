@@ -1,5 +1,7 @@
 """Statistics from one streamed pass equal NumPy's on all pixels at once."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -187,6 +189,21 @@ def test_float_frames_beyond_the_bound_are_sampled(tmp_path, monkeypatch):
     for name in ("mean", "std", "min", "max"):
         assert sampled.statistics()[name] == pytest.approx(exact[name], rel=1e-6)
     assert sampled.statistics()["median"] == pytest.approx(exact["median"], abs=0.02)
+
+
+def test_continuous_pixels_of_a_frame_are_held_once(tmp_path):
+    pixels = np.random.default_rng(0).normal(100, 10, (8, 512, 512)).astype(np.float32)
+    reader = reader_of(position_of(tmp_path, pixels[None, None], (1, 1, 1, 256, 256)))
+    FrameCounter(reader).count(0, 0, [0])
+    tracemalloc.start()
+    try:
+        (frame,) = FrameCounter(reader).count(0, 0, [0])[0]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert_row(frame.pixels.statistics(), pixels)
+    # Beside the frame: a chunk, the bins, and the pixels of those that are sorted.
+    assert peak < 1.6 * pixels.nbytes
 
 
 def test_chunks_of_several_channels_and_frames_are_kept_apart(tmp_path):
