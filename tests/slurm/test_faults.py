@@ -46,7 +46,7 @@ def test_killed_snakemake_does_nothing_twice(project, undisturbed):
     check_within_epoch(project, step)
 
 
-def test_failed_job_is_told_and_the_others_finish(project):
+def test_failed_job_is_reported_and_the_others_finish(project):
     project.site = "{partition: cpu}"
     sound = project.folder / "results/experiments/two/statistics.parquet"
     before = digest_path(sound)

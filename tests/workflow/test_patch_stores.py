@@ -117,7 +117,7 @@ def test_training_is_not_repeated_for_a_store_of_native_pixels(project):
     assert planned(project, *TRAIN) == both
 
 
-def test_models_that_one_store_cannot_serve_are_told_before_any_job(project):
+def test_models_that_one_store_cannot_serve_are_reported_before_any_job(project):
     config = project.config
     other = {"overrides": {"data.normalization": {"center": "mean"}}}
     config["models"]["other"] = config["models"]["m"] | other

@@ -6,9 +6,9 @@ from tests.lacking import lacks
 
 def test_what_is_missing_is_skipped_with_a_reason(monkeypatch):
     monkeypatch.delenv("CI", raising=False)
-    with pytest.raises(BaseException, match="no SLURM here") as told:
+    with pytest.raises(BaseException, match="no SLURM here") as raised:
         lacks("no SLURM here")
-    assert told.typename == "Skipped"
+    assert raised.typename == "Skipped"
 
 
 def test_nothing_may_be_missing_in_ci(monkeypatch):

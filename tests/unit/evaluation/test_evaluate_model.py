@@ -129,7 +129,7 @@ def test_what_has_no_relation_is_expected_where_chance_is_known(metrics):
     assert np.isnan(one.loc["ece", "expected"])
 
 
-def test_shuffled_labels_are_told_apart_from_true_ones(metrics):
+def test_shuffled_labels_are_reported_apart_from_true_ones(metrics):
     null = chosen(metrics, task="responder", metric="auroc_null").set_index("variant")
     auroc = chosen(metrics, task="responder", metric="auroc", estimate=HELD_OUT)
     assert sorted(null.index) == sorted(UNCORRECTED)
@@ -313,7 +313,7 @@ def test_a_classifier_of_a_bag_of_channels_gives_each_pair_its_class(bag, make, 
     assert obs["predicted"].to_list() == expected.reindex(pairs).to_list()
 
 
-def test_names_that_do_not_fit_are_told(one_variant, make, tmp_path):
+def test_names_that_do_not_fit_are_reported(one_variant, make, tmp_path):
     with pytest.raises(UserError, match="no embedding store of experiment 'd' was given"):
         make.evaluate(one_variant, tmp_path / "out", held_out_experiments=["d"])
     with pytest.raises(UserError, match="b is both trained on and held out"):

@@ -46,7 +46,7 @@ def test_a_condition_keeps_rows(tmp_path, observations):
         ("condition > 3", "cannot be evaluated"),
     ],
 )
-def test_a_condition_that_cannot_be_used_is_told(tmp_path, observations, where, message):
+def test_a_condition_that_cannot_be_used_is_reported(tmp_path, observations, where, message):
     with pytest.raises(UserError, match=message) as caught:
         select(observations, tmp_path, where)
     assert "task 'task'" in str(caught.value)

@@ -10,9 +10,9 @@ from dynaclr.figures.batches import draw_pairs
 def test_a_line_of_the_pairs_tells_the_marker_where_each_has_its_own(monkeypatch, tmp_path):
     drawn = []
     monkeypatch.setattr(batches, "save_figure", lambda figure, _: drawn.append(figure))
-    told = {"experiment": "one", "condition": "mock", "hours": 4.0, "offset_hours": 0.5}
+    known = {"experiment": "one", "condition": "mock", "hours": 4.0, "offset_hours": 0.5}
     pixels = {view: np.zeros((2, 1, 4, 4)) for view in ("anchor", "positive")}
-    shown = pd.DataFrame([told | {"marker": "phase"}, told | {"marker": "reporter"}])
+    shown = pd.DataFrame([known | {"marker": "phase"}, known | {"marker": "reporter"}])
     draw_pairs(shown, pixels, (), tmp_path / "pairs.png")
     texts = [text.get_text() for axis in drawn[0].axes for text in axis.texts]
     assert texts == [

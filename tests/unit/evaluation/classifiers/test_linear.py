@@ -45,7 +45,7 @@ def test_three_classes_are_learned(three_classes):
     np.testing.assert_allclose(validation.probability.sum(axis=1), 1.0)
 
 
-def test_a_class_in_one_group_only_is_told_and_still_fitted(three_classes):
+def test_a_class_in_one_group_only_is_reported_and_still_fitted(three_classes):
     features, labels, groups = three_classes
     labels = np.where(groups == 7, "rare", "common").astype(object)
     classifier, validation = fit_linear_classifier(features, labels, groups)
@@ -90,7 +90,7 @@ def test_a_saved_classifier_comes_back_the_same(tmp_path, n_classes, three_class
     assert sorted(p.name for p in tmp_path.iterdir()) == ["one", "two"]
 
 
-def test_a_damaged_classifier_is_told(tmp_path, three_classes):
+def test_a_damaged_classifier_is_reported(tmp_path, three_classes):
     features, labels, groups = three_classes
     folder = tmp_path / "classifier"
     classifier, _ = fit_linear_classifier(features, labels, groups)
@@ -116,7 +116,7 @@ def test_arrays_that_could_hold_code_are_not_loaded(tmp_path, three_classes):
         LinearClassifier.load(tmp_path / "c")
 
 
-def test_wrong_arguments_are_told(three_classes):
+def test_wrong_arguments_are_reported(three_classes):
     features, labels, groups = three_classes
     with pytest.raises(ValueError, match="must describe the same rows"):
         fit_linear_classifier(features[1:], labels, groups)

@@ -107,7 +107,7 @@ def test_experiments_have_resamples_of_their_own_and_models_the_same():
     )
 
 
-def test_resamples_without_a_class_are_left_out_and_told():
+def test_resamples_without_a_class_are_left_out_and_reported():
     values = np.append(np.linspace(0, 1, 90), np.full(10, np.nan))
     interval = percentile_interval(values, 12)
     assert interval.low == pytest.approx(0.025)

@@ -60,7 +60,7 @@ def test_a_single_class_gives_nan_and_a_reason():
     )
 
 
-def test_a_missing_third_class_is_told_and_left_out_of_the_mean():
+def test_a_missing_third_class_is_reported_and_left_out_of_the_mean():
     true = np.array([0, 0, 1, 1])
     probability = np.array([[0.8, 0.1, 0.1], [0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.2, 0.7, 0.1]])
     scores = classification_scores(true, probability, ("x", "y", "z"))
