@@ -91,18 +91,15 @@ def test_no_file_stays_open_whether_or_not_it_can_be_read(kind, damage, threads,
     assert files_open(tmp_path) == []
 
 
-@pytest.mark.parametrize("compressed", [True, False])
-def test_a_shard_that_was_replaced_is_read_by_its_own_index(compressed, tmp_path):
+def test_a_shard_that_was_replaced_is_read_by_its_own_index(tmp_path):
     layout = make_sharded(tmp_path / "a")
     name, _ = layout.file_of(INDICES[0])
     files = ChunkFiles([str(tmp_path / "a")])
     with files.open(0, layout, INDICES[1]) as stored:
         before = stored.whole()
-    # Chunks that compress have other lengths.
-    other = zarr.open_array(tmp_path / "a")
-    pixels = np.full(other.shape, 7, np.uint16) if compressed else other[...][..., ::-1]
+    # Chunks of equal pixels are shorter, so that they lie elsewhere.
     shutil.copytree(tmp_path / "a", tmp_path / "b")
-    zarr.open_array(tmp_path / "b")[...] = pixels
+    zarr.open_array(tmp_path / "b")[...] = 7
     os.replace(tmp_path / "b" / name, tmp_path / "a" / name)
     with files.open(0, layout, INDICES[1]) as stored:
         found = stored.whole()
