@@ -1,4 +1,4 @@
-"""A headless Chromium that opens a page from disk and tells what it did."""
+"""A headless Chromium that opens a page from disk and reports what it did."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def open_page(
 
 
 def requests_of(opened: webdriver.Chrome) -> list[str]:
-    """Addresses that the page asked for since the last look, but those inside of it."""
+    """Addresses that the page asked for since the last call, without those inside of it."""
     events = [json.loads(line["message"])["message"] for line in opened.get_log("performance")]
     asked = [
         event["params"]["request"]["url"]

@@ -6,7 +6,7 @@ from dynaclr.data.pixels.chunk_files import ChunkFiles
 
 
 def opened_by(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[int, ...]]]:
-    """Folder of the array and place in its grid of every chunk that is opened from now on."""
+    """Folder of the array, and index in its grid, of every chunk that is opened from now on."""
     opened, original = [], ChunkFiles.open
 
     def counting(self, array, layout, index):

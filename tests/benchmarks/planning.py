@@ -1,4 +1,4 @@
-"""What Snakemake's planning costs in a large project: time, memory and looks at the file system.
+"""What Snakemake's planning costs in a large project: time, memory and accesses to the file system.
 
     python tests/benchmarks/planning.py [--experiments 1000 --models 20 --tables 100]
 
@@ -36,22 +36,22 @@ TRAINING = {
 # Runs Snakemake and counts what it asks of the file system.
 COUNTED = """
 import os, resource, sys
-counts = {"looks": 0, "opens": 0}
+counts = {"stats": 0, "opens": 0}
 def counted(function):
-    def look(*arguments, **options):
-        counts["looks"] += 1
+    def count_call(*arguments, **options):
+        counts["stats"] += 1
         return function(*arguments, **options)
-    return look
+    return count_call
 os.stat, os.lstat = counted(os.stat), counted(os.lstat)
-def hear(event, arguments):
+def count_open(event, arguments):
     counts["opens"] += event == "open"
-sys.addaudithook(hear)
+sys.addaudithook(count_open)
 from snakemake.cli import main
 try:
     main(sys.argv[1:])
 finally:
     megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(f"COUNTED {counts['looks']} {counts['opens']} {megabytes}", file=sys.stderr)
+    print(f"COUNTED {counts['stats']} {counts['opens']} {megabytes}", file=sys.stderr)
 """
 
 
@@ -128,7 +128,7 @@ def write_project(folder: Path, n_experiments: int, n_models: int, n_tables: int
             product = folder / line.split("\t")[0]
             product.parent.mkdir(parents=True, exist_ok=True)
             product.mkdir() if product.suffix == ".zarr" else product.touch()
-    # One job at a time, the scheduler would look over all that are ready after each of them.
+    # One job at a time, the scheduler would go over all that are ready after each of them.
     snakemake(folder, "--touch", "--forceall", "--no-hooks", "--cores", "1000")
 
 
@@ -144,18 +144,18 @@ def snakemake(folder: Path, *arguments: str, start: tuple[str, ...] = ("-m", "sn
 
 
 def measure(folder: Path, what: str, cold: bool = False) -> str:
-    """Print time, memory, looks and opens of a dry run, and return what it said.
+    """Print time, memory, file accesses and opens of a dry run, and return what it said.
 
-    Looks are counted in a second run, unless it is the first one that counts: nothing of plates and
-    tracking tables is remembered then.
+    Accesses are counted in a second run, unless the first one counts: then nothing of plates and
+    tracking tables is cached.
     """
     begun = time.perf_counter()
     start = ("-c", COUNTED) if cold else ("-m", "snakemake")
     done = snakemake(folder, "-n", start=start)
     seconds = time.perf_counter() - begun
     counted = done if cold else snakemake(folder, "-n", start=("-c", COUNTED))
-    looks, opens, megabytes = re.search(r"COUNTED (\d+) (\d+) (\d+)", counted.stderr).groups()
-    print(f"{what}: {seconds:.1f} s, {megabytes} MB, {looks} looks at files, {opens} opened")
+    stats, opens, megabytes = re.search(r"COUNTED (\d+) (\d+) (\d+)", counted.stderr).groups()
+    print(f"{what}: {seconds:.1f} s, {megabytes} MB, {stats} accesses, {opens} opened")
     return done.stdout
 
 

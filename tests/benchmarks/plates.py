@@ -98,13 +98,13 @@ def make_tracks(case: Case, fovs: list[str], folder: Path) -> None:
     for fov in fovs:
         start = rng.uniform(0, case.edge, (case.cells, 1, 2))
         steps = rng.normal(0, 4, (case.cells, case.frames, 2)).cumsum(axis=1)
-        place = (start + steps).clip(0, case.edge - 1)
+        position = (start + steps).clip(0, case.edge - 1)
         table = pd.DataFrame(
             {
                 "track_id": np.repeat(np.arange(1, case.cells + 1), case.frames),
                 "t": np.tile(np.arange(case.frames), case.cells),
-                "y": place[..., 0].ravel(),
-                "x": place[..., 1].ravel(),
+                "y": position[..., 0].ravel(),
+                "x": position[..., 1].ravel(),
                 "parent_track_id": -1,
             }
         )

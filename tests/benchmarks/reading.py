@@ -297,7 +297,7 @@ def passes(setup: Setup, rounds: int) -> dict[str, float]:
             "statistics": lambda _: statistics_table(setup.entry, THREADS),
             "prediction": lambda _: setup.predict(),
             "decode": decode,
-            "decode and cut": lambda _: setup.predicted(patches),
+            "decode and copy": lambda _: setup.predicted(patches),
         },
         rounds,
     )
@@ -342,7 +342,7 @@ def run_case(case: Case, rounds: int) -> dict[str, float]:
         "times from plates": store["from the plate"] / store["ours"],
         "statistics of decoding": whole["decode"] / whole["statistics"],
         "prediction of decoding": whole["decode"] / whole["prediction"],
-        "of decode and cut": whole["decode and cut"] / whole["prediction"],
+        "of decode and copy": whole["decode and copy"] / whole["prediction"],
         "decoded planes/s": case.fovs * case.frames * 2 * case.depth / whole["decode"],
     }
 

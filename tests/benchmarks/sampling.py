@@ -35,7 +35,7 @@ BATCH, TAU_HOURS = 256, (0.5, 2.0)
 
 
 def memory(line: str, file: str = "status") -> float:
-    """Megabytes that a line of this process's entry in /proc tells."""
+    """Megabytes from a line of this process's entry in /proc."""
     text = Path("/proc/self", file).read_text()
     return sum(int(x.split()[1]) for x in text.splitlines() if x.startswith(line)) / 1024
 
@@ -132,13 +132,13 @@ def batches(index: MultiExperimentIndex, has_positive: np.ndarray, steps: int) -
     sampler.global_batch(0, 0)
     found["first batch, ms"] = 1000 * (perf_counter() - start)
     rng = np.random.default_rng(0)
-    places = rng.integers(0, len(sampler), steps)
-    found["composed batch, ms"] = repeat(lambda i: sampler.global_batch(1, places[i]), steps)
+    positions = rng.integers(0, len(sampler), steps)
+    found["composed batch, ms"] = repeat(lambda i: sampler.global_batch(1, positions[i]), steps)
     drawer = positives(
         *(index.column(name) for name in ("t", "branch", "branch_end")),
         index.codes("experiment")[0],
     )
-    drawn = [anchors.rows[sampler.global_batch(0, place)] for place in places]
+    drawn = [anchors.rows[sampler.global_batch(0, position)] for position in positions]
     found["positives of a batch, ms"] = repeat(lambda i: drawer.sample(drawn[i], 1), steps)
     return found
 

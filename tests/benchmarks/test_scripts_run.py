@@ -1,4 +1,4 @@
-"""The benchmarks run; what they measure is looked at by people."""
+"""The benchmarks run; what they measure is judged by people."""
 
 import pytest
 from tests.benchmarks.running import README, lines_of

@@ -85,12 +85,12 @@ def milliseconds(calls: list[Call], repeats: int, device: torch.device) -> list[
     """Median of each call's times; the calls take turns."""
     taken = np.empty((1 + repeats, len(calls)))
     for number in range(1 + repeats):
-        for place, call in enumerate(calls):
+        for position, call in enumerate(calls):
             start = perf_counter()
             call()
             if device.type == "cuda":
                 torch.cuda.synchronize()
-            taken[number, place] = perf_counter() - start
+            taken[number, position] = perf_counter() - start
     # The first round warms up.
     return list(1000 * np.median(taken[1:], axis=0))
 

@@ -1,6 +1,6 @@
 """Encoders against those of the public package viscy-models: same weights in, same output out.
 
-`make conformance` puts that package where these tests look for it.
+`make conformance` installs that package where these tests expect it.
 """
 
 import importlib

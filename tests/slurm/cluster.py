@@ -8,8 +8,8 @@ slurmd runs for each node, all on this host. What was started is stopped by its 
     python -m tests.slurm.cluster with COMMAND   run a command while the cluster is up; one that
                                                  was up before stays up
 
-Tests run side by side on it. What would disturb the jobs of others, a node that is lost or taken by
-more important jobs, happens to nodes that have partitions of their own. A SLURM that this module
+Tests run side by side on it. What would disturb the jobs of others, a node that fails or is given
+to more important jobs, happens to nodes that have partitions of their own. A SLURM that this module
 did not configure is somebody's real cluster and is left alone.
 """
 
@@ -31,7 +31,7 @@ from pathlib import Path
 SHARED, LENT, FRAIL = ("pretend1", "pretend2"), "pretend3", "pretend4"
 NODES = (*SHARED, LENT, FRAIL)
 CPUS, MEMORY_MB, GPUS = 8, 20_000, 2
-# Job steps lose SLURM_CONF, so the configuration must lie where SLURM looks by itself.
+# Job steps lose SLURM_CONF, so the configuration must lie where SLURM expects it.
 CONFIGURATION = Path("/etc/slurm")
 STATE = Path("/var/lib/dynaclr-slurm")
 LOCK = Path("/run/lock/dynaclr-slurm")
@@ -54,7 +54,7 @@ SlurmctldPidFile={state}/slurmctld.pid
 SlurmdPidFile={state}/slurmd-%n.pid
 SlurmctldLogFile={state}/slurmctld.log
 SlurmdLogFile={state}/slurmd-%n.log
-# A job that is started again waits for its old credential to expire, two minutes unless told so.
+# A job that is started again waits for its old credential to expire, two minutes by default.
 AuthInfo=cred_expire=10
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
@@ -69,11 +69,11 @@ JobRequeue=1
 # No accounting; finished jobs stay visible to squeue instead.
 AccountingStorageType=accounting_storage/none
 MinJobAge=86400
-# Memory is looked at every other second, and a step above its share is killed.
+# Memory is checked every other second, and a step above its share is killed.
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=2
 JobAcctGatherParams=OverMemoryKill,NoShared
-# A job that is told to end has as long to save itself.
+# The time that a job has to save itself after SIGTERM.
 KillWait=10
 SlurmdTimeout=20
 # A node that was down is used again as soon as it answers.
@@ -181,7 +181,7 @@ def _install() -> None:
     missing = [package for program, package in PACKAGES.items() if not shutil.which(program)]
     if not missing:
         return
-    # Packages must not start their own daemons; this is Debian's way to tell them.
+    # Packages must not start their own daemons; this is Debian's way to prevent it.
     policy = Path("/usr/sbin/policy-rc.d")
     own_policy = not policy.exists()
     if own_policy:
@@ -268,7 +268,7 @@ def start_node(name: str) -> None:
 
 
 def kill_node(name: str) -> None:
-    """Lose a node as in a power cut: its slurmd and every process of its jobs are killed."""
+    """Fail a node as in a power failure: its slurmd and every process of its jobs are killed."""
     stop(f"slurmd-{name}.pid", signal.SIGKILL)
     for pid in _processes_with(f"SLURMD_NODENAME={name}"):
         _send(pid, signal.SIGKILL)

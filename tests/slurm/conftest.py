@@ -37,16 +37,16 @@ class SlurmWorkflow(LocalWorkflow):
     """A project folder whose jobs go to SLURM, by the profile that users have."""
 
     site = "{partition: cpu, gpu_partition: gpu, group_above: 0, cpus_per_gpu: 2}"
-    # Folder of programs that take the place of others.
+    # Folder of programs that replace others.
     programs = ""
-    # Seconds to the plugin's first look at a job; to each further one it waits ten longer.
-    first_look = 2
+    # Seconds to the plugin's first check of a job; before each further one it waits ten longer.
+    first_check = 2
 
     def command(self, *arguments: str) -> list[str]:
         """`snakemake --profile slurm`, quicker to notice the end of a job."""
         fixed = ["--snakefile", str(REPOSITORY / "Snakefile"), "--configfile", "config.yaml"]
-        look = ["--slurm-init-seconds-before-status-checks", str(self.first_look)]
-        quick = [*look, "--max-status-checks-per-second", "1"]
+        options_of_checks = ["--slurm-init-seconds-before-status-checks", str(self.first_check)]
+        quick = [*options_of_checks, "--max-status-checks-per-second", "1"]
         return ["snakemake", "--profile", "slurm", *fixed, *quick, *arguments]
 
     def environment(self) -> dict[str, str]:
@@ -75,7 +75,7 @@ class SlurmWorkflow(LocalWorkflow):
         return (self.folder / "snakemake.log").read_text()
 
     def wait_for(self, holds: Callable[[], object], what: str, seconds: float = 400) -> None:
-        """Wait until something holds; tell all logs when it does not."""
+        """Wait until something holds; show all logs if it does not."""
         deadline = time.monotonic() + seconds
         while not holds():
             assert time.monotonic() < deadline, f"no {what}\n{self.said}\n{self.logs()}"

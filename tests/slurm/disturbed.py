@@ -25,7 +25,7 @@ class SlowEpochs(Callback):
         self.megabytes = megabytes
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take memory, if it is time; SLURM looks at memory every other second."""
+        """Take memory, if it is time; SLURM checks memory every other second."""
         if trainer.current_epoch == self.hungry_epoch:
             held = np.ones(self.megabytes << 17)
             time.sleep(4)

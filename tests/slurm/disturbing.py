@@ -14,7 +14,7 @@ from tests.slurm import cluster
 from tests.slurm.conftest import SlurmWorkflow, products_of
 
 TRAIN = ("--until", "train")
-# A job is looked at after 5, 20 and 45 seconds: one that starts again takes 40, and would else be
+# A job is checked after 5, 20 and 45 seconds: one that starts again takes 40, and would else be
 # seen to have ended after 68.
 AFTER_45 = 5
 
@@ -57,7 +57,7 @@ def kill(running: subprocess.Popen) -> None:
 
 
 def unlock(project: SlurmWorkflow) -> str:
-    """The one step that the documentation tells."""
+    """The one step that the documentation names."""
     return subprocess.run(
         ["dynaclr", "unlock", *project.command()[1:]],
         **{"cwd": project.folder, "env": project.environment()},

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_requeued_job_goes_on(project, undisturbed):
-    project.first_look = AFTER_45
+    project.first_check = AFTER_45
     running = project.start(*TRAIN)
     job = project.wait_until_training()
     cluster.command("scontrol", "requeue", job["id"])

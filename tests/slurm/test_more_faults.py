@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_preempted_job_goes_on(project, undisturbed):
-    project.first_look = AFTER_45
+    project.first_check = AFTER_45
     project.site = "{partition: preempt}"
     running = project.start(*TRAIN)
     job = project.wait_until_training()
@@ -48,13 +48,13 @@ def test_warned_job_saves_itself_and_goes_on(project, undisturbed):
 
 
 def test_failed_node_is_survived(project, undisturbed):
-    project.first_look = AFTER_45
+    project.first_check = AFTER_45
     project.site = "{partition: frail}"
     running = project.start(*TRAIN)
     job = project.wait_until_training()
     cluster.kill_node(job["node"])
     try:
-        project.wait_for(lambda: state_of(job) != "RUNNING", "notice of the lost node")
+        project.wait_for(lambda: state_of(job) != "RUNNING", "notice of the failed node")
     finally:
         cluster.start_node(job["node"])
     assert project.finish(running) == 0, project.said + project.logs()

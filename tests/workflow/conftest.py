@@ -100,7 +100,7 @@ class Workflow:
 def jobs_in(said: str) -> list[str]:
     """Jobs that Snakemake says it started, as ``rule wildcard=value ...``, sorted.
 
-    The digest of how patches are cut is left out.
+    The digest of the patch spec is left out.
     """
     blocks = re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", said, flags=re.MULTILINE)
     jobs = []

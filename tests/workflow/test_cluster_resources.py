@@ -1,4 +1,4 @@
-"""What jobs would ask of a cluster, as a dry run tells it."""
+"""What jobs would ask of a cluster, from a dry run."""
 
 import copy
 import re

@@ -61,7 +61,7 @@ def change(project: Workflow, **values: object) -> None:
 
 
 @pytest.mark.slow
-def test_lost_plate_is_simulated_again_once(project):
+def test_missing_plate_is_simulated_again_once(project):
     shutil.rmtree(project.folder / "data/one/plate.zarr")
     assert "simulate experiment=one" in project.jobs(*UP_TO)
     assert project.jobs(*UP_TO) == []

@@ -141,8 +141,8 @@ def test_dry_run_of_patches_reports_bytes_and_seconds(collection, tmp_path):
     folder = collection.experiments / "one"
     before = sorted(folder.iterdir())
     entry = read_json(folder / "summary.json")["entry"] | {"patches": True}
-    cuts = {"trainings": [{"patches": {"markers": ["phase"], "size": [20, 24]}}]}
-    options = ["--entry", json.dumps(entry), "--trainings", json.dumps(cuts)]
+    specs = {"trainings": [{"patches": {"markers": ["phase"], "size": [20, 24]}}]}
+    options = ["--entry", json.dumps(entry), "--trainings", json.dumps(specs)]
     done = run("patches", *options, "--experiment", str(folder), "--dry-run")
     assert done.returncode == 0, done.stderr
     reported = json.loads(done.stdout)

@@ -148,7 +148,7 @@ def test_fit_that_is_stopped_goes_on_to_the_same_weights(
 
 
 def test_fit_goes_on_from_a_checkpoint_to_the_same_weights(config, tmp_path):
-    """Dropout, augmentation and batches do not depend on where a run was cut."""
+    """Dropout, augmentation and batches do not depend on where a run was interrupted."""
     more = [
         "--data.augmentations=[{class_path: dynaclr.transforms.RandomGaussianNoise}]",
         "--trainer.callbacks+=lightning.pytorch.callbacks.ModelCheckpoint",

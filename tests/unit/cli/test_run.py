@@ -27,7 +27,7 @@ def test_prefix_makes_the_command_of_a_folder_with_any_name(tmp_path):
         text=True,
     )
     assert done.stdout == "['index', 'two words']\n", done.stderr
-    assert done.returncode == 7, "a command's failure is not lost in a pipe"
+    assert done.returncode == 7, "a command's failure does not vanish in a pipe"
 
 
 def started(folder: Path, snakemake: str, **options) -> subprocess.Popen:

@@ -84,9 +84,9 @@ def make_synthetic(
         table = make_observations(name, n_tracks, n_frames, seed=number)
         order = np.random.default_rng(number).permutation(len(table))
         order = order if shuffle else np.arange(len(table))
-        for place, (variant, signal) in enumerate(signals.items()):
+        for position, (variant, signal) in enumerate(signals.items()):
             features = make_features(
-                table, signal, 0.3 + 0.7 * (signal < 2), n_features, seed=10 * number + place
+                table, signal, 0.3 + 0.7 * (signal < 2), n_features, seed=10 * number + position
             )
             path = folder / variant / f"{name}.zarr"
             write_store(path, table.iloc[order], features[order])

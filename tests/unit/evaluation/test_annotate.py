@@ -92,7 +92,7 @@ def test_predictions_bring_their_provenance(stores, tmp_path):
     assert provenance["checkpoint"] == "0123", "what was there before stays"
 
 
-def test_a_fault_in_one_store_leaves_all_untouched(stores, tmp_path):
+def test_an_error_in_one_store_leaves_all_untouched(stores, tmp_path):
     before = [digest_path(path) for path in stores]
     table = tmp_path / "table.csv"
     table.write_text("experiment,fov,track_id,fate\na,A/1/0,1,divides\n")

@@ -142,16 +142,16 @@ def add_model(
     for number in range(n_seeds):
         rng = np.random.default_rng([seed, number])
         score = 1 / (1 + np.exp(-(auroc_shift * true + rng.normal(size=len(lineage)))))
-        place = {"variant": f"seed{number}", "task": "state", "experiment": experiment}
+        position = {"variant": f"seed{number}", "task": "state", "experiment": experiment}
         keys = {"fov": "A/1/0", "track_id": lineage, "t": np.tile(range(4), n_lineages)}
         table = pd.DataFrame({**keys, "lineage_id": lineage, "label": true.astype(int).astype(str)})
         for k, probability in (("0", 1 - score), ("1", score)):
-            predictions.append(table.assign(**place, probability=probability, **{"class": k}))
+            predictions.append(table.assign(**position, probability=probability, **{"class": k}))
         for metric, value, estimate in (
             ("auroc", auroc_of(true, score), "held_out"),
             ("matched_ilisi", 0.5 + 0.01 * rng.normal(), "pooled"),
         ):
-            row = {**place, "kind": "trained", "seed": number, "estimate": estimate}
+            row = {**position, "kind": "trained", "seed": number, "estimate": estimate}
             metrics.append({**row, "metric": metric, "value": value, "expected": 0.5})
         if sisters is not None:
             row = {"variant": f"seed{number}", "task": "state", "estimate": "held_out"}
@@ -234,10 +234,10 @@ def differences_of(evaluations, out):
 
 @pytest.mark.parametrize("experiment", ["c", "20240612", "NA"])
 def test_models_that_were_scored_on_different_cells_are_not_paired(tmp_path, experiment):
-    place = {"sisters": 0.0, "experiment": experiment}
+    position = {"sisters": 0.0, "experiment": experiment}
     evaluations = {
-        "first": add_model(tmp_path, "first", 1.0, **place),
-        "other": add_model(tmp_path, "other", 1.0, seed=1, cells=1, **place),
+        "first": add_model(tmp_path, "first", 1.0, **position),
+        "other": add_model(tmp_path, "other", 1.0, seed=1, cells=1, **position),
     }
     table = differences_of(evaluations, tmp_path / "out")
     assert set(table["paired"]) == {"no"}

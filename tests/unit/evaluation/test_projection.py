@@ -44,7 +44,7 @@ def test_where_a_lineage_holds_much_of_the_cells_its_own_neighbours_count():
 
 @pytest.mark.parametrize("known", [False, True])
 def test_umap_lays_out_states_not_lineages(known):
-    """Cells of 40 lineages, each at its own place, that all walk along the same states."""
+    """Cells of 40 lineages, each at its own position, that all walk along the same states."""
     rng = np.random.default_rng(1)
     n_lineages, n_frames = 40, 25
     state = np.tile(np.linspace(0, 1, n_frames), n_lineages)

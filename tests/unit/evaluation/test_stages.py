@@ -210,14 +210,14 @@ def families(inputs):
     ]
 
 
-def test_held_out_scores_do_not_look_at_cells_that_were_trained_on(make, inputs):
+def test_held_out_scores_do_not_use_cells_that_were_trained_on(make, inputs):
     def scramble(features, obs):
         trained = obs["experiment"].isin(["a", "b"]).to_numpy()
         features[trained] = np.random.default_rng(1).normal(size=(trained.sum(), 4))
 
     fitted = ("window_auroc", "visible_from_hours", "progression_r2")
     first, second = (table_of(families(of))["value"] for of in (inputs, make(change=scramble)))
-    kept = [place for place in first.index if place[0] not in fitted]
+    kept = [position for position in first.index if position[0] not in fitted]
     pd.testing.assert_series_equal(first[kept], second[kept])
 
 

@@ -58,12 +58,12 @@ def test_experiment_is_drawn_the_same_each_time(experiment, command, texts):
 
 def test_frames_that_cannot_be_read_are_counted(experiment, texts):
     table = pd.read_parquet(experiment / "statistics.parquet")
-    lost = (table["level"] == "frame") & (table["marker"] == "phase") & table["t"].isin([2, 3])
+    absent = (table["level"] == "frame") & (table["marker"] == "phase") & table["t"].isin([2, 3])
     statistics = table.columns[table.dtypes == np.float64]
-    table.loc[lost, statistics], table.loc[lost, ["n", "n_nan"]] = np.nan, 0
+    table.loc[absent, statistics], table.loc[absent, ["n", "n_nan"]] = np.nan, 0
     table.to_parquet(experiment / "statistics.parquet", index=False)
     draw_experiment(experiment)
-    assert f"{lost.sum()} frames cannot be read" in texts(experiment / "intensity.svg")
+    assert f"{absent.sum()} frames cannot be read" in texts(experiment / "intensity.svg")
 
 
 def test_simulated_experiment_is_shown_with_its_truth(collection, experiment, command):

@@ -68,7 +68,7 @@ def test_the_next_batch_and_no_more_is_read_while_one_is_encoded(collection, mon
 
 @pytest.fixture
 def damaged(collection, tmp_path):
-    """An experiment's results and how many cells are in the frame whose pixels are lost."""
+    """An experiment's results and how many cells are in the frame whose pixels are unreadable."""
     entry = ExperimentConfig.model_validate(
         read_json(collection.experiments / "one/summary.json")["entry"]
     )
@@ -87,25 +87,25 @@ def damaged(collection, tmp_path):
 
 
 def test_observations_that_cannot_be_read_are_left_out_of_evaluation(damaged, tmp_path, caplog):
-    folder, lost = damaged("skip")
+    folder, n_bad = damaged("skip")
     normalization = NormalizationConfig()
     fit_pixels(PATCHES, normalization, [folder], tmp_path / "pixels.npz", n_components=2)
     embed_baselines(PATCHES, normalization, folder, tmp_path, tmp_path / "pixels.npz")
     for path in (tmp_path / "intensity/one.zarr", tmp_path / "pixels/one.zarr"):
         store = ad.read_zarr(path)
         unknown = np.isnan(store.X).all(axis=1)
-        assert unknown.sum() == lost > 0
+        assert unknown.sum() == n_bad > 0
         assert (store.obs["t"][unknown] == 2).all()
         assert provenance_of(store)["unreadable"] == np.flatnonzero(unknown).tolist()
         read = read_store(path)
-        assert read.n_obs == store.n_obs - lost
+        assert read.n_obs == store.n_obs - n_bad
         assert np.isfinite(read.X).all()
         # Another row without features is not unreadable, but an error.
         group = zarr.open_group(path, mode="r+")
         group["X"][int(np.flatnonzero(~unknown)[0])] = np.nan
-        with pytest.raises(UserError, match=f"1 of {store.n_obs - lost} rows have no usable"):
+        with pytest.raises(UserError, match=f"1 of {store.n_obs - n_bad} rows have no usable"):
             read_store(path)
-    assert f"{lost} of {store.n_obs} observations cannot be read" in caplog.text
+    assert f"{n_bad} of {store.n_obs} observations cannot be read" in caplog.text
     write_thumbnails(PATCHES, normalization, folder, tmp_path / "pictures.parquet")
     assert len(pd.read_parquet(tmp_path / "pictures.parquet")) == store.n_obs
 

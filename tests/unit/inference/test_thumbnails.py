@@ -68,8 +68,8 @@ def test_fewer_pictures_are_whole_lineages_of_the_same_choice(collection, tmp_pa
     chosen = rows.iloc[whole_lineages(rows, 20)]
     assert (few["track_id"].to_numpy() == chosen["track_id"]).all()
     sizes = rows.groupby(["fov", "lineage_id"], observed=True).size()
-    for place, part in chosen.groupby(["fov", "lineage_id"], observed=True):
-        assert len(part) == sizes[place]
+    for position, part in chosen.groupby(["fov", "lineage_id"], observed=True):
+        assert len(part) == sizes[position]
     assert len(whole) == len(rows)
 
 

@@ -11,7 +11,7 @@ from dynaclr.io import Plate, Position
 from dynaclr.io.tiff_import import ImportOptions
 
 OPTIONS = ImportOptions(interval_minutes=5)
-# Two cells; the first divides after frame 1 into cells 3 and 4, cell 2 is lost in frame 1.
+# Two cells; the first divides after frame 1 into cells 3 and 4, cell 2 is missing from frame 1.
 TRACKS = {1: (0, 1, 0), 2: (0, 3, 0), 3: (2, 3, 1), 4: (2, 3, 1)}
 SEEN = [{1, 2}, {1}, {2, 3, 4}, {2, 3, 4}]
 CORNERS = {1: (2, 3), 2: (12, 4), 3: (3, 14), 4: (12, 14)}

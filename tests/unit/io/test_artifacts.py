@@ -46,7 +46,7 @@ def test_folder_replaces_folder_whole(tmp_path):
     assert [f.name for f in (tmp_path / "deep" / "store.zarr").iterdir()] == ["second"]
 
 
-def test_a_folder_stays_when_nothing_was_written_in_its_place(tmp_path):
+def test_a_folder_stays_when_nothing_was_written(tmp_path):
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "old").touch()
     with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "store"):

@@ -5,7 +5,7 @@ from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 from tests.browser import open_page, requests_of
 
-# A cell with a picture, away from the edges, as its row and the place on the screen.
+# A cell with a picture, away from the edges, as its row and the position on the screen.
 FIND_CELL = """
 const done = arguments[0];
 explorerReady.then((explorer) => {

@@ -119,7 +119,7 @@ def test_pictures_beyond_the_budget_are_left_out_by_whole_lineages():
 
 def test_a_table_that_is_too_long_keeps_what_is_asked_for_first():
     """Cross-validated scores stand first in a metrics table, and nulls last."""
-    places = [
+    positions = [
         ("model", "kind", "estimate", "metric"),
         *[
             (f"m{model}", kind, estimate, metric)
@@ -129,7 +129,7 @@ def test_a_table_that_is_too_long_keeps_what_is_asked_for_first():
             for kind in ("trained", "trained+zscore", "intensity", *["pixels+transport"] * 9)
         ],
     ]
-    frame = pd.DataFrame(places[1:], columns=places[0]).assign(value=0.5)
+    frame = pd.DataFrame(positions[1:], columns=positions[0]).assign(value=0.5)
     assert len(frame) > MAX_ROWS
     table = metric_table("t", "", frame, {"estimate": "held_out"})
     shown = pd.DataFrame([[cell.text for cell in row] for row in table.rows], columns=table.columns)
@@ -153,5 +153,5 @@ def test_a_table_that_is_too_long_keeps_what_is_asked_for_first():
         *[(1e12, "1e+12"), (float("inf"), "inf")],
     ],
 )
-def test_numbers_are_rounded_not_cut(value, text):
+def test_numbers_are_rounded_not_truncated(value, text):
     assert number(value) == text

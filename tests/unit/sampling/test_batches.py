@@ -431,7 +431,7 @@ def test_epochs_differ_and_seeds_differ_but_validation_stays_the_same():
     assert list(validation) == first
 
 
-def test_a_trainer_finds_set_epoch_where_lightning_looks_for_it():
+def test_lightning_finds_set_epoch():
     sampler = make(pd.DataFrame({"experiment": ["a"], "condition": ["x"]}), 1)
     sampler.sampler.set_epoch(7)
     assert sampler.epoch == 7

@@ -1,4 +1,4 @@
-"""The response changes where light is and how grainy a cell looks, not how bright it is."""
+"""The response changes where light is and how grainy a cell is, not how bright it is."""
 
 import math
 
@@ -28,10 +28,10 @@ def patches(seed: int, response: float, angle: float = 0.3, **traits: float) -> 
 
 def test_patches_are_confined_to_the_cell():
     for seed in range(20):
-        looks = appearance(seed, 0.5)
-        reach = looks.reach_um(4.0)
+        drawn = appearance(seed, 0.5)
+        reach = drawn.reach_um(4.0)
         distance = np.hypot(GRID[:, None], GRID[None])
-        for patch in looks.patches(GRID, GRID, 4.0, 0.0, MARKERS).values():
+        for patch in drawn.patches(GRID, GRID, 4.0, 0.0, MARKERS).values():
             assert np.isfinite(patch).all()
             assert patch.dtype == np.float32
             assert abs(patch[distance > reach]).max() < 1e-3
@@ -87,10 +87,10 @@ def test_cells_differ_as_much_as_a_response_changes_them():
     assert 0.2 < overlap < 0.85
 
 
-def test_looks_change_gradually_in_time():
-    looks = appearance(5, 0.0)
+def test_appearance_changes_gradually_in_time():
+    drawn = appearance(5, 0.0)
     series = [
-        looks.patches(GRID, GRID, hours, 0.3, ("phase",))["phase"] for hours in (4.0, 4.1, 10.0)
+        drawn.patches(GRID, GRID, hours, 0.3, ("phase",))["phase"] for hours in (4.0, 4.1, 10.0)
     ]
     near = np.corrcoef(series[0].ravel(), series[1].ravel())[0, 1]
     far = np.corrcoef(series[0].ravel(), series[2].ravel())[0, 1]
@@ -100,9 +100,9 @@ def test_looks_change_gradually_in_time():
 
 def test_a_turned_cell_is_the_same_cell_turned():
     """A quarter turn of the cell is a quarter turn of the image."""
-    looks = appearance(7, 0.6)
-    straight = looks.patches(GRID, GRID, 4.0, 0.0, MARKERS)
-    turned = looks.patches(GRID, GRID, 4.0, math.pi / 2, MARKERS)
+    drawn = appearance(7, 0.6)
+    straight = drawn.patches(GRID, GRID, 4.0, 0.0, MARKERS)
+    turned = drawn.patches(GRID, GRID, 4.0, math.pi / 2, MARKERS)
     for marker in MARKERS:
         # Directions grow from x to y, so the image turns the other way than np.rot90 counts.
         assert np.allclose(turned[marker], np.rot90(straight[marker], -1), atol=2e-2)

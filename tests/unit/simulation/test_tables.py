@@ -35,7 +35,7 @@ def test_observations_are_unique_sorted_and_inside_the_image():
     assert sorted(seen["track_id"].unique()) == list(range(1, seen["track_id"].max() + 1))
 
 
-def test_a_perfect_tracker_sees_every_cell_inside_at_its_true_place():
+def test_a_perfect_tracker_sees_every_cell_inside_at_its_true_position():
     population, seen, _, _ = simulated(tracking_error_um=0, missed_fraction=0)
     for t, frame in enumerate(population.frames):
         yx = frame.yx_um / PIXEL_UM
@@ -51,9 +51,9 @@ def test_tracking_error_and_misses_are_as_stated():
     assert len(seen) / len(perfect) == pytest.approx(0.8, abs=0.03)
     errors = []
     for t, frame in enumerate(population.frames):
-        places = dict(zip(frame.numbers.tolist(), frame.yx_um, strict=True))
+        positions = dict(zip(frame.numbers.tolist(), frame.yx_um, strict=True))
         rows = seen[seen["t"] == t]
-        true = np.array([places[cell] for cell in rows["cell"]])
+        true = np.array([positions[cell] for cell in rows["cell"]])
         errors.append(rows[["y", "x"]].to_numpy() * PIXEL_UM - true)
     assert np.concatenate(errors).std() == pytest.approx(0.5, rel=0.1)
 

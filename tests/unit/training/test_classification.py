@@ -164,7 +164,7 @@ def test_learns_a_column_of_the_index_with_balanced_weights(collection):
     data = data_of(collection, query="condition == 'mock' or t % 4 == 0")
     module = of_collection(class_weights="balanced")
     rows = fitted(module, epochs=2, data=data)
-    # Only mock wells have the reporter, so that zeros tell the condition.
+    # Only mock wells have the reporter, so that zeros show the condition.
     assert rows[-1]["balanced_accuracy/val"] > 0.9
     conditions = data.index.tracks["condition"].iloc[data._datasets["train"].anchors]
     counts = conditions.value_counts()[["infected", "mock"]].to_numpy()

@@ -32,7 +32,7 @@ def make(**options) -> ContrastiveModule:
     ],
     ids=lambda built: type(built).__name__,
 )
-def test_channels_last_changes_places_in_memory_alone(built):
+def test_channels_last_changes_the_memory_layout_alone(built):
     x_BCZYX = torch.randn(2, 2, 3, 32, 32)
     expected, before = built.eval()(x_BCZYX), copy.deepcopy(built.state_dict())
     to_channels_last(built)

@@ -246,7 +246,7 @@ def test_training_stopped_anywhere_goes_on_to_the_same_weights(collection, tmp_p
     print(f"random points from seed {seed}")
     rng = np.random.default_rng(seed)
     signals = [signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1]
-    # An epoch takes half a second, so that some of it is done and lost.
+    # An epoch takes half a second, so that some of it is done and discarded.
     interrupt(command, folder, [(number, 1, rng.uniform(0, 0.5)) for number in signals])
     subprocess.run(command, check=True)
     assert_same_result(folder, whole)
@@ -304,7 +304,7 @@ def test_seeds_that_are_embedded_together_are_as_alone(model, collection, tmp_pa
     assert len({alone for alone, _ in digests.values()}) == 4
 
 
-def test_trainings_that_cut_other_patches_are_not_embedded_together(model, collection, tmp_path):
+def test_trainings_with_other_patch_specs_are_not_embedded_together(model, collection, tmp_path):
     other = tmp_path / "mean"
     shutil.copytree(model, other)
     config = yaml.safe_load((other / "config.yaml").read_text())
@@ -393,9 +393,9 @@ def test_bag_of_channels_is_trained_and_embeds_every_pair(collection, tmp_path):
         "reporter": reporter,
     }
     assert store.obs_names.is_unique
-    cohort = read_embeddings({"seed0": {"three": tmp_path / "out/seed0/three.zarr"}})
-    assert len(cohort.obs) == len(cells) + reporter
-    assert not cohort.obs.duplicated(["fov", "track_id", "t", "marker"]).any()
+    stored = read_embeddings({"seed0": {"three": tmp_path / "out/seed0/three.zarr"}})
+    assert len(stored.obs) == len(cells) + reporter
+    assert not stored.obs.duplicated(["fov", "track_id", "t", "marker"]).any()
 
 
 def test_baselines_share_rows_but_not_features(model, collection, tmp_path):

@@ -448,9 +448,9 @@ def test_frames_without_statistics_are_normalized_as_their_field_of_view(collect
     module = make(collection)
     table = read_statistics(collection.experiments, ["one", "two", "three"])
     numbers = table.columns.intersection(["mean", "std", "median"])
-    lost = (table["level"] == "frame") & (table["t"] == 3)
+    unreadable_rows = (table["level"] == "frame") & (table["t"] == 3)
     gone = (table["fov"] == "A/1/0") & (table["marker"] == "reporter")
-    table.loc[lost | gone, numbers] = np.nan
+    table.loc[unreadable_rows | gone, numbers] = np.nan
     reader = ObservationReader(module.fields, table, module.patches, NormalizationConfig("frame"))
     fovs = table[(table["level"] == "fov") & (table["marker"] == "phase")]
     fovs = fovs.set_index(["experiment", "fov"])["median"]

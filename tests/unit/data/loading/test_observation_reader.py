@@ -281,7 +281,7 @@ def test_bag_of_channels_takes_one_marker_where_it_was_imaged(entry):
 
 @pytest.fixture
 def damaged(entry, tmp_path) -> ExperimentConfig:
-    """The same plate; one chunk of frame 2 is lost and one of frame 3 is damaged."""
+    """The same plate; one chunk of frame 2 is missing and one of frame 3 is damaged."""
     shutil.copytree(entry.data_path, tmp_path / "plate.zarr")
     (tmp_path / "plate.zarr/A/1/0/0/2/0/0/0/0").unlink()
     chunk = tmp_path / "plate.zarr/A/1/0/0/3/1/0/0/0"
@@ -298,7 +298,7 @@ def test_what_cannot_be_read_names_plate_field_frame_and_channel(damaged):
             reader.read(cells.index[cells["t"] == frame].to_numpy())
 
 
-def test_a_lost_chunk_is_reported_once_from_the_metadata_of_its_field(damaged, monkeypatch, caplog):
+def test_missing_chunk_is_reported_once_from_metadata_of_its_field(damaged, monkeypatch, caplog):
     reader = reader_of(damaged, PatchConfig(("phase", "reporter"), (40, 40), depth=5))
     asked, original = [], plate_of.read_position
 
@@ -345,9 +345,9 @@ def test_skipped_pairs_are_replaced_by_the_next_that_can_be_read(damaged, caplog
         reader, rows, lambda rows, epoch: (rows + 1) % len(flags), unreadable="skip"
     )
     batch = dataset.__getitems__(rows.tolist())
-    lost = flags | np.roll(flags, -1)
-    np.testing.assert_array_equal(batch["replaced"], lost)
-    good = np.flatnonzero(~lost)
+    unread = flags | np.roll(flags, -1)
+    np.testing.assert_array_equal(batch["replaced"], unread)
+    good = np.flatnonzero(~unread)
     for row in rows:
         chosen = good[good >= row][0] if (good >= row).any() else good[0]
         assert batch["anchor"]["row"][row] == chosen

@@ -28,7 +28,7 @@ def project_of(folder: Path, store: object, trainings: dict) -> tuple[Project, d
     return project, {name: {"data": data} for name, data in trainings.items()}
 
 
-def test_cuts_hold_what_the_store_depends_on(tmp_path):
+def test_patch_specs_hold_what_the_store_depends_on(tmp_path):
     large = {"patches": PATCHES | {"size": [20, 20]}, "batch_size": 8}
     margin = {"patches": PATCHES, "extraction_size": [20, 20], "normalization": {"center": "mean"}}
     later = {"patches": PATCHES | {"projection": "max", "bag_of_channels": True}}
@@ -55,10 +55,10 @@ def test_normalization_counts_where_pixels_are_normalized(tmp_path):
     assert len(found) == 3
     with pytest.raises(UserError, match="normalize differently, and dtype is uint8"):
         check_patch_specs(entry, found)
-    check_patch_specs(entry, [cut for cut in found if cut != other])
+    check_patch_specs(entry, [spec for spec in found if spec != other])
 
 
-def test_experiment_without_a_store_has_no_cuts(tmp_path):
+def test_experiment_without_a_store_has_no_patch_specs(tmp_path):
     project, trainings = project_of(tmp_path, False, {"a": {"patches": PATCHES}})
     assert patch_specs_of(project, "one", trainings.__getitem__) == []
     check_patch_specs(project.registry["one"], [])
@@ -67,15 +67,15 @@ def test_experiment_without_a_store_has_no_cuts(tmp_path):
 def test_windows_need_stacks_of_one_depth(tmp_path):
     deep = {"patches": PATCHES | {"depth": 3}}
     project, trainings = project_of(tmp_path, True, {"a": deep, "b": {"patches": PATCHES}})
-    entry, cuts = project.registry["one"], patch_specs_of(project, "one", trainings.__getitem__)
-    check_patch_specs(entry, cuts)
+    entry, specs = project.registry["one"], patch_specs_of(project, "one", trainings.__getitem__)
+    check_patch_specs(entry, specs)
     path = entry.data_path / "B/1/0/0/.zarray"
     metadata = json.loads(path.read_text())
     metadata["shape"][2] = 5
     path.write_text(json.dumps(metadata))
     with pytest.raises(UserError, match="different windows of stacks that differ in depth"):
-        check_patch_specs(entry, cuts)
-    check_patch_specs(entry, cuts[:1])
+        check_patch_specs(entry, specs)
+    check_patch_specs(entry, specs[:1])
 
 
 @pytest.mark.parametrize(
@@ -84,11 +84,11 @@ def test_windows_need_stacks_of_one_depth(tmp_path):
 def test_depth_of_fields_of_view_that_are_left_out_does_not_count(tmp_path, left_out):
     deep = {"patches": PATCHES | {"depth": 3}}
     project, trainings = project_of(tmp_path, True, {"a": deep, "b": {"patches": PATCHES}})
-    entry, cuts = project.registry["one"], patch_specs_of(project, "one", trainings.__getitem__)
+    entry, specs = project.registry["one"], patch_specs_of(project, "one", trainings.__getitem__)
     path = entry.data_path / "B/1/0/0/.zarray"
     metadata = json.loads(path.read_text())
     metadata["shape"][2] = 5
     path.write_text(json.dumps(metadata))
     if left_out == "no condition":
         left_out = {"condition_wells": {"mock": ["A/1"]}}
-    check_patch_specs(entry.model_copy(update=left_out), cuts)
+    check_patch_specs(entry.model_copy(update=left_out), specs)

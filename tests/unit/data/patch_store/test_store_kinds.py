@@ -344,22 +344,22 @@ def test_pixels_that_are_not_finite_are_reported_or_left_out(experiment, dtype, 
     report = build_patches(entry, folder, [spec_of(patches)])
     assert np.isfinite(list(report["loss"].values())).all()
     cells = MultiExperimentIndex.from_parquet([folder]).tracks
-    lost = (cells["fov"] == "A/1/0") & (cells["t"] == 2)
-    np.testing.assert_array_equal(np.load(folder / "patches.zarr/slots.npy") < 0, lost)
+    absent = (cells["fov"] == "A/1/0") & (cells["t"] == 2)
+    np.testing.assert_array_equal(np.load(folder / "patches.zarr/slots.npy") < 0, absent)
 
 
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("options", [{}, {"reference_pixel_size_um": 0.5}])
-def test_what_has_no_place_in_a_native_store_is_the_plates(experiment, shared, options):
+def test_what_a_native_store_cannot_hold_is_read_from_the_plate(experiment, shared, options):
     entry, folder = experiment(levels=True)
     patches = replace(STACK, **options)
-    cuts = [spec_of(patches), spec_of(replace(patches, z_window="center"))][: 1 + shared]
+    specs = [spec_of(patches), spec_of(replace(patches, z_window="center"))][: 1 + shared]
     level, skipping = "1" if options else "0", entry.model_copy(update={"unreadable": "skip"})
     array = entry.data_path / "A/1/0" / level
     (array / "2.1.0.0.0").rename(folder / "away")
-    build_patches(skipping, folder, cuts)
-    lost = np.load(folder / "patches.zarr/slots.npy") < 0
-    assert 0 < lost.sum() < len(lost)
+    build_patches(skipping, folder, specs)
+    absent = np.load(folder / "patches.zarr/slots.npy") < 0
+    assert 0 < absent.sum() < len(absent)
     (folder / "away").rename(array / "2.1.0.0.0")
-    for cut in cuts:
-        assert_equal_to_plate(entry, folder, cut.patches)
+    for patch_spec in specs:
+        assert_equal_to_plate(entry, folder, patch_spec.patches)

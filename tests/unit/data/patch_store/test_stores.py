@@ -160,14 +160,14 @@ def test_store_of_another_version_is_not_used(folder, caplog):
 def test_damaged_store_is_reported_with_the_cell_that_needs_it(folder, compressor):
     build_patches(entry_of(folder, compressor=compressor), folder, [SPEC])
     reader = reader_of(folder, PatchConfig(("reporter",), (20, 20)))
-    next((folder / "patches.zarr/pixels/c").rglob("0")).parent.rename(folder / "lost")
+    next((folder / "patches.zarr/pixels/c").rglob("0")).parent.rename(folder / "absent")
     cells = reader.index.tracks
     row = int(np.flatnonzero((cells["fov"].str.startswith("A/1")) & (cells["t"] == 3))[0])
     with pytest.raises(UserError) as raised:
         reader.read(np.array([row]))
     plate = reader_of(folder)._reader.chunks.paths[0].split("/A/")[0]
-    place = f"cannot read frame 3 of field of view {cells['fov'][row]}, channel reporter, of"
-    assert f"{folder / 'patches.zarr'}: {place} {plate} (the chunk is missing)" in str(raised.value)
+    where = f"cannot read frame 3 of field of view {cells['fov'][row]}, channel reporter, of"
+    assert f"{folder / 'patches.zarr'}: {where} {plate} (the chunk is missing)" in str(raised.value)
 
 
 def test_models_that_one_store_cannot_serve_are_reported(folder):
@@ -177,7 +177,7 @@ def test_models_that_one_store_cannot_serve_are_reported(folder):
         build_patches(entry_of(folder, dtype="uint8"), folder, [SPEC, other])
 
 
-def test_dry_run_tells_bytes_and_time_and_writes_nothing(folder):
+def test_dry_run_shows_bytes_and_time_and_writes_nothing(folder):
     before = sorted(folder.iterdir())
     planned = build_patches(entry_of(folder), folder, [SPEC], dry_run=True)
     assert sorted(folder.iterdir()) == before
@@ -285,11 +285,11 @@ def test_observations_that_cannot_be_read_are_not_in_a_store(folder, tmp_path, s
     assert reader._stores
     damaged = np.zeros(len(cells), bool)
     with_store = reader.read(np.arange(len(cells)), unreadable=damaged)["patch"]
-    lost = np.zeros(len(cells), bool)
+    absent = np.zeros(len(cells), bool)
     plain = reader_of(folder, extraction_size=(32, 33), stores=False)
-    from_plate = plain.read(np.arange(len(cells)), unreadable=lost)["patch"]
-    assert 0 < lost.sum() < len(lost)
-    np.testing.assert_array_equal(damaged, lost)
+    from_plate = plain.read(np.arange(len(cells)), unreadable=absent)["patch"]
+    assert 0 < absent.sum() < len(absent)
+    np.testing.assert_array_equal(damaged, absent)
     if "dtype" not in store:
         np.testing.assert_array_equal(with_store, from_plate)
     how = "could not be read" if "dtype" in store else ", channel"
@@ -297,7 +297,7 @@ def test_observations_that_cannot_be_read_are_not_in_a_store(folder, tmp_path, s
         reader.read(np.arange(len(cells)))
 
 
-def with_lost_chunk(folder, plate, channel=0, **entry) -> tuple:
+def with_missing_chunk(folder, plate, channel=0, **entry) -> tuple:
     """Copy the plate and remove a channel of the first cell's frame: field of view and chunk."""
     summary = json.loads((folder / "summary.json").read_text())
     shutil.copytree(summary["entry"]["data_path"], plate)
@@ -309,8 +309,8 @@ def with_lost_chunk(folder, plate, channel=0, **entry) -> tuple:
     return plate / cell["fov"] / "0" / array.metadata.encode_chunk_key(index)
 
 
-def test_model_that_needs_a_whole_marker_reads_it_beside_a_lost_one(folder, tmp_path):
-    chunk = with_lost_chunk(folder, tmp_path / "plate.zarr", unreadable="skip")
+def test_model_that_needs_a_whole_marker_reads_it_beside_a_damaged_one(folder, tmp_path):
+    chunk = with_missing_chunk(folder, tmp_path / "plate.zarr", unreadable="skip")
     chunk.unlink()
     build_patches(entry_of(folder), folder, [SPEC])
     assert (np.load(folder / "patches.zarr/slots.npy") < 0).any()
@@ -326,7 +326,7 @@ def test_what_could_not_be_read_is_asked_for_again_after_a_kill(
     folder, tmp_path, monkeypatch, finished
 ):
     monkeypatch.setattr("dynaclr.data.patch_store.writer._SHARD_BYTES", 100_000)
-    chunk = with_lost_chunk(folder, tmp_path / "plate.zarr", unreadable="skip")
+    chunk = with_missing_chunk(folder, tmp_path / "plate.zarr", unreadable="skip")
     chunk.rename(tmp_path / "away")
     finish = ShardWriter.finish
 

@@ -1,4 +1,4 @@
-"""Blosc buffers decode to what was encoded, whole and in part, whoever wrote them."""
+"""Blosc buffers decode to what was encoded, whole and in part, from every writer."""
 
 import contextlib
 import itertools
@@ -62,8 +62,8 @@ def test_what_c_blosc_wrote_is_read_whole_and_in_part(case, seed):
 def test_a_damaged_buffer_is_reported_in_one_way(case, data):
     buffer, plain = case
     damaged = bytearray(buffer[: data.draw(st.integers(0, len(buffer)), "bytes left")])
-    places = st.one_of(st.integers(0, 40), st.integers(0, len(buffer)))
-    for at, value in data.draw(st.lists(st.tuples(places, st.integers(0, 255)), max_size=4)):
+    positions = st.one_of(st.integers(0, 40), st.integers(0, len(buffer)))
+    for at, value in data.draw(st.lists(st.tuples(positions, st.integers(0, 255)), max_size=4)):
         damaged[at : at + 1] = bytes([value]) if at < len(damaged) else b""
     # Blosc has no checksum: some damage is not seen, but none may raise another kind of error.
     with contextlib.suppress(ValueError, RuntimeError):

@@ -81,7 +81,7 @@ def test_a_file_is_read_to_its_end_however_long_it_is(alone, n_bytes, offset, le
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("kind", [make, make_sharded])
-@pytest.mark.parametrize("damage", [None, "cut", "spoilt"])
+@pytest.mark.parametrize("damage", [None, "truncated", "spoilt"])
 def test_no_file_stays_open_whether_or_not_it_can_be_read(kind, damage, threads, tmp_path):
     layout = kind(tmp_path / "a")
     if damage:
@@ -131,8 +131,8 @@ def spoil(path, layout, damage):
     for name in {layout.file_of(index)[0] for index in INDICES}:
         data = (path / name).read_bytes()
         n = layout.index_bytes if layout.shard is not None else 0
-        lost = b"" if damage == "cut" else bytes(len(data) - n)
-        (path / name).write_bytes(lost + data[len(data) - n :])
+        head = b"" if damage == "truncated" else bytes(len(data) - n)
+        (path / name).write_bytes(head + data[len(data) - n :])
 
 
 @pytest.mark.parametrize("dtype", ["u2", "f4"])

@@ -221,7 +221,7 @@ DAMAGED = [
         (name, damage, reason)
         for name in DAMAGED
         for damage, reason in ((cut_off, "damaged"), (garble, "damaged"), (os.unlink, "missing"))
-        # Bytes that are stored as they are do not tell.
+        # Bytes that are stored as they are do not show damage.
         if (name, damage) != ("v2-raw", garble)
     ],
 )
@@ -259,8 +259,8 @@ def test_missing_chunks_count_as_empty_where_the_plate_says_so(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["v3-sharded-blosc", "v3-sharded-raw-index-first"])
-def test_what_a_shard_was_written_without_is_empty_and_not_lost(name, tmp_path):
-    # A writer leaves out inner chunks of nothing but the fill value; a lost shard is unreadable.
+def test_what_a_shard_was_written_without_is_empty_and_not_unreadable(name, tmp_path):
+    # A writer leaves out inner chunks of nothing but the fill value; a missing shard is unreadable.
     pixels = np.zeros(SHAPE, np.uint16)
     pixels[..., :20], pixels[..., 50:] = 5, 6
     array = make(tmp_path / "a", ARRAYS[name], pixels)

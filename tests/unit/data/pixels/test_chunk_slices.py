@@ -94,11 +94,11 @@ def test_chunk_slices_cover_each_pixel_of_a_box_once_and_go_where_it_goes(case, 
     target = np.random.default_rng(seed).integers(0, 9, start.shape)
     box, number, index, slices = slice_boxes(start, stop, target, layout, chunk, grid)
     seen = [np.zeros(extent, int) for extent in stop - start]
-    for k, own, place, (first, inside, extent) in zip(box, number, index, slices, strict=True):
-        assert np.ravel_multi_index(place, grid[layout[k]]) == own
+    for k, own, position, (first, inside, extent) in zip(box, number, index, slices, strict=True):
+        assert np.ravel_multi_index(position, grid[layout[k]]) == own
         assert (inside >= 0).all()
         assert (inside + extent <= chunk[layout[k]]).all()
-        from_start = place * chunk[layout[k]] + inside - start[k]
+        from_start = position * chunk[layout[k]] + inside - start[k]
         np.testing.assert_array_equal(first - target[k], from_start)
         seen[k][tuple(map(slice, from_start, from_start + extent))] += 1
     assert all((part == 1).all() for part in seen)

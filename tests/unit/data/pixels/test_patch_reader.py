@@ -69,8 +69,8 @@ def test_what_was_never_written_into_a_shard_is_what_iohub_reads(tmp_path):
         shape, chunks, ratio = (2, 1, 1, 32, 32), (1, 1, 1, 8, 8), (1, 1, 1, 4, 4)
         array = position.create_zeros("0", shape, np.uint16, chunks=chunks, shards_ratio=ratio)
         array[:, :, :, :8, 8:24] = 7
-    places = np.zeros(2, int), np.arange(2), np.full(2, 12.0), np.full(2, 12.0)
-    found = reader_of(tmp_path / "p", (0,), (20, 22), depth=1, z_start=0).read(*places)
+    points = np.zeros(2, int), np.arange(2), np.full(2, 12.0), np.full(2, 12.0)
+    found = reader_of(tmp_path / "p", (0,), (20, 22), depth=1, z_start=0).read(*points)
     with open_ome_zarr(tmp_path / "p", mode="r") as plate:
         pixels = np.asarray(plate["A/1/0"]["0"][:, :, :, 2:22, 1:23])
     assert set(np.unique(pixels)) == {0, 7}
@@ -79,14 +79,14 @@ def test_what_was_never_written_into_a_shard_is_what_iohub_reads(tmp_path):
 
 def test_a_margin_moves_no_patch_and_mirrors_what_lies_outside(plate_path):
     rng = np.random.default_rng(2)
-    places = [rng.integers(0, 2, 40), rng.integers(0, 4, 40), *rng.uniform(-2, 48, (2, 40))]
-    bare = reader_of(plate_path).read(*places)
-    wide = reader_of(plate_path, margin=(9, 40)).read(*places)
+    points = [rng.integers(0, 2, 40), rng.integers(0, 4, 40), *rng.uniform(-2, 48, (2, 40))]
+    bare = reader_of(plate_path).read(*points)
+    wide = reader_of(plate_path, margin=(9, 40)).read(*points)
     with open_ome_zarr(plate_path, mode="r") as plate:
         for number, (inner, outer) in enumerate(zip(bare, wide, strict=True)):
             assert outer.shape == (2, 2, 12 + 9, 10 + 40)
             np.testing.assert_array_equal(outer[:, :, 4:16, 20:30], inner)
-            s, t, y, x = (place[number] for place in places)
+            s, t, y, x = (point[number] for point in points)
             stack = np.asarray(plate[f"A/1/{s}"]["0"][t])[[2, 0], 1:3]
             mirrored = np.pad(stack, [(0, 0), (0, 0), (60, 60), (60, 60)], mode="reflect")
             y0 = int(patch_origin(y, 12, 48)) - 4 + 60
@@ -95,30 +95,30 @@ def test_a_margin_moves_no_patch_and_mirrors_what_lies_outside(plate_path):
 
 
 def test_order_and_batch_do_not_change_a_patch(plate_path):
-    places = [np.array([1, 0, 1]), np.array([3, 0, 2]), np.full(3, 20.0), np.full(3, 20.0)]
-    together = reader_of(plate_path).read(*places)
+    points = [np.array([1, 0, 1]), np.array([3, 0, 2]), np.full(3, 20.0), np.full(3, 20.0)]
+    together = reader_of(plate_path).read(*points)
     for number in (2, 0, 1):
-        alone = reader_of(plate_path, cache_bytes=0).read(*[p[number : number + 1] for p in places])
+        alone = reader_of(plate_path, cache_bytes=0).read(*[p[number : number + 1] for p in points])
         np.testing.assert_array_equal(alone[0], together[number])
 
 
 def test_absent_marker_is_zero(plate_path):
-    places = (np.array([0]), np.array([1]), np.array([20.0]), np.array([20.0]))
-    (patch,) = reader_of(plate_path, channels=(-1, 1)).read(*places)
+    points = (np.array([0]), np.array([1]), np.array([20.0]), np.array([20.0]))
+    (patch,) = reader_of(plate_path, channels=(-1, 1)).read(*points)
     assert (patch[0] == 0).all()
     assert (patch[1] > 0).any()
-    (nothing,) = reader_of(plate_path, channels=(-1,)).read(*places)
+    (nothing,) = reader_of(plate_path, channels=(-1,)).read(*points)
     assert nothing.shape == (1, 2, 12, 10)
     assert (nothing == 0).all()
 
 
 def test_reader_pickles_small_and_reads_the_same(plate_path):
     reader = reader_of(plate_path)
-    places = (np.array([1]), np.array([2]), np.array([0.0]), np.array([39.0]))
-    before = reader.read(*places)
+    points = (np.array([1]), np.array([2]), np.array([0.0]), np.array([39.0]))
+    before = reader.read(*points)
     packed = pickle.dumps(reader)
     assert len(packed) < 20_000
-    np.testing.assert_array_equal(pickle.loads(packed).read(*places)[0], before[0])
+    np.testing.assert_array_equal(pickle.loads(packed).read(*points)[0], before[0])
 
 
 def test_patch_larger_than_the_image_is_refused(plate_path):

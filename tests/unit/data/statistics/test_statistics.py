@@ -321,11 +321,11 @@ def test_frames_that_cannot_be_read_are_skipped_where_the_entry_says_so(
     with open_ome_zarr(experiment.data_path, mode="r") as plate:
         pixels = {fov: np.asarray(plate[fov]["0"]) for fov in ("A/1/0",)}
     frames = table[table["level"] == "frame"]
-    lost = frames[frames["n"] == 0]
-    assert 0 < len(lost) <= 4
-    assert set(lost["fov"]) == {"B/1/0"}
-    assert lost["median"].isna().all()
-    assert f"{len(lost)} frames of a channel cannot be read" in caplog.text
+    absent = frames[frames["n"] == 0]
+    assert 0 < len(absent) <= 4
+    assert set(absent["fov"]) == {"B/1/0"}
+    assert absent["median"].isna().all()
+    assert f"{len(absent)} frames of a channel cannot be read" in caplog.text
     assert "cannot read frame" in caplog.text
     n = table[table["level"] == "fov"].set_index(["fov", "marker"])["n"]
     per_frame = frames.groupby(["fov", "marker"], observed=True)["n"].sum()

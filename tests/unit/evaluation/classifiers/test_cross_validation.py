@@ -11,7 +11,7 @@ from dynaclr.evaluation.metrics.auroc import auroc
 
 
 def track_data(n_tracks=120, n_frames=6, n_features=80, seed=0):
-    """Rows of a track are nearly the same: whoever saw one knows the others."""
+    """Rows of a track are nearly the same: a classifier that saw one knows the others."""
     rng = np.random.default_rng(seed)
     tracks = np.repeat(np.arange(n_tracks), n_frames)
     features = rng.normal(size=(n_tracks, n_features))[tracks]
@@ -24,7 +24,7 @@ def test_labels_drawn_at_random_for_each_track_are_not_predicted():
     positive = labels == "yes"
     grouped = cross_validate(features, labels, tracks)
     assert 0.35 < auroc(positive, grouped.probability[:, 1]) < 0.65
-    # The trap is real: with rows of a track in both parts the same data look solved.
+    # With rows of a track in both parts, the same data seem solved.
     leaking = cross_validate(features, labels, np.arange(len(labels)))
     assert auroc(positive, leaking.probability[:, 1]) > 0.85
 

@@ -1,4 +1,4 @@
-"""Shuffled labels keep whole lineages, and tell a classifier with signal from one without."""
+"""Shuffled labels keep whole lineages, and separate a classifier with signal from one without."""
 
 from dataclasses import replace
 
@@ -42,7 +42,7 @@ def test_labels_keep_their_run_over_the_hours():
     lengths = np.where(lineages % 2 == 0, 8, 4)
     late = hours >= lengths / 2
     shuffled = shuffle_by_lineage(late, lineages, experiments, hours, np.random.default_rng(0))
-    assert (shuffled == late).all(), "all lineages turn half-way, whoever gives"
+    assert (shuffled == late).all(), "all lineages turn half-way, for every source"
 
 
 def test_only_the_variant_with_signal_beats_its_null(scored):

@@ -75,7 +75,7 @@ def test_the_ratio_of_correlated_frames_is_its_closed_form():
     assert smoothness(features, tracks, t).ratio == pytest.approx(0.5, abs=0.02)
 
 
-def test_pooling_experiments_that_lie_apart_looks_smoother():
+def test_pooling_experiments_that_lie_apart_seems_smoother():
     rng = np.random.default_rng(0)
     tracks, t = np.repeat(np.arange(100), 20), np.tile(np.arange(20), 100)
     features = rng.normal(size=(2000, 4)) + 50.0 * (tracks % 2)[:, None]
