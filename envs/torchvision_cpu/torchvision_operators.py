@@ -2,7 +2,7 @@
 
 timm cannot be imported without torchvision, and torchvision of the package index is built for CUDA:
 its compiled operators do not load beside a torch without CUDA, and its import then fails where it
-describes two operators that nobody declared. timm and torchmetrics use none of its operators. So
+describes two operators that are not declared. timm and torchmetrics use none of its operators. So
 the two are declared here, without an implementation. Where torch and torchvision come from one
 source, with or without CUDA, nothing of this is needed or installed.
 """

@@ -47,7 +47,7 @@ class SiteConfig(ConfigModel):
 
 
 def load_site(file: Path, environment: Mapping[str, str] = os.environ) -> SiteConfig | None:
-    """Settings of this site, or None where nobody gave any.
+    """Settings of this site, or None where none are given.
 
     Parameters
     ----------

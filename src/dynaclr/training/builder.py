@@ -32,7 +32,7 @@ _COUNTS_OR_FRACTIONS = (
     *("limit_train_batches", "limit_val_batches", "overfit_batches", "val_check_interval"),
     *("limit_predict_batches", "limit_test_batches"),
 )
-# How the parser names a key that it does not know, and lines of its messages that help nobody.
+# How the parser names a key that it does not know, and lines of its messages that help no reader.
 _UNKNOWN_IN_GROUP = re.compile(r"Group '(data|trainer)' does not accept option '([^']+)'")
 _UNKNOWN_IN_CLASS = re.compile(r"class_path '([\w.]+)': Option '([^']+)' is not accepted")
 _GROUPS = {"data": MultiExperimentDataModule, "trainer": Trainer}

@@ -31,8 +31,8 @@ class CollapseWarning(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore whether the run that is resumed has warned."""
-        # Older checkpoints have another key.
-        self.warned = state_dict.get("warned", state_dict.get("told", False))
+        # The state is one flag, which older checkpoints hold by another name.
+        self.warned = any(state_dict.values())
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check the effective ranks of this epoch."""

@@ -55,7 +55,7 @@ def test_collapse_is_reported_exactly_once_and_not_again_by_a_resumed_run(
 
 
 @pytest.mark.parametrize(
-    ("state", "warned"), [({"warned": True}, True), ({"told": True}, True), ({}, False)]
+    ("state", "warned"), [({"warned": True}, True), ({"older_name": True}, True), ({}, False)]
 )
 def test_checkpoints_of_older_versions_say_whether_the_run_has_warned(state, warned):
     callback = CollapseWarning()
