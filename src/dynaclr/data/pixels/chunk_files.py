@@ -69,7 +69,7 @@ class ChunkFiles:
 
     def __init__(self, paths: list[str]) -> None:
         self._paths = paths
-        # By path, with what tells the file from one that replaces it.
+        # By path, with the version of the file, which another file may replace.
         self._indexes: OrderedDict[str, tuple[_Version, _ShardIndex]] = OrderedDict()
         self._lock = threading.Lock()
         self._mapped = functools.lru_cache(_MAPPED)(_map_file)
