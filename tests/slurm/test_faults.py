@@ -31,7 +31,7 @@ def test_requeued_job_goes_on(project, undisturbed):
 
 
 def test_killed_snakemake_does_nothing_twice(project, undisturbed):
-    write_training(project.folder, slow(15))
+    write_training(project.folder, slow(6))
     running = project.start(*TRAIN)
     project.wait_until_training()
     kill(running)
