@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dynaclr.index.columns import SCHEMA, SPLIT, constant_column, text_column
+from dynaclr.config.columns import SPLIT
+from dynaclr.index.columns import SCHEMA, constant_column, text_column
 
 CONDITIONS = ("mock", "infected", "drug", "washout")
 INTERVALS = (10, 15, 30)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from dynaclr.config.columns import check_column_name
 from dynaclr.config.fields import ConfigModel, ConfigPath, Name, Well
 from dynaclr.config.simulation import SimulationConfig
 
@@ -53,10 +54,12 @@ class ExperimentConfig(ConfigModel):
         description="Hours post infection (or perturbation) at frame 0; may be negative."
     )
     annotations: ConfigPath | None = Field(
-        None, description="CSV of labels keyed by fov, track_id and (optionally) t."
+        None,
+        description="CSV or Parquet of labels keyed by fov (or fov_name), and optionally by "
+        "track_id and t; each other column becomes an index column.",
     )
     truth: ConfigPath | None = Field(
-        None, description="CSV of known truth, same key; read by evaluation alone."
+        None, description="CSV or Parquet of known truth, keyed alike; read by evaluation alone."
     )
     organelle: str | None = Field(None, description="Organelle or structure of interest.")
     microscope: str | None = Field(None, description="Microscope it was imaged on.")
@@ -100,6 +103,13 @@ class ExperimentConfig(ConfigModel):
         if isinstance(data, dict) and hasattr(data.get("date"), "isoformat"):
             return {**data, "date": data["date"].isoformat()}
         return data
+
+    @field_validator("metadata")
+    @classmethod
+    def _metadata_can_be_columns(cls, metadata: dict[str, Any]) -> dict[str, Any]:
+        for key in metadata:
+            check_column_name(key)
+        return metadata
 
     @model_validator(mode="after")
     def _wells_are_in_one_condition(self) -> ExperimentConfig:

@@ -15,10 +15,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from dynaclr.config import UserError
+from dynaclr.config.columns import MARKER
 from dynaclr.config.errors import did_you_mean
 from dynaclr.evaluation.row_keys import check_unique, match_rows, normalize_keys, read_csv
 from dynaclr.io.artifacts import atomic_path, digest_file_of, digest_path, read_json, write_digest
-from dynaclr.io.embeddings import KEY, MARKER, REQUIRED, open_anndata, provenance_of
+from dynaclr.io.embeddings import KEY, REQUIRED, open_anndata, provenance_of
 
 if TYPE_CHECKING:
     from anndata import AnnData

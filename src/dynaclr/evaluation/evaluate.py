@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from dynaclr.config import EvaluationConfig
+from dynaclr.config.columns import MARKER
 from dynaclr.config.metrics import INCLUDES_TRAINING, POOLED, join_notes, metric_info
 from dynaclr.evaluation import tables
 from dynaclr.evaluation.classifiers.label_shuffling import null_rows
@@ -29,7 +30,7 @@ from dynaclr.evaluation.tables import Row, Rows, digest_of_rows, join_tables, wr
 from dynaclr.evaluation.tasks import LabelPaths
 from dynaclr.evaluation.temporal_scores import temporal_rows
 from dynaclr.io.artifacts import atomic_path, write_json
-from dynaclr.io.embeddings import MARKER, key_of, read_embeddings
+from dynaclr.io.embeddings import key_of, read_embeddings
 
 logger = logging.getLogger(__name__)
 

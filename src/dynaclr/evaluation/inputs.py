@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dynaclr.config import EvaluationConfig, TaskConfig, UserError
+from dynaclr.config.columns import MARKER
 from dynaclr.config.errors import did_you_mean
 from dynaclr.config.metrics import HELD_OUT, POOLED
 from dynaclr.config.variants import Variant, ordered_variants, uncorrected
@@ -16,7 +17,7 @@ from dynaclr.evaluation.batch_correction import untransported, with_corrections
 from dynaclr.evaluation.label_tables import join_numbers
 from dynaclr.evaluation.matched_samples import independent_rows, matched_strata
 from dynaclr.evaluation.tasks import LabelPaths, TaskRows, group_codes, select_task
-from dynaclr.io.embeddings import MARKER, Embeddings, key_of
+from dynaclr.io.embeddings import Embeddings, key_of
 
 
 @dataclass(frozen=True)

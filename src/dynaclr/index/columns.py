@@ -36,11 +36,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike
 
-from dynaclr.config import ExperimentConfig, UserError
+from dynaclr.config import ExperimentConfig
 
 DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 ENTRY_TEXT = ("organelle", "microscope", "cell_type", "date")
-SPLIT = "split"
 SCHEMA = pa.schema(
     {
         "experiment": DICTIONARY,
@@ -88,19 +87,7 @@ def constant_column(value: Any, n: int) -> pa.Array:
 
 
 def entry_columns(entry: ExperimentConfig, n: int) -> dict[str, pa.Array]:
-    """Columns that are constant within an experiment, ``metadata`` included.
-
-    Raises
-    ------
-    UserError
-        When a metadata key is the name of a column of the index.
-    """
-    taken = sorted({*SCHEMA.names, SPLIT} & set(entry.metadata))
-    if taken:
-        raise UserError(
-            f"experiment {entry.name}: metadata: {', '.join(taken)} is a column of the index "
-            "itself. Rename the key."
-        )
+    """Columns that are constant within an experiment, ``metadata`` included."""
     columns = {name: constant_column(getattr(entry, name), n) for name in ENTRY_TEXT}
     columns["moi"] = (
         pa.nulls(n, pa.float64()) if entry.moi is None else constant_column(float(entry.moi), n)

@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dynaclr.config import Problems, UserError
+from dynaclr.config.columns import SPLIT, UNKNOWN
 from dynaclr.index.build import CELLS, SUMMARY
-from dynaclr.index.columns import SCHEMA, SPLIT, text_column
+from dynaclr.index.columns import SCHEMA, text_column
 from dynaclr.index.split import check_split, split_fovs
 from dynaclr.io.artifacts import (
     atomic_path,
@@ -33,7 +34,6 @@ from dynaclr.io.artifacts import (
 INDEX = "index.arrow"
 MANIFEST = "manifest.json"
 REGISTRY = "registry.json"
-UNKNOWN = "unknown"
 SIDES = ("train", "validation")
 
 

@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dynaclr.config import ExperimentConfig, ExperimentRegistry, Problems, UserError
+from dynaclr.config.columns import SPLIT
 from dynaclr.config.errors import did_you_mean
 from dynaclr.config.registry import validate_entry
 from dynaclr.index.anchors import Anchors, check_border
 from dynaclr.index.build import CELLS, index_experiment
-from dynaclr.index.columns import SPLIT
 from dynaclr.index.fovs import FovExtents, FovRuns
 from dynaclr.index.markers import MarkerPairs
 from dynaclr.index.merge import INDEX, REGISTRY, collate

@@ -12,8 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dynaclr.config import UserError
+from dynaclr.config.columns import SPLIT
 from dynaclr.config.errors import did_you_mean
-from dynaclr.index.columns import SPLIT
 
 
 class IndexTable:

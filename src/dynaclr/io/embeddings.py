@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from dynaclr.config import UserError
+from dynaclr.config.columns import MARKER
 from dynaclr.io.artifacts import digest_file_of, digest_path, read_digest
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 KEY = ["experiment", "fov", "track_id", "t"]
-# A model that embeds each channel alone gives one row per observation and marker.
-MARKER = "marker"
 REQUIRED = [*KEY, "condition", "hours", "lineage_id"]
 
 

@@ -97,6 +97,14 @@ BROKEN = {
         {"experiments.0.condition_wells.infected": ["A/1", "B/1"]},
         ("one", "well A/1 is listed in both", "Remove it from one"),
     ),
+    "metadata_that_no_store_holds": Broken(
+        {"experiments.0.metadata": {"drug/dose uM": 3}},
+        ("one", "metadata", "'drug/dose uM' cannot be the name", "Rename it"),
+    ),
+    "metadata_named_like_a_column": Broken(
+        {"experiments.0.metadata": {"hours": 3}},
+        ("one", "metadata", "'hours' is a column of the index itself", "Rename it"),
+    ),
     "unknown_channel": Broken(
         {"experiments.0.channels.1.name": "GPF"},
         ("one", "channels", "no channel 'GPF'", "Did you mean 'GFP'?"),

@@ -250,12 +250,6 @@ def test_a_channel_that_one_field_of_view_lacks(experiment):
     assert len(index_experiment(entry)[0]) == 36
 
 
-def test_metadata_named_like_a_column(experiment):
-    entry = experiment({"A/1/0": FAMILY}, metadata={"t": 1, "split": "x"})
-    with pytest.raises(UserError, match="metadata: split, t is a column"):
-        index_experiment(entry)
-
-
 def test_positions_may_be_three_dimensional(experiment):
     table = FAMILY.assign(z=np.arange(len(FAMILY)) % 5)
     entry = experiment({"A/1/0": table}, shapes={"A/1/0": (10, 2, 5, 40, 60)})

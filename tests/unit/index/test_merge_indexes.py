@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from index_examples import FAMILY, TWO_WELLS, make_experiment
 
 from dynaclr.config import UserError
+from dynaclr.config.columns import UNKNOWN
 from dynaclr.index import build_index, merge_indexes
 from dynaclr.index.columns import DICTIONARY, SCHEMA, text_column
 from dynaclr.index.lineage import build_forest
-from dynaclr.index.merge import UNKNOWN, collate
+from dynaclr.index.merge import collate
 from dynaclr.io.artifacts import digest_path, read_digest, read_json, write_digest
 
 CONDITIONS = {"mock": ["A/1"], "infected": ["B/1"]}

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dynaclr.config import UserError
+from dynaclr.config.columns import UNKNOWN
 from dynaclr.data.loading.checks import check_markers, check_ranges
 from dynaclr.data.loading.dataset import Batch, IndexColumn, MultiExperimentTripletDataset
 from dynaclr.data.loading.observation_reader import ObservationReader, at_common_size
@@ -31,7 +32,6 @@ from dynaclr.data.pixels.patch_geometry import FieldsOfView, PatchConfig
 from dynaclr.data.statistics.normalization import NormalizationConfig, read_statistics
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.index.anchors import Anchors
-from dynaclr.index.merge import UNKNOWN
 from dynaclr.sampling import (
     ColumnPositiveSampler,
     FixedEpochBatchSampler,

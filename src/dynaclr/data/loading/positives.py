@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynaclr.config import ExperimentConfig, Problems, UserError
+from dynaclr.config.columns import SPLIT, UNKNOWN
 from dynaclr.config.errors import did_you_mean
 from dynaclr.index import MultiExperimentIndex
-from dynaclr.index.columns import SPLIT
-from dynaclr.index.merge import UNKNOWN
 from dynaclr.sampling import (
     ColumnPositiveSampler,
     PositiveSampler,
