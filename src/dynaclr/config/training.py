@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from dynaclr.config.reading import parse_yaml, read_yaml
 DEFAULT_MODEL = "dynaclr.training.ContrastiveModule"
 _CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
 _CHECKPOINT_KEYS = ("encoder_checkpoint", "teacher_checkpoint")
+# Of encoders: true or false, or a file of weights.
+_WEIGHTS_KEY = "pretrained"
 
 
 def load_training(source: str | Path, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -176,27 +178,51 @@ def override(
 
 
 def starting_checkpoints(content: dict[str, Any]) -> dict[str, str]:
-    """Checkpoints that a training starts from.
+    """Checkpoints that a training starts from, and files of weights that its encoders name.
 
     Returns
     -------
     dict of str to str
-        By the key of the model that names it: a path, relative to the working folder where it lies
-        inside.
+        By the dotted key of the model's arguments that names it: a path, relative to the working
+        folder where it lies inside.
     """
-    arguments = _model_arguments(content)
-    named = {key: arguments[key] for key in _CHECKPOINT_KEYS if isinstance(arguments.get(key), str)}
-    return {key: _relative_inside(path) for key, path in named.items()}
+    named = _named_files(_model_arguments(content))
+    return {".".join(keys): _relative_inside(path) for keys, path in named}
 
 
 def with_checkpoints(content: dict[str, Any], paths: Mapping[str, str]) -> dict[str, Any]:
     """Training configuration that starts from these checkpoints, by key, and from no others."""
     changed = copy.deepcopy(content)
     arguments = _model_arguments(changed)
-    for key in starting_checkpoints(changed):
-        del arguments[key]
-    arguments.update(paths)
+    for keys, _ in list(_named_files(arguments)):
+        _holder_of(arguments, keys).pop(keys[-1], None)
+    for dotted, path in paths.items():
+        keys = tuple(dotted.split("."))
+        _holder_of(arguments, keys)[keys[-1]] = path
     return changed
+
+
+def _named_files(
+    arguments: dict[str, Any], parents: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Keys and paths of everything in a model's arguments that is a file of weights."""
+    for key, value in arguments.items():
+        keys = (*parents, key)
+        if isinstance(value, dict):
+            yield from _named_files(value, keys)
+        elif isinstance(value, str) and (
+            (not parents and key in _CHECKPOINT_KEYS)
+            # An encoder of the user's own may call its weights by another name than a file's.
+            or (key == _WEIGHTS_KEY and Path(value).is_file())
+        ):
+            yield keys, value
+
+
+def _holder_of(arguments: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    """The mapping that holds the last of nested keys."""
+    for key in keys[:-1]:
+        arguments = arguments[key]
+    return arguments
 
 
 def _model_arguments(content: dict[str, Any]) -> dict[str, Any]:

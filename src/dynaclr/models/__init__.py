@@ -7,6 +7,7 @@ computed on projections, everything after training uses features. Their widths a
 
 from dynaclr.models.contrastive import ContrastiveEncoder, StemDepthToChannels
 from dynaclr.models.intensity import IntensityFeatures
+from dynaclr.models.per_channel import PerChannel
 from dynaclr.models.pixels import PixelComponents
 from dynaclr.models.resnet3d import ResNet3dEncoder
 from dynaclr.models.small import SmallEncoder
@@ -14,6 +15,7 @@ from dynaclr.models.small import SmallEncoder
 __all__ = [
     "ContrastiveEncoder",
     "IntensityFeatures",
+    "PerChannel",
     "PixelComponents",
     "ResNet3dEncoder",
     "SmallEncoder",

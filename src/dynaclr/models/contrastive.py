@@ -1,12 +1,15 @@
-"""Contrastive encoder on a 2-D backbone of timm with a 2.5-D stem."""
+"""Contrastive encoder on a 2-D backbone of timm, with or without a 2.5-D stem."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dynaclr.models.backbones import create_backbone
 from dynaclr.models.checks import check_patches
 
 
@@ -66,27 +69,35 @@ class StemDepthToChannels(nn.Module):
 
 
 class ContrastiveEncoder(nn.Module):
-    """A timm backbone behind a 2.5-D stem, with a projection MLP.
+    """A timm model, behind a 2.5-D stem or as it is, with a projection MLP.
 
-    The stem replaces the backbone's first convolution, and the classifier is left out.
+    Convolutional networks (ConvNeXt, ResNet, RegNet, EfficientNet and others) have their first
+    convolution replaced by the stem. Transformers, other models that are made for one size of
+    image, and all with ``stem_kernel_size`` None stay whole: planes become channels of their first
+    layer. Of published weights that layer then takes as many copies of
+    its three channels as needed, scaled to the same sum; of a single channel the sum of all three.
+
     Parameter names are those of ``ContrastiveEncoder`` in the VisCy project (``stem.conv``,
     ``encoder.*``, ``projection.0/1/3/4``), so that published DynaCLR weights load with
     ``load_state_dict`` given the same arguments.
 
-    Features come from the backbone alone. The projection MLP uses batch normalization, so that in
-    training mode, and only there, projections depend on the other rows of the batch.
+    Features come from the backbone alone: its pooled output before the classifier. The projection
+    MLP uses batch normalization, so that in training mode, and only there, projections depend on
+    the other rows of the batch.
 
     Parameters
     ----------
     backbone : str
-        Name of a timm model that begins with a 2-D convolution over pixels: ConvNeXt, ResNet,
-        RegNet, EfficientNet and others, but no plain vision transformer.
+        Name of a timm model.
     in_channels : int
         Channels of the patches.
     in_stack_depth : int
         Planes of the patches.
-    stem_kernel_size, stem_stride : tuple of int
-        Of the stem, in voxels along (Z, Y, X). For 2-D data use a kernel of depth 1.
+    stem_kernel_size : tuple of int or None
+        Of the stem, in voxels along (Z, Y, X). For 2-D data use a kernel of depth 1. None keeps
+        the backbone's own first layer.
+    stem_stride : tuple of int
+        Of the stem, in voxels along (Z, Y, X).
     embedding_dim : int
         Width of the hidden layer of the projection MLP. The width of the features is the
         backbone's own: see ``feature_dim``.
@@ -94,8 +105,13 @@ class ContrastiveEncoder(nn.Module):
         Width of the projections.
     drop_path_rate : float
         Probability with which a residual branch is left out in training.
-    pretrained : bool
-        Start the backbone, all but its first convolution, from timm's published weights.
+    pretrained : bool or Path
+        Start the backbone, all but a convolution that the stem replaces, from timm's published
+        weights, or from a file of weights of the backbone alone (see `create_backbone`).
+    image_size : tuple of int or None
+        Height and width in pixels that a whole backbone is built for; patches are scaled to it.
+        By default a plain vision transformer adapts to any size, with its position embeddings
+        resampled; the others that are made for one size (Swin, for example) need the number.
 
     Attributes
     ----------
@@ -107,7 +123,8 @@ class ContrastiveEncoder(nn.Module):
     Raises
     ------
     ValueError
-        If the backbone does not begin with a 2-D convolution, or if stem and depth do not fit.
+        If timm has no such model or weights, if the backbone needs ``image_size`` or has no use
+        for it, or if stem and depth do not fit.
     """
 
     def __init__(
@@ -115,29 +132,37 @@ class ContrastiveEncoder(nn.Module):
         backbone: str = "convnext_tiny",
         in_channels: int = 2,
         in_stack_depth: int = 15,
-        stem_kernel_size: tuple[int, int, int] = (5, 4, 4),
+        stem_kernel_size: tuple[int, int, int] | None = (5, 4, 4),
         stem_stride: tuple[int, int, int] = (5, 4, 4),
         embedding_dim: int = 768,
         projection_dim: int = 128,
         drop_path_rate: float = 0.0,
-        pretrained: bool = False,
+        pretrained: bool | Path = False,
+        image_size: tuple[int, int] | None = None,
     ) -> None:
-        import timm  # slow to import, and not needed by the other encoders
-
         super().__init__()
         # Not all families know the option, so it is passed only when it says something.
         options: dict[str, Any] = {"drop_path_rate": drop_path_rate} if drop_path_rate else {}
-        encoder: Any = timm.create_model(backbone, pretrained=pretrained, num_classes=0, **options)
-        stem_channels = _remove_first_convolution(encoder, backbone)
         self.backbone = backbone
         self.in_channels = in_channels
         self.in_stack_depth = in_stack_depth
-        self.feature_dim = int(getattr(encoder, "head_hidden_size", encoder.num_features))
+        self.image_size = image_size and (image_size[0], image_size[1])
+        self.stem: nn.Module
+        whole = _takes_one_size(backbone) or _makes_patches(backbone)
+        if whole or stem_kernel_size is None:
+            options["in_chans"] = in_channels * in_stack_depth
+            self.encoder = _create_whole(backbone, pretrained, self.image_size, options)
+            self.stem = nn.Flatten(1, 2)
+        else:
+            if image_size is not None:
+                raise ValueError(f"{backbone!r} takes images of any size; leave out image_size")
+            self.encoder = create_backbone(backbone, pretrained, **options)
+            stem_channels = _remove_first_convolution(self.encoder, backbone)
+            self.stem = StemDepthToChannels(
+                in_channels, in_stack_depth, stem_channels, stem_kernel_size, stem_stride
+            )
+        self.feature_dim = int(getattr(self.encoder, "head_hidden_size", self.encoder.num_features))
         self.projection_dim = projection_dim
-        self.stem = StemDepthToChannels(
-            in_channels, in_stack_depth, stem_channels, stem_kernel_size, stem_stride
-        )
-        self.encoder = encoder
         self.projection = nn.Sequential(
             nn.Linear(self.feature_dim, embedding_dim),
             nn.BatchNorm1d(embedding_dim),
@@ -167,7 +192,10 @@ class ContrastiveEncoder(nn.Module):
             If the patches are not what the encoder was built for.
         """
         check_patches(x_BCZYX, self.in_channels, self.in_stack_depth)
-        features = self.encoder(self.stem(x_BCZYX))
+        x_BCYX = self.stem(x_BCZYX)
+        if self.image_size is not None and x_BCYX.shape[-2:] != self.image_size:
+            x_BCYX = F.interpolate(x_BCYX, self.image_size, mode="bilinear", antialias=True)
+        features = self.encoder(x_BCYX)
         return features, self.projection(features)
 
 
@@ -177,15 +205,48 @@ def _as_triple(numbers: Sequence[int]) -> tuple[int, int, int]:
     return z, y, x
 
 
+def _takes_one_size(backbone: str) -> bool:
+    """Whether a timm model is made for one size of image, as vision transformers are."""
+    import timm
+
+    config = timm.get_pretrained_cfg(backbone)
+    return config is not None and config.fixed_input_size
+
+
+def _makes_patches(backbone: str) -> bool:
+    """Whether the convolution that a timm model begins with makes the tokens of a transformer."""
+    import timm
+
+    config = timm.get_pretrained_cfg(backbone)
+    return config is not None and "patch_embed" in str(config.first_conv)
+
+
+def _create_whole(
+    backbone: str, pretrained: bool | Path, image_size: tuple[int, int] | None, options: Any
+) -> Any:
+    """A backbone with its own first layer, for images of one size or, without one, of any size."""
+    if not _takes_one_size(backbone):
+        return create_backbone(backbone, pretrained, **options)
+    if image_size is not None:
+        return create_backbone(backbone, pretrained, img_size=image_size, **options)
+    try:
+        any_size = {"dynamic_img_size": True, "dynamic_img_pad": True}
+        return create_backbone(backbone, pretrained, **any_size, **options)
+    except TypeError:
+        raise ValueError(
+            f"backbone {backbone!r} is made for images of one size. Give `image_size`: [height, "
+            "width] in pixels, to which patches are scaled"
+        ) from None
+
+
 def _remove_first_convolution(encoder: Any, backbone: str) -> int:
     """Replace the convolution over pixels by an identity; return its output channels."""
     name = encoder.pretrained_cfg.get("first_conv")
     convolution = encoder.get_submodule(name) if isinstance(name, str) else None
-    # A transformer too makes its patches by a convolution, but relies on their number.
-    if not isinstance(convolution, nn.Conv2d) or name.startswith("patch_embed"):
+    if not isinstance(convolution, nn.Conv2d):
         raise ValueError(
             f"backbone {backbone!r} does not begin with a 2-D convolution that the 2.5-D stem "
-            "could replace; choose for example a ConvNeXt, ResNet, RegNet or EfficientNet"
+            "could replace. Set stem_kernel_size to null, so that its own first layer stays"
         )
     encoder.set_submodule(name, nn.Identity())
     return convolution.out_channels

@@ -141,3 +141,23 @@ def test_checkpoints_are_found_and_replaced_where_a_model_names_them(tmp_path, m
     for nothing in ({}, {"model": 3}, {"model": {"encoder_checkpoint": None}}):
         assert starting_checkpoints(nothing) == {}
         assert with_checkpoints(nothing, {}) == nothing
+
+
+def test_files_of_weights_that_encoders_name_count_as_checkpoints(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "vit.safetensors").touch()
+    inner = {"class_path": "Inner", "init_args": {"pretrained": "vit.safetensors"}}
+    encoder = {"class_path": "PerChannel", "init_args": {"encoder": inner}}
+    content = {"model": {"encoder": encoder, "teacher": encoder, "encoder_checkpoint": "best.ckpt"}}
+    named = {
+        "encoder_checkpoint": "best.ckpt",
+        "encoder.init_args.encoder.init_args.pretrained": "vit.safetensors",
+        "teacher.init_args.encoder.init_args.pretrained": "vit.safetensors",
+    }
+    assert starting_checkpoints(content) == named
+    assert "pretrained" not in str(with_checkpoints(content, {}))
+    assert starting_checkpoints(with_checkpoints(content, named)) == named
+    for no_file in (True, False, None, "imagenet", "absent.pth"):
+        inner["init_args"]["pretrained"] = no_file
+        assert starting_checkpoints(content) == {"encoder_checkpoint": "best.ckpt"}
+        assert with_checkpoints(content, {"encoder_checkpoint": "best.ckpt"}) == content

@@ -108,7 +108,9 @@ def test_drop_path_acts_in_training_only():
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"backbone": "vit_tiny_patch16_224"}, "vit_tiny_patch16_224"),
+        ({"backbone": "convnext_atoo"}, "no model 'convnext_atoo'.*names: .*convnext_atto"),
+        ({"backbone": "swin_tiny_patch4_window7_224"}, "Give `image_size`"),
+        ({"backbone": "edgenext_xx_small", "image_size": (64, 64)}, "leave out image_size"),
         ({"in_stack_depth": 3}, "in_stack_depth=3"),
         ({"in_stack_depth": 15}, "3 planes"),
     ],
