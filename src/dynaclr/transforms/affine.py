@@ -10,7 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dynaclr.transforms.base import RandomTransform, Range, as_range, uniform
+from dynaclr.transforms.base import (
+    RandomTransform,
+    Range,
+    as_range,
+    check_probability,
+    uniform,
+)
 from dynaclr.transforms.crop import centre_crop, crop_lengths, read_size
 
 Ranges = Range | Sequence[Range]
@@ -22,7 +28,7 @@ class RandomAffine(RandomTransform):
     Each sample is resampled once, at its final size only. A position v of the object, relative
     to the centre, comes to lie at ``R K S v + t``: scaled by the diagonal S, sheared by the unit
     upper-triangular K, rotated by R, shifted by t. Together the three factors reach every affine
-    map that does not mirror.
+    map that does not mirror; with ``mirror`` every one.
 
     In two dimensions all planes of a stack move alike; in three the stack turns as a body.
 
@@ -41,6 +47,9 @@ class RandomAffine(RandomTransform):
     translation : float or tuple of float or sequence of ranges
         Shift in voxels along each axis, ([Z,] Y, X), from one range or from one for each; one
         number r means -r to r.
+    mirror : float
+        Probability of each sample to be mirrored along X, before it is scaled. With rotations by
+        any angle it does what ``RandomFlip`` does along X and Y, and costs nothing.
     p : float
         Probability of each sample to be transformed. Others are cropped without resampling.
     output_size : sequence of int or None
@@ -71,6 +80,7 @@ class RandomAffine(RandomTransform):
         scale: Ranges = 0.0,
         shear: Ranges = 0.0,
         translation: Ranges = 0.0,
+        mirror: float = 0.0,
         p: float = 1.0,
         output_size: Sequence[int] | None = None,
         dimensions: Literal[2, 3] = 2,
@@ -89,6 +99,7 @@ class RandomAffine(RandomTransform):
         self.one_scale = not _is_nested(scale)
         self.shear = _per_axis(shear, "shear", _count_planes(dimensions), around=0)
         self.translation = _per_axis(translation, "translation", dimensions, around=0)
+        self.mirror = check_probability(mirror)
         self.output_size = None if output_size is None else read_size(output_size, "output_size")
         self.dimensions = dimensions
         self.spacing = tuple(float(distance) for distance in spacing)
@@ -116,7 +127,8 @@ class RandomAffine(RandomTransform):
         -------
         inverse : Tensor
             From positions in the result to those in the patch, in voxels relative to the centre:
-            the inverse of ``R K S``, shape (B, n, n) for n dimensions in the order (Z, Y, X).
+            the inverse of ``R K S``, its S negative along X where a sample is mirrored, shape
+            (B, n, n) for n dimensions in the order (Z, Y, X).
         shift : Tensor
             Translation t in voxels, shape (B, n).
         """
@@ -129,6 +141,9 @@ class RandomAffine(RandomTransform):
         factors = draw(self.scale[:1]) * n if self.one_scale else draw(self.scale)
         shears = draw(self.shear)
         shift = torch.stack(draw(self.translation), dim=1)
+        if self.mirror > 0:
+            [mirrored] = draw([(0.0, 1.0)])
+            factors[-1] = torch.where(mirrored < self.mirror, -factors[-1], factors[-1])
         spacing = shift.new_tensor(self.spacing[-n:])
         inverse = torch.diag_embed(1 / torch.stack(factors, dim=1))
         inverse = inverse @ _inverse_shear(shears, n) @ _rotation(angles, n).mT

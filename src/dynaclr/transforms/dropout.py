@@ -101,11 +101,11 @@ class RandomMask(IntensityTransform):
         if len(self.block) != 3 or min(self.block) < 1:
             raise ValueError(f"block must be (Z, Y, X) in voxels, got {block}")
 
-    def change(self, x_BCZYX: Tensor, generator: torch.Generator | None) -> Tensor:
+    def change(self, x_BCZYX: Tensor, chosen: Tensor, generator: torch.Generator | None) -> Tensor:
         """Mask blocks."""
         lengths = x_BCZYX.shape[2:]
         blocks = [-(-n // size) for n, size in zip(lengths, self.block, strict=True)]
-        fraction = self.draw(self.fraction, x_BCZYX, generator)
+        fraction = self.draw_where(chosen, self.fraction, 0.0, x_BCZYX, generator)
         masked = uniform((*fraction.shape[:2], *blocks), (0.0, 1.0), x_BCZYX, generator) < fraction
         for axis, size in enumerate(self.block, start=2):
             masked = masked.repeat_interleave(size, dim=axis).narrow(axis, 0, x_BCZYX.shape[axis])

@@ -40,11 +40,18 @@ class IntensityTransform(RandomTransform):
 
     def augment(self, x_BCZYX: Tensor, generator: torch.Generator | None) -> Tensor:
         """Change the chosen channels of the chosen samples."""
-        chosen = self.choose(x_BCZYX, generator)
-        return torch.where(chosen, self.change(x_BCZYX, generator), x_BCZYX)
+        return self.change(x_BCZYX, self.choose(x_BCZYX, generator), generator)
 
-    def change(self, x_BCZYX: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Return all patches changed, each with strengths of its own."""
+    def change(self, x_BCZYX: Tensor, chosen: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Change the patches where they are chosen, each with strengths of its own.
+
+        Parameters
+        ----------
+        x_BCZYX : Tensor
+        chosen : Tensor
+            Boolean, as from `choose`.
+        generator : torch.Generator or None
+        """
         raise NotImplementedError
 
     def choose(self, x_BCZYX: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -61,6 +68,20 @@ class IntensityTransform(RandomTransform):
         channels = x_BCZYX.shape[1] if self.per_channel else 1
         drawn = uniform((len(x_BCZYX), channels, 1, 1, 1), bounds, x_BCZYX, generator)
         return drawn.to(x_BCZYX.dtype)
+
+    def draw_where(
+        self,
+        chosen: Tensor,
+        bounds: tuple[float, float],
+        neutral: float,
+        x_BCZYX: Tensor,
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        """Draw strengths, with the one that changes nothing where a sample is not chosen.
+
+        So patches are passed over once, not a second time to take back what was not chosen.
+        """
+        return self.draw(bounds, x_BCZYX, generator).where(chosen, neutral)
 
 
 def read_channels(channels: Sequence[int]) -> tuple[int, ...]:
@@ -124,12 +145,13 @@ class RandomGamma(IntensityTransform):
         if self.gamma[0] <= 0:
             raise ValueError(f"gamma must be greater than 0, got {gamma}")
 
-    def change(self, x_BCZYX: Tensor, generator: torch.Generator | None) -> Tensor:
+    def change(self, x_BCZYX: Tensor, chosen: Tensor, generator: torch.Generator | None) -> Tensor:
         """Bend the contrast."""
         low, high = x_BCZYX.amin((2, 3, 4), keepdim=True), x_BCZYX.amax((2, 3, 4), keepdim=True)
         span = (high - low).clamp_min(torch.finfo(x_BCZYX.dtype).tiny)
         gamma = self.draw(self.gamma, x_BCZYX, generator)
-        return low + ((x_BCZYX - low) / span).pow(gamma) * (high - low)
+        bent = low + ((x_BCZYX - low) / span).pow(gamma) * (high - low)
+        return torch.where(chosen, bent, x_BCZYX)
 
 
 class RandomIntensityScale(IntensityTransform):
@@ -153,9 +175,9 @@ class RandomIntensityScale(IntensityTransform):
         super().__init__(p, channels, per_channel)
         self.factor = as_range(factor, "factor", around=1, lowest=0)
 
-    def change(self, x_BCZYX: Tensor, generator: torch.Generator | None) -> Tensor:
+    def change(self, x_BCZYX: Tensor, chosen: Tensor, generator: torch.Generator | None) -> Tensor:
         """Multiply."""
-        return x_BCZYX * self.draw(self.factor, x_BCZYX, generator)
+        return x_BCZYX * self.draw_where(chosen, self.factor, 1.0, x_BCZYX, generator)
 
 
 class RandomIntensityShift(IntensityTransform):
@@ -179,9 +201,9 @@ class RandomIntensityShift(IntensityTransform):
         super().__init__(p, channels, per_channel)
         self.offset = as_range(offset, "offset", around=0)
 
-    def change(self, x_BCZYX: Tensor, generator: torch.Generator | None) -> Tensor:
+    def change(self, x_BCZYX: Tensor, chosen: Tensor, generator: torch.Generator | None) -> Tensor:
         """Add."""
-        return x_BCZYX + self.draw(self.offset, x_BCZYX, generator)
+        return x_BCZYX + self.draw_where(chosen, self.offset, 0.0, x_BCZYX, generator)
 
 
 class RandomGaussianNoise(IntensityTransform):
@@ -206,10 +228,10 @@ class RandomGaussianNoise(IntensityTransform):
         super().__init__(p, channels, per_channel)
         self.std = as_range(std, "std", lowest=0)
 
-    def change(self, x_BCZYX: Tensor, generator: torch.Generator | None) -> Tensor:
+    def change(self, x_BCZYX: Tensor, chosen: Tensor, generator: torch.Generator | None) -> Tensor:
         """Add noise."""
-        std = self.draw(self.std, x_BCZYX, generator)
-        return x_BCZYX + std * normal(x_BCZYX.shape, x_BCZYX, generator)
+        std = self.draw_where(chosen, self.std, 0.0, x_BCZYX, generator)
+        return torch.addcmul(x_BCZYX, std, normal(x_BCZYX.shape, x_BCZYX, generator))
 
 
 class RandomGaussianSmooth(IntensityTransform):
@@ -240,9 +262,9 @@ class RandomGaussianSmooth(IntensityTransform):
         self.sigma = as_range(sigma, "sigma", lowest=0)
         self.sigma_z = as_range(sigma_z, "sigma_z", lowest=0)
 
-    def change(self, x_BCZYX: Tensor, generator: torch.Generator | None) -> Tensor:
+    def change(self, x_BCZYX: Tensor, chosen: Tensor, generator: torch.Generator | None) -> Tensor:
         """Blur along X, Y and Z, one after the other."""
-        sigma = self.draw(self.sigma, x_BCZYX, generator)
+        sigma = self.draw_where(chosen, self.sigma, 0.0, x_BCZYX, generator)
         # Patches are narrow, so that a product with a full matrix of weights is faster than a
         # convolution with another kernel for each sample and channel.
         height, width = x_BCZYX.shape[3:]
@@ -250,7 +272,7 @@ class RandomGaussianSmooth(IntensityTransform):
         along_y = along_x if height == width else _gaussian_weights(sigma, height)
         x_BCZYX = along_y @ (x_BCZYX @ along_x.mT)
         if self.sigma_z[1] > 0 and x_BCZYX.shape[2] > 1:
-            sigma_z = self.draw(self.sigma_z, x_BCZYX, generator)
+            sigma_z = self.draw_where(chosen, self.sigma_z, 0.0, x_BCZYX, generator)
             along_z = _gaussian_weights(sigma_z, x_BCZYX.shape[2])[:, :, 0]
             x_BCZYX = (along_z @ x_BCZYX.flatten(3)).reshape(x_BCZYX.shape)
         return x_BCZYX
@@ -258,9 +280,11 @@ class RandomGaussianSmooth(IntensityTransform):
 
 def _gaussian_weights(sigma: Tensor, length: int) -> Tensor:
     """Weights (..., length, length) that blur along an axis, from sigma of shape (..., 1, 1)."""
-    position = torch.arange(length, device=sigma.device, dtype=sigma.dtype)
+    distance = torch.arange(1 - length, length, device=sigma.device, dtype=sigma.dtype)
     # Far below a pixel the Gaussian is one sample; a sigma of 0 would be 0 / 0.
-    exponent = 0.5 * ((position[:, None] - position) / sigma.clamp_min(1e-2)).square()
+    exponent = 0.5 * (distance / sigma[..., 0].clamp_min(1e-2)).square()
     # What is below rounding becomes zero: products with denormal numbers are many times slower.
-    weights = torch.exp(-exponent.clamp_max(40)).masked_fill(exponent > 40, 0)
+    kernel = torch.exp(-exponent.clamp_max(40)).masked_fill(exponent > 40, 0)
+    # Row i of the weights is the kernel moved by i.
+    weights = kernel.unfold(-1, length, 1).flip(-2)
     return weights / weights.sum(-1, keepdim=True)

@@ -120,6 +120,17 @@ def test_crop_in_the_resampling_equals_resampling_then_crop():
     torch.testing.assert_close(at_once, whole, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_mirrored_samples_are_flipped_along_x_and_no_other(dimensions):
+    x = torch.randn(64, 2, 3, 9, 9, generator=seeded())
+    result = RandomAffine(mirror=0.5, dimensions=dimensions)(x, seeded())
+    flipped = torch.tensor(
+        [bool(torch.allclose(a, b.flip(-1), atol=1e-5)) for a, b in zip(result, x, strict=True)]
+    )
+    assert 16 < flipped.sum() < 48
+    torch.testing.assert_close(result[~flipped], x[~flipped])
+
+
 def test_samples_that_are_not_chosen_are_cropped_exactly():
     x = torch.randn(400, 1, 1, 9, 9, generator=seeded())
     result = RandomAffine((10, 20), p=0.3, output_size=(5, 5))(x, seeded())
