@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 
 from dynaclr.config import Problems, UserError
+from dynaclr.config.grammar import parse_text
 from dynaclr.config.training import merge_trainings, read_training
 from dynaclr.inference.embedding_writer import EmbeddingOutput, write_embeddings
 from dynaclr.inference.observations import Observations
@@ -138,7 +138,7 @@ def _predict(cli: TrainingCLI) -> None:
     facts = {
         "variant": "untrained" if checkpoint is None else "trained",
         "checkpoint": None if checkpoint is None else digest_path(Path(checkpoint)),
-        "config": yaml.safe_load(cli.resolved()),
+        "config": parse_text(cli.resolved()),
     }
     data.setup("predict")
     for name in data.index.experiments:

@@ -78,8 +78,16 @@ def run(arguments: list[str]) -> int | None:
         return None
     from jsonargparse import auto_cli
 
+    from dynaclr.config.grammar import parser_mode
+
     options = parser_options(arguments)
-    auto_cli(COMMANDS, args=options, as_positional=False, description=DESCRIPTION)
+    auto_cli(
+        COMMANDS,
+        args=options,
+        as_positional=False,
+        description=DESCRIPTION,
+        parser_mode=parser_mode(),
+    )
     return None
 
 

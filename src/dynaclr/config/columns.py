@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Mapping
 from typing import Any
+
+from dynaclr.config.expression import Expression
 
 # The index's own columns; the entry's `metadata` and its labels come behind them.
 INDEX_COLUMNS = (
@@ -56,12 +57,10 @@ def names_in(expression: str) -> set[str]:
     >>> sorted(names_in("condition == 'mock' and `cell state` != 'dead'"))
     ['cell state', 'condition']
     """
-    quoted = re.findall(r"`([^`]*)`", expression)
     try:
-        tree = ast.parse(re.sub(r"`[^`]*`", "0", expression).strip(), mode="eval")
-    except (SyntaxError, ValueError):
-        return set(quoted)
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} | set(quoted)
+        return set(Expression(expression).columns)
+    except ValueError:
+        return set()
 
 
 def columns_of_data(data: Mapping[str, Any]) -> set[str]:

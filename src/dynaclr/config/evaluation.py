@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from dynaclr.config.expression import Expression
 from dynaclr.config.fields import ConfigModel, Distinct, Name, check_distinct
 
 # Fewer shuffles say nothing about the tails of their distribution.
@@ -22,12 +23,19 @@ class TaskConfig(ConfigModel):
     )
     where: str | None = Field(
         None,
-        description="Use only these observations (a pandas query).",
+        description="Use only the observations that fulfil this condition on columns of the index.",
         examples=["condition == 'infected'"],
     )
     groups: Literal["lineage", "fov"] = Field(
         "lineage", description="What is never split between training and testing."
     )
+
+    @field_validator("where")
+    @classmethod
+    def _where_is_a_condition(cls, text: str | None) -> str | None:
+        if text is not None:
+            Expression(text)
+        return text
 
 
 class EvaluationConfig(ConfigModel):

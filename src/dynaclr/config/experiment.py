@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import date as day
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from dynaclr.config.columns import check_column_name
-from dynaclr.config.fields import ConfigModel, ConfigPath, Name, Well
+from dynaclr.config.fields import (
+    ConfigModel,
+    ConfigPath,
+    Fact,
+    Label,
+    Name,
+    Well,
+)
 from dynaclr.config.simulation import SimulationConfig
 
 
@@ -16,7 +24,7 @@ class ChannelConfig(ConfigModel):
     """One channel of a plate and what it shows."""
 
     name: str = Field(description="Name of the channel in the plate.")
-    marker: str = Field(
+    marker: Label = Field(
         description="What the channel shows, the same word in every experiment: phase, nucleus ..."
     )
     wells: list[Well] | None = Field(
@@ -46,10 +54,10 @@ class ExperimentConfig(ConfigModel):
         "GEFF store (*.geff, or that folder itself)."
     )
     channels: list[ChannelConfig] = Field(min_length=1, description="Channels to use.")
-    condition_wells: dict[str, list[Well]] = Field(
+    condition_wells: dict[Label, list[Well]] = Field(
         min_length=1, description="Condition to the wells (row/column) that received it."
     )
-    interval_minutes: float = Field(gt=0, description="Minutes from one frame to the next.")
+    interval_minutes: float = Field(ge=0.01, description="Minutes from one frame to the next.")
     start_hpi: float = Field(
         description="Hours post infection (or perturbation) at frame 0; may be negative."
     )
@@ -61,9 +69,9 @@ class ExperimentConfig(ConfigModel):
     truth: ConfigPath | None = Field(
         None, description="CSV or Parquet of known truth, keyed alike; read by evaluation alone."
     )
-    organelle: str | None = Field(None, description="Organelle or structure of interest.")
-    microscope: str | None = Field(None, description="Microscope it was imaged on.")
-    cell_type: str | None = Field(None, description="Cell line or type.")
+    organelle: Label | None = Field(None, description="Organelle or structure of interest.")
+    microscope: Label | None = Field(None, description="Microscope it was imaged on.")
+    cell_type: Label | None = Field(None, description="Cell line or type.")
     date: str | None = Field(None, description="Day of imaging, YYYY-MM-DD.")
     moi: float | None = Field(None, ge=0, description="Multiplicity of infection.")
     pixel_size_um: float | None = Field(
@@ -75,7 +83,7 @@ class ExperimentConfig(ConfigModel):
     exclude_fovs: list[str] = Field(
         default_factory=list, description="Fields of view (row/column/fov) to leave out."
     )
-    metadata: dict[str, str | int | float | bool] = Field(
+    metadata: dict[str, Fact] = Field(
         default_factory=dict, description="Anything else; each key becomes an index column."
     )
     empty_chunks: bool = Field(
@@ -96,13 +104,15 @@ class ExperimentConfig(ConfigModel):
         None, description="When given, `dynaclr simulate` makes the plate, tracks and truth."
     )
 
-    @model_validator(mode="before")
+    @field_validator("date")
     @classmethod
-    def _date_as_text(cls, data: Any) -> Any:
-        # YAML reads an unquoted 2024-05-01 as a date.
-        if isinstance(data, dict) and hasattr(data.get("date"), "isoformat"):
-            return {**data, "date": data["date"].isoformat()}
-        return data
+    def _date_is_a_day(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                day.fromisoformat(value)
+            except ValueError:
+                raise ValueError(f"{value!r} is no day; write YYYY-MM-DD") from None
+        return value
 
     @field_validator("metadata")
     @classmethod

@@ -6,11 +6,11 @@ import difflib
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from dynaclr.config.errors import Problems
+from dynaclr.config.grammar import parse_text
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -42,14 +42,9 @@ def read_yaml(path: Path, problems: Problems) -> Any:
 def parse_yaml(text: str, where: object, problems: Problems) -> Any:
     """Content of YAML or JSON text, or None with an error added."""
     try:
-        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" at line {mark.line + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or getattr(error, "reason", None) or error
-        problems.add(where, f"not valid YAML{line}: {reason}", "Correct it")
-    except ValueError as error:  # A date that is in no calendar.
-        problems.add(where, f"not valid YAML: {error}", "Correct it")
+        return parse_text(text)
+    except ValueError as error:
+        problems.add(where, str(error), "Correct it")
     return None
 
 
@@ -84,7 +79,7 @@ def validate(
     for detail in details:
         # A mistyped key is one error: the right one is not reported as missing too.
         if detail["type"] != "missing" or detail["loc"][-1] not in unknown:
-            path = ".".join(map(str, detail["loc"]))
+            path = ".".join(str(key) for key in detail["loc"] if key != "[key]")
             problems.add(f"{where}: {path}" if path else where, *_explain(detail, model))
     return None
 
@@ -109,7 +104,8 @@ def _explain(detail: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
         return f"must be a list (given: {given!r})", f"Write it as a list: [{given}]"
     message = detail["msg"][:1].lower() + detail["msg"][1:]
     shown = "a mapping" if isinstance(given, dict) else repr(given)
-    return f"{message} (given: {shown})", "Correct the value"
+    quote = detail["type"] == "string_type" and isinstance(given, int | float)
+    return f"{message} (given: {shown})", "Put it in quotes" if quote else "Correct the value"
 
 
 def _nearest_key(model: type[BaseModel], path: tuple[int | str, ...]) -> str | None:

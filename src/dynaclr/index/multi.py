@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from dynaclr.config import ExperimentConfig, ExperimentRegistry, Problems, UserError
 from dynaclr.config.columns import SPLIT
 from dynaclr.config.errors import did_you_mean
+from dynaclr.config.expression import Expression
 from dynaclr.config.registry import validate_entry
 from dynaclr.index.anchors import Anchors, check_border
 from dynaclr.index.build import CELLS, index_experiment
@@ -253,7 +254,7 @@ class MultiExperimentIndex(IndexTable):
             Experiment to wells (``row/column``) to keep, or fields of view (``row/column/fov``)
             to leave out. Experiments that are not named are not touched.
         query : str, optional
-            Expression of `pandas.DataFrame.query` over the columns.
+            Condition on the columns, as `dynaclr.config.expression.Expression` takes it.
         has_positive : ndarray of bool, shape (N,), optional
             Rows for which a positive exists.
         patch_size : tuple of int, or mapping of (experiment, fov) to (height, width), optional
@@ -309,16 +310,10 @@ class MultiExperimentIndex(IndexTable):
 
     def _query(self, query: str) -> NDArray[np.bool_]:
         try:
-            # Empty name spaces: an expression sees the columns and nothing of this process.
-            passes = np.asarray(self.tracks.eval(query, local_dict={}, global_dict={}))
-        except Exception as error:
-            raise UserError(
-                f"index: query {query!r} cannot be evaluated ({error}). "
-                f"Columns: {', '.join(self.columns)}"
-            ) from None
-        if passes.dtype != bool or passes.shape != (len(self),):
-            raise UserError(f"index: query {query!r} is no condition on rows. Compare columns.")
-        return passes
+            expression = Expression(query)
+        except ValueError as error:
+            raise UserError(f"index: query {str(error).replace(';', '.')}") from None
+        return expression.rows(self.tracks, "index: query")
 
     @cached_property
     def image_shapes(self) -> dict[tuple[str, str], tuple[int, int]]:

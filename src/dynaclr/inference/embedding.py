@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-import yaml
 from torch import nn
 
 from dynaclr.config import UserError
+from dynaclr.config.grammar import parse_text
 from dynaclr.data import MultiExperimentDataModule
 from dynaclr.inference.embedding_writer import EmbeddingOutput, write_embeddings
 from dynaclr.inference.observations import Observations
@@ -68,7 +68,7 @@ def embed(
     for model_dir in model_dirs:
         cli = _build_from(model_dir)
         data[model_dir] = cli.datamodule
-        config = yaml.safe_load(cli.resolved())
+        config = parse_text(cli.resolved())
         store = f"{experiment_dir.name}.zarr"
         encoder, checkpoint = _trained(cli, model_dir), read_digest(model_dir / "best.ckpt")
         facts = {"variant": "trained", "checkpoint": checkpoint, "config": config}
@@ -109,7 +109,7 @@ def _build_from(model_dir: Path) -> TrainingCLI:
     path = model_dir / "config.yaml"
     if not path.is_file():
         raise UserError(f"{path}: no such file. Train the model first.")
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content = parse_text(path.read_text(encoding="utf-8"))
     # The trainer belongs to the training, which may have run on other hardware.
     content["trainer"] = {"logger": False, "accelerator": "cpu"}
     return build(content, str(path))

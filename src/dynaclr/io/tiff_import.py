@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from numpy.typing import NDArray
 
 from dynaclr.config.errors import Problems, UserError
 from dynaclr.config.experiment import ExperimentConfig
+from dynaclr.config.grammar import dump_yaml
 from dynaclr.config.registry import validate_entry
 from dynaclr.io.artifacts import atomic_path, write_text
 from dynaclr.io.disk_checks import check_on_disk
@@ -205,7 +205,7 @@ def import_movie(
         if labels is not None:
             summary["labels"] = _write_annotations(Path(labels), file, folder / "annotations.csv")
         _write_plate(movie, folder / content["data_path"], options, progress)
-        write_text(folder / "experiment.yaml", yaml.safe_dump(content, sort_keys=False))
+        write_text(folder / "experiment.yaml", dump_yaml(content))
         problems = Problems()
         check_on_disk(_validated(content, folder), "import", problems)
         problems.raise_if_any()

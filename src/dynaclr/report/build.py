@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import yaml
 
+from dynaclr.config.grammar import dump_yaml
 from dynaclr.io.artifacts import read_json, write_text
 from dynaclr.report import content, scores
 from dynaclr.report.explorer import build_explorer
@@ -62,7 +62,7 @@ def write_report(plan: ReportPlan, results: str | Path, out: str | Path) -> None
         difference_tables=scores.difference_tables(plan, results),
         comparison_parts=content.comparison_parts(results),
         provenance_parts=content.provenance_parts(plan, results),
-        config=yaml.safe_dump(plan.config, sort_keys=True, allow_unicode=True),
+        config=dump_yaml(plan.config),
         styles=(PAGE / "report.css").read_text(encoding="utf-8"),
         scripts=[(PAGE / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS],
         scores=scores.average_scores(metrics),

@@ -8,9 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
 from dynaclr.config import UserError
+from dynaclr.config.grammar import parse_text
 
 PAGE = Path(__file__).parent / "page"
 _QUALITY = 82
@@ -79,4 +78,4 @@ def _encode(path: Path) -> tuple[str, bytes]:
 
 @cache
 def _captions() -> dict[str, dict[str, str]]:
-    return yaml.safe_load((PAGE / "captions.yaml").read_text(encoding="utf-8"))
+    return parse_text((PAGE / "captions.yaml").read_text(encoding="utf-8"))

@@ -11,7 +11,6 @@ from inspect import signature
 from itertools import pairwise
 from typing import Any, get_type_hints
 
-import yaml
 from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -20,6 +19,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from dynaclr.config import Problems, UserError
 from dynaclr.config.errors import did_you_mean
+from dynaclr.config.grammar import parse_text, parser_mode
 from dynaclr.config.training import DEFAULT_MODEL, name_model_class
 from dynaclr.data import MultiExperimentDataModule
 from dynaclr.training.base import TrainedModule
@@ -80,7 +80,9 @@ class TrainingCLI(LightningCLI):
         self._callbacks = list(callbacks)
         self._loggers = list(loggers)
         self._plugins = list(plugins)
-        parser_kwargs = {"exit_on_error": False} | options.pop("parser_kwargs", {})
+        parser_kwargs = {"exit_on_error": False, "parser_mode": parser_mode()} | options.pop(
+            "parser_kwargs", {}
+        )
         super().__init__(
             model_class=TrainedModule,
             subclass_mode_model=True,
@@ -165,7 +167,7 @@ def given_integers(content: Mapping[str, Any], arguments: Sequence[str] = ()) ->
     for option, value in pairwise(words):
         key = option.removeprefix("--trainer.")
         if key in _COUNTS_OR_FRACTIONS:
-            given[key] = yaml.safe_load(value)
+            given[key] = parse_text(value)
     return {key: given[key] for key in _COUNTS_OR_FRACTIONS if type(given.get(key)) is int}
 
 

@@ -87,7 +87,37 @@ BROKEN = {
     ),
     "negative_interval": Broken(
         {"experiments.0.interval_minutes": -5},
-        ("one", "interval_minutes", "greater than 0", "-5", "Correct the value"),
+        ("one", "interval_minutes", "greater than or equal to 0.01", "-5", "Correct the value"),
+    ),
+    "minutes_as_truth_value": Broken(
+        {"experiments.0.interval_minutes": True}, ("one", "interval_minutes", "must not be true")
+    ),
+    "base_60": Broken(
+        {"experiments.0.start_hpi": "3:30"}, ("one", "start_hpi", "valid number", "3:30")
+    ),
+    "endless_hours": Broken(
+        {"experiments.0.start_hpi": float("inf")}, ("one", "start_hpi", "finite number", "inf")
+    ),
+    "number_for_text": Broken(
+        {"experiments.0.cell_type": 549}, ("one", "cell_type", "string", "549", "Put it in quotes")
+    ),
+    "no_day": Broken(
+        {"experiments.0.date": "2024_05_07"}, ("one", "date: '2024_05_07' is no day", "YYYY-MM-DD")
+    ),
+    "condition_without_name": Broken(
+        {"experiments.0.condition_wells": {"": ["A/1"]}}, ("one", "condition_wells", "at least 1")
+    ),
+    "condition_hidden_in_legends": Broken(
+        {"experiments.0.condition_wells": {"_mock": ["A/1"]}}, ("one", "begins with '_'", "ename")
+    ),
+    "two_lines_as_marker": Broken(
+        {"experiments.0.channels.0.marker": "a\nb"}, ("one", "channels.0.marker", "line end")
+    ),
+    "list_as_fact": Broken(
+        {"experiments.0.metadata": {"doses": [1, 2]}}, ("one", "metadata.doses: must be a short")
+    ),
+    "fact_beyond_any_column": Broken(
+        {"experiments.0.metadata": {"cells": 10**40}}, ("one", "metadata.cells", "no number that")
     ),
     "duplicate_name": Broken(
         {"experiments": lambda content: [*content["experiments"], content["experiments"][0]]},
@@ -189,6 +219,14 @@ BROKEN = {
     "task_twice": Broken(
         {"evaluation.tasks": [{"name": "task", "label": "label"}] * 2},
         ("evaluation: tasks", "task is listed twice", VALUES_ONCE),
+    ),
+    "condition_without_comparison": Broken(
+        {"evaluation.tasks": [{"name": "task", "label": "label", "where": "condition = 'mock'"}]},
+        ("evaluation.tasks.0.where", "\"condition = 'mock'\" is no condition", "Correct it"),
+    ),
+    "condition_that_runs_code": Broken(
+        {"evaluation.tasks": [{"name": "task", "label": "label", "where": "t.to_csv('x')"}]},
+        ("evaluation.tasks.0.where", "may only compare columns", "t.to_csv('x')", "Remove it"),
     ),
     "few_shuffles": Broken(
         {"evaluation.shuffles": 29},

@@ -39,10 +39,7 @@ def test_a_condition_keeps_rows(tmp_path, observations):
     ("where", "message"),
     [
         ("conditon == 'infected'", r"no column 'conditon'. Did you mean 'condition'\?"),
-        ("condition = 'infected'", "is no condition"),
         ("hours", "is not true or false"),
-        ("condition.to_csv('x')", "may only compare columns"),
-        ("__import__('os').getcwd() == 'x'", "may only compare columns"),
         ("condition > 3", "cannot be evaluated"),
     ],
 )

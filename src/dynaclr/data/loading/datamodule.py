@@ -76,8 +76,8 @@ class MultiExperimentDataModule(LightningDataModule):
         index: any other observation of the split that agrees on all of them, where an "unknown"
         agrees with nothing.
     query : str, optional
-        Expression of `pandas.DataFrame.query` over the index's columns; observations that do not
-        fulfil it are neither anchor nor positive.
+        Condition on the index's columns: comparisons, ``in``, ``and``, ``or``, ``not``.
+        Observations that do not fulfil it are neither anchor nor positive.
     max_border_shift : int, optional
         Observations whose patch would have to move by more than this many pixels of the image to
         lie inside it are neither anchor nor positive. Default: patches move as far as they must.
