@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dynaclr.config import UserError
+from dynaclr.config.errors import printable
 
 # Files that a folder of results is summarized by, in this order.
 _SUMMARIZED = ("index.arrow", "cells.parquet", "best.ckpt")
@@ -20,13 +21,15 @@ def show(path: Path) -> None:
     """
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     title, lines = summarize(path)
     table = Table.grid(padding=(0, 2))
     for name, text in lines.items():
-        table.add_row(f"[bold]{name}", text)
-    console = Console(highlight=False)
-    console.print(f"[bold]{path}[/]: {title}", soft_wrap=True)
+        table.add_row(Text(printable(name), "bold"), printable(text))
+    # Brackets in names are no markup.
+    console = Console(highlight=False, markup=False)
+    console.print(Text(printable(str(path)), "bold"), f": {title}", sep="", soft_wrap=True)
     console.print(table)
 
 

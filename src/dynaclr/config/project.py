@@ -143,7 +143,7 @@ def load_project(
     if isinstance(source, dict):
         content, file = source, base or Path.cwd()
     else:
-        content, file = _read_mapping(Path(source)), Path(source)
+        content, file = read_mapping(Path(source)), Path(source)
     folder, where, problems = file if file.is_dir() else file.parent, str(file), Problems()
 
     entries = _all_entries(content.get("experiments"), folder, where, problems)
@@ -175,7 +175,14 @@ def load_project(
     )
 
 
-def _read_mapping(file: Path) -> dict[str, Any]:
+def read_mapping(file: Path) -> dict[str, Any]:
+    """Content of a YAML or JSON file that holds keys.
+
+    Raises
+    ------
+    UserError
+        When it cannot be read, or holds something else.
+    """
     problems = Problems()
     content = read_yaml(file, problems)
     if not problems.found and not isinstance(content, dict):

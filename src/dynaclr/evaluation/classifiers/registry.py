@@ -56,12 +56,7 @@ def publish_classifier(folder: str | Path, registry: str | Path, name: str) -> s
     UserError
         When the folder holds no whole classifier, or the name has other characters.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
-        raise UserError(
-            f"classifier name {name!r}: only letters, digits, _ . and - are possible, a letter or "
-            "digit first. Choose another name."
-        )
-    folder, home = Path(folder), Path(registry) / name
+    folder, home = Path(folder), _home(registry, name)
     LinearClassifier.load(folder)
     home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".publishing.", dir=home) as temporary:
@@ -122,9 +117,10 @@ def fetch_classifier(
     Raises
     ------
     UserError
-        When there is no such classifier or version, or its files were changed.
+        When there is no such classifier or version, the name is no folder of the registry, or its
+        files were changed.
     """
-    home = Path(registry) / name
+    home = _home(registry, name)
     versions = _versions(home)
     if not versions:
         known = sorted(path.name for path in Path(registry).glob("*") if _versions(path))
@@ -144,6 +140,16 @@ def fetch_classifier(
                 "fetch another version, or publish it again."
             )
     return version
+
+
+def _home(registry: str | Path, name: str) -> Path:
+    """Folder of a name, which lies in the registry whatever the name."""
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+        raise UserError(
+            f"classifier name {name!r}: only letters, digits, _ . and - are possible, a letter or "
+            "digit first. Choose another name."
+        )
+    return Path(registry) / name
 
 
 def _versions(home: Path) -> list[str]:
