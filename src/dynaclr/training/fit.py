@@ -27,7 +27,7 @@ from dynaclr.io.artifacts import (
 from dynaclr.io.code_digest import code_digest
 from dynaclr.training.builder import TrainingCLI, build, with_data
 from dynaclr.training.callbacks import EpochLog, MetricsHistory, ResumeCheckpoint, StepSeed
-from dynaclr.training.hardware import check_gpus
+from dynaclr.training.hardware import check_gpus, cpu_type
 from dynaclr.training.launch import (
     CheckWorldSize,
     count_processes,
@@ -62,7 +62,8 @@ def train(
     """Train a model and write its checkpoints, history, configuration and provenance.
 
     A run that was stopped or killed goes on from where it was last saved when it is started again
-    with the same configuration, data and seed. The result is the same to the bit.
+    with the same configuration, data and seed. The result is the same to the bit; where it trains
+    on a CPU, a CPU of another type starts anew, since it rounds otherwise.
 
     Parameters
     ----------
@@ -98,9 +99,11 @@ def train(
     if trainer.get("accelerator") != "cpu":
         check_gpus()
     inputs = _inputs(training, collection, experiments)
-    # A run that another version of the code began is not resumed.
+    # A run that another version of the code, or another type of CPU, began is not resumed.
     code = code_digest("training.fit", config=training)
-    work = _work_folder(out_dir, digest_json([training, inputs, seed, threads, code]))
+    work = _work_folder(
+        out_dir, digest_json([training, inputs, seed, threads, code, cpu_type(trainer)])
+    )
     devices, nodes = count_processes(trainer)
     resume = work / "last.ckpt"
     history = MetricsHistory()

@@ -1,9 +1,11 @@
-"""Check that the GPUs of a job can be used."""
+"""What a training computes on: GPUs that must be usable, and the type of the CPU."""
 
 from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -11,6 +13,23 @@ from dynaclr.config import UserError
 
 # Set to anything, jobs may leave the GPUs idle that they were given: tests have pretend ones.
 WITHOUT_GPUS = "DYNACLR_WITHOUT_GPUS"
+
+
+def cpu_type(trainer: Mapping[str, Any]) -> str | None:
+    """Type of CPU that a training's weights depend on to the last bit; None where it has a GPU.
+
+    Parameters
+    ----------
+    trainer : mapping
+        Arguments of the trainer.
+
+    Returns
+    -------
+    str or None
+        The instructions that torch's kernels use, ``AVX512`` for example.
+    """
+    on_cpu = trainer.get("accelerator") == "cpu" or not torch.cuda.is_available()
+    return torch.backends.cpu.get_cpu_capability() if on_cpu else None
 
 
 def check_gpus() -> None:

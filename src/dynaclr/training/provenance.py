@@ -8,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from dynaclr.io.artifacts import digest_path
 
 _PACKAGES = ("dynaclr", "torch", "lightning", "numpy", "pandas", "timm", "zarr", "anndata")
@@ -15,11 +17,12 @@ _LOCK = "envs/lock.txt"
 
 
 def environment() -> dict[str, Any]:
-    """Package versions, the commit of the checkout, and the digest of the lock file, if any."""
+    """Package versions, type of CPU, commit of the checkout, digest of the lock file, if any."""
     root = Path(__file__).resolve().parents[3]
     lock = root / _LOCK
     return {
         "python": platform.python_version(),
+        "cpu": torch.backends.cpu.get_cpu_capability(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "git_commit": _commit(root),
         "lock": digest_path(lock) if lock.is_file() else None,

@@ -137,6 +137,17 @@ def test_info_reports_what_lies_at_a_path(collection, tmp_path):
     assert "is no plate, index" in done.stderr
 
 
+def test_names_in_a_summary_are_no_markup_and_steer_no_terminal(tmp_path):
+    (folder := tmp_path / "[red]a\x1b[31m").mkdir()
+    store = ad.AnnData(np.zeros((4, 2), np.float32), obsm={"X_[b]": np.zeros((4, 2))})
+    store.write_h5ad(folder / "a.h5ad")
+    done = run("info", str(folder / "a.h5ad"))
+    assert done.returncode == 0, done.stderr
+    assert "[red]a\\x1b[31m" in done.stdout
+    assert "X_[b] (2)" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
+
+
 def test_dry_run_of_patches_reports_bytes_and_seconds(collection, tmp_path):
     folder = collection.experiments / "one"
     before = sorted(folder.iterdir())

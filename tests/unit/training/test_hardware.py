@@ -1,10 +1,14 @@
-"""GPUs that a job was given and cannot use."""
+"""What a training computes on: GPUs that it cannot use, and CPUs of several types."""
+
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from dynaclr.config import UserError
-from dynaclr.training.hardware import WITHOUT_GPUS, check_gpus
+from dynaclr.training.hardware import WITHOUT_GPUS, check_gpus, cpu_type
 
 
 @pytest.fixture
@@ -42,3 +46,15 @@ def test_jobs_without_gpus_or_that_do_not_mind_go_on(job, name, value):
 def test_gpus_that_torch_finds_are_used(job):
     job.setattr(torch.cuda, "is_available", lambda: True)
     check_gpus()
+
+
+def test_a_training_depends_on_the_type_of_cpu_where_it_has_no_gpu(monkeypatch):
+    code = "from dynaclr.training.hardware import cpu_type; print(cpu_type({}))"
+    environment = os.environ | {"ATEN_CPU_CAPABILITY": "default", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "DEFAULT"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert cpu_type({"accelerator": "auto"}) is None
+    assert cpu_type({"accelerator": "cpu"}) == torch.backends.cpu.get_cpu_capability()

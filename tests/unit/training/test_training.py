@@ -29,6 +29,7 @@ from dynaclr.inference.observations import Observations
 from dynaclr.io.artifacts import digest_path, read_digest, read_json
 from dynaclr.io.embeddings import read_embeddings
 from dynaclr.training import check_training, train
+from dynaclr.training.hardware import cpu_type
 
 CONFIGURATION = {
     "model": {
@@ -100,6 +101,7 @@ def test_products_are_complete_and_say_where_they_come_from(model, collection):
     assert provenance["index"] == read_digest(collection.folder / "index.arrow")
     assert set(provenance["statistics"]) == {"one", "two", "three"}
     assert provenance["packages"]["torch"] == version("torch")
+    assert provenance["cpu"] == cpu_type({"accelerator": "cpu"})
     config = yaml.safe_load((model / "config.yaml").read_text())
     assert config["data"]["decay_rate"] == 2.0, "defaults are filled in"
     assert str(Path.home()) not in (model / "best.ckpt").read_bytes().decode("latin-1")

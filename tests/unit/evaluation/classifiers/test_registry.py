@@ -104,3 +104,15 @@ def test_predictions_say_which_version_made_them(synthetic, tmp_path):
     provenance = json.loads((tmp_path / "table.csv.json").read_text())
     assert provenance["published"]["version"] == "v1"
     assert provenance["published"]["name"] == "state"
+
+
+@pytest.mark.parametrize("name", ["../other", "..", ".", "", "a/b", "/state", "a\n", "-x"])
+def test_names_lie_inside_the_registry(tmp_path, name):
+    folder = saved(tmp_path / "classifier")
+    publish_classifier(folder, tmp_path / "other", "state")
+    (tmp_path / "registry").mkdir()
+    with pytest.raises(UserError, match="only letters, digits"):
+        fetch_classifier(tmp_path / "registry", name, tmp_path / "out")
+    with pytest.raises(UserError, match="only letters, digits"):
+        publish_classifier(folder, tmp_path / "registry", name)
+    assert not (tmp_path / "out").exists()
