@@ -50,8 +50,14 @@ class ExperimentConfig(ConfigModel):
     name: Name = Field(description="Unique name; also the folder name of its results.")
     data_path: ConfigPath = Field(description="OME-Zarr plate (HCS layout, NGFF 0.4 or 0.5).")
     tracks_path: ConfigPath = Field(
-        description="Folder with one table a field of view at <row>/<column>/<fov>/: a CSV, or a "
-        "GEFF store (*.geff, or that folder itself)."
+        description="Folder with one tracking table a field of view at <row>/<column>/<fov>/: "
+        "text, Parquet or a GEFF store (which that folder itself may be)."
+    )
+    tracks_unit: Literal["pixel", "um"] = Field(
+        "pixel", description="Unit of the positions in the tracking tables."
+    )
+    tracks_first_frame: int = Field(
+        0, ge=0, description="Number of the movie's first frame in the tracking tables."
     )
     channels: list[ChannelConfig] = Field(min_length=1, description="Channels to use.")
     condition_wells: dict[Label, list[Well]] = Field(

@@ -22,9 +22,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from dynaclr.config import Problems
+from dynaclr.index.table_file import TableColumns
+from dynaclr.index.track_names import find_columns
 
 ATTRIBUTE = "geff"
-_UNSCALED = {None, "pixel", "pixels", "frame", "frames"}
+_PIXELS = {None, "pixel", "pixels", "frame", "frames"}
+_MICROMETRES = {"micrometer", "micrometre", "micron", "um", "µm"}
 
 
 def is_geff(path: Path) -> bool:
@@ -35,9 +38,7 @@ def is_geff(path: Path) -> bool:
         return False
 
 
-def read_graph(
-    path: Path, problems: Problems
-) -> tuple[dict[str, pa.ChunkedArray] | None, NDArray[np.int64]]:
+def read_graph(path: Path, problems: Problems) -> TableColumns | None:
     """Read nodes as rows of a tracking table.
 
     Tracks are numbered by the property that the store names for it, else by the id of the node in
@@ -52,32 +53,31 @@ def read_graph(
 
     Returns
     -------
-    columns : dict of str to pyarrow.ChunkedArray, or None
+    TableColumns or None
         ``track_id``, ``t``, ``y``, ``x``, ``z`` where the store has it, and ``parent_track_id``;
-        None when there is an error.
-    node : ndarray of int64
-        Id of the node of each row.
+        `line` is the id of each row's node. None when there is an error.
     """
-    none = np.empty(0, np.int64)
     try:
         group = zarr.open_group(path, mode="r")
         metadata = cast(dict[str, Any], group.attrs[ATTRIBUTE])
         node, ids = (_array(group, f"{part}/ids").astype(np.int64) for part in ("nodes", "edges"))
         axes = _axes(metadata, path, problems)
         if axes is None:
-            return None, none
+            return None
         columns = {name: _property(group, of_axis) for name, of_axis in axes.items()}
         tracklet = (metadata.get("track_node_props") or {}).get("tracklet")
         track = _property(group, tracklet) if tracklet else None
     except (KeyError, TypeError, ValueError) as error:
         problems.add(path, f"is no whole GEFF store ({error})", "Write the store again")
-        return None, none
+        return None
     edges = _edges(ids, node, columns["t"], metadata.get("directed", True), path, problems)
     if edges is None:
-        return None, none
+        return None
     columns["track_id"] = _tracks(edges, node) if track is None else track
     columns["parent_track_id"] = _parents(edges, columns["track_id"])
-    return {name: pa.chunked_array([pa.array(values)]) for name, values in columns.items()}, node
+    units = {axis.get("unit") for axis in metadata.get("axes") or []}
+    values = {name: pa.chunked_array([pa.array(given)]) for name, given in columns.items()}
+    return TableColumns(values, node, "um" if units & _MICROMETRES else None)
 
 
 def _array(group: zarr.Group, name: str) -> NDArray[Any]:
@@ -86,25 +86,32 @@ def _array(group: zarr.Group, name: str) -> NDArray[Any]:
 
 def _axes(metadata: dict[str, Any], path: Path, problems: Problems) -> dict[str, str] | None:
     """Property of each of t, y, x and z."""
-    found: dict[str, str] = {}
     before = len(problems.found)
+    if "position_attr" in metadata:
+        problems.add(path, "is a GEFF store of a version before 1.0", "Write it with geff 1.0")
+        return None
     axes = metadata.get("axes") or [{"name": name} for name in "tyx"]
+    names = [axis["name"] for axis in axes]
+    found, _ = find_columns(names)
     for axis in axes:
-        # Names differ between programs: x, centroid_x, POSITION_X.
-        letter = "t" if axis.get("type") == "time" else axis["name"][-1].lower()
-        if letter not in "tzyx":
-            continue
-        found[letter] = axis["name"]
-        if axis.get("unit") not in _UNSCALED:
+        # Programs call positions as they like, but mostly so that the last letter tells the axis.
+        letter = axis["name"][-1].lower()
+        if axis.get("type") == "time":
+            found["t"] = axis["name"]
+        elif letter in "yxz":
+            found.setdefault(letter, axis["name"])
+        if axis.get("unit") not in _PIXELS | _MICROMETRES and axis["name"] in found.values():
             problems.add(
                 path,
                 f"axis {axis['name']} is in {axis['unit']}",
                 "Write frames and pixels of the image, with a `scale` if need be",
             )
     if not set("tyx") <= set(found):
-        names = ", ".join(axis["name"] for axis in axes)
-        problems.add(path, f"has no axes t, y and x (it has: {names})", "Name them in `axes`")
-    return found if len(problems.found) == before else None
+        what = f"has no axes t, y and x (it has: {', '.join(names)})"
+        problems.add(path, what, "Give each axis in `axes` such a name, and time its `type`")
+    if len(problems.found) > before:
+        return None
+    return {key: found[key] for key in "tyxz" if key in found}
 
 
 def _property(group: zarr.Group, name: str) -> NDArray[Any]:

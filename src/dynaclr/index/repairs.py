@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-CSV_SUFFIX = ".csv"
+_GRAPH_SUFFIXES = ("", ".geff", ".zarr")
 EXAMPLES = 5
 
 
@@ -23,8 +23,8 @@ class Repairs:
     counts : dict of str to int
         Times each rule was needed.
     examples : dict of str to list of dict
-        ``file``, and where a row was repaired ``line`` (the header is line 1), or ``node`` of a
-        GEFF store.
+        ``file``, and where a row was repaired ``line`` (the header is line 1; in a Parquet file
+        the first row is), or ``node`` of a GEFF store.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Repairs:
         """Count a repair of `file`: once for each of `lines`, or once for the whole file."""
         listed = sorted(int(line) for line in lines)
         self.counts[rule] = self.counts.get(rule, 0) + (len(listed) or 1)
-        kind = "line" if file.endswith(CSV_SUFFIX) else "node"
+        kind = _unit_of(Path(file))
         found = [{"file": file, kind: line} for line in listed] or [{"file": file}]
         shown = self.examples.setdefault(rule, [])
         shown += found[: EXAMPLES - len(shown)]
@@ -50,7 +50,11 @@ class Repairs:
 def location_of(path: Path, lines: Sequence[int] | NDArray[np.integer]) -> str:
     """Name a table and lines of it (nodes of a GEFF store): all of a few, the first of many."""
     listed = sorted(int(line) for line in lines)
-    kind = "line" if path.suffix == CSV_SUFFIX else "node"
+    kind = _unit_of(path)
     shown = ", ".join(map(str, listed[:EXAMPLES]))
     more = f" and {len(listed) - EXAMPLES} more" if len(listed) > EXAMPLES else ""
     return f"{path}, {kind}{'s' if len(listed) > 1 else ''} {shown}{more}"
+
+
+def _unit_of(path: Path) -> str:
+    return "node" if path.suffix.lower() in _GRAPH_SUFFIXES else "line"

@@ -12,17 +12,30 @@ no folder for a field       repair   ``fov_without_tracks``: labs often track so
 of view of the plate                 field is left out and named. No table at all is an error.
 folder without image        repair   ``tracks_without_fov``: the table is left out and named.
 folder without a table      error    Tracking was begun and wrote nothing.
-several tables in a folder  error    Which one is right cannot be known.
+several tables in a folder  error    Which one is right cannot be known. Files whose header names no
+                                     tracks (edges, notes) do not count beside one.
 file without a header       error    An empty file is a broken write.
+text that is not UTF-8      repair   ``not_utf8``: it is read as UTF-16 where it is marked so, else
+                                     as Latin-1.
 header without rows         repair   ``fov_empty``: a field without cells is possible.
-column missing              error    ``track_id``, ``t``, ``y``, ``x`` are needed.
+column missing              error    ``track_id``, ``t``, ``y``, ``x`` are needed, under a name of
+                                     `dynaclr.index.track_names`.
+row of no track in another  repair   ``row_without_track``: programs list detections that they did
+program's table                      not track, without an id or with -1; they are left out.
+``ID`` differs in each row  error    It numbers observations, not tracks.
 no ``parent_track_id``      repair   ``no_parent_column``: no track has a parent. With ``parent_id``
                                      in the table it is an error, for lineages would be missing.
 row with other length, or   error    Fields of the row cannot be assigned to columns.
 an open quotation mark
 graph that is no forest     error    An edge of a GEFF store leads back in time or to no node, or
 forward in time                      two lead to one cell.
-graph not in pixels         error
+graph in other units        error
+positions in micrometres    repair   ``position_in_um``: the header says so, but not the entry. Or
+                                     ``position_may_be_in_um``: all of an experiment lie in the
+                                     share of the image where they would lie then. Nothing is
+                                     changed; the key `tracks_unit: um` does it.
+first frame is 1            repair   ``frames_from_one``: no table has a frame 0. Nothing is
+                                     changed; the key `tracks_first_frame: 1` does it.
 text instead of a number    error
 empty ``track_id``/``t``    error    The row belongs to no cell or no frame.
 non-integer or negative     error    Frames and ids are whole numbers from 0; ids below 2**40;
@@ -67,10 +80,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dynaclr.config import Problems
-from dynaclr.index.csv_table import read_csv
 from dynaclr.index.geff import is_geff, read_graph
 from dynaclr.index.lineage import TRACK_ID_LIMIT
-from dynaclr.index.repairs import CSV_SUFFIX, Repairs, location_of
+from dynaclr.index.repairs import Repairs, location_of
+from dynaclr.index.table_file import is_table, read_table
+
+# Files of these names are meant as tables, also where their content does not show it.
+_SUFFIXES = {".csv", ".tsv", ".parquet", ".geff"}
 
 
 @dataclass(frozen=True)
@@ -111,11 +127,17 @@ class Observations:
 
 
 def list_tables(folder: Path) -> list[Path]:
-    """CSVs and GEFF stores of a field of view: what lies in its folder, or the folder itself."""
+    """Tables and GEFF stores in a field of view's folder, by their content; or the folder itself.
+
+    Where a folder holds none, those that are named like one, or the only file.
+    """
     if is_geff(folder):
         return [folder]
-    listed = [*folder.glob(f"*{CSV_SUFFIX}"), *folder.glob("*.geff")]
-    return sorted(path for path in listed if not path.name.startswith("."))
+    listed = sorted(path for path in folder.glob("*") if not path.name.startswith("."))
+    if len(listed) < 2:
+        return listed
+    tables = [path for path in listed if (is_geff if path.is_dir() else is_table)(path)]
+    return tables or [p for p in listed if _SUFFIXES & {s.lower() for s in p.suffixes}]
 
 
 def find_table(folder: Path, problems: Problems) -> Path | None:
@@ -126,12 +148,13 @@ def find_table(folder: Path, problems: Problems) -> Path | None:
     if tables:
         names = ", ".join(p.name for p in tables)
         problems.add(folder, f"holds {len(tables)} tables ({names})", "Leave the one that is right")
-    else:
-        problems.add(
-            folder,
-            "holds no CSV file and no GEFF store",
-            "Write the field's tracks there, or remove the folder if it was not tracked",
-        )
+        return None
+    names = ", ".join(sorted(path.name for path in folder.iterdir())[:8])
+    problems.add(
+        folder,
+        f"holds no tracking table and no GEFF store (it holds: {names or 'nothing'})",
+        "Write the field's tracks there, or remove the folder if it was not tracked",
+    )
     return None
 
 
@@ -141,14 +164,17 @@ def read_tracks(
     problems: Problems,
     repairs: Repairs,
     name: str | None = None,
+    first_frame: int = 0,
+    step_um: tuple[float, float, float] | None = None,
 ) -> Observations | None:
     """Read one field of view's tracking table.
 
     Parameters
     ----------
     path : Path
-        CSV in Ultrack's form: ``track_id``, ``t``, ``y``, ``x``, optional ``z`` and
-        ``parent_track_id``; other columns are not read. Or a GEFF store: `dynaclr.index.geff`.
+        Table with ``track_id``, ``t``, ``y``, ``x``, optional ``z`` and ``parent_track_id``:
+        `dynaclr.index.table_file`; other columns are not read. Or a GEFF store:
+        `dynaclr.index.geff`.
     shape : tuple of int
         Frames, slices, height and width of the image, (T, Z, Y, X).
     problems : Problems
@@ -157,6 +183,10 @@ def read_tracks(
         Takes every repair of a row.
     name : str, optional
         Name of the file in `repairs`; default: its path.
+    first_frame : int
+        Number of the movie's first frame in the table.
+    step_um : tuple of float, optional
+        Pixel size along (z, y, x) in micrometres, when positions are in micrometres.
 
     Returns
     -------
@@ -166,30 +196,40 @@ def read_tracks(
     name = name or str(path)
     before = len(problems.found)
     if path.is_dir():
-        table, line = read_graph(path, problems)
+        table = read_graph(path, problems)
     else:
-        table, line = read_csv(path, problems, repairs, name)
+        table = read_table(path, problems, repairs, name)
     if table is None:
         return None
+    line = table.line
     if not len(line):
         repairs.add("fov_empty", name)
+    if table.unit == "um" and step_um is None:
+        if path.is_dir():
+            problems.add(
+                path, "its positions are in micrometres", "Give the entry `tracks_unit: um`"
+            )
+        repairs.add("position_in_um", name)
+    frames = (first_frame, first_frame + shape[0])
     values: dict[str, NDArray[Any]] = {}
-    for column, given in table.items():
+    for column, given in table.values.items():
         numbers = _numbers(given, column, line, path, problems)
         if numbers is not None and column in ("track_id", "t", "parent_track_id"):
-            numbers = _whole(numbers, column, shape[0], line, path, problems)
+            numbers = _whole(numbers, column, frames, line, path, problems)
         if numbers is not None:
             values[column] = numbers
     if len(problems.found) > before:
         return None
-    none = np.full(len(line), -1, np.int64)
+    none, flat = np.full(len(line), -1, np.int64), np.zeros(len(line))
+    position = {
+        axis: values.get(axis, flat).astype(np.float64) / step
+        for axis, step in zip("zyx", step_um or (1.0, 1.0, 1.0), strict=True)
+    }
     rows = Observations(
         track_id=values["track_id"],
-        t=values["t"],
+        t=values["t"] - first_frame,
         parent_track_id=values.get("parent_track_id", none),
-        y=values["y"].astype(np.float64),
-        x=values["x"].astype(np.float64),
-        z=values.get("z", np.zeros(len(line))).astype(np.float64),
+        **position,
         line=line,
     )
     rows = _inside(rows, shape, path, name, problems, repairs)
@@ -224,33 +264,36 @@ def _text(value: Any) -> Any:
 def _whole(
     values: NDArray[Any],
     name: str,
-    n_frames: int,
+    frames: tuple[int, int],
     line: NDArray[np.int64],
     path: Path,
     problems: Problems,
 ) -> NDArray[np.int64] | None:
-    """Ids or frames as int64, or None with errors added."""
+    """Ids or frames (of the range `frames`) as int64, or None with errors added."""
     optional = name == "parent_track_id"
     absent = np.isnan(values)
-    lowest, limit = (-1 if optional else 0), (n_frames if name == "t" else TRACK_ID_LIMIT)
+    lowest, limit = frames if name == "t" else (-1 if optional else 0, TRACK_ID_LIMIT)
     with np.errstate(invalid="ignore"):
         broken = ~absent & (values % 1 != 0)
         low = ~absent & ~broken & (values < lowest)
         high = ~absent & ~broken & (values >= limit)
     too_high = (
-        f"frame is beyond the movie, whose last frame is {n_frames - 1}"
+        f"frame is beyond the movie, whose last frame is {limit - 1}"
         if name == "t"
         else f"{name} is {limit} or more"
     )
+    from_lowest = f"Number from {max(lowest, 0)}" + ", -1 for none" * optional
+    too_high_fix = "Renumber the tracks"
+    if name == "t":
+        too_high_fix = "Give the table that belongs to these images"
+        # Nothing in the first frame, and the last frame is one too many.
+        if lowest == 0 and high.any() and not np.any(values < 1) and values[high].max() == limit:
+            too_high_fix = "If frames are numbered from 1, give the entry `tracks_first_frame: 1`"
     checks = [
         (absent & (not optional), f"{name} is empty", "Fill it in or remove the row"),
         (broken, f"{name} is no whole number", "Give whole numbers"),
-        (low, f"{name} is below {lowest}", "Number from 0" + (", -1 for none" * optional)),
-        (
-            high,
-            too_high,
-            "Give the table that belongs to these images" if name == "t" else "Renumber the tracks",
-        ),
+        (low, f"{name} is below {lowest}", from_lowest),
+        (high, too_high, too_high_fix),
     ]
     for mask, what, fix in checks:
         if mask.any():

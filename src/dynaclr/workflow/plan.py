@@ -34,7 +34,7 @@ from dynaclr.workflow.paths import RESULTS, Paths
 # Keys of an entry that change no pixel.
 _NO_PIXEL_KEYS = (
     *("annotations", "truth", "simulation", "metadata", "patches", "organelle", "microscope"),
-    *("cell_type", "date", "moi"),
+    *("cell_type", "date", "moi", "tracks_unit", "tracks_first_frame"),
 )
 # Keys of a trainer that say how many batches an epoch has, and for how many processes.
 _BATCH_KEYS = ("devices", "num_nodes", "limit_train_batches", "overfit_batches")

@@ -151,7 +151,7 @@ def test_two_parents_in_one_track(experiment):
 def test_errors_of_all_files_are_reported_at_once(experiment):
     cycle = edited(parent_track_id=[(r, 3) for r in range(4)])
     entry = experiment({"A/1/0": edited(t=[(0, 99)]), "A/2/0": cycle, "A/3/0": "", "A/4/0": FAMILY})
-    (entry.tracks_path / "A/4/0/second.csv").touch()
+    (entry.tracks_path / "A/4/0/second.csv").write_text(FAMILY.to_csv(index=False))
     with pytest.raises(UserError, match="4 problems") as error:
         index_experiment(entry)
     for what in ("beyond the movie", "in a circle", "empty", "2 tables"):
@@ -180,7 +180,7 @@ def test_fields_of_view_without_tracks_are_counted(experiment):
 def test_a_folder_without_table_is_an_error(experiment):
     entry = experiment({"A/1/0": FAMILY, "A/1/1": None})
     (entry.tracks_path / "A/1/1").mkdir()
-    with pytest.raises(UserError, match=r"A/1/1: holds no CSV"):
+    with pytest.raises(UserError, match=r"A/1/1: holds no tracking table"):
         index_experiment(entry)
 
 

@@ -18,7 +18,7 @@ from dynaclr.config import Problems, UserError
 from dynaclr.index import index_experiment
 from dynaclr.index.geff import is_geff
 from dynaclr.index.repairs import Repairs
-from dynaclr.index.tracks import read_tracks
+from dynaclr.index.tracks import find_table, read_tracks
 
 PIXELS = [
     {"name": "frame", "type": "time", "unit": "frame"},
@@ -80,6 +80,38 @@ def test_a_graph_gives_the_index_that_its_table_gives(experiment, tmp_path, name
     assert found.select(columns).equals(expected.select(columns))
 
 
+@pytest.mark.parametrize("name", ["tracks.zarr", "tracks.geff.zarr", "graph"])
+@pytest.mark.parametrize(
+    "axes",
+    [
+        [{"name": "time"}, {"name": "y"}, {"name": "x"}],
+        [{"name": "Frame"}, {"name": "row", "type": "space"}, {"name": "col", "type": "space"}],
+        [{"name": "n", "type": "time"}, {"name": "cell_y"}, {"name": "cell_x", "unit": "pixel"}],
+    ],
+)
+def test_axes_and_folders_may_have_any_name(tmp_path, name, axes):
+    props = {
+        axis["name"]: values for axis, values in zip(axes, [(0, 1), (2, 3), (4, 5)], strict=True)
+    }
+    write_geff(tmp_path / name, props, [(1, 2)], [1, 2], axes=axes)
+    (tmp_path / "notes.txt").write_text("made on Monday")
+    problems = Problems()
+    assert find_table(tmp_path, problems) == tmp_path / name
+    rows = read_tracks(tmp_path / name, (10, 1, 40, 60), problems, Repairs())
+    assert problems.found == []
+    assert (rows.t.tolist(), rows.y.tolist(), rows.x.tolist()) == ([0, 1], [2, 3], [4, 5])
+
+
+def test_micrometres_of_a_graph_are_converted(tmp_path):
+    axes = [PIXELS[0], *({"name": name, "unit": "micrometer"} for name in "yx")]
+    props = {"frame": [0, 1], "y": [1.0, 2.0], "x": [3.0, 4.0]}
+    write_geff(tmp_path / "tracks.geff", props, [(1, 2)], [1, 2], axes=axes)
+    rows = read_tracks(
+        tmp_path / "tracks.geff", (10, 1, 40, 60), Problems(), Repairs(), step_um=(1, 0.5, 0.25)
+    )
+    assert (rows.y.tolist(), rows.x.tolist()) == ([2, 4], [12, 16])
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_tracks_are_the_runs_between_divisions(tmp_path_factory, data):
@@ -122,11 +154,15 @@ def read(path: Path) -> tuple[Any, list[str], dict[str, Any]]:
     ("changed", "message"),
     [
         ({"edges": [(1, 2), (2, 9)]}, r"edges of nodes that are not there \(nodes 9\)"),
+        ({"position_attr": "position"}, "of a version before 1.0"),
         ({"edges": [(2, 1)]}, r"do not lead forward in time \(nodes 1, 2\)"),
         ({"edges": [(1, 3), (2, 3)]}, r"cells that come from two \(nodes 3\)"),
         ({"node": [1, 2, 2]}, r"has nodes twice \(nodes 2\)"),
         ({"axes": PIXELS[:2]}, r"no axes t, y and x \(it has: frame, POSITION_Y\)"),
-        ({"axes": [*PIXELS[:2], PIXELS[2] | {"unit": "micrometer"}]}, "POSITION_X is in microm"),
+        (
+            {"axes": [*PIXELS[:2], PIXELS[2] | {"unit": "micrometer"}]},
+            "positions are in micrometres",
+        ),
         ({"axes": [*PIXELS[:2], {"name": "lost_x"}]}, "is no whole GEFF store"),
         ({"track_node_props": {"tracklet": "none"}}, "is no whole GEFF store"),
         ({"missing": {"frame": [False, True, False]}}, r"node 2: t is empty"),

@@ -68,7 +68,7 @@ def test_forms_that_mean_the_same(read, text):
     [
         ("", "tracks.csv:", "the file is empty"),
         ("track_id,t,y\n1,0,2\n", "tracks.csv:", "lacks the column x"),
-        ("track_id;t;y;x\n1;0;2;3\n", "tracks.csv:", "lacks the columns track_id, t, y, x"),
+        ("track_id|t|y|x\n1|0|2|3\n", "tracks.csv:", "lacks the columns track_id, t, y, x"),
         ("track_id,t,y,x,y\n1,0,2,3,2\n", "tracks.csv:", "column y twice"),
         ("track_id,t,y,x,parent_id\n1,0,2,3,-1\n", "tracks.csv:", "no parent_track_id"),
         (HEADER + "1,0,2,3,-1\n1,1,2,3,-1,4\n1,2,2\n", "lines 3, 4:", "number of fields"),
@@ -211,7 +211,7 @@ def test_any_bytes_are_read_or_an_error(read, data, with_header):
 def test_the_one_table_of_a_folder(tmp_path):
     problems = Problems()
     assert find_table(tmp_path, problems) is None
-    assert "no CSV" in problems.found.pop()
+    assert "no tracking table" in problems.found.pop()
     (tmp_path / "b.csv").touch()
     (tmp_path / "._b.csv").touch()
     assert find_table(tmp_path, problems) == tmp_path / "b.csv"
