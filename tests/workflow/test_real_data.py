@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from dynaclr.io.ctc_import import import_ctc
-from dynaclr.io.tiff_import import ImportOptions, import_stacks
+from dynaclr.importers import ImportOptions, import_ctc, import_stacks
 from tests.workflow.conftest import Workflow
 
 # From the README of the data folder: observations, tracks, divisions.

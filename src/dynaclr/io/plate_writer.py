@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,7 +198,7 @@ def new_plate(
     *,
     positions: Sequence[str],
     channels: Sequence[str],
-    shape_TZYX: tuple[int, int, int, int],
+    shape_TZYX: tuple[int, int, int, int] | Mapping[str, tuple[int, ...]],
     dtype: DTypeLike,
     interval_minutes: float,
     pixel_size_um: float | None = None,
@@ -215,8 +215,8 @@ def new_plate(
         Fields of view as ``row/column/fov``.
     channels : sequence of str
         Channel names, in the order of the channel axis.
-    shape_TZYX : tuple of int
-        Frames, and extent of a frame in pixels.
+    shape_TZYX : tuple of int, or mapping of str to tuple of int
+        Frames, and extent of a frame in pixels: of all fields of view, or of each.
     dtype : dtype-like
         Type of the pixels.
     interval_minutes : float
@@ -255,8 +255,9 @@ def new_plate(
         options = {"channel_names": list(channels), "version": layout.ngff}
         options["axes"] = _axes("micrometer" if pixel_size_um else None)
         with _open(temporary, layout="hcs", mode="w-", **options) as plate:
-            shape = (shape_TZYX[0], len(channels), *shape_TZYX[1:])
             for name in positions:
+                n_t, *zyx = shape_TZYX[name] if isinstance(shape_TZYX, Mapping) else shape_TZYX
+                shape = (n_t, len(channels), *zyx)
                 plate.create_position(*name.split("/")).create_zeros(
                     "0",
                     shape=shape,

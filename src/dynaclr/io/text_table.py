@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, cast
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from dynaclr.config.errors import UserError
@@ -138,6 +139,25 @@ def split_table(data: bytes) -> TextTable:
     return TextTable(header, body, np.array(filled[1:], np.int64) + 1, separator, encoding)
 
 
+def read_rows(path: Path) -> pd.DataFrame:
+    """Read all columns of a table as text.
+
+    Raises
+    ------
+    UserError
+        When it cannot be read, or a row has another length than the header.
+    """
+    table = split_table(read_bytes(path))
+    rows = [_fields(line, table.separator) for line in table.lines]
+    for number, row in zip(table.number, rows, strict=True):
+        if len(row) != len(table.header):
+            raise UserError(
+                f"{path}, line {number}: has {len(row)} fields, the header {len(table.header)}. "
+                "Correct the line."
+            )
+    return pd.DataFrame(rows, columns=table.header, dtype=str)
+
+
 def separator_of(header: str) -> str:
     """Separator that splits a header into the most columns."""
     best = max(_SEPARATORS, key=lambda separator: len(_fields(header, separator)))
@@ -145,6 +165,6 @@ def separator_of(header: str) -> str:
 
 
 def _fields(line: str, separator: str) -> list[str]:
-    # No header is this long; a binary file may be, and the reader refuses fields that are longer.
+    # No line is this long; a binary file may be, and the reader refuses fields that are longer.
     rows = csv.reader([line[:100_000]], delimiter=separator, skipinitialspace=True)
     return [cast(str, name).strip() for name in next(rows, [])]

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from iohub.ngff import open_ome_zarr
-from tests.unit.io.imported import read_pixels
+from tests.unit.importers.imported import read_pixels
 
 from dynaclr.config import UserError
 from dynaclr.io import Plate

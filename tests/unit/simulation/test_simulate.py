@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tests.unit.io.imported import read_pixels
+from tests.unit.importers.imported import read_pixels
 
 from dynaclr.config import ExperimentConfig, ExperimentRegistry, Problems, UserError, load_entry
 from dynaclr.io import Plate

@@ -4,13 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from tests.unit.io.imported import CORNERS, OPTIONS, pixels, tracks, write_ctc
+from tests.unit.importers.imported import CORNERS, OPTIONS, pixels, tracks, write_ctc
 
 from dynaclr.config import UserError, load_entry
+from dynaclr.importers import ImportOptions, import_ctc
 from dynaclr.io import Plate
-from dynaclr.io.ctc_import import import_ctc
 from dynaclr.io.plate_writer import PlateLayout
-from dynaclr.io.tiff_import import ImportOptions
 
 
 @pytest.mark.parametrize("first_frame", [0, 7])
@@ -25,9 +24,11 @@ def test_ctc_gives_images_centroids_and_lineage(tmp_path, first_frame):
     )
     assert summary == {
         "experiment": "out",
+        "entry": str(tmp_path / "out" / "experiment.yaml"),
         "channels": ["Phase"],
+        "fields": 1,
         "frames": 4,
-        "observations": 9,
+        "rows": 9,
         "tracks": 4,
         "divisions": 1,
     }
@@ -56,6 +57,32 @@ def test_frames_count_from_the_first_mask_even_if_it_is_empty(tmp_path, first_fr
     import_ctc(tmp_path / "set", tmp_path / "out", OPTIONS)
     frames = tracks(tmp_path / "out").groupby("track_id")["t"].agg(list)
     assert frames.to_dict() == {1: [1], 2: [2, 3], 3: [2, 3], 4: [2, 3]}
+
+
+@pytest.mark.parametrize("first_frame", [0, 150])
+def test_labels_go_where_the_frames_go(tmp_path, first_frame):
+    write_ctc(tmp_path / "set", first_frame)
+    labels = tmp_path / "labels.csv"
+    labels.write_text(f"track_id,t,mitotic\n1,{first_frame + 1},007\n3,{first_frame + 2},NA\n")
+    summary = import_ctc(tmp_path / "set", tmp_path / "out", OPTIONS, labels=labels)
+    assert summary["labels"] == 2
+    expected = "fov,track_id,t,mitotic\nA/1/0,1,1,007\nA/1/0,3,2,NA\n"
+    assert (tmp_path / "out" / "annotations.csv").read_text() == expected
+
+
+@pytest.mark.parametrize("name", ["01_RES", "elsewhere"])
+def test_results_of_trackers_are_read_where_there_is_no_truth(tmp_path, name):
+    folder = tmp_path / "set"
+    write_ctc(folder, 3)
+    import_ctc(folder, tmp_path / "truth", OPTIONS)
+    result = folder / name
+    (folder / "01_GT/TRA").rename(result)
+    (result / "man_track.txt").rename(result / "res_track.txt")
+    for mask in result.glob("man_track*.tif"):
+        mask.rename(mask.with_name(mask.name.replace("man_track", "mask")))
+    chosen = None if name == "01_RES" else result
+    import_ctc(folder, tmp_path / "out", OPTIONS, result=chosen)
+    pd.testing.assert_frame_equal(tracks(tmp_path / "out"), tracks(tmp_path / "truth"))
 
 
 def test_entry_is_ready_to_use(tmp_path):
@@ -89,7 +116,7 @@ def test_real_ctc_sequence(tmp_path, shared_data):
     out = tmp_path / "out"
     options = ImportOptions(interval_minutes=1, layout=PlateLayout("0.5", shard_frames=4))
     summary = import_ctc(source, out, options, labels=source / "01.labels.csv")
-    counts = [summary[key] for key in ("tracks", "divisions", "observations", "frames")]
+    counts = [summary[key] for key in ("tracks", "divisions", "rows", "frames")]
     assert counts == [714, 356, 3519, 53]
     images = np.stack([tifffile.imread(file) for file in sorted((source / "01").glob("*.tif"))])
     assert np.array_equal(pixels(out)[:, 0], images)
@@ -128,7 +155,7 @@ def widen(path: str):
     [
         (drop("01/t001.tif"), [r"frames \[1\] are missing"]),
         (drop("01/t003.tif"), [r"frames \[3\] have an image or a label mask, but not both"]),
-        (drop("01_GT/TRA/man_track.txt"), ["man_track.txt: no readable table"]),
+        (drop("01_GT/TRA/man_track.txt"), ["no man_track.txt or res_track.txt"]),
         (widen("01/t002.tif"), [r"t002.tif: has shape \(21, 24\)"]),
         (widen("01_GT/TRA/man_track002.tif"), [r"man_track002.tif: has shape \(21, 24\)"]),
         (replace_man_track("1 0 1\n"), ["four whole numbers"]),
@@ -156,7 +183,7 @@ def test_damaged_ctc_sets_are_refused_and_leave_nothing(tmp_path, damage, messag
 
 def test_three_dimensional_ctc_sets_are_refused(tmp_path):
     write_ctc(tmp_path / "set")
-    tifffile.imwrite(tmp_path / "set" / "01" / "t000.tif", np.zeros((3, 20, 24), np.uint8))
+    tifffile.imwrite(tmp_path / "set" / "01" / "t000.tif", np.zeros((5, 20, 24)))
     with pytest.raises(UserError, match="only two-dimensional"):
         import_ctc(tmp_path / "set", tmp_path / "out", OPTIONS)
 
@@ -185,10 +212,10 @@ def test_labels_of_another_movie_are_refused(tmp_path):
     write_ctc(tmp_path / "set")
     labels = tmp_path / "labels.csv"
     labels.write_text("track_id,t,mitotic\n77,0,1\n")
-    with pytest.raises(UserError, match="none of its track_ids"):
+    with pytest.raises(UserError, match="none of its rows is of an observation"):
         import_ctc(tmp_path / "set", tmp_path / "out", OPTIONS, labels=labels)
     labels.write_text("track,t,mitotic\n1,0,1\n")
-    with pytest.raises(UserError, match="has no columns track_id"):
+    with pytest.raises(UserError, match="has no column track_id"):
         import_ctc(tmp_path / "set", tmp_path / "out", OPTIONS, labels=labels)
 
 

@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from tests.unit.io.imported import OPTIONS, pixels, tracks, write_ctc
+from tests.unit.importers.imported import OPTIONS, pixels, tracks, write_ctc
 
 from dynaclr.config import UserError, load_entry
-from dynaclr.io.ctc_import import import_ctc
-from dynaclr.io.tiff_import import import_stacks
+from dynaclr.importers import import_ctc, import_stacks
 
 
 def write_stack(path: Path, movie: np.ndarray, **options) -> Path:
@@ -35,7 +34,7 @@ def test_real_stacks(tmp_path, shared_data, name, channels, counts):
     source = shared_data / name
     stacks = {channel: source / file for channel, file in channels.items()}
     summary = import_stacks(stacks, source / "01.tracks.csv", tmp_path / "out", OPTIONS)
-    assert [summary[key] for key in ("tracks", "divisions", "observations", "frames")] == counts
+    assert [summary[key] for key in ("tracks", "divisions", "rows", "frames")] == counts
     images = np.stack([tifffile.imread(file) for file in stacks.values()], axis=1)
     assert np.array_equal(pixels(tmp_path / "out"), images)
     pd.testing.assert_frame_equal(tracks(tmp_path / "out"), pd.read_csv(source / "01.tracks.csv"))
@@ -51,14 +50,54 @@ def test_real_stacks(tmp_path, shared_data, name, channels, counts):
         {"compression": "zlib", "metadata": {"axes": "TYX"}},
         {"byteorder": ">", "metadata": {"axes": "TYX"}},
         {"tile": (16, 16), "ome": True, "metadata": {"axes": "TYX"}},
+        {"compression": "lzw", "predictor": True, "metadata": {"axes": "TYX"}},
+        {"compression": "zstd", "tile": (16, 16), "metadata": {"axes": "TYX"}},
+        {"compression": "lzma", "metadata": {"axes": "ZYX"}},
     ],
-    ids=["imagej", "compressed", "big-endian", "ome-tiled"],
+    ids=["imagej", "compressed", "big-endian", "ome-tiled", "lzw", "zstd", "slices"],
 )
 def test_kinds_of_tiff(tmp_path, options):
     movie = np.random.default_rng(1).integers(0, 4000, (6, 40, 30)).astype(np.uint16)
     stack = write_stack(tmp_path / "movie.tif", movie, **options)
     import_stacks({"GFP": stack}, write_tracks(tmp_path / "t.csv"), tmp_path / "out", OPTIONS)
     assert np.array_equal(pixels(tmp_path / "out")[:, 0], movie)
+
+
+def test_pages_without_a_word_about_axes_are_frames(tmp_path):
+    movie = np.random.default_rng(4).integers(0, 255, (5, 20, 30)).astype(np.uint8)
+    with tifffile.TiffWriter(tmp_path / "movie.tif") as file:
+        for frame in movie:
+            file.write(frame, contiguous=False, compression="packbits", metadata=None)
+    import_stacks(
+        {"GFP": tmp_path / "movie.tif"}, write_tracks(tmp_path / "t.csv"), tmp_path / "out", OPTIONS
+    )
+    assert np.array_equal(pixels(tmp_path / "out")[:, 0], movie)
+
+
+def test_colours_and_channels_are_not_frames(tmp_path):
+    table = write_tracks(tmp_path / "t.csv")
+    rgb, channels = tmp_path / "rgb.tif", tmp_path / "channels.ome.tif"
+    tifffile.imwrite(rgb, np.zeros((64, 64, 3), np.uint8), photometric="rgb")
+    tifffile.imwrite(channels, np.zeros((3, 64, 64)), ome=True, metadata={"axes": "CYX"})
+    for path, message in (
+        (rgb, "axes YXS .* a colour"),
+        (channels, "axes CYX .* several channels"),
+    ):
+        with pytest.raises(UserError, match=message):
+            import_stacks({"GFP": path}, table, tmp_path / "out", OPTIONS)
+
+
+def test_a_damaged_plane_is_named(tmp_path):
+    movie = np.random.default_rng(5).integers(0, 255, (4, 64, 64)).astype(np.uint8)
+    path = write_stack(tmp_path / "movie.tif", movie, compression="zlib")
+    with tifffile.TiffFile(path) as file:
+        offset = file.pages[2].dataoffsets[0]
+    data = bytearray(path.read_bytes())
+    data[offset : offset + 40] = bytes(40)
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"movie.tif: plane 2 cannot be read"):
+        import_stacks({"a": path}, write_tracks(tmp_path / "t.csv"), tmp_path / "out", OPTIONS)
+    assert not (tmp_path / "out").exists()
 
 
 def test_channels_of_different_types_share_one(tmp_path):
@@ -121,8 +160,8 @@ def test_wrong_stacks_are_refused(tmp_path):
         ({"a": good, "b": short}, table, r"short.tif: has \(T, Y, X\) = \(2, 20, 20\)"),
         ({"a": color}, table, "four.tif: has axes"),
         ({"a": tmp_path / "none.tif"}, table, "none.tif: no readable TIFF"),
-        ({"a": good}, tmp_path / "none.csv", "none.csv: no readable table"),
-        ({"a": good}, write_tracks(tmp_path / "few.csv", "track_id,t"), "has no columns y, x"),
+        ({"a": good}, tmp_path / "none.csv", "none.csv: does not exist"),
+        ({"a": good}, write_tracks(tmp_path / "few.csv", "track_id,t"), "lacks the columns y, x"),
     ]
     for stacks, tracks_csv, message in wrong:
         with pytest.raises(UserError, match=message):

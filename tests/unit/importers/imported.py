@@ -7,8 +7,8 @@ import pandas as pd
 import tensorstore as ts
 import tifffile
 
+from dynaclr.importers import ImportOptions
 from dynaclr.io import Plate, Position
-from dynaclr.io.tiff_import import ImportOptions
 
 OPTIONS = ImportOptions(interval_minutes=5)
 # Two cells; the first divides after frame 1 into cells 3 and 4, cell 2 is missing from frame 1.

@@ -1,8 +1,11 @@
-"""Import of sequences of the Cell Tracking Challenge: images, label masks and ``man_track.txt``."""
+"""Import of sequences of the Cell Tracking Challenge: images, label masks and a table of tracks."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,22 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dynaclr.config.errors import Problems, UserError
-from dynaclr.io.tiff_import import ImportOptions, Movie, Progress, import_movie
+from dynaclr.importers.fields import Field, list_fields
+from dynaclr.importers.movies import (
+    ImportOptions,
+    Movie,
+    Progress,
+    Reader,
+    check_new,
+    import_movies,
+)
+from dynaclr.importers.tiff import read_plane
 from dynaclr.io.track_columns import TRACK_COLUMNS, add_ids
+
+# Table of tracks and stem of the masks: of annotators, and of trackers.
+_FORMS = {"man_track.txt": "man_track", "res_track.txt": "mask"}
+# Folders beside a sequence, which a pattern may match.
+_NO_IMAGES = r".*_(GT|ST|RES|ERR_SEG)"
 
 
 def import_ctc(
@@ -22,62 +39,101 @@ def import_ctc(
     *,
     sequence: str = "01",
     channel: str = "Phase",
+    result: str | Path | None = None,
     labels: str | Path | None = None,
+    fields: str | Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Import a two-dimensional sequence of the Cell Tracking Challenge.
+    """Import two-dimensional sequences of the Cell Tracking Challenge.
 
     Images are ``<sequence>/tNNN.tif``. A cell's position is the centroid of its label in
     ``<sequence>_GT/TRA/man_trackNNN.tif``, its parent is in ``man_track.txt`` beside it
-    (https://celltrackingchallenge.net, "Annotations").
+    (https://celltrackingchallenge.net, "Annotations"). Where there is no such folder, both are what
+    a tracker wrote: ``<sequence>_RES/maskNNN.tif`` and ``res_track.txt``. The first frame may have
+    any number; it becomes frame 0, of labels too.
 
     Parameters
     ----------
     folder : str or Path
         Folder of the data set. It is never written to.
-    out, options, labels, progress
-        As in `dynaclr.io.tiff_import.import_stacks`.
+    out, options, labels, fields, progress
+        As in `dynaclr.importers.stacks.import_stacks`; `folder`, `sequence`, `result` and `labels`
+        may hold names in braces.
     sequence : str
         Number of the sequence, as in the folder's name.
     channel : str
         Name to give to the only channel.
+    result : str or Path, optional
+        Folder of masks and table of tracks, of either form, instead of the sequence's own.
 
     Returns
     -------
     dict
-        Counts of what was imported, JSON-able.
+        Path of the entry and counts, JSON-able.
 
     Raises
     ------
     UserError
-        When `out` exists, or the data set is not complete or not consistent.
+        When `out` exists, or a data set is not complete or not consistent.
     """
-    folder = Path(folder)
-    truth = folder / f"{sequence}_GT" / "TRA"
-    images, masks = _numbered(folder / sequence, "t"), _numbered(truth, "man_track")
-    if images.keys() != masks.keys():
+    out, images = Path(out), f"{folder}/{sequence}"
+    check_new(out)
+    table = None if fields is None else Path(fields)
+    listed = list_fields(images, table, options.condition, skip=_NO_IMAGES)
+    movies = [_movie(of, images, result, labels) for of in listed]
+    return import_movies(movies, [channel], out, options, progress)
+
+
+def _movie(
+    field: Field, images: str, result: str | Path | None, labels: str | Path | None
+) -> Movie:
+    folder = field.path(images)
+    tracks = _track_file(folder, None if result is None else field.path(result))
+    frames, masks = _numbered(folder, "t"), _numbered(tracks.parent, _FORMS[tracks.name])
+    if frames.keys() != masks.keys():
         raise UserError(
-            f"{folder}: frames {sorted(images.keys() ^ masks.keys())[:8]} have an image or a label "
+            f"{folder}: frames {sorted(frames.keys() ^ masks.keys())[:8]} have an image or a label "
             "mask, but not both. Add the missing files."
         )
-    frames = [images[number] for number in sorted(images)]
-    first = _read_plane(frames[0])
-    movie = Movie(
-        channels=(channel,),
-        shape=(len(frames), *first.shape),
-        dtype=first.dtype,
-        read=lambda t: _read_plane(frames[t], first.shape)[None],
-    )
+    first_frame = min(frames)
+    first = read_plane(frames[first_frame])
 
-    def write_tracks(path: Path) -> None:
+    def write_tracks(to: Path) -> None:
         tables = [
-            _centroids(_read_plane(masks[number], first.shape)).assign(frame=number)
+            _centroids(read_plane(masks[number], first.shape)).assign(frame=number)
             for number in sorted(masks)
         ]
-        table = _tracks(pd.concat(tables), truth / "man_track.txt", first_frame=min(masks))
-        table.to_csv(path, index=False)
+        table = _tracks(pd.concat(tables), tracks, first_frame)
+        table.to_csv(to / "tracks.csv", index=False)
 
-    return import_movie(movie, write_tracks, Path(out), options, labels, progress)
+    return Movie(
+        field,
+        (len(frames), *first.shape),
+        first.dtype,
+        partial(_frames, [frames[number] for number in sorted(frames)], first.shape),
+        write_tracks,
+        None if labels is None else field.path(labels),
+        first_frame,
+    )
+
+
+@contextmanager
+def _frames(files: list[Path], shape: tuple[int, ...]) -> Iterator[Reader]:
+    yield lambda t: read_plane(files[t], shape)[None]
+
+
+def _track_file(images: Path, result: Path | None) -> Path:
+    """Table of tracks of a sequence, which lies beside its masks."""
+    own = [images.with_name(f"{images.name}_GT") / "TRA", images.with_name(f"{images.name}_RES")]
+    folders = own if result is None else [result]
+    for folder in folders:
+        for name in _FORMS:
+            if (folder / name).is_file():
+                return folder / name
+    raise UserError(
+        f"{' and '.join(map(str, folders))}: no {' or '.join(_FORMS)}. Each line of such a table "
+        "needs four whole numbers: label, first frame, last frame, parent."
+    )
 
 
 def _numbered(folder: Path, stem: str) -> dict[int, Path]:
@@ -95,22 +151,6 @@ def _numbered(folder: Path, stem: str) -> dict[int, Path]:
     return found
 
 
-def _read_plane(path: Path, shape: tuple[int, ...] | None = None) -> NDArray[Any]:
-    import tifffile
-
-    plane = tifffile.imread(path)
-    if plane.ndim != 2:
-        raise UserError(
-            f"{path}: has shape {plane.shape}; only two-dimensional movies are imported. "
-            "Choose or project a plane first."
-        )
-    if shape is not None and plane.shape != shape:
-        raise UserError(
-            f"{path}: has shape {plane.shape}, the first image {shape}. Copy the data set again."
-        )
-    return plane
-
-
 def _centroids(mask: NDArray[Any]) -> pd.DataFrame:
     """Label and mean position (y, x in pixels) of every object of a label image."""
     y, x = np.nonzero(mask)
@@ -124,10 +164,10 @@ def _centroids(mask: NDArray[Any]) -> pd.DataFrame:
     )
 
 
-def _tracks(observations: pd.DataFrame, man_track: Path, first_frame: int) -> pd.DataFrame:
+def _tracks(observations: pd.DataFrame, file: Path, first_frame: int) -> pd.DataFrame:
     """Ultrack's columns, from the centroids in each frame and the table of tracks."""
-    known = _read_man_track(man_track)
-    _check_labels(observations, known, man_track)
+    known = _read_track_file(file)
+    _check_labels(observations, known, file)
     table = observations.sort_values(["track_id", "frame"], ignore_index=True)
     # A data set may begin to count anywhere; a plate begins at 0.
     table["t"] = table["frame"] - first_frame
@@ -136,7 +176,7 @@ def _tracks(observations: pd.DataFrame, man_track: Path, first_frame: int) -> pd
     return add_ids(table)[TRACK_COLUMNS]
 
 
-def _read_man_track(path: Path) -> pd.DataFrame:
+def _read_track_file(path: Path) -> pd.DataFrame:
     """Begin, end and parent (0 = none) of each track, by label."""
     names = ["label", "begin", "end", "parent"]
     try:
@@ -152,14 +192,14 @@ def _read_man_track(path: Path) -> pd.DataFrame:
     return table.set_index("label")
 
 
-def _check_labels(observations: pd.DataFrame, known: pd.DataFrame, man_track: Path) -> None:
+def _check_labels(observations: pd.DataFrame, known: pd.DataFrame, file: Path) -> None:
     """Compare the labels in the masks with the table of tracks; all errors at once."""
     problems = Problems()
     spans = observations.groupby("track_id")["frame"].agg(["min", "max"])
     for label in spans.index.difference(known.index):
-        problems.add(man_track, f"label {label} of the masks has no line", "Add it")
+        problems.add(file, f"label {label} of the masks has no line", "Add it")
     for label in known.index.difference(spans.index):
-        problems.add(man_track, f"label {label} is in no mask", "Remove the line or add the mask")
+        problems.add(file, f"label {label} is in no mask", "Remove the line or add the mask")
     both = spans.join(known, how="inner")
     outside = both[(both["min"] < both["begin"]) | (both["max"] > both["end"])]
     for label, row in outside.iterrows():
@@ -167,9 +207,9 @@ def _check_labels(observations: pd.DataFrame, known: pd.DataFrame, man_track: Pa
             f"label {label} is listed for frames {row['begin']} to {row['end']}, "
             f"but is seen from {row['min']} to {row['max']}"
         )
-        problems.add(man_track, what, "Correct the line")
+        problems.add(file, what, "Correct the line")
     parents = known["parent"]
     for label in known.index[(parents > 0) & ~parents.isin(known.index)]:
         what = f"parent {parents[label]} of label {label} has no line"
-        problems.add(man_track, what, "Add it")
+        problems.add(file, what, "Add it")
     problems.raise_if_any()
