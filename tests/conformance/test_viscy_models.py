@@ -11,7 +11,16 @@ import pytest
 import torch
 from tests.lacking import lacks
 
-from dynaclr.models import ContrastiveEncoder, ResNet3dEncoder
+from dynaclr.models import (
+    BetaVae25D,
+    BetaVaeMonai,
+    ContrastiveEncoder,
+    FullyConvolutionalMAE,
+    ResNet3dEncoder,
+    Unet2d,
+    Unet25d,
+    UNeXt2,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -74,23 +83,129 @@ def test_resnet3d_encoder(viscy_models, backbone, channels, depth, widths):
     assert_same(ours, theirs, torch.randn(4, channels, depth, 72, 64))
 
 
-def assert_same(ours, theirs, patches):
+VAE_25D = {"in_stack_depth": 8, "out_stack_depth": 8, "latent_dim": 32}
+VAE_MONAI = {"out_channels": 2, "latent_size": 16, "channels": (8, 16), "strides": (2, 2)}
+# One plane, in which a stack ends.
+FLAT = {"in_stack_depth": 5, "out_stack_depth": 1}
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "size"),
+    [
+        (UNeXt2, {"backbone": "convnextv2_atto"}, (5, 64, 96)),
+        (
+            UNeXt2,
+            {"backbone": "convnext_atto", "in_channels": 2} | FLAT,
+            (5, 64, 64),
+        ),
+        (
+            UNeXt2,
+            {"decoder_upsample_pre_conv": True, "head_pool": True, "decoder_conv_blocks": 1}
+            | {"in_stack_depth": 10, "out_channels": 2},
+            (10, 64, 64),
+        ),
+        (Unet2d, {"in_channels": 2, "num_blocks": 3}, (1, 48, 64)),
+        (Unet2d, {"residual": True, "num_filters": (8, 16, 12), "num_blocks": 2}, (1, 32, 32)),
+        (
+            Unet2d,
+            {"task": "seg", "num_block_layers": 3, "kernel_size": (5, 3), "out_channels": 4},
+            (1, 32, 32),
+        ),
+        (Unet25d, {"in_channels": 2, "num_blocks": 3} | FLAT, (5, 48, 64)),
+        (
+            Unet25d,
+            {"residual": True, "in_stack_depth": 7, "out_stack_depth": 3, "num_blocks": 2}
+            | {"num_filters": (8, 16, 12)},
+            (7, 32, 32),
+        ),
+        (Unet25d, {"task": "seg", "xy_kernel_size": (5, 3), "out_channels": 4}, (5, 32, 32)),
+    ],
+)
+def test_stacks_from_stacks(viscy_models, kind, options, size):
+    # The defaults of these two differ: see the classes.
+    if kind in (Unet2d, Unet25d):
+        options = {"dropout": 0.0, "task": "reg"} | options
+    theirs = getattr(viscy_models, kind.__name__)(**options)
+    patches = torch.randn(3, options.get("in_channels", 1), *size)
+    assert_same(kind(**options), theirs, patches)
+
+
+@pytest.mark.parametrize(
+    ("options", "depth"),
+    [
+        ({"in_channels": 2, "out_channels": 2}, 5),
+        ({"in_channels": 1, "out_channels": 1, "in_stack_depth": 15}, 15),
+        ({"in_channels": 2, "out_channels": 1, "head_conv": True}, 5),
+        ({"in_channels": 1, "out_channels": 1, "decoder_conv_blocks": 2}, 5),
+        ({"in_channels": 1, "out_channels": 1, "stem_kernel_size": (1, 2, 2)}, 1),
+    ],
+)
+@pytest.mark.parametrize("mask_ratio", [0.0, 0.6])
+def test_masked_autoencoder(viscy_models, options, depth, mask_ratio):
+    options = options | {"encoder_blocks": (1, 1, 2), "dims": (30, 60, 120)}
+    options = options | {"in_stack_depth": depth}
+    theirs = viscy_models.FullyConvolutionalMAE(**options)
+    patches = torch.randn(3, options["in_channels"], depth, 64, 48)
+    assert_same(FullyConvolutionalMAE(**options), theirs, patches, mask_ratio=mask_ratio)
+
+
+@pytest.mark.parametrize(
+    ("options", "side"),
+    [
+        ({"backbone": "resnet50"}, 128),
+        ({"backbone": "convnext_tiny", "decoder_stages": 3, "norm_name": "instance"}, 64),
+        ({"backbone": "resnet18", "upsample_mode": "deconv", "head_pool": True}, 128),
+    ],
+)
+def test_variational_autoencoder(viscy_models, options, side):
+    options = options | VAE_25D | {"input_spatial_size": (side, side)}
+    theirs = viscy_models.BetaVae25D(**options)
+    assert_same(BetaVae25D(**options), theirs, torch.randn(3, 2, 8, side, side))
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+@pytest.mark.parametrize("shape", [(2, 8, 32, 24), (2, 32, 24)])
+def test_variational_autoencoder_of_monai(viscy_models, shape, norm):
+    options = VAE_MONAI | {"spatial_dims": len(shape) - 1, "in_shape": shape, "norm": norm}
+    theirs, ours = viscy_models.BetaVaeMonai(**options), BetaVaeMonai(**options)
+    patches = torch.randn(3, *shape)
+    stacks = patches if len(shape) == 4 else patches.unsqueeze(2)
+
+    def reshaped(made):
+        return [made[0].reshape(patches.shape), *made[1:]]
+
+    assert_same(lambda _: reshaped(ours(stacks)), theirs, patches, ours)
+
+
+def assert_same(ours, theirs, patches, module=None, **options):
     """Weights pass both ways, and give the same outputs and the same running statistics."""
+    module = module or ours
     randomize(theirs)
-    ours.load_state_dict(theirs.state_dict())
+    module.load_state_dict(theirs.state_dict())
     for training in (False, True):
-        with torch.no_grad():
-            expected = theirs.train(training)(patches)
-            given = ours.train(training)(patches)
-        for ours_BD, theirs_BD in zip(given, expected, strict=True):
+        theirs.train(training)
+        module.train(training)
+        given, expected = (outputs(network, patches, **options) for network in (ours, theirs))
+        for ours_B, theirs_B in zip(given, expected, strict=True):
             # Rows differ, or there would be nothing to compare.
-            assert theirs_BD.std(0).mean() > 1e-3
-            torch.testing.assert_close(ours_BD, theirs_BD, rtol=1e-5, atol=1e-5)
-    assert expected[0].shape[1] == ours.feature_dim
+            assert theirs_B.float().std(0).mean() > 1e-3
+            torch.testing.assert_close(ours_B, theirs_B, rtol=1e-5, atol=1e-5)
     # Training mode has updated the running statistics.
     for name, value in theirs.state_dict().items():
-        torch.testing.assert_close(ours.state_dict()[name], value, rtol=1e-5, atol=1e-5)
-    theirs.load_state_dict(ours.state_dict())
+        torch.testing.assert_close(module.state_dict()[name], value, rtol=1e-5, atol=1e-5)
+    theirs.load_state_dict(module.state_dict())
+
+
+def outputs(network, patches, **options):
+    """What a network returns, as a list of tensors; what it draws at random is always the same."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        made = network(patches.clone(), **options)
+    if torch.is_tensor(made):
+        return [made]
+    # Theirs are tuples, without a mask one of them None, or namespaces.
+    values = made if isinstance(made, tuple | list) else vars(made).values()
+    return [value for value in values if value is not None]
 
 
 def randomize(model):

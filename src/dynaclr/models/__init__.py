@@ -6,18 +6,30 @@ computed on projections, everything after training uses features. Their widths a
 """
 
 from dynaclr.models.contrastive import ContrastiveEncoder, StemDepthToChannels
+from dynaclr.models.fcmae import FullyConvolutionalMAE, MaskedReconstruction
 from dynaclr.models.intensity import IntensityFeatures
 from dynaclr.models.per_channel import PerChannel
 from dynaclr.models.pixels import PixelComponents
 from dynaclr.models.resnet3d import ResNet3dEncoder
 from dynaclr.models.small import SmallEncoder
+from dynaclr.models.unets import Unet2d, Unet25d
+from dynaclr.models.unext2 import UNeXt2
+from dynaclr.models.vae import BetaVae25D, BetaVaeMonai, Variation
 
 __all__ = [
+    "BetaVae25D",
+    "BetaVaeMonai",
     "ContrastiveEncoder",
+    "FullyConvolutionalMAE",
     "IntensityFeatures",
+    "MaskedReconstruction",
     "PerChannel",
     "PixelComponents",
     "ResNet3dEncoder",
     "SmallEncoder",
     "StemDepthToChannels",
+    "UNeXt2",
+    "Unet2d",
+    "Unet25d",
+    "Variation",
 ]

@@ -35,3 +35,26 @@ def check_patches(x_BCZYX: Tensor, in_channels: int, in_stack_depth: int) -> Non
                 f"the encoder was built for {name}={expected}, but patches of shape "
                 f"{tuple(x_BCZYX.shape)} have {x_BCZYX.shape[axis]} on axis {axis}"
             )
+
+
+def check_divisible(x_BCZYX: Tensor, stride: int) -> None:
+    """Check that a network can halve and double patches without rest.
+
+    Parameters
+    ----------
+    x_BCZYX : Tensor
+        Shape (B, C, Z, Y, X).
+    stride : int
+        Of the smallest feature map, in pixels.
+
+    Raises
+    ------
+    ValueError
+        If Y or X is no multiple of it.
+    """
+    height, width = x_BCZYX.shape[-2:]
+    if height % stride or width % stride:
+        raise ValueError(
+            f"patches are {height} x {width} pixels, but the network needs multiples of {stride}; "
+            "change data.patches.size"
+        )
