@@ -68,6 +68,11 @@ class FullyConvolutionalMAE(nn.Module):
         C and Z of the patches.
     feature_dim : int
         Width of what `embed` returns: channels of the smallest feature map.
+
+    Raises
+    ------
+    ValueError
+        If stem and depth do not fit the channels of the first stage.
     """
 
     def __init__(
@@ -243,6 +248,11 @@ class _Stem(nn.Module):
         super().__init__()
         z, y, x = kernel_size
         planes = max(depth // z, 1)
+        if out_channels % planes:
+            raise ValueError(
+                f"in_stack_depth={depth} with a stem of depth {z} leaves {planes} planes, which do "
+                f"not divide dims[0]={out_channels}; change one of the three"
+            )
         self.conv3d = nn.Conv3d(in_channels, out_channels // planes, (z, y, x), (z, y, x))
         self.conv2d = nn.Conv2d(in_channels, out_channels, (y, x), (y, x))
         # Only one of them is used, and several processes wait for every weight that can train.

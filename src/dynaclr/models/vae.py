@@ -15,6 +15,8 @@ from dynaclr.models.contrastive import StemDepthToChannels
 from dynaclr.models.decoders import PixelToVoxelHead, pixel_shuffle
 
 UpsampleMode = Literal["pixelshuffle", "deconv"]
+# The convolution over pixels of those families of timm that this is made for.
+_FIRST_LAYERS = {"convnext": "stem_0", "resnet": "conv1"}
 
 
 class Variation(NamedTuple):
@@ -319,13 +321,11 @@ class _Encoder(nn.Module):
         drop_path_rate: float,
     ) -> None:
         super().__init__()
-        maps: Any = create_backbone(backbone, features_only=True, drop_path_rate=drop_path_rate)
-        if "convnext" in backbone:
-            maps.stem_0 = nn.Identity()
-        elif "resnet" in backbone:
-            maps.conv1 = nn.Identity()
-        else:
+        first = [name for kind, name in _FIRST_LAYERS.items() if kind in backbone]
+        if not first:
             raise ValueError(f"backbone {backbone!r} is neither a ConvNeXt nor a ResNet; take one")
+        maps: Any = create_backbone(backbone, features_only=True, drop_path_rate=drop_path_rate)
+        maps[first[0]] = nn.Identity()
         widths = maps.feature_info.channels()
         self.width = widths[-1]
         self.stem = StemDepthToChannels(
