@@ -11,6 +11,7 @@ def merge(
     out: Path,
     validation: list[str] | None = None,
     validation_fov_fraction: float | None = None,
+    validation_lineage_fraction: float | None = None,
     seed: int = 0,
 ) -> None:
     """Merge the indexes of several experiments into one collection.
@@ -21,7 +22,8 @@ def merge(
         out: Folder for index.arrow, registry.json and manifest.json.
         validation: Experiments kept whole for validation.
         validation_fov_fraction: Instead: share of each experiment's fields of view.
-        seed: Seed that chooses those fields of view.
+        validation_lineage_fraction: Or share of each experiment's lineages.
+        seed: Seed that chooses those.
     """
     from dynaclr.index import merge_indexes
 
@@ -31,6 +33,7 @@ def merge(
         train=train,
         validation=validation or [],
         validation_fov_fraction=validation_fov_fraction,
+        validation_lineage_fraction=validation_lineage_fraction,
         seed=seed,
     )
 

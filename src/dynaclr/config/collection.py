@@ -20,7 +20,16 @@ class CollectionConfig(ConfigModel):
         lt=1,
         description="Instead: the share of each training experiment's fields of view.",
     )
-    seed: int = Field(0, ge=0, description="Seed that chooses the validation fields of view.")
+    validation_lineage_fraction: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Instead: the share of each training experiment's lineages, for experiments "
+        "of a single field of view.",
+    )
+    seed: int = Field(
+        0, ge=0, description="Seed that chooses the validation fields of view or lineages."
+    )
     held_out: Distinct[str] = Field(
         default_factory=list,
         description="Held-out experiments of these models, instead of those of `evaluation`.",
@@ -34,11 +43,13 @@ class CollectionConfig(ConfigModel):
                 raise ValueError(
                     f"{', '.join(both)} is listed in both train and {kind}; remove it from one"
                 )
-        if bool(self.validation) == (self.validation_fov_fraction is not None):
-            given = "both kinds of" if self.validation else "no"
+        fractions = (self.validation_fov_fraction, self.validation_lineage_fraction)
+        kinds = bool(self.validation) + sum(fraction is not None for fraction in fractions)
+        if kinds != 1:
+            given = ("no", "", "both kinds of", "all kinds of")[kinds]
             raise ValueError(
-                f"{given} validation data given; name experiments under `validation`, "
-                "or give a `validation_fov_fraction`"
+                f"{given} validation data given; name experiments under `validation`, or give a "
+                "`validation_fov_fraction` or a `validation_lineage_fraction`"
             )
         return self
 

@@ -21,7 +21,7 @@ from dynaclr.config import Problems, UserError
 from dynaclr.config.columns import SPLIT, UNKNOWN
 from dynaclr.index.build import CELLS, SUMMARY
 from dynaclr.index.columns import SCHEMA, text_column
-from dynaclr.index.split import check_split, split_fovs
+from dynaclr.index.split import check_split, split_units
 from dynaclr.io.artifacts import (
     atomic_path,
     digest_path,
@@ -35,6 +35,8 @@ INDEX = "index.arrow"
 MANIFEST = "manifest.json"
 REGISTRY = "registry.json"
 SIDES = ("train", "validation")
+_UNITS = {"fov": "fields of view", "lineage": "lineages"}
+_OF_UNITS = ["fov", "lineage_id", "generation", "track_id"]
 
 
 def merge_indexes(
@@ -43,6 +45,7 @@ def merge_indexes(
     train: Sequence[str],
     validation: Sequence[str] = (),
     validation_fov_fraction: float | None = None,
+    validation_lineage_fraction: float | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Join experiments' indexes into a collection's.
@@ -62,8 +65,11 @@ def merge_indexes(
     validation_fov_fraction : float, optional
         Instead of `validation`: share of the fields of view of each training experiment that
         validate, at least one where there are two.
+    validation_lineage_fraction : float, optional
+        Or of the lineages, for experiments of a single field of view. Cells of both sides may then
+        lie in the same patch.
     seed : int
-        Chooses these fields of view.
+        Chooses these.
 
     Returns
     -------
@@ -77,13 +83,15 @@ def merge_indexes(
         the split leaves a side empty.
     """
     sources = _open_sources([Path(folder) for folder in experiment_dirs])
-    check_split(list(sources), train, validation, validation_fov_fraction)
+    fractions = {"fov": validation_fov_fraction, "lineage": validation_lineage_fraction}
+    check_split(list(sources), train, validation, *fractions.values())
     validating: Mapping[str, Sequence[str] | None] = dict.fromkeys(validation)
-    if validation_fov_fraction is not None:
-        conditions = {name: source.condition_of_fov() for name, source in sources.items()}
-        validating = split_fovs(conditions, validation_fov_fraction, seed)
+    by = next((unit for unit, fraction in fractions.items() if fraction is not None), "experiment")
+    if by != "experiment":
+        conditions = {name: source.condition_of(by) for name, source in sources.items()}
+        validating = split_units(conditions, fractions[by] or 0, seed, _UNITS[by])
     cells = {name: source.cells for name, source in sources.items()}
-    batch = collate(cells, validating)
+    batch = collate(cells, validating, by)
     out_dir = Path(out_dir)
     _write_batch(out_dir / INDEX, batch)
     manifest = {
@@ -94,11 +102,14 @@ def merge_indexes(
             for (name, source), counts in zip(sources.items(), _counts(batch), strict=True)
         },
         "split": {
-            "by": "experiment" if validation else "fov",
+            "by": by,
             "train": sorted(train),
             "validation": sorted(validation),
             "validation_fov_fraction": validation_fov_fraction,
-            "validation_fovs": {k: v for k, v in validating.items() if v is not None},
+            "validation_lineage_fraction": validation_lineage_fraction,
+            "validation_fovs": validating if by == "fov" else {},
+            # As <fov>/<track in which it begins>.
+            "validation_lineages": validating if by == "lineage" else {},
             "seed": None if validation else seed,
         },
     }
@@ -124,10 +135,13 @@ class _Source:
     digest: str
     entry: dict[str, Any]
 
-    def condition_of_fov(self) -> dict[str, str]:
-        fovs = pq.read_table(self.cells, columns=["fov", "condition"])
-        pairs = fovs.group_by(["fov", "condition"]).aggregate([])
-        return dict(zip(pairs["fov"].to_pylist(), pairs["condition"].to_pylist(), strict=True))
+    def condition_of(self, by: str) -> dict[str, str]:
+        """Condition of each field of view or lineage, by its name."""
+        table = pq.read_table(self.cells, columns=["condition", *_OF_UNITS])
+        codes, names = _units(table, by)
+        found, first = np.unique(codes, return_index=True)
+        conditions = table["condition"].take(first).to_pylist()
+        return dict(zip([names[code] for code in found], conditions, strict=True))
 
 
 def _open_sources(folders: list[Path]) -> dict[str, _Source]:
@@ -158,6 +172,7 @@ def _open_sources(folders: list[Path]) -> dict[str, _Source]:
 def collate(
     cells: Mapping[str, Path | pa.Table],
     validating: Mapping[str, Sequence[str] | None] | None = None,
+    by: str = "fov",
 ) -> pa.RecordBatch:
     """Join cell indexes into one record batch, in the sorted order of the experiments' names.
 
@@ -170,8 +185,10 @@ def collate(
     cells : mapping of str to Path or pyarrow.Table
         Experiment to its cell index.
     validating : mapping of str to list of str, optional
-        Experiment to the fields of view that validate (None: all of them); adds the column
-        ``split``.
+        Experiment to the fields of view or lineages that validate (None: all of them); adds the
+        column ``split``.
+    by : {"fov", "lineage"}
+        Which of both.
 
     Returns
     -------
@@ -189,7 +206,7 @@ def collate(
         source = cells[name]
         table = source if isinstance(source, pa.Table) else pq.read_table(source)
         if validating is not None:
-            table = table.append_column(SPLIT, _sides(table["fov"], validating.get(name, ())))
+            table = table.append_column(SPLIT, _sides(table, validating.get(name, ()), by))
         rows = slice(start, start + size)
         for key, column in columns.items():
             values = table[key] if key in table.column_names else None
@@ -274,10 +291,22 @@ def text_codes(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], list[str]]:
     return codes, encoded.dictionary.to_pylist()
 
 
-def _sides(fov: pa.ChunkedArray, validating: Sequence[str] | None) -> pa.DictionaryArray:
-    """Side of each row by its field of view."""
-    codes, fovs = text_codes(fov)
-    chosen = np.array([validating is None or name in validating for name in fovs], np.int32)
+def _units(table: pa.Table, by: str) -> tuple[NDArray[np.int64], list[str]]:
+    """Number of each row's field of view or lineage, and names that no order of rows changes."""
+    if by != "lineage":
+        codes, names = text_codes(table["fov"])
+        return codes.astype(np.int64), names
+    roots = table.select(_OF_UNITS).filter(pc.equal(table["generation"], 0)).to_pandas()
+    roots = roots.drop_duplicates("lineage_id").sort_values("lineage_id")
+    lineage = np.searchsorted(roots["lineage_id"], table["lineage_id"].to_numpy())
+    return lineage, (roots["fov"].astype(str) + "/" + roots["track_id"].astype(str)).tolist()
+
+
+def _sides(table: pa.Table, validating: Sequence[str] | None, by: str) -> pa.DictionaryArray:
+    """Side of each row by its field of view or lineage."""
+    codes, names = _units(table, by)
+    known = set(validating or ())
+    chosen = np.array([validating is None or name in known for name in names], np.int32)
     return text_column(chosen[codes], SIDES)
 
 

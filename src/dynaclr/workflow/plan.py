@@ -146,9 +146,9 @@ class Plan:
         options = ["--train", json.dumps(chosen.train)]
         if chosen.validation:
             options += ["--validation", json.dumps(chosen.validation)]
-        else:
-            options += ["--validation_fov_fraction", str(chosen.validation_fov_fraction)]
-            options += ["--seed", str(chosen.seed)]
+        for key in ("validation_fov_fraction", "validation_lineage_fraction"):
+            if getattr(chosen, key) is not None:
+                options += [f"--{key}", str(getattr(chosen, key)), "--seed", str(chosen.seed)]
         return shlex.join(options)
 
     def modified_cells(self, collection: str) -> str:

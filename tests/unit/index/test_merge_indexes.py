@@ -135,6 +135,32 @@ def test_split_by_fields_of_view(built, tmp_path):
     assert balance.tolist() == [1, 1, 1, 1]
 
 
+def test_split_by_lineages(built, tmp_path):
+    names = ["a", "b", "c"]
+    by = {"train": names, "validation_lineage_fraction": 0.5}
+    manifest = merge_indexes(built, tmp_path / "out", **by)
+    cells = read(tmp_path / "out").get_batch(0).to_pandas()
+    sides = cells.groupby(["experiment", "lineage_id"], observed=True)["split"].nunique()
+    assert (sides == 1).all(), "no lineage is on both sides"
+    shares = cells.drop_duplicates("lineage_id").groupby("experiment", observed=True)["split"]
+    assert shares.apply(lambda s: abs((s == "validation").sum() - 0.5 * len(s)) <= 0.5).all()
+    assert set(cells["experiment"]) == set(manifest["split"]["validation_lineages"]) == set(names)
+    roots = cells[(cells["split"] == "validation") & (cells["generation"] == 0)]
+    found = (roots["fov"].astype(str) + "/" + roots["track_id"].astype(str)).groupby(
+        roots["experiment"], observed=True
+    )
+    assert found.unique().map(sorted).to_dict() == manifest["split"]["validation_lineages"]
+    merge_indexes(
+        built[::-1], tmp_path / "again", train=names[::-1], validation_lineage_fraction=0.5
+    )
+    assert digest_path(tmp_path / "again") == digest_path(tmp_path / "out")
+    chosen = {
+        str(merge_indexes(built, tmp_path / "n", **by, seed=seed)["split"]["validation_lineages"])
+        for seed in range(5)
+    }
+    assert len(chosen) > 1
+
+
 def test_an_edited_table_is_an_error(built, tmp_path):
     path = built[0] / "cells.parquet"
     pq.write_table(pq.read_table(path).slice(1), path)

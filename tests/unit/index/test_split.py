@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynaclr.config import UserError
-from dynaclr.index.split import check_split, split_fovs
+from dynaclr.index.split import check_split, split_units
 
 plates = st.dictionaries(
     st.sampled_from(["one", "two", "three"]),
@@ -21,9 +21,9 @@ plates = st.dictionaries(
 def test_sizes_and_balance(conditions, fraction, seed):
     if all(len(fovs) < 2 for fovs in conditions.values()):
         with pytest.raises(UserError, match="validation is empty"):
-            split_fovs(conditions, fraction, seed)
+            split_units(conditions, fraction, seed)
         return
-    chosen = split_fovs(conditions, fraction, seed)
+    chosen = split_units(conditions, fraction, seed)
     assert set(chosen) == {name for name, fovs in conditions.items() if len(fovs) > 1}
     for name, listed in chosen.items():
         fovs = conditions[name]
@@ -39,13 +39,20 @@ def test_sizes_and_balance(conditions, fraction, seed):
                 assert abs(taken[condition] - len(listed) * size / len(fovs)) < 1.5
 
 
+def test_without_a_second_unit_the_message_says_what_else_there_is():
+    with pytest.raises(UserError, match=r"no experiment has two fields of view .one.*_lineage_fra"):
+        split_units({"one": {"A/1/0": "mock"}}, 0.5, 0)
+    with pytest.raises(UserError, match=r"no experiment has two lineages \(one\). Name whole"):
+        split_units({"one": {"A/1/0/7": "mock"}}, 0.5, 0, "lineages")
+
+
 def test_the_choice_depends_on_seed_and_names_alone():
     fovs = {f"A/1/{i}": "mock" for i in range(20)}
-    alone = split_fovs({"one": fovs}, 0.3, 0)["one"]
+    alone = split_units({"one": fovs}, 0.3, 0)["one"]
     turned = dict(reversed(fovs.items()))
-    assert split_fovs({"two": fovs, "one": turned}, 0.3, 0)["one"] == alone
-    assert split_fovs({"one": fovs}, 0.3, 1)["one"] != alone
-    assert split_fovs({"two": fovs}, 0.3, 0)["two"] != alone
+    assert split_units({"two": fovs, "one": turned}, 0.3, 0)["one"] == alone
+    assert split_units({"one": fovs}, 0.3, 1)["one"] != alone
+    assert split_units({"two": fovs}, 0.3, 0)["two"] != alone
 
 
 @pytest.mark.parametrize(
@@ -53,7 +60,7 @@ def test_the_choice_depends_on_seed_and_names_alone():
     [
         ([], ["one", "two"], None, "no experiment is named for training"),
         (["one", "two"], [], None, "nothing is left for validation"),
-        (["one"], ["two"], 0.2, "both validation experiments and a fraction"),
+        (["one"], ["two"], 0.2, "more than one of validation, validation_fov_fraction is given"),
         (["one", "two"], [], 1.0, "validation_fov_fraction is 1.0"),
         (["one", "two"], ["two"], None, "two is in training and in validation"),
         (["one"], ["two", "tow"], None, "tow is not among the experiments given"),
