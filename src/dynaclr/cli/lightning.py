@@ -19,6 +19,8 @@ from dynaclr.inference.observations import Observations
 from dynaclr.io.artifacts import digest_path
 from dynaclr.training.builder import TrainingCLI, as_list, build
 from dynaclr.training.callbacks import ResumeCheckpoint, StepSeed
+from dynaclr.training.checkpoints import CheckpointsWithDigest
+from dynaclr.training.folder_lock import only_training_in
 from dynaclr.training.launch import (
     CheckWorldSize,
     check_single_process,
@@ -52,7 +54,7 @@ class CommandLine(TrainingCLI):
         super().__init__(
             content,
             arguments,
-            plugins=environment_plugins(),
+            plugins=[*environment_plugins(), CheckpointsWithDigest()],
             parser_kwargs={"prog": f"dynaclr {command}"},
             save_config_callback=SaveConfigCallback,
             save_config_kwargs={"overwrite": True},
@@ -120,8 +122,12 @@ def run_trainer(arguments: Sequence[str]) -> None:
     if command == "predict":
         _predict(cli)
         return
-    run = cli.trainer.fit if command == "fit" else cli.trainer.validate
-    run(cli.model, datamodule=cli.datamodule, ckpt_path=cli.config.ckpt_path, weights_only=True)
+    options = {"ckpt_path": cli.config.ckpt_path, "weights_only": True}
+    if command == "validate":
+        cli.trainer.validate(cli.model, datamodule=cli.datamodule, **options)
+        return
+    with only_training_in(Path(cli.trainer.default_root_dir)):
+        cli.trainer.fit(cli.model, datamodule=cli.datamodule, **options)
 
 
 def _predict(cli: TrainingCLI) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 import time
@@ -13,6 +14,9 @@ log = logging.getLogger("dynaclr")
 
 # What every command needs, and only the extra `workflow` installs.
 NEEDED = ("jsonargparse", "lightning", "snakemake")
+
+# A file system, a quota or a limit of file sizes is exhausted.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 DESCRIPTION = """DynaCLR: one embedding of cell states from many time-lapse experiments.
 
@@ -33,22 +37,32 @@ def main() -> None:
     started = time.monotonic()
     try:
         code = run(arguments)
-    except UserError as error:
-        if debug:
+    except (UserError, OSError, ModuleNotFoundError) as error:
+        message = message_of(error)
+        if debug or message is None:
             raise
-        print(f"dynaclr: {error}", file=sys.stderr)
-        sys.exit(2)
-    except (ModuleNotFoundError, FileNotFoundError) as error:
-        # The package without extras is enough to use its parts in other code, not for the command.
-        named = error.name if isinstance(error, ModuleNotFoundError) else error.filename
-        missing = str(named).split(".")[0]
-        if debug or missing not in NEEDED:
-            raise
-        print(f"dynaclr: {missing} is missing. Install dynaclr[workflow].", file=sys.stderr)
+        print(f"dynaclr: {message}", file=sys.stderr)
         sys.exit(2)
     if code is not None:
         sys.exit(code)
     log.info("%s: done in %.1f s", command_name(arguments), time.monotonic() - started)
+
+
+def message_of(error: Exception) -> str | None:
+    """Message for an error that has its cause outside this package; None for any other."""
+    if isinstance(error, UserError):
+        return str(error)
+    module = isinstance(error, ModuleNotFoundError)
+    named = str(error.name).partition(".")[0] if module else getattr(error, "filename", None)
+    if named in NEEDED:
+        # The package without extras is enough to use its parts in other code, not for the command.
+        return f"{named} is missing. Install dynaclr[workflow]."
+    if not isinstance(error, OSError):
+        return None
+    what = f"{named}: {error.strerror}" if named else str(error)
+    if error.errno in FULL:
+        return f"{what}. Make room, and run the same command again: nothing is left half written."
+    return f"{what}. Correct the path, its rights or the file system, and run again."
 
 
 def run(arguments: list[str]) -> int | None:

@@ -34,8 +34,10 @@ from dynaclr.evaluation.resampled_scores import (
     stored_resamples,
 )
 from dynaclr.evaluation.tables import Row, digest_of_rows, write_csv
+from dynaclr.io.artifacts import reading
 from dynaclr.io.embeddings import key_of
 from dynaclr.io.metric_tables import read_metrics
+from dynaclr.io.parquet import read_parquet
 
 # The main metric of each question; those that were computed are compared by default.
 MAIN_METRICS = (
@@ -172,16 +174,14 @@ def _compared_metrics(config: ComparisonConfig, samples: Mapping[_Key, _Sample])
 
 def _read_samples(folder: Path, model: str) -> dict[_Key, _Sample]:
     """Every metric on held-out experiments or on all of them, by kind of variant."""
-    for name in ("metrics.csv", "cells.csv", "predictions.parquet", "resampled.parquet"):
-        if not (folder / name).is_file():
-            raise UserError(f"{folder / name}: no such file. Evaluate model {model!r} first.")
     metrics = read_metrics(folder / "metrics.csv")
     metrics = metrics[metrics["estimate"].isin([HELD_OUT, POOLED])]
     metrics = metrics.assign(task=metrics["task"].fillna(""))
-    observations = pd.read_csv(folder / "cells.csv", keep_default_na=False, dtype=_TEXT)
-    predictions = pd.read_parquet(folder / "predictions.parquet")
+    with reading(folder / "cells.csv"):
+        observations = pd.read_csv(folder / "cells.csv", keep_default_na=False, dtype=_TEXT)
+    predictions = read_parquet(folder / "predictions.parquet").to_pandas()
     resampled = resample_predictions(predictions)
-    resampled |= stored_resamples(pd.read_parquet(folder / "resampled.parquet"))
+    resampled |= stored_resamples(read_parquet(folder / "resampled.parquet").to_pandas())
     labels = _digests_of_labels(predictions)
     samples = {}
     for names, rows in metrics.groupby(["kind", "task", "estimate", "metric"], sort=True):

@@ -19,7 +19,7 @@ from dynaclr.figures.style import (
     panel_grid,
     save_figure,
 )
-from dynaclr.figures.tables import read_table, require_file
+from dynaclr.figures.tables import read_table
 from dynaclr.figures.titles import direction_of, title_of
 from dynaclr.io.artifacts import atomic_path
 from dynaclr.io.metric_tables import read_metrics
@@ -43,7 +43,7 @@ def draw_comparison(folder: Path) -> None:
     UserError
         When one of them is missing, or has a metric that this version does not know.
     """
-    metrics = read_metrics(require_file(folder / "metrics.csv"), "per_seed").fillna({"task": ""})
+    metrics = read_metrics(folder / "metrics.csv", "per_seed").fillna({"task": ""})
     differences = read_table(folder / "differences.csv").fillna({"task": ""})
     base = metrics["metric"].str.split(":").str[0]
     with atomic_path(folder / "figures") as temporary:

@@ -16,7 +16,7 @@ from dynaclr.figures.style import (
     save_figure,
     title_figure,
 )
-from dynaclr.figures.tables import require_file
+from dynaclr.io.artifacts import reading
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,9 +35,10 @@ def draw_collection(folder: Path) -> None:
     UserError
         When the index is missing.
     """
-    with pa.memory_map(str(require_file(folder / "index.arrow"))) as source:
-        batch = pa.ipc.open_file(source).get_batch(0)
-        draw_composition(batch, folder / "composition.svg")
+    path = folder / "index.arrow"
+    with reading(path):
+        batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
+    draw_composition(batch, folder / "composition.svg")
 
 
 def draw_composition(batch: pa.RecordBatch, path: str | Path) -> None:

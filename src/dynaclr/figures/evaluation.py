@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import anndata
-import pandas as pd
-
 from dynaclr.figures import metric_panels, over_hours
 from dynaclr.figures.classifiers import draw_classifiers, draw_learning
 from dynaclr.figures.embedding import draw_embeddings
 from dynaclr.figures.predictions import draw_confusion, draw_reliability, draw_roc
-from dynaclr.figures.tables import read_table, require_file
+from dynaclr.figures.tables import read_table
 from dynaclr.figures.tasks import tasks_of
+from dynaclr.io.embeddings import open_anndata
 from dynaclr.io.metric_tables import read_metrics
+from dynaclr.io.parquet import read_parquet
 
 
 def draw_evaluation(folder: Path) -> None:
@@ -30,11 +29,11 @@ def draw_evaluation(folder: Path) -> None:
     UserError
         When one of them is missing, or has a metric that this version does not know.
     """
-    metrics = read_metrics(require_file(folder / "metrics.csv"))
+    metrics = read_metrics(folder / "metrics.csv")
     # Its predicted classes are text, where those of other tables are numbers.
     confusion = read_table(folder / "confusion.csv", "predicted")
     columns = ["task", "experiment", "variant", "label", "class", "probability"]
-    predicted = pd.read_parquet(require_file(folder / "predictions.parquet"), columns=columns)
+    predicted = read_parquet(folder / "predictions.parquet", columns).to_pandas()
     tasks = tasks_of(metrics, confusion)
     draw_classifiers(tasks, metrics, folder / "classifiers.svg")
     draw_learning(read_table(folder / "learning.csv"), folder / "learning.svg")
@@ -46,4 +45,4 @@ def draw_evaluation(folder: Path) -> None:
     curves = read_table(folder / "curves.csv")
     for name in over_hours.FIGURES:
         over_hours.draw_over_hours(curves, name, folder / f"{name}.svg")
-    draw_embeddings(anndata.read_h5ad(require_file(folder / "maps.h5ad")), folder / "embedding.png")
+    draw_embeddings(open_anndata(folder / "maps.h5ad"), folder / "embedding.png")

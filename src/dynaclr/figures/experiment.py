@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-import pyarrow.parquet as pq
-
 from dynaclr.config import ExperimentConfig
 from dynaclr.figures.intensity import draw_intensity
-from dynaclr.figures.tables import require_file
 from dynaclr.figures.tracks import COLUMNS, draw_tracks
 from dynaclr.io.artifacts import read_json
+from dynaclr.io.parquet import read_parquet
 
 
 def draw_experiment(folder: Path) -> None:
@@ -28,8 +25,8 @@ def draw_experiment(folder: Path) -> None:
         When one of them is missing.
     """
     summary = read_json(folder / "summary.json")
-    index = pq.read_table(require_file(folder / "cells.parquet"), columns=COLUMNS)
+    index = read_parquet(folder / "cells.parquet", COLUMNS)
     draw_tracks(index, summary, folder / "qc.svg")
-    statistics = pd.read_parquet(require_file(folder / "statistics.parquet"))
+    statistics = read_parquet(folder / "statistics.parquet").to_pandas()
     entry = ExperimentConfig.model_validate(summary["entry"])
     draw_intensity(statistics, entry, folder / "intensity.svg")

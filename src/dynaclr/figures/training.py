@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
 from dynaclr.figures.style import (
     CATEGORICAL,
     figure_style,
@@ -13,7 +11,7 @@ from dynaclr.figures.style import (
     save_figure,
     title_figure,
 )
-from dynaclr.figures.tables import require_file
+from dynaclr.figures.tables import read_table
 from dynaclr.io.artifacts import read_json
 
 _PANELS = (
@@ -37,7 +35,7 @@ def draw_training(folder: Path) -> None:
     UserError
         When ``metrics.csv`` is missing.
     """
-    history = pd.read_csv(require_file(folder / "metrics.csv"))
+    history = read_table(folder / "metrics.csv")
     best_epoch = read_json(folder / "provenance.json")["best_epoch"]
     model, seed = folder.absolute().parts[-2:]
     with figure_style():

@@ -24,6 +24,7 @@ from scipy.sparse.csgraph import connected_components
 from dynaclr.config import Problems
 from dynaclr.index.table_file import TableColumns
 from dynaclr.index.track_names import find_columns
+from dynaclr.io.artifacts import reason_of
 
 ATTRIBUTE = "geff"
 _PIXELS = {None, "pixel", "pixels", "frame", "frames"}
@@ -34,7 +35,7 @@ def is_geff(path: Path) -> bool:
     """Whether a folder is a GEFF store."""
     try:
         return path.is_dir() and ATTRIBUTE in zarr.open_group(path, mode="r").attrs
-    except (FileNotFoundError, ValueError):
+    except Exception:  # Of a damaged store, zarr raises exceptions of many classes.
         return False
 
 
@@ -60,15 +61,15 @@ def read_graph(path: Path, problems: Problems) -> TableColumns | None:
     try:
         group = zarr.open_group(path, mode="r")
         metadata = cast(dict[str, Any], group.attrs[ATTRIBUTE])
-        node, ids = (_array(group, f"{part}/ids").astype(np.int64) for part in ("nodes", "edges"))
+        node, ids = _ids(group, "nodes", (-1,)), _ids(group, "edges", (-1, 2))
         axes = _axes(metadata, path, problems)
         if axes is None:
             return None
-        columns = {name: _property(group, of_axis) for name, of_axis in axes.items()}
+        columns = {name: _property(group, of, len(node)) for name, of in axes.items()}
         tracklet = (metadata.get("track_node_props") or {}).get("tracklet")
-        track = _property(group, tracklet) if tracklet else None
-    except (KeyError, TypeError, ValueError) as error:
-        problems.add(path, f"is no whole GEFF store ({error})", "Write the store again")
+        track = _property(group, tracklet, len(node)) if tracklet else None
+    except Exception as error:  # Of a damaged store, zarr raises exceptions of many classes.
+        problems.add(path, f"is no whole GEFF store ({reason_of(error)})", "Write the store again")
         return None
     edges = _edges(ids, node, columns["t"], metadata.get("directed", True), path, problems)
     if edges is None:
@@ -82,6 +83,18 @@ def read_graph(path: Path, problems: Problems) -> TableColumns | None:
 
 def _array(group: zarr.Group, name: str) -> NDArray[Any]:
     return np.asarray(cast("zarr.Array[Any]", group[name])[:])
+
+
+def _ids(group: zarr.Group, part: str, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Ids of all nodes, or of the two nodes of each edge."""
+    name = f"{part}/ids"
+    ids = _array(group, name)
+    if ids.ndim != len(shape) or (ids.size and ids.shape[1:] != shape[1:]):
+        raise ValueError(f"{name} has shape {ids.shape}")
+    if ids.dtype.kind not in "iu" or (ids.size and not 0 <= ids.min() <= ids.max() < 2**63):
+        raise ValueError(f"{name} holds other values than whole numbers from 0 to 2**63 - 1")
+    whole: NDArray[np.int64] = ids.astype(np.int64).reshape(shape)
+    return whole
 
 
 def _axes(metadata: dict[str, Any], path: Path, problems: Problems) -> dict[str, str] | None:
@@ -114,13 +127,17 @@ def _axes(metadata: dict[str, Any], path: Path, problems: Problems) -> dict[str,
     return {key: found[key] for key in "tyxz" if key in found}
 
 
-def _property(group: zarr.Group, name: str) -> NDArray[Any]:
-    """Values of a node property; NaN where they are missing."""
+def _property(group: zarr.Group, name: str, n: int) -> NDArray[Any]:
+    """Values of a property of n nodes, which are numbers; NaN where they are missing."""
     values = _array(group, f"nodes/props/{name}/values")
+    missing = np.zeros(n, bool)
     if f"nodes/props/{name}/missing" in group:
         missing = _array(group, f"nodes/props/{name}/missing")
-        return np.where(missing, np.nan, values) if missing.any() else values
-    return values
+    if values.shape != (n,) or missing.shape != (n,):
+        raise ValueError(f"{name} has {values.shape} values and {missing.shape} flags of {n} nodes")
+    if values.dtype.kind not in "iuf" or missing.dtype != bool:
+        raise ValueError(f"{name} holds {values.dtype}, and flags of {missing.dtype}")
+    return np.where(missing, np.nan, values) if missing.any() else values
 
 
 def _edges(
@@ -133,7 +150,6 @@ def _edges(
 ) -> NDArray[np.int64] | None:
     """Edges as (parent, child) indices into `node`, each child once; None with errors added."""
     before, order = len(problems.found), np.argsort(node)
-    ids = ids.reshape(-1, 2)
 
     def report(nodes: NDArray[np.int64], what: str, fix: str) -> None:
         if nodes.size:

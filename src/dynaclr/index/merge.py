@@ -30,6 +30,7 @@ from dynaclr.io.artifacts import (
     write_digest,
     write_json,
 )
+from dynaclr.io.parquet import read_parquet
 
 INDEX = "index.arrow"
 MANIFEST = "manifest.json"
@@ -137,7 +138,7 @@ class _Source:
 
     def condition_of(self, by: str) -> dict[str, str]:
         """Condition of each field of view or lineage, by its name."""
-        table = pq.read_table(self.cells, columns=["condition", *_OF_UNITS])
+        table = read_parquet(self.cells, ["condition", *_OF_UNITS])
         codes, names = _units(table, by)
         found, first = np.unique(codes, return_index=True)
         conditions = table["condition"].take(first).to_pylist()
@@ -204,7 +205,7 @@ def collate(
     start = 0
     for name, (_, size) in schemas.items():
         source = cells[name]
-        table = source if isinstance(source, pa.Table) else pq.read_table(source)
+        table = source if isinstance(source, pa.Table) else read_parquet(source)
         if validating is not None:
             table = table.append_column(SPLIT, _sides(table, validating.get(name, ()), by))
         rows = slice(start, start + size)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dynaclr.config import ExperimentConfig, ExperimentRegistry, Problems, UserError
@@ -25,7 +24,8 @@ from dynaclr.index.markers import MarkerPairs
 from dynaclr.index.merge import INDEX, REGISTRY, collate
 from dynaclr.index.table import IndexTable
 from dynaclr.io import Plate
-from dynaclr.io.artifacts import read_json
+from dynaclr.io.artifacts import read_json, reading
+from dynaclr.io.parquet import read_parquet
 
 
 class MultiExperimentIndex(IndexTable):
@@ -73,17 +73,11 @@ class MultiExperimentIndex(IndexTable):
         """
         path = Path(path).absolute()
         path = path / INDEX if path.is_dir() else path
-        try:
+        with reading(path):
             reader = pa.ipc.open_file(pa.memory_map(str(path)))
             if reader.num_record_batches != 1:
-                raise pa.ArrowInvalid(f"{reader.num_record_batches} record batches")
+                raise pa.ArrowInvalid(f"no merged index but {reader.num_record_batches} batches")
             return cls(reader.get_batch(0), path=path)
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file. Run the merge stage first.") from None
-        except pa.ArrowInvalid as error:
-            raise UserError(
-                f"{path}: no merged index ({error}). Run the merge stage again."
-            ) from None
 
     @classmethod
     def from_parquet(
@@ -352,8 +346,8 @@ class MultiExperimentIndex(IndexTable):
 
 def _experiment_of(path: Path) -> str:
     try:
-        (name,) = pq.read_table(path, columns=["experiment"])["experiment"].unique().to_pylist()
-    except (pa.ArrowInvalid, ValueError) as error:
+        (name,) = read_parquet(path, ["experiment"])["experiment"].unique().to_pylist()
+    except ValueError as error:
         raise UserError(
             f"{path}: no index of one experiment ({error}). Run the index stage again."
         ) from None

@@ -13,7 +13,7 @@ from dynaclr.config import UserError
 from dynaclr.data import NormalizationConfig, PatchConfig, at_common_size
 from dynaclr.inference.embedding_writer import EmbeddingOutput, write_embeddings
 from dynaclr.inference.observations import Observations
-from dynaclr.io.artifacts import atomic_path, verified_digest, write_digest
+from dynaclr.io.artifacts import atomic_path, reading, verified_digest, write_digest
 from dynaclr.models import IntensityFeatures, PixelComponents
 from dynaclr.transforms import Normalize
 
@@ -105,7 +105,7 @@ def embed_baselines(
     ]
     if components is not None:
         own = {"variant": "pixels", "checkpoint": verified_digest(components)}
-        with np.load(components, allow_pickle=False) as file:
+        with reading(components), np.load(components, allow_pickle=False) as file:
             encoder = PixelComponents(
                 *(torch.from_numpy(file[name]) for name in ("mean", "components"))
             )

@@ -14,8 +14,9 @@ from dynaclr.config.grammar import parse_text
 from dynaclr.data import MultiExperimentDataModule
 from dynaclr.inference.embedding_writer import EmbeddingOutput, write_embeddings
 from dynaclr.inference.observations import Observations
-from dynaclr.io.artifacts import read_digest, verified_digest
+from dynaclr.io.artifacts import read_digest, reading
 from dynaclr.training.builder import TrainingCLI, build
+from dynaclr.training.checkpoints import read_checkpoint
 from dynaclr.training.hardware import check_gpus
 
 
@@ -109,7 +110,8 @@ def _build_from(model_dir: Path) -> TrainingCLI:
     path = model_dir / "config.yaml"
     if not path.is_file():
         raise UserError(f"{path}: no such file. Train the model first.")
-    content = parse_text(path.read_text(encoding="utf-8"))
+    with reading(path):
+        content = parse_text(path.read_text(encoding="utf-8"))
     # The trainer belongs to the training, which may have run on other hardware.
     content["trainer"] = {"logger": False, "accelerator": "cpu"}
     return build(content, str(path))
@@ -117,8 +119,7 @@ def _build_from(model_dir: Path) -> TrainingCLI:
 
 def _trained(cli: TrainingCLI, model_dir: Path) -> nn.Module:
     """Encoder with the weights of the epoch that was kept."""
-    verified_digest(model_dir / "best.ckpt")
-    checkpoint = torch.load(model_dir / "best.ckpt", map_location="cpu", weights_only=True)
+    checkpoint = read_checkpoint(model_dir / "best.ckpt")
     model = copy.deepcopy(cli.model)
     model.load_state_dict(checkpoint["state_dict"])
     return model.encoder

@@ -94,6 +94,41 @@ def write_json(path: str | Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
+@contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Turn whatever a reader raises into an error that names the file.
+
+    Of a damaged file, libraries raise exceptions of any class.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file, or the folder of a store.
+
+    Raises
+    ------
+    UserError
+        When the block raises any exception.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file. Run the stage that makes it first.") from error
+    except Exception as error:
+        raise UserError(
+            f"{path}: cannot be read ({reason_of(error)}). Restore it, or delete it to make it "
+            "again."
+        ) from error
+
+
+def reason_of(error: Exception) -> str:
+    """Class and first line of an exception, for a message."""
+    text = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+
+
 def read_json(path: str | Path) -> Any:
     """Read a JSON file.
 
@@ -102,12 +137,8 @@ def read_json(path: str | Path) -> Any:
     UserError
         When the file is missing or is no JSON.
     """
-    try:
+    with reading(path):
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file. Run the stage that makes it first.") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: not valid JSON ({error}). Restore or rebuild it.") from None
 
 
 def digest_text(text: str) -> str:
@@ -169,13 +200,14 @@ def read_digest(path: str | Path) -> str:
     UserError
         When no digest was written.
     """
-    try:
-        return digest_file_of(path).read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
+    file = digest_file_of(path)
+    if not file.is_file():
         raise UserError(
             f"{path}: has no digest file beside it, so it is not a finished product. "
             "Run the stage that makes it."
-        ) from None
+        )
+    with reading(file):
+        return file.read_text(encoding="utf-8").strip()
 
 
 def verified_digest(product: str | Path) -> str:

@@ -14,7 +14,13 @@ import pandas as pd
 
 from dynaclr.config import UserError
 from dynaclr.config.columns import MARKER
-from dynaclr.io.artifacts import digest_file_of, digest_path, read_digest
+from dynaclr.io.artifacts import (
+    digest_file_of,
+    digest_path,
+    read_digest,
+    reading,
+    verified_digest,
+)
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -55,7 +61,7 @@ class Embeddings:
 
 
 def open_anndata(path: str | Path) -> AnnData:
-    """Read AnnData from a ``.zarr`` folder or an ``.h5ad`` file.
+    """Read AnnData from a ``.zarr`` folder or an ``.h5ad`` file; verify it by its digest, if any.
 
     Parameters
     ----------
@@ -68,20 +74,17 @@ def open_anndata(path: str | Path) -> AnnData:
     Raises
     ------
     UserError
-        When the path does not exist or cannot be read as AnnData.
+        When the path does not exist, cannot be read as AnnData, or was changed after it was made.
     """
     import anndata
 
     path = Path(path)
     if not path.exists():
         raise UserError(f"{path}: no such store. Correct the path.")
-    read = anndata.read_h5ad if path.suffix == ".h5ad" else anndata.read_zarr
-    try:
-        return read(path)
-    except Exception as error:
-        raise UserError(
-            f"{path}: cannot be read as AnnData ({type(error).__name__}: {error}). Make it again."
-        ) from error
+    if digest_file_of(path).is_file():
+        verified_digest(path)
+    with reading(path):
+        return anndata.read_h5ad(path) if path.suffix == ".h5ad" else anndata.read_zarr(path)
 
 
 def read_store(path: str | Path) -> AnnData:

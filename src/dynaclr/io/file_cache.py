@@ -67,14 +67,15 @@ def _value_of_entry(
         entry = json.loads(entry_file.read_text(encoding="utf-8"))
         if entry["state"] == _state(entry["files"]):
             return entry["value"]
-    except (FileNotFoundError, json.JSONDecodeError):
-        pass
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # No entry, or a damaged one.
     value, paths = read(path)
     files = list(map(os.fspath, paths))
     state = _state(files)
     if state and state[1] < time.time_ns() - _MIN_AGE_NS:
-        # Another process that plans may be writing the same entry.
-        with suppress(FileNotFoundError):
+        # Another process may be writing the same entry; and where nothing can be written, nothing
+        # is cached.
+        with suppress(OSError):
             write_text(entry_file, json.dumps({"files": files, "state": state, "value": value}))
     return value
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from dynaclr.config import UserError
 from dynaclr.config.metrics import METRICS
+from dynaclr.io.artifacts import reading
 
 # Columns of text: a name may be all digits, a date for example, or read "NA".
 TEXT_COLUMNS = ("model", "variant", "kind", "task", "estimate", "experiment", "metric", "better")
@@ -32,8 +33,10 @@ def read_metrics(path: Path, *text: str) -> pd.DataFrame:
         When the table has a metric that this version does not know.
     """
     types = dict.fromkeys((*TEXT_COLUMNS, *text), str)
-    table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
-    unknown = set(table["metric"].str.partition(":")[0]) - set(METRICS)
+    with reading(path):
+        table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
+        named = table["metric"]
+    unknown = set(named.str.partition(":")[0]) - set(METRICS)
     if unknown:
         raise UserError(
             f"{path}: holds {', '.join(sorted(unknown))}, unknown to this version. "

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
-from dynaclr.config import UserError
 from dynaclr.config.variants import parse_variant
+from dynaclr.io.artifacts import reading
 from dynaclr.io.embeddings import KEY, key_of, map_facts, open_anndata
+from dynaclr.io.parquet import read_parquet
 from dynaclr.io.subsample import whole_lineages
 
 if TYPE_CHECKING:
@@ -122,10 +122,9 @@ def _read_pictures(
     ).drop_duplicates(KEY)
     tables, of_experiment = [], {}
     for experiment, path in paths.items():
-        if not path.is_file():
-            raise UserError(f"{path}: no such file. Run `dynaclr thumbnails` first.")
-        read = pq.read_table(path)
-        facts = json.loads(read.schema.metadata[b"dynaclr"])
+        read = read_parquet(path)
+        with reading(path):
+            facts = json.loads(read.schema.metadata[b"dynaclr"])
         of_experiment[experiment] = {key: facts[key] for key in ("markers", "height_um")}
         tables.append(read.to_pandas().assign(experiment=experiment))
     empty = pd.DataFrame({name: [] for name in [*KEY, "image"]})

@@ -14,7 +14,6 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from dynaclr.config.training import starting_checkpoints
 from dynaclr.io.artifacts import (
-    atomic_path,
     digest_file_of,
     digest_json,
     digest_path,
@@ -27,11 +26,19 @@ from dynaclr.io.artifacts import (
 from dynaclr.io.code_digest import code_digest
 from dynaclr.training.builder import TrainingCLI, build, with_data
 from dynaclr.training.callbacks import EpochLog, MetricsHistory, ResumeCheckpoint, StepSeed
+from dynaclr.training.checkpoints import (
+    CheckpointsWithDigest,
+    find_resume_point,
+    read_checkpoint,
+    write_checkpoint,
+)
+from dynaclr.training.folder_lock import only_training_in
 from dynaclr.training.hardware import check_gpus, cpu_type
 from dynaclr.training.launch import (
     CheckWorldSize,
     count_processes,
     environment_plugins,
+    is_first_process,
     requeue_preempted_job,
     set_loader_workers,
 )
@@ -89,8 +96,8 @@ def train(
     Raises
     ------
     UserError
-        When the configuration or the data do not fit, or when torch cannot use the GPUs that this
-        job was given.
+        When the configuration or the data do not fit, when torch cannot use the GPUs that this
+        job was given, or when another training writes to `out_dir`.
     SystemExit
         With `os.EX_TEMPFAIL`, after SIGTERM or SIGUSR1.
     """
@@ -101,11 +108,9 @@ def train(
     inputs = _inputs(training, collection, experiments)
     # A run that another version of the code, or another type of CPU, began is not resumed.
     code = code_digest("training.fit", config=training)
-    work = _work_folder(
-        out_dir, digest_json([training, inputs, seed, threads, code, cpu_type(trainer)])
-    )
+    key = digest_json([training, inputs, seed, threads, code, cpu_type(trainer)])
+    work = out_dir / ".work" / key[:16]
     devices, nodes = count_processes(trainer)
-    resume = work / "last.ckpt"
     history = MetricsHistory()
     best = ModelCheckpoint(
         work, "best", monitor="loss/val", mode="min", enable_version_counter=False
@@ -120,32 +125,35 @@ def train(
             ModelCheckpoint(work, "last", enable_version_counter=False),
             EpochLog(history),
             StepSeed(seed),
-            ResumeCheckpoint(resume, save_minutes),
+            ResumeCheckpoint(work / "last.ckpt", save_minutes),
             CheckWorldSize(devices * nodes),
         ],
         loggers=[TensorBoardLogger(out_dir, name="tensorboard", version="")],
-        plugins=environment_plugins(),
+        plugins=[*environment_plugins(), CheckpointsWithDigest()],
         trainer_defaults=TRAINER_DEFAULTS | {"default_root_dir": str(work)},
     )
     set_loader_workers(cli.datamodule, devices, threads, "num_workers" in training["data"])
-    _fit(cli, resume)
-    if cli.trainer.is_global_zero:
-        facts = inputs | {"seed": seed, "threads": threads} | environment()
-        write_text(out_dir / "config.yaml", cli.resolved())
-        _write_products(out_dir, work, history, best, facts)
-        if not keep_work:
-            shutil.rmtree(work.parent)
+    with only_training_in(out_dir):
+        _remove_other_runs(out_dir, work)
+        _fit(cli, work)
+        if cli.trainer.is_global_zero:
+            facts = inputs | {"seed": seed, "threads": threads} | environment()
+            write_text(out_dir / "config.yaml", cli.resolved())
+            _write_products(out_dir, work, history, best, facts)
+            if not keep_work:
+                shutil.rmtree(work.parent)
 
 
-def _fit(cli: TrainingCLI, resume: Path) -> None:
+def _fit(cli: TrainingCLI, work: Path) -> None:
     """Train to the end, or until a signal stops it; go on from a checkpoint if there is one."""
-    if resume.is_file():
+    resume = find_resume_point(work, set_aside=is_first_process())
+    if resume is not None:
         log.info("resuming from %s", resume)
     try:
         cli.trainer.fit(
             cli.model,
             datamodule=cli.datamodule,
-            ckpt_path=str(resume) if resume.is_file() else None,
+            ckpt_path=resume,
             weights_only=True,
         )
     except SystemExit:
@@ -174,17 +182,16 @@ def _digest_start(checkpoint: Path) -> str:
     return verified_digest(checkpoint) if has_digest else digest_path(checkpoint)
 
 
-def _work_folder(out_dir: Path, key: str) -> Path:
-    """Folder of the unfinished run with this key; those of other keys are removed."""
-    work = out_dir / ".work" / key[:16]
-    if work.parent.is_dir():
-        for stale in work.parent.iterdir():
-            if stale != work:
-                shutil.rmtree(stale)
+def _remove_other_runs(out_dir: Path, work: Path) -> None:
+    """Remove what unfinished runs of other configurations, data or code have left."""
+    if not is_first_process():
+        return
+    for folder in (out_dir / ".work").glob("*"):
+        if folder != work:
+            shutil.rmtree(folder)
     if not work.is_dir() and (out_dir / "tensorboard").is_dir():
         shutil.rmtree(out_dir / "tensorboard")
     work.mkdir(parents=True, exist_ok=True)
-    return work
 
 
 def _write_products(
@@ -205,14 +212,12 @@ def _write_products(
 
 def _publish(source: Path, target: Path) -> int:
     """Write the weights alone, without optimiser state and paths; return their epoch."""
-    whole = torch.load(source, map_location="cpu", weights_only=True)
+    whole = read_checkpoint(source)
     kept = {
         "state_dict": whole["state_dict"],
         "epoch": whole["epoch"],
         "global_step": whole["global_step"],
         "pytorch-lightning_version": version("lightning"),
     }
-    # Given a path, torch writes its name into the file; given a stream, the bytes are the same.
-    with atomic_path(target) as temporary, temporary.open("wb") as stream:
-        torch.save(kept, stream)
+    write_checkpoint(kept, target)
     return kept["epoch"]

@@ -54,7 +54,7 @@ def launch(trainer: Mapping[str, Any], arguments: Sequence[str]) -> None:
         several times.
     """
     if TorchElasticEnvironment.detect():
-        if int(os.environ["RANK"]) > 0:
+        if not is_first_process():
             # All processes would write the same lines.
             logging.getLogger("dynaclr").setLevel(logging.WARNING)
         return
@@ -76,6 +76,11 @@ def launch(trainer: Mapping[str, Any], arguments: Sequence[str]) -> None:
     os.environ.update(settings)
     command = torchrun_command(devices, nodes, arguments, job)
     os.execvp(command[0], command)
+
+
+def is_first_process() -> bool:
+    """Whether this process is the only one of its training, or the first one."""
+    return int(os.environ.get("RANK", 0)) == 0
 
 
 def check_single_process(trainer: Mapping[str, Any]) -> None:

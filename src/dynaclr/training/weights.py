@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from dynaclr.config import UserError
 from dynaclr.io.artifacts import read_json
+from dynaclr.training.checkpoints import read_checkpoint
 
 # As modules of this package store an encoder, as a channel group stores its own, as VisCy does,
 # and as a bare encoder does.
@@ -35,13 +34,9 @@ def summarize_checkpoint(path: str | Path) -> dict[str, str]:
         When it cannot be read, or holds anything but weights and plain values.
     """
     path = Path(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        weights = content.get("state_dict", content)
-        tensors = {name: value for name, value in weights.items() if torch.is_tensor(value)}
-    except (OSError, RuntimeError, pickle.UnpicklingError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: cannot be read as a checkpoint ({reason}).") from None
+    content = read_checkpoint(path)
+    weights = content.get("state_dict", content)
+    tensors = {name: value for name, value in weights.items() if torch.is_tensor(value)}
     parts = dict.fromkeys(name.split(".")[0] for name in tensors)
     n_weights = sum(value.numel() for value in tensors.values())
     lines = {
@@ -76,7 +71,7 @@ def load_encoder(encoder: nn.Module, checkpoint: Path) -> None:
     """
     if not Path(checkpoint).is_file():
         raise ValueError(f"{checkpoint}: no such file. Train the model first.")
-    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    content = read_checkpoint(checkpoint)
     stored = content.get("state_dict", content)
     names = encoder.state_dict().keys()
     for prefix in _PREFIXES:

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dynaclr.config import UserError
@@ -16,6 +18,7 @@ from dynaclr.io.artifacts import (
     write_digest,
     write_json,
 )
+from dynaclr.io.parquet import read_parquet
 
 
 def write_half(path):
@@ -135,13 +138,45 @@ def test_json_is_the_same_bytes_for_the_same_content(tmp_path):
     assert digest_json({"b": 1, "a": 2}) == digest_json({"a": 2, "b": 1})
 
 
-@pytest.mark.parametrize(("content", "message"), [(None, "no such file"), ("{", "not valid JSON")])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such file"),
+        (b"{", "cannot be read .JSONDecodeError"),
+        (b"\xff", "cannot be read .UnicodeDecodeError"),
+        (b"[" * 100_000, "cannot be read .RecursionError"),
+    ],
+)
 def test_broken_json_is_an_error(tmp_path, content, message):
     path = tmp_path / "x.json"
     if content:
-        path.write_text(content)
+        path.write_bytes(content)
     with pytest.raises(UserError, match=rf"x\.json: {message}"):
         read_json(path)
+
+
+@pytest.mark.parametrize("kind", ["dangling", "circular", "folder"])
+def test_what_is_no_file_is_an_error(tmp_path, kind):
+    path = tmp_path / "x.json"
+    if kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(path if kind == "circular" else tmp_path / "absent")
+    for read in (read_json, read_parquet):
+        with pytest.raises(UserError, match=r"x\.json: (cannot be read|no such file)"):
+            read(path)
+
+
+def test_damaged_parquet_is_an_error(tmp_path):
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"t": list(range(1000))}), path)
+    whole = path.read_bytes()
+    assert read_parquet(path, ["t"]).num_rows == 1000
+    with pytest.raises(UserError, match=r"x\.parquet: cannot be read .ArrowInvalid.*other"):
+        read_parquet(path, ["other"])
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"x\.parquet: cannot be read"):
+        read_parquet(path)
 
 
 def test_folder_digest_sees_content_and_names_only(tmp_path):

@@ -209,6 +209,21 @@ def test_killed_training_goes_on_to_the_same_weights(model, collection, tmp_path
     assert_same_result(folder, model)
 
 
+@pytest.mark.parametrize("damaged", ["last.ckpt", "best.ckpt"])
+def test_damaged_resume_point_is_set_aside(model, collection, tmp_path, damaged):
+    folder = tmp_path / "small" / "seed0"
+    command = train_command(CONFIGURATION, collection, folder, save_minutes=5)
+    interrupt(command, folder, [(signal.SIGKILL, 1, 0.0)])
+    (path,) = folder.glob(f".work/*/{damaged}")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert f"{damaged}: damaged" in done.stderr
+    assert ("resuming from" in done.stderr) == (damaged == "last.ckpt")
+    assert_same_result(folder, model)
+
+
 @pytest.mark.slow
 def test_any_number_of_workers_gives_the_same_bytes(model, collection, tmp_path):
     """One worker is among the stopped trainings below, none in the model itself."""

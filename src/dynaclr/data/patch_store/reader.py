@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from dynaclr.data.pixels.patch_geometry import FieldsOfView, PatchConfig
 from dynaclr.data.pixels.patch_reader import PatchSource, StoredCrops
 from dynaclr.data.statistics.normalization import NormalizationConfig
-from dynaclr.io.artifacts import read_digest, read_json
+from dynaclr.io.artifacts import read_digest, read_json, reading
 
 log = logging.getLogger(__name__)
 
@@ -106,8 +106,9 @@ class PatchStore:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path).absolute()
-        content = json.loads((self.path / METADATA).read_text(encoding="utf-8"))
-        self.facts = StoreFacts.of(content["attributes"]["dynaclr"])
+        with reading(self.path / METADATA):
+            content = read_json(self.path / METADATA)
+            self.facts = StoreFacts.of(content["attributes"]["dynaclr"])
 
     def __reduce__(self) -> tuple[Any, tuple[Path]]:
         return type(self), (self.path,)
@@ -115,7 +116,8 @@ class PatchStore:
     @cached_property
     def slots(self) -> NDArray[np.int64]:
         """Number of each row's crop in the store, mapped from the file."""
-        return np.load(self.path / SLOTS, mmap_mode="r")
+        with reading(self.path / SLOTS):
+            return np.load(self.path / SLOTS, mmap_mode="r")
 
     def outdated(self, plate: str, n: int) -> str:
         """Why the store does not belong to the files beside it; empty when it does.

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dynaclr.config import UserError
+from dynaclr.io.parquet import read_parquet
 
 if TYPE_CHECKING:
     from dynaclr.data.pixels.patch_geometry import FieldsOfView
@@ -57,10 +58,8 @@ def read_statistics(experiments: Path, names: list[str]) -> pd.DataFrame:
     """
     tables = []
     for name in names:
-        path = Path(experiments) / name / "statistics.parquet"
-        if not path.is_file():
-            raise UserError(f"{path}: no such file. Run `dynaclr statistics` for {name} first.")
-        tables.append(pd.read_parquet(path))
+        table = read_parquet(Path(experiments) / name / "statistics.parquet")
+        tables.append(table.to_pandas())
     return pd.concat(tables, ignore_index=True)
 
 

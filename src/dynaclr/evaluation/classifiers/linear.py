@@ -21,7 +21,7 @@ from dynaclr.evaluation.classifiers.cross_validation import (
     logistic_regression,
     scaled,
 )
-from dynaclr.io.artifacts import atomic_path, read_json, write_json
+from dynaclr.io.artifacts import atomic_path, read_json, reading, write_json
 
 FORMAT = 1
 _ARRAYS = ("coefficients", "intercept", "mean", "scale")
@@ -120,7 +120,7 @@ class LinearClassifier:
                 f"{folder / 'classifier.json'}: not a linear classifier of format {FORMAT}. "
                 "Train it again with `dynaclr classifier train`."
             )
-        try:
+        with reading(folder):
             with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in _ARRAYS}
             classifier = cls(
@@ -131,11 +131,6 @@ class LinearClassifier:
                 **arrays,
             )
             classifier._check_shapes()
-        except (OSError, KeyError, ValueError) as error:
-            raise UserError(
-                f"{folder}: damaged classifier ({error}). "
-                "Train it again with `dynaclr classifier train`."
-            ) from None
         return classifier
 
     def _check_shapes(self) -> None:
