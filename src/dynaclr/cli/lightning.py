@@ -122,12 +122,12 @@ def run_trainer(arguments: Sequence[str]) -> None:
     if command == "predict":
         _predict(cli)
         return
-    options = {"ckpt_path": cli.config.ckpt_path, "weights_only": True}
+    given = {"ckpt_path": cli.config.ckpt_path, "weights_only": True}
     if command == "validate":
-        cli.trainer.validate(cli.model, datamodule=cli.datamodule, **options)
+        cli.trainer.validate(cli.model, datamodule=cli.datamodule, **given)
         return
     with only_training_in(Path(cli.trainer.default_root_dir)):
-        cli.trainer.fit(cli.model, datamodule=cli.datamodule, **options)
+        cli.trainer.fit(cli.model, datamodule=cli.datamodule, **given)
 
 
 def _predict(cli: TrainingCLI) -> None:

@@ -52,8 +52,10 @@ def message_of(error: Exception) -> str | None:
     """Message for an error that has its cause outside this package; None for any other."""
     if isinstance(error, UserError):
         return str(error)
-    module = isinstance(error, ModuleNotFoundError)
-    named = str(error.name).partition(".")[0] if module else getattr(error, "filename", None)
+    if isinstance(error, ModuleNotFoundError):
+        named: str | None = str(error.name).partition(".")[0]
+    else:
+        named = getattr(error, "filename", None)
     if named in NEEDED:
         # The package without extras is enough to use its parts in other code, not for the command.
         return f"{named} is missing. Install dynaclr[workflow]."

@@ -114,9 +114,9 @@ def reading(path: str | Path) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file. Run the stage that makes it first.") from error
     except Exception as error:
+        if not os.path.exists(path):
+            raise UserError(f"{path}: no such file. Run the stage that makes it first.") from error
         raise UserError(
             f"{path}: cannot be read ({reason_of(error)}). Restore it, or delete it to make it "
             "again."

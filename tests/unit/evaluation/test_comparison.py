@@ -308,7 +308,7 @@ def test_contrasts_and_metrics_are_chosen(evaluations, tmp_path):
     expected = f"no evaluation has the metric 'auroch'. Did you mean 'auroc'? Known: {known}."
     with pytest.raises(UserError, match=re.escape(expected)):
         compare_models(evaluations, ComparisonConfig(metrics=["auroch"]), tmp_path / "out")
-    with pytest.raises(UserError, match="no such file. Run the stage"):
+    with pytest.raises(UserError, match="no such file"):
         compare_models(evaluations | {"new": tmp_path / "x"}, ComparisonConfig(), tmp_path / "out")
 
 

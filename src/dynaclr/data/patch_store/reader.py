@@ -106,9 +106,8 @@ class PatchStore:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path).absolute()
-        with reading(self.path / METADATA):
-            content = read_json(self.path / METADATA)
-            self.facts = StoreFacts.of(content["attributes"]["dynaclr"])
+        content = read_json(self.path / METADATA)
+        self.facts = StoreFacts.of(content["attributes"]["dynaclr"])
 
     def __reduce__(self) -> tuple[Any, tuple[Path]]:
         return type(self), (self.path,)

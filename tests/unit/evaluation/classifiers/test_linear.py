@@ -97,9 +97,7 @@ def test_a_damaged_classifier_is_reported(tmp_path, three_classes):
     classifier.save(folder)
     content = json.loads((folder / "classifier.json").read_text())
     (folder / "classifier.json").write_text(json.dumps({**content, "classes": ["x", "y"]}))
-    with pytest.raises(
-        UserError, match=r"cannot be read .ValueError: coefficients has shape \(3, 5\)"
-    ):
+    with pytest.raises(UserError, match=r"ValueError: coefficients has shape \(3, 5\)"):
         LinearClassifier.load(folder)
     (folder / "classifier.json").write_text(json.dumps({**content, "format": 99}))
     with pytest.raises(UserError, match="not a linear classifier of format 1"):
