@@ -40,7 +40,7 @@ def write_report(plan: ReportPlan, results: str | Path, out: str | Path) -> None
     Raises
     ------
     UserError
-        When a result is missing.
+        When a result is missing or damaged.
     """
     results = Path(results)
     metrics = scores.metrics_of_models(plan, results)
@@ -60,7 +60,7 @@ def write_report(plan: ReportPlan, results: str | Path, out: str | Path) -> None
         evaluation_parts=content.evaluation_parts(plan, results, maps=False),
         metric_tables=scores.metric_tables(metrics),
         difference_tables=scores.difference_tables(plan, results),
-        comparison_parts=content.comparison_parts(results),
+        comparison_parts=content.comparison_parts(plan, results),
         provenance_parts=content.provenance_parts(plan, results),
         config=dump_yaml(plan.config),
         styles=(PAGE / "report.css").read_text(encoding="utf-8"),
@@ -68,11 +68,7 @@ def write_report(plan: ReportPlan, results: str | Path, out: str | Path) -> None
         scores=scores.average_scores(metrics),
         explorer=build_explorer(
             {model: folder / "maps.h5ad" for model, folder in evaluations.items()},
-            {
-                name: path
-                for name in plan.experiments
-                if (path := results / "experiments" / name / "thumbnails.parquet").is_file()
-            },
+            {name: results / "experiments" / name / "thumbnails.parquet" for name in plan.pictured},
         ),
     )
     write_text(out, text)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from dynaclr.io.artifacts import read_json
+from dynaclr.io.artifacts import read_json, reading
 from dynaclr.report.figures import Figure, read_figures
 from dynaclr.report.plan import ReportPlan
 from dynaclr.report.tables import Table, records_table
@@ -134,8 +134,10 @@ def training_parts(plan: ReportPlan, results: Path) -> list[Part]:
         for seed in seeds:
             figures += plan.figures_in(f"{folder}/seed{seed}")
             best = read_json(results / folder / f"seed{seed}" / "provenance.json")["best_epoch"]
-            history = pd.read_csv(results / folder / f"seed{seed}" / "metrics.csv")
-            row = history[history["epoch"] == best].iloc[-1]
+            path = results / folder / f"seed{seed}" / "metrics.csv"
+            with reading(path):
+                history = pd.read_csv(path)
+                row = history[history["epoch"] == best].iloc[-1]
             n_epochs = int(history["epoch"].max()) + 1
             measured = {
                 name.removesuffix("/val").replace("_", " "): float(row[name])
@@ -184,11 +186,13 @@ def _flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def comparison_parts(results: Path) -> list[Part]:
+def comparison_parts(plan: ReportPlan, results: Path) -> list[Part]:
     """Figures of models side by side, where they were compared."""
+    if not plan.comparison:
+        return []
     drawn = sorted((results / "comparison" / "figures").glob("*.svg"))
     names = [str(path.relative_to(results)) for path in drawn]
-    return [Part("Models side by side", "", [], read_figures(results, names))] if names else []
+    return [Part("Models side by side", "", [], read_figures(results, names))]
 
 
 def evaluation_parts(plan: ReportPlan, results: Path, maps: bool) -> list[Part]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from dynaclr.config.variants import parse_variant
-from dynaclr.io.artifacts import reading
+from dynaclr.io.artifacts import reading, verified_digest
 from dynaclr.io.embeddings import KEY, key_of, map_facts, open_anndata
 from dynaclr.io.parquet import read_parquet
 from dynaclr.io.subsample import whole_lineages
@@ -122,6 +122,7 @@ def _read_pictures(
     ).drop_duplicates(KEY)
     tables, of_experiment = [], {}
     for experiment, path in paths.items():
+        verified_digest(path)
         read = read_parquet(path)
         with reading(path):
             facts = json.loads(read.schema.metadata[b"dynaclr"])

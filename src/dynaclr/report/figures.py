@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from dynaclr.config import UserError
 from dynaclr.config.grammar import parse_text
+from dynaclr.io.artifacts import reading
 
 PAGE = Path(__file__).parent / "page"
 _QUALITY = 82
@@ -47,7 +48,7 @@ def read_figures(results: Path, names: list[str]) -> list[Figure]:
     Raises
     ------
     UserError
-        When a file is missing.
+        When a file is missing, or is no image.
     """
     figures = []
     for name in names:
@@ -56,7 +57,8 @@ def read_figures(results: Path, names: list[str]) -> list[Figure]:
             raise UserError(f"{path}: no such figure. Run the stage that makes it first.")
         caption = _captions().get(path.stem, {})
         title = caption.get("title", path.stem.replace("_", " ").capitalize())
-        kind, content = _encode(path)
+        with reading(path):
+            kind, content = _encode(path)
         source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
         figures.append(Figure(title, caption.get("caption", ""), source, name))
     return figures

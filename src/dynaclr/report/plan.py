@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class ReportPlan(BaseModel):
-    """What a report shows; everything else it finds in the results folder.
+    """What a report shows; the results folder must hold all of it.
 
     Attributes
     ----------
@@ -17,6 +17,10 @@ class ReportPlan(BaseModel):
         Names of what was run.
     models : dict of str to list of int
         Model to its seeds.
+    pictured : list of str
+        Experiments with thumbnails.
+    comparison : bool
+        Whether models were compared.
     figures : list of str
         Figures, relative to the results folder; their folder says where they are shown.
     config : dict
@@ -28,6 +32,8 @@ class ReportPlan(BaseModel):
     experiments: list[str]
     collections: list[str]
     models: dict[str, list[int]]
+    pictured: list[str] = Field(default_factory=list)
+    comparison: bool = False
     figures: list[str] = Field(default_factory=list)
     config: dict[str, Any] = Field(default_factory=dict)
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from dynaclr.config.metrics import HELD_OUT
+from dynaclr.io.artifacts import reading
 from dynaclr.io.metric_tables import read_metrics
 from dynaclr.report.plan import ReportPlan
 from dynaclr.report.tables import Table, metric_table
@@ -60,16 +61,22 @@ def metrics_of_models(plan: ReportPlan, results: Path) -> pd.DataFrame:
     Raises
     ------
     UserError
-        When a table has a metric that this version does not know.
+        When a table is missing, damaged, or has a metric that this version does not know.
     """
     files = (results / "evaluation" / model / "metrics.csv" for model in plan.models)
     return _read_tables(read_metrics, *files)
 
 
 def _read_tables(read: Callable[[Path], pd.DataFrame], *paths: Path) -> pd.DataFrame:
-    """Those of some tables that exist, under each other."""
-    tables = [read(path) for path in paths if path.is_file()]
+    """Tables under each other."""
+    tables = [read(path) for path in paths]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def _read_differences(path: Path) -> pd.DataFrame:
+    with reading(path):
+        table = pd.read_csv(path)
+        return table.astype({"value": float})
 
 
 def metric_tables(metrics: pd.DataFrame) -> list[Table]:
@@ -91,17 +98,22 @@ def difference_tables(plan: ReportPlan, results: Path) -> list[Table]:
     plan : ReportPlan
     results : Path
         The results folder.
+
+    Raises
+    ------
+    UserError
+        When a table is missing or damaged.
     """
-    comparison = results / "comparison"
+    compared = [results / "comparison"] if plan.comparison else []
     within = [results / "evaluation" / model / "differences.csv" for model in plan.models]
-    overall = _read_tables(read_metrics, comparison / "metrics.csv")
+    overall = _read_tables(read_metrics, *(folder / "metrics.csv" for folder in compared))
     overall = overall.drop(columns="compared", errors="ignore")
     candidates = [
         (
             "Models against each other",
             "Differences, and what they are paired by. The verdict goes by p corrected for all "
             "contrasts and metrics, so that a 95 % interval beside 0 alone is no difference seen.",
-            _read_tables(pd.read_csv, comparison / "differences.csv"),
+            _read_tables(_read_differences, *(f / "differences.csv" for f in compared)),
             "comparison/differences.csv",
         ),
         ("All models", "Metrics over seeds.", overall, "comparison/metrics.csv"),
@@ -110,14 +122,14 @@ def difference_tables(plan: ReportPlan, results: Path) -> list[Table]:
             "Trained minus baseline on the same cells, over the same resamples of lineages. Each "
             "interval is of its own, not corrected for their number: of 20 that differ in nothing "
             "one lies beside 0.",
-            _read_tables(pd.read_csv, *within),
+            _read_tables(_read_differences, *within),
             "evaluation/<model>/differences.csv",
         ),
     ]
     return [
         metric_table(title, caption, table, _filters(table), source)
         for title, caption, table, source in candidates
-        if len(table) and "value" in table
+        if len(table)
     ]
 
 

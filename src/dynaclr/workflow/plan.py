@@ -357,6 +357,8 @@ class Plan:
                 "experiments": list(self.registry),
                 "collections": list(self.collections),
                 "models": {name: model.seeds for name, model in self.models.items()},
+                "pictured": list(self.thumbnail_models),
+                "comparison": bool(self.project.comparison),
                 "figures": [os.path.relpath(file, RESULTS) for file in self.figures()],
                 "config": {key: self.config[key] for key in self.config if key != "experiments"},
             }

@@ -49,6 +49,7 @@ def made(collection, tmp_path_factory) -> Made:
         experiments=list(NAMES),
         collections=["all"],
         models={"small": [0]},
+        pictured=list(NAMES),
         figures=[
             *(
                 f"experiments/{name}/{file}"

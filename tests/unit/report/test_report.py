@@ -76,13 +76,39 @@ def test_new_families_and_a_comparison_are_shown_and_need_not_be_there(made, tmp
     rows.to_csv(folder / "metrics.csv", index=False)
     (results / "comparison").mkdir()
     rows.head(3).to_csv(results / "comparison/metrics.csv", index=False)
+    shutil.copy(folder / "differences.csv", results / "comparison")
     (results / "comparison/figures").mkdir()
     shutil.copy(folder / "mixing.svg", results / "comparison/figures/auroc.svg")
-    write_report(made.plan, results, results / "report.html")
+    plan = made.plan.model_copy(update={"comparison": True})
+    write_report(plan, results, results / "report.html")
     text = (results / "report.html").read_text()
     assert "<h3>Novel thing</h3>" in text
     assert "<h3>All models</h3>" in text
     assert "results/comparison/figures/auroc.svg" in text
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut"])
+@pytest.mark.parametrize(
+    "product",
+    [
+        *("experiments/one/summary.json", "experiments/one/thumbnails.parquet"),
+        *("collections/all/manifest.json", "models/small/seed0/provenance.json"),
+        *("models/small/seed0/metrics.csv", "evaluation/small/metrics.csv"),
+        *("evaluation/small/differences.csv", "evaluation/small/headline.json"),
+        *("evaluation/small/maps.h5ad", "evaluation/small/embedding.png"),
+    ],
+)
+def test_a_missing_or_damaged_product_is_named(made, tmp_path, product, damage):
+    results = tmp_path / "results"
+    shutil.copytree(made.results, results)
+    path = results / product
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:30])
+    with pytest.raises(UserError, match=product):
+        write_report(made.plan, results, tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
 
 
 def test_a_missing_figure_is_named(made, tmp_path):
