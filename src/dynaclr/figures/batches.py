@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dynaclr.figures.style import (
     CATEGORICAL,
+    bin_edges,
     color_of,
     draw_shares,
     figure_style,
@@ -133,7 +134,7 @@ def _draw_lineages(axis: Axes, steps: pd.DataFrame) -> None:
 def _draw_negatives(axis: Axes, steps: pd.DataFrame) -> None:
     """Show the share of negatives of the anchor's own lineage: what `exclude_lineage` excludes."""
     percent = 100 * steps["same_lineage_negatives"]
-    axis.hist(percent, bins=20, color=CATEGORICAL[0])
+    axis.hist(percent, bin_edges(percent, 20), color=CATEGORICAL[0])
     axis.set(
         xlabel="% of negatives",
         ylabel="steps",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dynaclr.config.variants import Variant
 from dynaclr.io.artifacts import atomic_path
@@ -226,6 +227,25 @@ def draw_shares(
     axis.set_xticks(range(values.shape[1]), columns)
     axis.set_yticks(range(values.shape[0]), rows)
     axis.grid(False)
+
+
+def bin_edges(values: NDArray[Any], bins: int) -> list[float]:
+    """Edges of equally wide bins; of values that are alike but for rounding too, unlike numpy's.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n,)
+        At least one, all finite.
+    bins : int
+
+    Returns
+    -------
+    list of float
+        One more than `bins`, rising.
+    """
+    low, high = float(np.min(values)), float(np.max(values))
+    least = 1e-6 * max(1.0, abs(low), abs(high))
+    return list(np.linspace(low, max(high, low + least), bins + 1))
 
 
 def color_of(names: Iterable[str]) -> dict[str, str]:

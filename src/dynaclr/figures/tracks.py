@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dynaclr.figures.style import (
     CATEGORICAL,
     SEQUENTIAL,
+    bin_edges,
     color_of,
     figure_style,
     legend_labels,
@@ -161,7 +162,7 @@ def _draw_steps(axis: Axes, index: _Index) -> None:
     axis.set(title=title, xlabel="pixels per frame", ylabel="steps", yscale="log")
     if not len(step):
         return
-    axis.hist(step, bins=50, color=CATEGORICAL[0])
+    axis.hist(step, bin_edges(step, 50), color=CATEGORICAL[0])
     far = np.percentile(step, 99)
     axis.axvline(far, color=CATEGORICAL[5], linestyle="--", label=f"99th percentile: {far:.1f}")
     axis.legend()

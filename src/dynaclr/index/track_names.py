@@ -26,7 +26,7 @@ OPTIONAL = ("z", "parent_track_id")
 
 NAMES = {
     "track_id": "trackid track particle trackobjectslabel id",
-    "t": "t frame frames timepoint time metadataframe metadatat metadatatimepoint imagenumber",
+    "t": "frame frames t timepoint time metadataframe metadatat metadatatimepoint imagenumber",
     "y": "y positiony centroidy posy objectcenter1 centeroftheobject1 locationcentery "
     "areashapecentery row",
     "x": "x positionx centroidx posx objectcenter0 centeroftheobject0 locationcenterx "

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
+import re
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -84,6 +85,8 @@ def _read_zip(path: Path, file: IO[bytes], size: int) -> bytes:
     with zipfile.ZipFile(file) as packed:
         # macOS adds files of its own.
         names = [n for n in packed.namelist() if not n.startswith("__MACOSX") and n[-1] != "/"]
+        if any(name.startswith("xl/") for name in names):
+            raise UserError(f"{path}: is an Excel workbook. Save the sheet as CSV.")
         if len(names) != 1:
             raise UserError(f"{path}: holds {len(names)} files. Leave the table alone in it.")
         with packed.open(names[0]) as unpacked:
@@ -95,6 +98,8 @@ def decode(data: bytes) -> tuple[str, str]:
     for mark, encoding in _MARKS.items():
         if data.startswith(mark):
             return data.decode(encoding, errors="replace"), encoding
+    if data[1:2] == b"\0" and data[:1] != b"\0":
+        return data.decode("utf-16-le", errors="replace"), "utf-16"
     try:
         return data.decode(), "utf-8"
     except UnicodeDecodeError:
@@ -105,8 +110,8 @@ def split_table(data: bytes) -> TextTable:
     """Split text into a header and lines, all of one separator.
 
     Line ends may be those of any system. Lines without any content count as lines but are left out,
-    as is the line ``sep=`` of spreadsheets. Where all lines end with a separator and the header
-    does not, theirs is left out.
+    as are the line ``sep=`` of spreadsheets and comments (``#``) above the header. Where all lines
+    end with a separator and the header does not, theirs is left out.
 
     Parameters
     ----------
@@ -123,10 +128,16 @@ def split_table(data: bytes) -> TextTable:
     filled = [i for i, line in enumerate(lines) if line.strip(" ,;\t\f")]
     if filled and lines[filled[0]].lower().startswith("sep="):
         del filled[0]
+    # Comments come before the header, but one with numbers below it is the header (numpy.savetxt).
+    while (
+        len(filled) > 1
+        and lines[filled[0]].startswith("#")
+        and not _begins_with_number(lines[filled[1]])
+    ):
+        del filled[0]
     if not filled:
         return TextTable([], [], np.empty(0, np.int64), ",", encoding)
-    # numpy.savetxt marks the header as a comment.
-    first = lines[filled[0]].removeprefix("# ")
+    first = lines[filled[0]].lstrip("# ")
     body = [lines[i] for i in filled[1:]]
     separator = separator_of(first)
     if separator == " ":
@@ -137,6 +148,11 @@ def split_table(data: bytes) -> TextTable:
         if all(len(short) < len(line) for short, line in zip(stripped, body, strict=True)):
             body = stripped
     return TextTable(header, body, np.array(filled[1:], np.int64) + 1, separator, encoding)
+
+
+def _begins_with_number(line: str) -> bool:
+    """Whether a line begins with a number."""
+    return re.match(r"[\s\"]*[-+.]?\d", line) is not None
 
 
 def read_rows(path: Path) -> pd.DataFrame:

@@ -60,6 +60,8 @@ EXPORTS = {
     "1;1;2,5;4,0;7\r\n2;1;9,0;3,25;7\r\n;;;;\r\n\r\n",
     "separator behind each row": "track_id,t,y,x\n1,0,2.5,3,\n1,1,2.5,4,\n2,1,9,3.25,\n",
     "separator behind all": "track_id,t,y,x,\n1,0,2.5,3,\n1,1,2.5,4,\n2,1,9,3.25,\n",
+    "comments": "# made by X\n# on Monday\ntrack_id,t,y,x\n1,0,2.5,3\n1,1,2.5,4\n2,1,9,3.25\n",
+    "time in seconds": "Track ID,X,Y,T,Frame\n1,3,2.5,0,0\n1,4,2.5,300,1\n2,3.25,9,300,1\n",
     "tabs": "Track ID\tFrame\tY (px)\tX (px)\n1\t0\t2.5\t3\n1\t1\t2.5\t4\n2\t1\t9\t3.25\n",
     "blanks": "track_id  t y    x\n1  0 2.5 3\n1  1 2.5 4\n 2 1 9   3.25\n",
     "Mac": "track_id,t,y,x\r1,0,2.5,3\r1,1,2.5,4\r2,1,9,3.25\r",
@@ -78,7 +80,7 @@ def as_rows(rows) -> list[tuple[float, ...]]:
     return sorted(zip(*(c.tolist() for c in columns), strict=True))
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1"])
 @pytest.mark.parametrize("program", EXPORTS)
 def test_exports_of_programs_give_the_same_rows(tmp_path, program, encoding):
     path = tmp_path / "tracks.dat"
@@ -86,7 +88,9 @@ def test_exports_of_programs_give_the_same_rows(tmp_path, program, encoding):
     rows, errors, repairs = read(path)
     assert errors == []
     assert as_rows(rows) == ROWS
-    odd = encoding == "utf-16" or (encoding == "latin-1" and not EXPORTS[program].isascii())
+    odd = encoding.startswith("utf-16") or (
+        encoding == "latin-1" and not EXPORTS[program].isascii()
+    )
     assert ("not_utf8" in repairs) == odd
     untracked = program in ("ilastik", "trackmate", "trackmate, old")
     assert ("row_without_track" in repairs) == untracked
@@ -139,6 +143,7 @@ def test_what_holds_no_table_is_named(tmp_path):
         (gzip.compress(b"track_id,t,y,x\n" * 1000)[:-30], "cannot be read"),
         (b"PK\x03\x04 no zip", "cannot be read"),
         (b"PAR1 no parquet", "cannot be read"),
+        (b"1,0,2,3\n1,1,2,3\n", r"lacks the columns .* \(it has: 1, 0, 2, 3\)"),
         (b"ID,T,Y,X\n1,0,2,3\n2,1,2,3\n", "ID differs in every row: it numbers observations"),
         (b"TRACK_ID,FRAME,POSITION_X,POSITION_Y,Y,y\n1,0,2,3,1,2\n", None),
         (b"track_id,FRAME,Frame,y,x\n1,0,2,3,1\n", "column FRAME, Frame twice"),
@@ -155,6 +160,14 @@ def test_what_cannot_be_read_says_why(tmp_path, data, message):
     assert rows is None
     with pytest.raises(UserError, match=message):
         raise UserError("\n".join(errors))
+
+
+def test_a_workbook_is_named_as_such(tmp_path):
+    with zipfile.ZipFile(tmp_path / "tracks.xlsx", "w") as file:
+        for name in ("[Content_Types].xml", "xl/workbook.xml"):
+            file.writestr(name, "<x/>")
+    _, errors, _ = read(tmp_path / "tracks.xlsx")
+    assert errors == [f"{tmp_path / 'tracks.xlsx'}: is an Excel workbook. Save the sheet as CSV."]
 
 
 def test_what_is_no_file_is_named_at_once(tmp_path):
