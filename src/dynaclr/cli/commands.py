@@ -21,8 +21,9 @@ COMMANDS: dict[str, Any] = {
     "schema": project.schema,
     "info": project.info,
     "import": {
-        "_help": "Turn movies that are TIFF files into a plate, tracks and a ready entry.",
+        "_help": "Turn movies that are no plate into one; of TIFF files also tracks and an entry.",
         "ctc": importing.ctc,
+        "ome-zarr": importing.ome_zarr,
         "stacks": importing.stacks,
     },
     "simulate": experiment.simulate,

@@ -117,3 +117,17 @@ def _log_counts(summary: dict[str, Any]) -> None:
         summary.get("labels", 0),
         summary["entry"],
     )
+
+
+def ome_zarr(images: Path, out: Path, wells: dict[str, list[str | int]] | None = None) -> None:
+    """Turn OME-Zarr images without a plate into one, by links instead of copies.
+
+    Args:
+        images: Folder that bioformats2raw wrote, a folder of images, or an image.
+        out: Plate to make; its fields of view are links to the images.
+        wells: Well to the names of its images, as {A/1: [0, 1], B/1: [2]}; default: all in A/1.
+    """
+    from dynaclr.io.plate_view import make_plate_view
+
+    named = {well: [str(name) for name in names] for well, names in (wells or {}).items()}
+    make_plate_view(images, out, named)

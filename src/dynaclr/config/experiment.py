@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import date as day
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from dynaclr.config.columns import check_column_name
 from dynaclr.config.fields import (
@@ -20,10 +20,19 @@ from dynaclr.config.fields import (
 from dynaclr.config.simulation import SimulationConfig
 
 
+def _number_as_text(value: Any) -> Any:
+    return str(value) if type(value) is int else value
+
+
+_ChannelName = Annotated[str, BeforeValidator(_number_as_text, json_schema_input_type=str | int)]
+
+
 class ChannelConfig(ConfigModel):
     """One channel of a plate and what it shows."""
 
-    name: str = Field(description="Name of the channel in the plate.")
+    name: _ChannelName = Field(
+        description="Name of the channel in the plate, or its number from 0 where none is so named."
+    )
     marker: Label = Field(
         description="What the channel shows, the same word in every experiment: phase, nucleus ..."
     )

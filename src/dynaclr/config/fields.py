@@ -43,6 +43,11 @@ def _resolve_path(value: Any, info: ValidationInfo) -> Any:
         return value
     _check_printable(os.fspath(value))
     text = os.path.expanduser(os.path.expandvars(os.fspath(value)))
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
+        raise ValueError(
+            f"{text} is no path: S3, HTTP and other remote stores are not read; mount the store "
+            "(rclone mount, s3fs), or copy it to a disk, and give the path there"
+        )
     unset = re.search(r"\$\{?(\w+)", text)
     if unset:
         raise ValueError(

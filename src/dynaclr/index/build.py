@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dynaclr.config import ExperimentConfig, Problems, UserError
-from dynaclr.index.columns import SCHEMA, entry_columns, text_column
+from dynaclr.index.columns import SCHEMA, entry_columns, text_column, with_shapes
 from dynaclr.index.lineage import (
     Forest,
     Links,
@@ -106,9 +106,9 @@ def index_experiment(entry: ExperimentConfig) -> tuple[pa.Table, dict[str, Any]]
     problems, repairs = Problems(), Repairs()
     check_on_disk(entry, f"experiment {entry.name}", problems)
     problems.raise_if_any()
-    plate = Plate(entry.data_path)
-    positions, left_out = _select(entry, plate)
-    _check_channels(entry, positions, problems)
+    plate = Plate.of(entry)
+    positions, left_out = plate.positions, _left_out(entry, plate)
+    _warn_of_pixel_size(entry, positions)
     files = _find_tables(entry, plate, positions, problems, repairs)
     read = {fov: _read(entry, positions[fov], files[fov], problems, repairs) for fov in files}
     filled = {fov: rows for fov, rows in read.items() if rows is not None and len(rows)}
@@ -123,7 +123,8 @@ def index_experiment(entry: ExperimentConfig) -> tuple[pa.Table, dict[str, Any]]
             "observation that can be used. Check them against the plate."
         )
     forest = build_forest(links.parent)
-    table = _table(entry, movie, links, forest)
+    shapes = {fov: positions[fov].shape for fov in movie.fovs}
+    table = with_shapes(_table(entry, movie, links, forest), {entry.name: shapes})
     summary = {
         "experiment": entry.name,
         "counts": _counts(entry, movie, forest),
@@ -135,46 +136,29 @@ def index_experiment(entry: ExperimentConfig) -> tuple[pa.Table, dict[str, Any]]
     return table, summary
 
 
-def _select(
-    entry: ExperimentConfig, plate: Plate
-) -> tuple[dict[str, Position], dict[str, list[str]]]:
-    """Fields of view that the entry uses, and what of the plate it does not."""
+def _left_out(entry: ExperimentConfig, plate: Plate) -> dict[str, list[str]]:
+    """What of the plate the entry does not use."""
     used, named = entry.condition_of_well, set().union(*entry.condition_wells.values())
-    excluded = set(entry.exclude_fovs)
-    positions = {
-        name: position
-        for name, position in plate.positions.items()
-        if position.well in used and name not in excluded
-    }
-    left_out = {
-        "wells_without_condition": sorted(set(plate.wells) - named),
-        "wells_not_included": sorted(named - set(used)),
-        "fovs_excluded": sorted(excluded),
-    }
-    if not positions:
+    if not plate.positions:
         raise UserError(
             f"experiment {entry.name}: no field of view is left of {entry.data_path}. "
             "Check condition_wells, include_wells and exclude_fovs."
         )
-    return positions, left_out
+    return {
+        "wells_without_condition": sorted(set(plate.wells) - named),
+        "wells_not_included": sorted(named - set(used)),
+        "fovs_excluded": sorted(set(entry.exclude_fovs)),
+    }
 
 
-def _check_channels(
-    entry: ExperimentConfig, positions: dict[str, Position], problems: Problems
-) -> None:
-    for channel in entry.channels:
-        without = [
-            name
-            for name, position in positions.items()
-            if entry.has_marker(channel.marker, position.well)
-            and channel.name not in position.channels
-        ]
-        if without:
-            problems.add(
-                f"experiment {entry.name}: channels",
-                f"no channel {channel.name!r} in {_shown(without)} of {entry.data_path}",
-                f"Name the wells that have it under `wells` of the channel {channel.name!r}",
-            )
+def _warn_of_pixel_size(entry: ExperimentConfig, positions: dict[str, Position]) -> None:
+    if entry.pixel_size_um is not None:
+        return
+    for reason in dict.fromkeys(p.size_unknown for p in positions.values() if p.size_unknown):
+        log.warning(
+            "experiment %s: %s; it is taken as micrometres. Say `pixel_size_um` in the entry",
+            *(entry.name, reason),
+        )
 
 
 def _find_tables(
@@ -198,7 +182,10 @@ def _find_tables(
     folders = [folder for folder in entry.tracks_path.glob("*/*/*") if list_tables(folder)]
     names = sorted(folder.relative_to(entry.tracks_path).as_posix() for folder in folders)
     for name in names:
-        if name not in plate.positions:
+        well = name.rsplit("/", 1)[0]
+        # Fields of view of wells that are not used are not known.
+        known = plate.listed_fovs if well in entry.condition_of_well else plate.wells
+        if name not in known and well not in known:
             repairs.add("tracks_without_fov", name)
     if not files and len(problems.found) == before:
         problems.add(

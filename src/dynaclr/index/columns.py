@@ -29,7 +29,8 @@ split                   dictionary   ``train`` or ``validation``; in a merged in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,26 @@ SCHEMA = pa.schema(
         "track_length": pa.int32(),
     }
 )
+
+_SHAPES = b"plate_shapes"
+
+
+def with_shapes(table: Any, shapes: Mapping[str, Mapping[str, Sequence[int]]]) -> Any:
+    """A table or batch that says how large each field of view was when it was indexed.
+
+    Parameters
+    ----------
+    table : pyarrow.Table or pyarrow.RecordBatch
+    shapes : dict
+        Extent (T, C, Z, Y, X) by experiment and field of view.
+    """
+    return table.replace_schema_metadata({_SHAPES: json.dumps(shapes, sort_keys=True)})
+
+
+def shapes_of(schema: pa.Schema) -> dict[str, dict[str, list[int]]]:
+    """What `with_shapes` noted; empty where nothing is."""
+    shapes: dict[str, dict[str, list[int]]] = json.loads((schema.metadata or {}).get(_SHAPES, "{}"))
+    return shapes
 
 
 def text_column(codes: ArrayLike, categories: Sequence[str]) -> pa.DictionaryArray:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from dynaclr.config import Problems, UserError
 from dynaclr.config.columns import SPLIT, UNKNOWN
 from dynaclr.index.build import CELLS, SUMMARY
-from dynaclr.index.columns import SCHEMA, text_column
+from dynaclr.index.columns import SCHEMA, shapes_of, text_column, with_shapes
 from dynaclr.index.split import check_split, split_units
 from dynaclr.io.artifacts import (
     atomic_path,
@@ -217,7 +217,9 @@ def collate(
         offsets["branch_end"] = offsets["branch"]
         start += size
     arrays = {key: column.finish() for key, column in columns.items()}
-    return pa.record_batch(list(arrays.values()), names=list(arrays))
+    batch = pa.record_batch(list(arrays.values()), names=list(arrays))
+    shapes = [shapes_of(schema) for schema, _ in schemas.values()]
+    return with_shapes(batch, {name: fovs for part in shapes for name, fovs in part.items()})
 
 
 def _schema_and_size(source: Path | pa.Table) -> tuple[pa.Schema, int]:

@@ -19,11 +19,11 @@ from dynaclr.config.expression import Expression
 from dynaclr.config.registry import validate_entry
 from dynaclr.index.anchors import Anchors, check_border
 from dynaclr.index.build import CELLS, index_experiment
+from dynaclr.index.columns import shapes_of
 from dynaclr.index.fovs import FovExtents, FovRuns
 from dynaclr.index.markers import MarkerPairs
 from dynaclr.index.merge import INDEX, REGISTRY, collate
 from dynaclr.index.table import IndexTable
-from dynaclr.io import Plate
 from dynaclr.io.artifacts import read_json, reading
 from dynaclr.io.parquet import read_parquet
 
@@ -42,7 +42,7 @@ class MultiExperimentIndex(IndexTable):
     batch : pyarrow.RecordBatch
         Columns without nulls, text dictionary-encoded.
     registry : ExperimentRegistry, optional
-        Entries of the experiments, for markers and image shapes.
+        Entries of the experiments, for markers.
     path : Path, optional
         Merged file that `batch` is mapped from.
     """
@@ -90,7 +90,7 @@ class MultiExperimentIndex(IndexTable):
         paths : iterable of str or Path
             ``cells.parquet`` files, or the folders that hold them, in any order.
         registry : ExperimentRegistry, optional
-            Entries of the experiments, for markers and image shapes.
+            Entries of the experiments, for markers.
 
         Raises
         ------
@@ -257,7 +257,7 @@ class MultiExperimentIndex(IndexTable):
             Rows whose patch would have to move by more than this many pixels along y or x are left
             out; by default each moves as far as it must and none is left out.
         image_shapes : mapping of (experiment, fov) to (height, width), optional
-            In pixels; default: read from the plates' metadata.
+            In pixels; default: as the plates were indexed.
 
         Returns
         -------
@@ -310,13 +310,18 @@ class MultiExperimentIndex(IndexTable):
         return expression.rows(self.tracks, "index: query")
 
     @cached_property
-    def image_shapes(self) -> dict[tuple[str, str], tuple[int, int]]:
-        """Height and width in pixels of each (experiment, fov), from the plates' metadata."""
+    def plate_shapes(self) -> dict[tuple[str, str], tuple[int, ...]]:
+        """Extent (T, C, Z, Y, X) that each (experiment, fov) had when it was indexed, in pixels."""
         return {
-            (name, fov): position.shape[-2:]
-            for name in self.experiments
-            for fov, position in Plate(self._entry(name).data_path).positions.items()
+            (experiment, fov): tuple(shape)
+            for experiment, fovs in shapes_of(self._batch.schema).items()
+            for fov, shape in fovs.items()
         }
+
+    @property
+    def image_shapes(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """Height and width in pixels of each (experiment, fov)."""
+        return {key: (shape[3], shape[4]) for key, shape in self.plate_shapes.items()}
 
     def summary(self) -> pd.DataFrame:
         """Count what each experiment holds.

@@ -36,17 +36,20 @@ def check_on_disk(experiment: ExperimentConfig, where: str, problems: Problems) 
 def _check_plate(experiment: ExperimentConfig, where: str, problems: Problems) -> None:
     """Compare channels, wells and fields of view with those of the plate."""
     try:
-        plate = plate_facts(experiment.data_path)
+        plate = plate_facts(experiment)
     except UserError as error:
         problems.found.append(f"{where}: data_path: {error}")
         return
-    channels, wells = experiment.channels, plate.wells
+    for what, fix in plate.channel_problems:
+        problems.add(f"{where}: channels", what, fix)
+    wells, used = plate.wells, experiment.condition_of_well
+    # Of a well that is not used nothing is read, so that its fields of view are not known.
+    excluded = [f for f in experiment.exclude_fovs if f.rsplit("/", 1)[0] not in {*wells} - {*used}]
     references = {
-        "channels": ("channel", [channel.name for channel in channels], plate.channels),
-        "condition_wells": ("well", list(experiment.condition_of_well), wells),
+        "condition_wells": ("well", list(used), wells),
         "include_wells": ("well", experiment.include_wells or [], wells),
-        "channels.wells": ("well", [w for c in channels for w in c.wells or []], wells),
-        "exclude_fovs": ("field of view", experiment.exclude_fovs, plate.fovs),
+        "channels.wells": ("well", [w for c in experiment.channels for w in c.wells or []], wells),
+        "exclude_fovs": ("field of view", excluded, plate.fovs),
     }
     for key, (what, names, known) in references.items():
         for name in dict.fromkeys(names):

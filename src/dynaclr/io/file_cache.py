@@ -33,7 +33,12 @@ def use_cache_folder(folder: str | Path) -> None:
     _values.clear()
 
 
-def read_cached(kind: str, path: Path, read: Callable[[Path], tuple[Any, Iterable[Path]]]) -> Any:
+def read_cached(
+    kind: str,
+    path: Path,
+    read: Callable[[Path], tuple[Any, Iterable[Path]]],
+    options: str = "",
+) -> Any:
     """Read a value from a path, or take it from the cache if its files are the same.
 
     Parameters
@@ -45,6 +50,8 @@ def read_cached(kind: str, path: Path, read: Callable[[Path], tuple[Any, Iterabl
     read : callable
         Returns a JSON-able value and all files and folders that it depends on. A folder stands for
         the names in it.
+    options : str
+        What else the value depends on.
 
     Returns
     -------
@@ -53,7 +60,7 @@ def read_cached(kind: str, path: Path, read: Callable[[Path], tuple[Any, Iterabl
     """
     if _folder is None:
         return read(path)[0]
-    key = kind, os.path.abspath(path)
+    key = kind, f"{os.path.abspath(path)}{options}"
     if key not in _values:
         entry_file = _folder / kind / f"{digest_text(key[1])[:32]}.json"
         _values[key] = _value_of_entry(entry_file, path, read)

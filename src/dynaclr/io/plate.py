@@ -1,99 +1,32 @@
 """What an OME-Zarr plate holds, read from its metadata alone (NGFF 0.4 on Zarr 2, 0.5 on Zarr 3).
 
-Planning reads the metadata of a thousand plates, so this is JSON and the standard library: to
-import iohub's metadata classes alone takes two seconds, and opening positions with them takes
-milliseconds each. Pixels are read elsewhere.
+What an entry does not use is not read, so that it can stop nothing. Pixels are read elsewhere.
 """
 
 from __future__ import annotations
 
-import json
 import math
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dynaclr.config.errors import UserError
+from dynaclr.config.errors import Problems, UserError
+from dynaclr.config.experiment import ExperimentConfig
 from dynaclr.io.artifacts import digest_json
 from dynaclr.io.file_cache import read_cached
+from dynaclr.io.position import (
+    MALFORMED,
+    Level,
+    Position,
+    UnknownChannel,
+    read_position,
+    reason_of,
+)
+from dynaclr.io.zarr_metadata import array_file, group_file, ngff_attributes
 
-_AXES = ("t", "c", "z", "y", "x")
-# Names of metadata files of Zarr 3 and 2; where there are both, the newer format's counts.
-_GROUP, _ARRAY = ("zarr.json", ".zattrs"), ("zarr.json", ".zarray")
-
-
-@dataclass(frozen=True)
-class Level:
-    """One resolution level of a field of view.
-
-    Attributes
-    ----------
-    path : Path
-        Folder of the array.
-    scale : tuple of float
-        Size of one step along (t, c, z, y, x); y and x in micrometres where the plate says so.
-    """
-
-    path: Path
-    scale: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Position:
-    """One field of view: its channels and arrays.
-
-    Attributes
-    ----------
-    name : str
-        ``row/column/fov``, for example ``A/1/0``.
-    path : Path
-        Its folder.
-    channels : tuple of str
-        Channel names in the order of the array's channel axis.
-    levels : tuple of Level
-        Resolution levels, finest first.
-    """
-
-    name: str
-    path: Path
-    channels: tuple[str, ...]
-    levels: tuple[Level, ...]
-
-    @property
-    def well(self) -> str:
-        """``row/column`` of the well that holds this field of view."""
-        return self.name.rsplit("/", 1)[0]
-
-    @cached_property
-    def array_metadata(self) -> dict[str, Any]:
-        """Metadata document of the finest level's array."""
-        return read_array_metadata(self.levels[0].path)
-
-    @property
-    def zarr_format(self) -> int:
-        """Zarr format of the arrays, 2 or 3."""
-        return int(self.array_metadata["zarr_format"])
-
-    @property
-    def shape(self) -> tuple[int, int, int, int, int]:
-        """Extent (T, C, Z, Y, X) of the finest level, in pixels."""
-        return tuple(self.array_metadata["shape"])
-
-    @property
-    def chunk(self) -> tuple[int, ...]:
-        """Extent of a chunk of the finest level, inside shards where it has any, in pixels."""
-        array = self.array_metadata
-        if "chunks" in array:
-            return tuple(array["chunks"])
-        codec = array["codecs"][0]
-        grid = codec if codec["name"] == "sharding_indexed" else array["chunk_grid"]
-        return tuple(grid["configuration"]["chunk_shape"])
-
-    @property
-    def pixel_size_um(self) -> float:
-        """Pixel size along y of the finest level, in micrometres."""
-        return self.levels[0].scale[3]
+__all__ = ["Level", "Plate", "PlateFacts", "Position", "plate_facts", "read_position"]
 
 
 class Plate:
@@ -103,45 +36,94 @@ class Plate:
     ----------
     path : str or Path
         Root folder of the plate. It is never written to.
+    wells : collection of str, optional
+        Wells whose fields of view are read; default: all.
+    exclude_fovs : collection of str
+        Fields of view that are not read.
 
     Raises
     ------
     UserError
-        When the folder is missing, is no HCS plate, or a listed field of view is broken.
+        When the folder is missing or is no HCS plate.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        wells: Collection[str] | None = None,
+        exclude_fovs: Collection[str] = (),
+    ) -> None:
         self.path = Path(path)
+        self._exclude_fovs = exclude_fovs
         if not self.path.is_dir():
             raise UserError(f"{self.path}: no such plate. Correct `data_path`.")
-        plate = _ngff_attributes(self.path).get("plate")
-        if plate is None:
+        try:
+            attributes = ngff_attributes(self.path)
+            if "plate" not in attributes:
+                raise _no_plate(self.path, attributes)
+            listed = [str(well["path"]).strip("/") for well in attributes["plate"]["wells"]]
+        except MALFORMED as error:
             raise UserError(
-                f"{self.path}: no OME-Zarr plate (HCS layout) metadata here. "
-                "Give the plate's root folder as `data_path`."
-            )
-        self._wells: list[str] = [well["path"] for well in plate["wells"]]
+                f"{self.path}: the plate cannot be used: {reason_of(error)}. Correct its list of "
+                "wells, or copy its metadata again."
+            ) from None
+        self._wells = sorted(set(listed))
+        self._used = [well for well in self._wells if wells is None or well in wells]
+
+    @classmethod
+    def of(cls, entry: ExperimentConfig) -> Plate:
+        """The plate of an experiment, and of its fields of view those that the entry uses."""
+        return cls(entry.data_path, entry.condition_of_well, entry.exclude_fovs)
 
     def __repr__(self) -> str:
         return f"Plate({str(self.path)!r}, {len(self.positions)} fields of view)"
 
     @cached_property
-    def positions(self) -> dict[str, Position]:
-        """Fields of view by name (``row/column/fov``), in sorted order."""
-        names = []
-        for well in self._wells:
-            attributes = _ngff_attributes(self.path / well)
-            if "well" not in attributes:
-                raise UserError(
-                    f"{self.path}: well {well} is listed but has no metadata. Copy the plate again."
+    def listed_fovs(self) -> list[str]:
+        """Names (``row/column/fov``) of all fields of view of the wells that are read, sorted.
+
+        Raises
+        ------
+        UserError
+            When such a well has no metadata.
+        """
+        names, problems = set(), Problems()
+        for well in self._used:
+            try:
+                images = ngff_attributes(self.path / well)["well"]["images"]
+                names |= {f"{well}/{str(image['path']).strip('/')}" for image in images}
+            except MALFORMED as error:
+                problems.add(
+                    self.path / well,
+                    f"well {well} is listed but cannot be used: {reason_of(error)}",
+                    "Copy its metadata again, or take it out of `condition_wells` of the entry",
                 )
-            names += [f"{well}/{image['path']}" for image in attributes["well"]["images"]]
-        return {name: read_position(self.path, name) for name in sorted(names)}
+        problems.raise_if_any()
+        return sorted(names)
+
+    @cached_property
+    def positions(self) -> dict[str, Position]:
+        """Fields of view that are read, by name in sorted order.
+
+        Raises
+        ------
+        UserError
+            With all that cannot be read.
+        """
+        found, problems = {}, Problems()
+        for name in self.listed_fovs:
+            if name not in self._exclude_fovs:
+                try:
+                    found[name] = read_position(self.path, name)
+                except UserError as error:
+                    problems.found.append(str(error))
+        problems.raise_if_any()
+        return found
 
     @property
     def wells(self) -> list[str]:
         """Wells (``row/column``) that the plate lists, sorted."""
-        return sorted(self._wells)
+        return self._wells
 
     @cached_property
     def channels(self) -> list[str]:
@@ -150,53 +132,102 @@ class Plate:
 
     @property
     def metadata_files(self) -> list[Path]:
-        """Files that hold the metadata."""
+        """Files that hold the metadata that are read."""
         positions = self.positions.values()
         groups = [
             self.path,
-            *(self.path / well for well in self.wells),
+            *(self.path / well for well in self._used),
             *(p.path for p in positions),
         ]
         arrays = [position.levels[0].path for position in positions]
-        return [_newest(group, _GROUP) for group in groups] + [_newest(a, _ARRAY) for a in arrays]
+        return [*map(group_file, groups), *map(array_file, arrays)]
 
     def summary(self) -> dict[str, str]:
         """Short descriptions of the plate by what they are about, for a table."""
         positions = list(self.positions.values())
         shapes = sorted({position.shape for position in positions})
-        sizes = sorted({position.pixel_size_um for position in positions})
+        sizes = dict.fromkeys(
+            f"{p.pixel_size_um:g} um" + (f" ({p.size_unknown})" if p.size_unknown else "")
+            for p in positions
+        )
+        # Of two channels of one name both are shown.
+        channels = dict.fromkeys(", ".join(position.channels) for position in positions)
         return {
             "wells": f"{len(self.wells)}: {', '.join(self.wells)}",
             "fields of view": f"{len(positions)}",
-            "channels": ", ".join(self.channels),
+            "channels": "; ".join(channels),
             "shape (t, c, z, y, x)": "; ".join(" x ".join(map(str, shape)) for shape in shapes),
-            "pixel size": ", ".join(f"{size:g} um" for size in sizes),
-            "resolution levels": f"{max(len(position.levels) for position in positions)}",
+            "pixel size": ", ".join(sizes),
+            "resolution levels": f"{max((len(p.levels) for p in positions), default=0)}",
             "Zarr format": ", ".join(map(str, sorted({p.zarr_format for p in positions}))),
         }
 
     def digest(self) -> str:
-        """SHA-256 of everything that the metadata says (no pixel is read)."""
+        """SHA-256 of everything that the metadata that are read say (no pixel is read)."""
         return digest_json(
             {
                 position.name: [
                     list(position.channels),
                     [[level.path.name, list(level.scale)] for level in position.levels],
+                    list(position.axes),
                     position.array_metadata,
                 ]
                 for position in self.positions.values()
             }
         )
 
+    def channel_problems(self, entry: ExperimentConfig) -> list[tuple[str, str]]:
+        """What is wrong with the entry's channels on the fields of view that are read, and its fix.
+
+        Each problem is named once, with the first fields of view that have it.
+        """
+        fovs: dict[tuple[str, str], list[str]] = {}
+        for channel in entry.channels:
+            for name, position in self.positions.items():
+                if entry.has_marker(channel.marker, position.well):
+                    try:
+                        position.find_channel(channel.name)
+                    except UnknownChannel as error:
+                        fovs.setdefault((error.what, error.fix), []).append(name)
+        elsewhere = ". Or name the wells that have it under `wells` of the channel"
+        return [
+            (
+                f"{what} in {_shown(names)} of {entry.data_path}",
+                fix + (elsewhere if len(names) < len(self.positions) else ""),
+            )
+            for (what, fix), names in fovs.items()
+        ]
+
+
+def _no_plate(path: Path, attributes: dict[str, Any]) -> UserError:
+    if "multiscales" in attributes or "bioformats2raw.layout" in attributes:
+        return UserError(
+            f"{path}: holds images without a plate (HCS layout). Make a plate of them, without a "
+            f"copy of their pixels: `dynaclr import ome-zarr --images {path} --out plate.zarr`; "
+            "then give that as `data_path`."
+        )
+    return UserError(
+        f"{path}: no OME-Zarr plate (HCS layout) metadata here. "
+        "Give the plate's root folder as `data_path`."
+    )
+
+
+def _shown(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
 
 @dataclass(frozen=True)
 class PlateFacts:
-    """What checks and fingerprints need of a plate.
+    """What checks and fingerprints need of a plate, of the fields of view that an entry uses.
 
     Attributes
     ----------
-    channels, wells, fovs : list of str
-        As in `Plate`; names of all fields of view.
+    wells : list of str
+        All that the plate lists.
+    fovs : list of str
+        Names of all fields of view of the wells that the entry uses, excluded ones included.
+    channel_problems : list of (str, str)
+        As `Plate.channel_problems`.
     planes : list of int
         Depths of its stacks, each once.
     digest : str
@@ -206,9 +237,9 @@ class PlateFacts:
         all chunks that a frame's channels and planes lie in.
     """
 
-    channels: list[str]
     wells: list[str]
     fovs: list[str]
+    channel_problems: list[tuple[str, str]]
     planes: list[int]
     digest: str
     megapixels: float
@@ -216,25 +247,33 @@ class PlateFacts:
     frame_megapixels: float
 
 
-def plate_facts(path: str | Path) -> PlateFacts:
-    """Facts of a plate, cached while its metadata files are the same.
+def plate_facts(entry: ExperimentConfig) -> PlateFacts:
+    """Facts of an experiment's plate, cached while what is read of its metadata is the same.
 
     Raises
     ------
     UserError
-        As `Plate`.
+        As `Plate` and `Plate.positions`.
     """
-    return PlateFacts(**read_cached("plate_facts", Path(path), _read_facts))
+    used = {
+        "wells": sorted(entry.condition_of_well),
+        "exclude_fovs": sorted(entry.exclude_fovs),
+        "channels": [channel.model_dump() for channel in entry.channels],
+    }
+    facts = read_cached(
+        "plate_facts", entry.data_path, lambda _: _read_facts(entry), digest_json(used)
+    )
+    return PlateFacts(**facts)
 
 
-def _read_facts(path: Path) -> tuple[dict[str, Any], list[Path]]:
-    plate = Plate(path)
+def _read_facts(entry: ExperimentConfig) -> tuple[dict[str, Any], list[Path]]:
+    plate = Plate.of(entry)
     positions = list(plate.positions.values())
     frames = (one.chunk[0] * math.prod(one.shape[1:]) for one in positions)
     facts = PlateFacts(
-        channels=plate.channels,
         wells=plate.wells,
-        fovs=list(plate.positions),
+        fovs=plate.listed_fovs,
+        channel_problems=plate.channel_problems(entry),
         planes=sorted({position.shape[2] for position in positions}),
         digest=plate.digest(),
         megapixels=sum(math.prod(position.shape) for position in positions) / 1e6,
@@ -242,80 +281,3 @@ def _read_facts(path: Path) -> tuple[dict[str, Any], list[Path]]:
         frame_megapixels=max(frames, default=0) / 1e6,
     )
     return asdict(facts), plate.metadata_files
-
-
-def _newest(folder: Path, names: tuple[str, str]) -> Path:
-    newer, older = (folder / name for name in names)
-    return newer if newer.exists() else older
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{path}: damaged metadata ({error}). Restore the file from the plate's source."
-        ) from None
-
-
-def _ngff_attributes(group: Path) -> dict[str, Any]:
-    """Attributes of an NGFF group: under ``attributes.ome`` in Zarr 3, flat in Zarr 2."""
-    metadata = _read_json(group / "zarr.json")
-    if metadata is not None:
-        return metadata.get("attributes", {}).get("ome", {})
-    return _read_json(group / ".zattrs") or {}
-
-
-def read_array_metadata(path: Path) -> dict[str, Any]:
-    """Metadata of an array (Zarr 2 or 3) as its file says it.
-
-    Raises
-    ------
-    UserError
-        When there is none, or it is damaged.
-    """
-    metadata = _read_json(path / "zarr.json") or _read_json(path / ".zarray")
-    if metadata is None:
-        raise UserError(f"{path}: no Zarr array here, though the plate lists one. Copy it again.")
-    return metadata
-
-
-def read_position(plate: Path, name: str) -> Position:
-    """One field of view (``row/column/fov``) of a plate; the others are not read.
-
-    Raises
-    ------
-    UserError
-        When its metadata are not complete, or its axes are not t, c, z, y, x.
-    """
-    path = plate / name
-    attributes = _ngff_attributes(path)
-    try:
-        image = attributes["multiscales"][0]
-        axes = tuple(axis["name"].lower() for axis in image["axes"])
-        if axes != _AXES:
-            raise UserError(
-                f"{path}: field of view {name} has axes {', '.join(axes)}; "
-                "t, c, z, y, x are needed. Convert the plate with iohub."
-            )
-        whole = _scale(image.get("coordinateTransformations", []))
-        levels = []
-        for dataset in image["datasets"]:
-            own = _scale(dataset["coordinateTransformations"])
-            scale = tuple(a * b for a, b in zip(whole, own, strict=True))
-            levels.append(Level(path / dataset["path"], scale))
-        channels = tuple(channel["label"] for channel in attributes["omero"]["channels"])
-    except (KeyError, IndexError, TypeError) as error:
-        raise UserError(
-            f"{path}: field of view {name} lacks NGFF metadata ({error} not found). "
-            "Copy it again, or remove it from the plate's list of wells."
-        ) from None
-    return Position(name=name, path=path, channels=channels, levels=tuple(levels))
-
-
-def _scale(transforms: list[dict[str, Any]]) -> list[float]:
-    """Scale among the coordinate transformations of an image or a level; 1 where there is none."""
-    scales = [transform["scale"] for transform in transforms if transform["type"] == "scale"]
-    return [float(value) for value in scales[-1]] if scales else [1.0] * len(_AXES)

@@ -32,7 +32,7 @@ def _read_tracks(folder: Path) -> tuple[tuple[str, float], list[Path]]:
 
 def plate_fingerprint(entry: ExperimentConfig) -> str:
     """Digest of the plate's metadata; pixels are not read."""
-    return plate_facts(entry.data_path).digest
+    return plate_facts(entry).digest
 
 
 def checkpoint_fingerprint(path: str | Path) -> str:

@@ -129,19 +129,19 @@ class JobResources:
         entry = self.plan.registry[experiment]
         if entry.simulation:
             return 8e-6 * entry.simulation.frames * entry.simulation.height * entry.simulation.width
-        return plate_facts(entry.data_path).megapixels
+        return plate_facts(entry).megapixels
 
     def chunk_megapixels(self, experiment: str) -> float:
         """Pixels of an experiment's largest chunk, in millions."""
         entry = self.plan.registry[experiment]
-        return 1 if entry.simulation else plate_facts(entry.data_path).chunk_megapixels
+        return 1 if entry.simulation else plate_facts(entry).chunk_megapixels
 
     def frame_megapixels(self, experiment: str) -> float:
         """Pixels that are decoded for a frame, all channels and planes, in millions."""
         entry = self.plan.registry[experiment]
         if entry.simulation:
             return 1e-6 * len(entry.channels) * entry.simulation.height * entry.simulation.width
-        return plate_facts(entry.data_path).frame_megapixels
+        return plate_facts(entry).frame_megapixels
 
     # Trainings
 

@@ -232,7 +232,7 @@ def test_everything_excluded(experiment):
 
 def test_an_unknown_channel(experiment):
     entry = experiment({"A/1/0": FAMILY}, channels=[{"name": "Phse", "marker": "phase"}])
-    with pytest.raises(UserError, match=r"no channel 'Phse'\. Did you mean 'Phase'"):
+    with pytest.raises(UserError, match=r"no channel 'Phse' in A/1/0 of .*\. Did you mean 'Phase'"):
         index_experiment(entry)
 
 

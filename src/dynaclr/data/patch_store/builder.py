@@ -22,7 +22,6 @@ from dynaclr.data.patch_store.encoding import RoundingLoss, encoded, normalized,
 from dynaclr.data.patch_store.plan import PatchSpec, plan_store
 from dynaclr.data.patch_store.reader import PIXELS, REPORT, SLOTS, STORE
 from dynaclr.data.patch_store.writer import ShardWriter
-from dynaclr.data.pixels.layout import position_layout
 from dynaclr.data.pixels.patch_geometry import FieldsOfView, center_at_level, level_factors
 from dynaclr.data.pixels.patch_reader import PatchReader
 from dynaclr.data.statistics.focus import first_planes
@@ -144,7 +143,7 @@ class _Builder:
         """Which of a field of view's rows lie in frames that share their chunks."""
         source = self.sources[number]
         t = self.index.column("t")[self.bounds[number] : self.bounds[number + 1]]
-        return t // position_layout(source.position, source.level).chunk[0]
+        return t // source.position.layout(source.level).chunk[0]
 
     def build(self, threads: int) -> list[dict[str, Any]]:
         """Write all crops that an earlier run has not written, then finish the shards.
@@ -221,16 +220,14 @@ class _Builder:
         present = np.array(self.sources[number].channels) >= 0
         for rows in self._blocks(np.arange(self.bounds[number], self.bounds[number + 1])):
             crops, unreadable = self._read(reader, number, rows)
+            if self.facts.normalization is not None:
+                # There is nothing to normalize pixels with that were not read for the statistics.
+                unreadable |= np.isnan(self._center_and_spread(number, rows)[0]).any(axis=1)
             left_out += rows[unreadable].tolist()
             if unreadable.any():
                 rows, crops = rows[~unreadable], crops[~unreadable]
             if self.facts.normalization is not None:
                 crops = normalized(crops, *self._center_and_spread(number, rows))
-                finite = np.isfinite(crops).all(axis=(1, 2, 3, 4))
-                if not finite.all():
-                    self._warn_not_finite(number, rows[~finite])
-                    left_out += rows[~finite].tolist()
-                    rows, crops = rows[finite], crops[finite]
                 crops = encoded(crops, self.dtype, present, loss)
             # Of images smaller than the store's crops, the rest stays zero.
             whole = np.zeros((len(rows), *self.writer.shape[1:]), self.dtype)
@@ -274,17 +271,3 @@ class _Builder:
         t = self.index.column("t")[rows]
         frame = t if self.center.shape[1] > 1 else np.zeros_like(t)
         return self.center[number, frame], self.spread[number, frame]
-
-    def _warn_not_finite(self, number: int, rows: NDArray[np.int64]) -> None:
-        """Warn of rows whose pixels cannot be rounded, or raise where the entry forbids that."""
-        t, fov = self.index.column("t")[rows[0]], self.fields.names[number][1]
-        message = (
-            f"experiment {self.entry.name}: frame {t} of field of view {fov} has pixels that are "
-            f"not finite, which a store of {self.dtype} cannot hold"
-        )
-        if self.entry.unreadable != "skip":
-            raise UserError(
-                f"{message}. Store native pixels (`patches: true`), exclude this field of view, or "
-                "say `unreadable: skip` in the experiment's entry."
-            )
-        log.warning("%s; it is left out, and so are %d others", message, len(rows) - 1)

@@ -13,7 +13,6 @@ from dynaclr.config import ExperimentConfig
 from dynaclr.config.experiment import PatchStoreConfig
 from dynaclr.data.patch_store.reader import WHOLE_STACK, StoreFacts, side_for
 from dynaclr.data.patch_store.requirements import must_agree, must_be_as_deep, must_normalize_alike
-from dynaclr.data.pixels.layout import position_layout
 from dynaclr.data.pixels.patch_geometry import FieldsOfView, PatchConfig, patch_sources
 from dynaclr.data.pixels.patch_reader import PatchSource
 from dynaclr.data.statistics.focus import leading_markers
@@ -156,5 +155,5 @@ def _leading(fields: FieldsOfView, specs: Sequence[PatchSpec]) -> dict[str, str]
 
 def _with_size(source: PatchSource, side: tuple[int, int]) -> PatchSource:
     """The source with crops of the store's extent, or of the image's where that is smaller."""
-    height, width = position_layout(source.position, source.level).shape[-2:]
+    height, width = source.position.layout(source.level).shape[-2:]
     return replace(source, size=(min(side[0], height), min(side[1], width)), margin=(0, 0))

@@ -35,10 +35,7 @@ def check_patch_specs(entry: ExperimentConfig, specs: Sequence[Mapping[str, Any]
     }
     # The plate of a simulation may be that of an earlier one.
     if len(windows) > 1 and entry.simulation is None:
-        facts, used = plate_facts(entry.data_path), entry.condition_of_well
-        # The depth of fields of view that are left out does not count: only the build knows it.
-        if not entry.exclude_fovs and all(well in used for well in facts.wells):
-            must_be_as_deep(entry, facts.planes)
+        must_be_as_deep(entry, plate_facts(entry).planes)
 
 
 def must_normalize_alike(

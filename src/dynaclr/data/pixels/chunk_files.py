@@ -14,7 +14,7 @@ import numpy as np
 from numcodecs.checksum32 import CRC32C
 from numpy.typing import NDArray
 
-from dynaclr.data.pixels.layout import ArrayLayout
+from dynaclr.io.array_layout import ArrayLayout
 
 # Shards whose index is kept, some kilobytes each.
 _INDEXES = 1024

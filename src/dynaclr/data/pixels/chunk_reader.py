@@ -22,8 +22,8 @@ from dynaclr.data.pixels.blosc import BloscBlocks, decode_whole, decoder
 from dynaclr.data.pixels.chunk_cache import ChunkCache, DecodedChunk
 from dynaclr.data.pixels.chunk_files import ChunkFiles, NeverWritten, StoredChunk
 from dynaclr.data.pixels.chunk_slices import copy_slices, needed_blocks, slice_boxes
-from dynaclr.data.pixels.layout import ArrayLayout
 from dynaclr.data.pixels.unreadable import UNREADABLE, decoded_by, reason_of
+from dynaclr.io.array_layout import ArrayLayout
 
 # Groups of chunks for each thread: the last ones to finish wait for at most one of them.
 _GROUPS_PER_THREAD = 32

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dynaclr.config import ExperimentConfig
+from dynaclr.config import ExperimentConfig, UserError
 from dynaclr.data.pixels.patch_reader import PatchSource, depth_window
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.index.fovs import FovRuns
@@ -79,6 +79,11 @@ class FieldsOfView:
     positions : list of Position
     plates : dict of str to Plate
         By experiment.
+
+    Raises
+    ------
+    UserError
+        When a plate is not as it was when it was indexed.
     """
 
     def __init__(
@@ -89,8 +94,8 @@ class FieldsOfView:
         self.first_row = runs.start
         self.names: list[FovName] = list(zip(runs.experiment, runs.fov, strict=True))
         self.entries = [registry[experiment] for experiment, _ in self.names]
-        self.plates = {name: Plate(registry[name].data_path) for name in dict(self.names)}
-        self.positions = [self.plates[name].positions[fov] for name, fov in self.names]
+        self.plates = {name: Plate.of(registry[name]) for name in dict(self.names)}
+        self.positions = _positions_as_indexed(self)
         _warn_of_uneven_pixels(self)
 
     def __len__(self) -> int:
@@ -105,7 +110,7 @@ class FieldsOfView:
     def image_shapes(self) -> dict[FovName, tuple[int, int]]:
         """Height and width of each image, in pixels of the finest level."""
         return {
-            name: position.shape[-2:]
+            name: (position.shape[3], position.shape[4])
             for name, position in zip(self.names, self.positions, strict=True)
         }
 
@@ -158,7 +163,7 @@ def patch_sources(
         fields.names, fields.entries, fields.positions, strict=True
     ):
         channels = tuple(
-            position.channels.index(entry.channel_name(marker))
+            position.channel_number(entry.channel_name(marker))
             if entry.has_marker(marker, position.well)
             else -1
             for marker in patches.markers
@@ -229,6 +234,26 @@ def _native_size(
     """Extent (y, x) of a patch in pixels of a resolution level."""
     scale = _scale(entry, position, level, patches)
     return round(patches.size[0] * scale), round(patches.size[1] * scale)
+
+
+def _positions_as_indexed(fields: FieldsOfView) -> list[Position]:
+    """Fields of view of an index on their plates, none gone or of another shape since."""
+    shapes, positions = fields.index.plate_shapes, []
+    for name, fov in fields.names:
+        plate = fields.plates[name]
+        position, what = plate.positions.get(fov), "is not used or not there any more"
+        if position is not None:
+            positions.append(position)
+            indexed = shapes.get((name, fov), position.shape)
+            if indexed == position.shape:
+                continue
+            before, now = (" x ".join(map(str, shape)) for shape in (indexed, position.shape))
+            what = f"had {before} pixels (t, c, z, y, x) when it was indexed and now has {now}"
+        raise UserError(
+            f"{plate.path}: field of view {fov} {what}. Run `dynaclr index` for experiment {name} "
+            "again, then the stages that use it."
+        )
+    return positions
 
 
 def _warn_of_uneven_pixels(fields: FieldsOfView) -> None:

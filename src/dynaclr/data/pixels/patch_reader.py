@@ -13,15 +13,16 @@ from numpy.typing import DTypeLike, NDArray
 
 from dynaclr.config import UserError
 from dynaclr.data.pixels.chunk_reader import Boxes, ChunkReader, UnreadableChunk
-from dynaclr.data.pixels.layout import ArrayLayout, position_layout, store_layout
 from dynaclr.data.pixels.unreadable import (
     flag_or_raise,
     is_first_warning,
     message_of,
     plate_and_fov,
+    rows_not_finite,
 )
 from dynaclr.index import pixel_of
 from dynaclr.io import Position
+from dynaclr.io.array_layout import ArrayLayout, store_layout
 
 log = logging.getLogger(__name__)
 
@@ -167,7 +168,7 @@ class PatchReader:
         self.depth = depth
         layouts: dict[ArrayLayout, int] = {}
         kinds = [
-            layouts.setdefault(position_layout(source.position, source.level), len(layouts))
+            layouts.setdefault(source.position.layout(source.level), len(layouts))
             for source in sources
         ]
         shapes = np.array([layout.shape for layout in layouts], np.int64)[kinds]
@@ -266,7 +267,8 @@ class PatchReader:
         Raises
         ------
         UserError
-            When a chunk is missing or damaged, naming plate, field of view, frame and channel.
+            When a chunk is missing or damaged, or pixels are NaN or infinite, naming plate, field
+            of view, frame and channel.
         """
         source = np.asarray(source, np.int64)
         slot = np.full(len(source), -1) if slot is None else slot
@@ -304,7 +306,34 @@ class PatchReader:
             out[samples] = 0
         _mirror(out, first, inside, self._image[source])
         out[missing] = 0
+        self._check_finite(out, source, t, channels, unreadable)
         return out
+
+    def _check_finite(
+        self,
+        out: NDArray[Any],
+        source: NDArray[np.int64],
+        t: NDArray[np.int64],
+        channels: NDArray[np.int64] | None,
+        unreadable: NDArray[np.bool_] | None,
+    ) -> None:
+        """Treat patches with pixels that are NaN or infinite as unreadable; they become zero."""
+        rows = rows_not_finite(out)
+        if not rows.size:
+            return
+        row = int(rows[0])
+        path = self.chunks.paths[source[row]]
+        # Where one patch of a field of view has such pixels, others have too: one warning for all.
+        if unreadable is None or is_first_warning(path, ()):
+            channel = int((~np.isfinite(out[row])).any(axis=(1, 2, 3)).argmax())
+            channel = channel if channels is None else int(channels[row, channel])
+            pixel = int(t[row]), int(self._plate_channels[source[row], channel])
+            message = message_of(path, pixel, "pixels are NaN or infinite")
+            if unreadable is None:
+                raise UserError(message)
+            log.warning(message)
+        unreadable[rows] = True
+        out[rows] = 0
 
     def _first_pixels(
         self, source: NDArray[np.int64], y: NDArray[Any], x: NDArray[Any]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dynaclr.config import UserError
+from dynaclr.data.pixels.compiled import compiled
 from dynaclr.io.plate import read_position
 
 log = logging.getLogger(__name__)
@@ -97,22 +100,44 @@ def flag_or_raise(
         raise UserError(describe(int(affected.argmax())))
 
 
+def rows_not_finite(patches: NDArray[Any]) -> NDArray[np.int64]:
+    """Numbers of the patches (B, ...) that hold NaN or infinite pixels."""
+    found = np.zeros(len(patches), np.bool_)
+    if patches.dtype.kind == "f":
+        unsigned = f"u{patches.itemsize}"
+        # Those alone have the exponent of infinity.
+        exponent = np.array(np.inf, patches.dtype).view(unsigned)[()]
+        rows = patches.reshape(len(patches), math.prod(patches.shape[1:])).view(unsigned)
+        _mark_exponent(rows, exponent, found)
+    return np.flatnonzero(found)
+
+
+@compiled
+def _mark_exponent(rows, exponent, found):
+    for number in range(len(rows)):
+        row, any_has_it = rows[number], False
+        for k in range(row.size):
+            any_has_it |= (row[k] & exponent) == exponent
+        found[number] = any_has_it
+
+
 def message_of(path: str, pixel: Sequence[int], reason: str) -> str:
-    """Name plate, field of view, frame and channel of a chunk that cannot be read, and what to do.
+    """Name plate, field of view, frame and channel of what cannot be read, and what to do.
 
     Parameters
     ----------
     path : str
         Folder of the array: ``<plate>/<row>/<column>/<fov>/<level>``.
     pixel : sequence of int
-        Indices (t, c, ...) of a pixel of the chunk.
+        Indices (t, c, ...) of a pixel.
     reason : str
     """
     plate, name = plate_and_fov(path)
     position = read_position(plate, name)
-    advice = (
-        "Copy the plate again, exclude this field of view, or say `unreadable: skip` in the "
-        "experiment's entry (and under `data` in the training configuration)."
+    advice = "Copy the plate again, exclude" if reason.startswith("the chunk") else "Exclude"
+    advice += (
+        " this field of view, or say `unreadable: skip` in the experiment's entry (and under "
+        "`data` in the training configuration)."
     )
     if "missing" in reason:
         advice += " If the plate's writer leaves out empty chunks, say `empty_chunks: true`."

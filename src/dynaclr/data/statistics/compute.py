@@ -28,10 +28,10 @@ import pandas as pd
 from dynaclr.config import ChannelConfig, ExperimentConfig
 from dynaclr.data.parallel import map_ahead
 from dynaclr.data.pixels.chunk_reader import ChunkReader
-from dynaclr.data.pixels.layout import ArrayLayout, position_layout
 from dynaclr.data.statistics.distribution import PERCENTILES, STATISTICS, Distribution, Pool
 from dynaclr.data.statistics.frames import NO_FOCUS, FrameCounter
 from dynaclr.io import Plate, Position
+from dynaclr.io.array_layout import ArrayLayout
 from dynaclr.io.artifacts import atomic_path, write_digest
 
 log = logging.getLogger(__name__)
@@ -82,13 +82,8 @@ def compute_statistics(entry: ExperimentConfig, out_dir: str | Path, threads: in
 
 def statistics_table(entry: ExperimentConfig, threads: int = 2) -> pd.DataFrame:
     """Statistics of every level as one table; see `compute_statistics`."""
-    conditions = entry.condition_of_well
-    positions = [
-        position
-        for name, position in Plate(entry.data_path).positions.items()
-        if position.well in conditions and name not in entry.exclude_fovs
-    ]
-    layouts = [position_layout(position) for position in positions]
+    positions = list(Plate.of(entry).positions.values())
+    layouts = [position.layout() for position in positions]
     reader = _reader(positions, layouts, entry.empty_chunks)
     counter = FrameCounter(reader, skip=entry.unreadable == "skip")
     jobs = [
@@ -100,7 +95,7 @@ def statistics_table(entry: ExperimentConfig, threads: int = 2) -> pd.DataFrame:
     def count(job: tuple[int, int]) -> list[list[Counted]]:
         number, first = job
         channels = [
-            positions[number].channels.index(channel.name)
+            positions[number].channel_number(channel.name)
             for channel in _present(entry, positions[number])
         ]
         return [
@@ -128,7 +123,20 @@ def statistics_table(entry: ExperimentConfig, threads: int = 2) -> pd.DataFrame:
     unread = (table["level"] == "frame") & (table["n"] + table["n_nan"] == 0)
     if unread.any():
         log.warning("%s: %d frames of a channel cannot be read; left out", entry.name, unread.sum())
+    _warn_of_not_finite(entry, table[table["level"] == "frame"])
     return table
+
+
+def _warn_of_not_finite(entry: ExperimentConfig, frames: pd.DataFrame) -> None:
+    for marker, of_marker in frames.groupby("marker", observed=True):
+        n_nan = of_marker["n_nan"]
+        if affected := int((n_nan > 0).sum()):
+            log.warning(
+                "%s: %d of %d frames of %s have pixels that are NaN or infinite, %.2g %% of all "
+                "pixels; they count in no statistics. Patches that hold some follow `unreadable`",
+                *(entry.name, affected, len(of_marker), marker),
+                100 * n_nan.sum() / max((of_marker["n"] + n_nan).sum(), 1),
+            )
 
 
 def _reader(

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynaclr.data.pixels.chunk_reader import ChunkReader
-from dynaclr.data.pixels.layout import ArrayLayout
 from dynaclr.data.pixels.unreadable import (
     UNREADABLE,
     UnreadableChunkError,
@@ -30,6 +29,7 @@ from dynaclr.data.statistics.distribution import (
     new_histogram,
     sums_of,
 )
+from dynaclr.io.array_layout import ArrayLayout
 
 log = logging.getLogger(__name__)
 

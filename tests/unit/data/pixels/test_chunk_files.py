@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from dynaclr.data.pixels.chunk_files import ChunkFiles
 from dynaclr.data.pixels.chunk_reader import Boxes, ChunkReader
-from dynaclr.data.pixels.layout import layout_of
 from dynaclr.data.statistics.frames import FrameCounter
-from dynaclr.io.plate import read_array_metadata
+from dynaclr.io.array_layout import layout_of
+from dynaclr.io.zarr_metadata import read_array_metadata
 
 EDGE, N = 16, 8
 CHUNK_BYTES = 2 * EDGE * EDGE

@@ -29,8 +29,8 @@ from dynaclr.data.pixels.blosc import BloscBlocks
 from dynaclr.data.pixels.chunk_cache import ChunkCache, DecodedChunk
 from dynaclr.data.pixels.chunk_files import ChunkFiles
 from dynaclr.data.pixels.chunk_reader import Boxes, ChunkReader
-from dynaclr.data.pixels.layout import layout_of
-from dynaclr.io.plate import read_array_metadata
+from dynaclr.io.array_layout import layout_of
+from dynaclr.io.zarr_metadata import read_array_metadata
 
 SHAPE, CHUNKS = (3, 2, 3, 70, 61), (2, 2, 1, 32, 50)
 

@@ -15,7 +15,6 @@ from scipy.ndimage import gaussian_filter
 
 from dynaclr.config import ExperimentConfig, UserError
 from dynaclr.data.pixels.chunk_reader import ChunkReader
-from dynaclr.data.pixels.layout import position_layout
 from dynaclr.data.statistics import frames
 from dynaclr.data.statistics.compute import compute_statistics, statistics_table
 from dynaclr.data.statistics.distribution import PERCENTILES, Distribution, Pool
@@ -161,7 +160,7 @@ def test_chunks_cover_a_frame_once(experiment):
 
 def reader_of(position: Position) -> ChunkReader:
     path = str(position.levels[0].path)
-    return ChunkReader([path], [position_layout(position)], np.zeros(1, int), cache_bytes=0)
+    return ChunkReader([path], [position.layout()], np.zeros(1, int), cache_bytes=0)
 
 
 def position_of(path, pixels, chunks) -> Position:

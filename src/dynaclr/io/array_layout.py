@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,19 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from dynaclr.config import UserError
-from dynaclr.io import Position
-from dynaclr.io.plate import read_array_metadata
+from dynaclr.io.zarr_metadata import read_array_metadata
 
 _INDEX_ENTRY = 16
 _CRC = 4
+# Axes (t, c, z, y, x) of an array that has all of them.
+ALL_AXES = (0, 1, 2, 3, 4)
 
 
 @dataclass(frozen=True)
 class ArrayLayout:
     """What is needed to find and to decode any chunk of an array.
 
-    Fields of view of one plate have equal layouts, so that thousands of them share one.
+    Fields of view of one plate have equal layouts, so that thousands of them share one. Extents and
+    indices are along (t, c, z, y, x), whatever axes the array has: an absent one has extent 1.
 
     Attributes
     ----------
@@ -39,11 +40,13 @@ class ArrayLayout:
     fill : float
         Value of pixels whose chunk was never written.
     order : tuple of int
-        Axes of the array from the slowest to the fastest one in a stored chunk.
+        Axes from the slowest to the fastest one in a stored chunk.
     codecs : tuple of str
         Configurations of the byte codecs as JSON, in the order in which a chunk was encoded.
     prefix, separator : str
         Name of a file: prefix, then its indices joined by the separator.
+    axes : tuple of int
+        Which of (t, c, z, y, x) the array's own axes are.
     index_first, index_crc : bool
         Whether a shard's index is at its start instead of its end, and whether it has a checksum.
     """
@@ -57,6 +60,7 @@ class ArrayLayout:
     codecs: tuple[str, ...]
     prefix: str
     separator: str
+    axes: tuple[int, ...] = ALL_AXES
     index_first: bool = False
     index_crc: bool = True
 
@@ -96,13 +100,16 @@ class ArrayLayout:
     def file_of(self, index: tuple[int, ...]) -> tuple[str, int]:
         """Name of the file that holds a chunk, and the chunk's number in the shard's index."""
         if self.shard is None:
-            return self.prefix + self.separator.join(map(str, index)), 0
-        chunks = [s // c for s, c in zip(self.shard, self.chunk, strict=True)]
+            return self._file_name([index[axis] for axis in self.axes]), 0
         number, outer = 0, []
-        for i, n in zip(index, chunks, strict=True):
-            outer.append(str(i // n))
-            number = number * n + i % n
-        return self.prefix + self.separator.join(outer), number
+        for axis in self.axes:
+            n = self.shard[axis] // self.chunk[axis]
+            outer.append(index[axis] // n)
+            number = number * n + index[axis] % n
+        return self._file_name(outer), number
+
+    def _file_name(self, index: list[int]) -> str:
+        return self.prefix + self.separator.join(map(str, index))
 
     @cached_property
     def index_bytes(self) -> int:
@@ -124,66 +131,106 @@ def store_layout(path: Path) -> ArrayLayout:
     return replace(layout, chunk=layout.shard, shard=None)
 
 
-def position_layout(position: Position, level: int = 0) -> ArrayLayout:
-    """Layout of a resolution level of a field of view.
+def layout_of(metadata: dict[str, Any], axes: Sequence[int] = ALL_AXES) -> ArrayLayout:
+    """Read an array's metadata, as `dynaclr.io.zarr_metadata.read_array_metadata` gives them.
 
-    Raises
-    ------
-    UserError
-        When the array uses something that cannot be read.
-    """
-    path = position.levels[level].path
-    metadata = position.array_metadata if level == 0 else read_array_metadata(path)
-    try:
-        return layout_of(metadata)
-    except (KeyError, ValueError) as error:
-        raise UserError(
-            f"{path}: field of view {position.name} cannot be read: {error}. "
-            "Convert the plate with iohub."
-        ) from None
-
-
-def layout_of(metadata: dict[str, Any]) -> ArrayLayout:
-    """Read an array's metadata document (``.zarray`` or ``zarr.json``).
+    Parameters
+    ----------
+    metadata : dict
+    axes : sequence of int
+        Which of (t, c, z, y, x) the array's axes are.
 
     Raises
     ------
     ValueError
         When the array uses something that cannot be read.
     """
-    if metadata["zarr_format"] == 2:
-        return _layout_of_v2(metadata)
-    return _layout_of_v3(metadata)
+    layout = _layout_of_v2(metadata) if metadata["zarr_format"] == 2 else _layout_of_v3(metadata)
+    if len(layout.shape) != len(axes):
+        raise ValueError(f"its array has {len(layout.shape)} axes, its metadata name {len(axes)}")
+    return layout if tuple(axes) == ALL_AXES else _with_all_axes(layout, tuple(axes))
+
+
+def _with_all_axes(layout: ArrayLayout, axes: tuple[int, ...]) -> ArrayLayout:
+    """Layout along (t, c, z, y, x) of an array that lacks some of them, or has another order."""
+    order = tuple(axes[axis] for axis in layout.order)
+    if list(order) == sorted(order):
+        order = ALL_AXES
+    else:
+        order = (*(axis for axis in ALL_AXES if axis not in axes), *order)
+
+    def extended(extent: tuple[int, ...]) -> tuple[int, ...]:
+        found = dict(zip(axes, extent, strict=True))
+        return tuple(found.get(axis, 1) for axis in ALL_AXES)
+
+    return replace(
+        layout,
+        shape=extended(layout.shape),
+        chunk=extended(layout.chunk),
+        shard=None if layout.shard is None else extended(layout.shard),
+        order=order,
+        axes=axes,
+    )
+
+
+def _extent(values: Any) -> tuple[int, ...]:
+    if not values or not all(type(value) is int and value > 0 for value in values):
+        raise ValueError(f"an array or chunk of {values} pixels")
+    return tuple(values)
+
+
+def _pixel_type(name: Any) -> np.dtype[Any]:
+    try:
+        dtype = np.dtype(name)
+    except TypeError:
+        dtype = np.dtype(object)
+    if dtype.kind not in "biuf" or dtype.itemsize > 8:
+        raise ValueError(f"pixels of type {name!r} are not supported")
+    return dtype
+
+
+def _fill(value: Any, dtype: np.dtype[Any]) -> float:
+    """Fill value; in Zarr 3 that of floats may be given by its bits, as ``0x7fc00000``."""
+    if isinstance(value, str) and value.startswith("0x") and dtype.kind == "f":
+        return float(np.array(int(value, 16), f"u{dtype.itemsize}").view(f"f{dtype.itemsize}"))
+    return float(value or 0)
 
 
 def _layout_of_v2(metadata: dict[str, Any]) -> ArrayLayout:
     axes = range(len(metadata["shape"]))
     codecs = [*(metadata.get("filters") or []), metadata.get("compressor")]
+    dtype = _pixel_type(metadata["dtype"])
     return ArrayLayout(
-        shape=tuple(metadata["shape"]),
-        chunk=tuple(metadata["chunks"]),
+        shape=_extent(metadata["shape"]),
+        chunk=_extent(metadata["chunks"]),
         shard=None,
-        dtype=metadata["dtype"],
-        fill=float(metadata.get("fill_value") or 0),
-        order=tuple(axes if metadata["order"] == "C" else reversed(axes)),
+        dtype=dtype.str,
+        fill=_fill(metadata.get("fill_value"), dtype),
+        order=tuple(axes if metadata.get("order", "C") == "C" else reversed(axes)),
         codecs=tuple(json.dumps(codec, sort_keys=True) for codec in codecs if codec),
         prefix="",
         separator=metadata.get("dimension_separator", "."),
+        axes=tuple(axes),
     )
 
 
 def _layout_of_v3(metadata: dict[str, Any]) -> ArrayLayout:
-    if metadata["chunk_grid"]["name"] != "regular":
-        raise ValueError(f"chunk grid {metadata['chunk_grid']['name']!r} is not supported")
-    chunk = tuple(metadata["chunk_grid"]["configuration"]["chunk_shape"])
+    grid, key = metadata["chunk_grid"], metadata["chunk_key_encoding"]
+    if grid["name"] != "regular":
+        raise ValueError(f"chunk grid {grid['name']!r} is not supported")
+    if key["name"] not in ("default", "v2"):
+        raise ValueError(f"chunk key encoding {key['name']!r} is not supported")
+    if metadata.get("storage_transformers"):
+        raise ValueError("storage transformers are not supported")
+    chunk = _extent(grid["configuration"]["chunk_shape"])
     codecs, shard, index = metadata["codecs"], None, {}
     if codecs[0]["name"] == "sharding_indexed":
         if outer := [codec["name"] for codec in codecs[1:]]:
             raise ValueError(f"codecs {outer} of whole shards are not supported")
         sharding = codecs[0]["configuration"]
-        codecs, shard, chunk = sharding["codecs"], chunk, tuple(sharding["chunk_shape"])
+        codecs, shard, chunk = sharding["codecs"], chunk, _extent(sharding["chunk_shape"])
         index = _index_options(sharding)
-    order, dtype, rest = tuple(range(len(chunk))), np.dtype(metadata["data_type"]), []
+    order, dtype, rest = tuple(range(len(chunk))), _pixel_type(metadata["data_type"]), []
     for codec in codecs:
         options = codec.get("configuration", {})
         if codec["name"] == "transpose":
@@ -192,19 +239,19 @@ def _layout_of_v3(metadata: dict[str, Any]) -> ArrayLayout:
             dtype = dtype.newbyteorder("<" if options.get("endian", "little") == "little" else ">")
         else:
             rest.append(_numcodecs_configuration(codec["name"], options))
-    key = metadata["chunk_key_encoding"]
     default = "/" if key["name"] == "default" else "."
     separator = key.get("configuration", {}).get("separator", default)
     return ArrayLayout(
-        shape=tuple(metadata["shape"]),
+        shape=_extent(metadata["shape"]),
         chunk=chunk,
         shard=shard,
         dtype=dtype.str,
-        fill=float(metadata["fill_value"] or 0),
+        fill=_fill(metadata["fill_value"], dtype),
         order=order,
         codecs=tuple(rest),
         prefix=f"c{separator}" if key["name"] == "default" else "",
         separator=separator,
+        axes=tuple(range(len(chunk))),
         **index,
     )
 
