@@ -2,11 +2,13 @@
 
 Every encoder takes ``(B, C, Z, Y, X)`` and returns ``(features, projections)``: the loss is
 computed on projections, everything after training uses features. Their widths are the attributes
-``feature_dim`` and ``projection_dim``. Read `contrastive` first.
+``feature_dim`` and ``projection_dim``. Autoencoders and U-Nets return stacks and have a method
+``embed``; `FeatureEncoder` makes encoders of them. Read `contrastive` first.
 """
 
 from dynaclr.models.contrastive import ContrastiveEncoder, StemDepthToChannels
 from dynaclr.models.fcmae import FullyConvolutionalMAE, MaskedReconstruction
+from dynaclr.models.features import FeatureEncoder
 from dynaclr.models.intensity import IntensityFeatures
 from dynaclr.models.per_channel import PerChannel
 from dynaclr.models.pixels import PixelComponents
@@ -20,6 +22,7 @@ __all__ = [
     "BetaVae25D",
     "BetaVaeMonai",
     "ContrastiveEncoder",
+    "FeatureEncoder",
     "FullyConvolutionalMAE",
     "IntensityFeatures",
     "MaskedReconstruction",

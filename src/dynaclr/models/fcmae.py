@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -74,6 +74,8 @@ class FullyConvolutionalMAE(nn.Module):
     ValueError
         If stem and depth do not fit the channels of the first stage.
     """
+
+    decoding: ClassVar = ("decoder.", "head.")
 
     def __init__(
         self,

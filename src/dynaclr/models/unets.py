@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,8 @@ class _Unet(nn.Module):
     feature_dim : int
         Width of what `embed` returns: channels of the smallest feature map.
     """
+
+    decoding: ClassVar = ("up_conv_block_", "skip_conv_layer_", "terminal_block.")
 
     def __init__(
         self, in_channels: int, in_stack_depth: int, num_blocks: int, num_filters: Sequence[int]

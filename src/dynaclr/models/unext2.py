@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -54,6 +54,8 @@ class UNeXt2(nn.Module):
     ValueError
         If the backbone is no ConvNeXt, or if stem and depth do not fit.
     """
+
+    decoding: ClassVar = ("decoder.", "head.")
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -88,6 +88,8 @@ class BetaVae25D(nn.Module):
         If the backbone is of another family, or if the reconstruction would have another size than
         the patches.
     """
+
+    decoding: ClassVar = ("decoder.", "encoder.fc_logvar.")
 
     def __init__(
         self,
@@ -208,6 +210,8 @@ class BetaVaeMonai(nn.Module):
     ValueError
         If ``in_shape`` has another number of axes than ``spatial_dims`` says.
     """
+
+    decoding: ClassVar = ("model.decode", "model.logvar.")
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "autoencoder": ["BetaVaeModule", "MaskedAutoencoderModule"],
         "builder": ["TrainingCLI"],
         "check": ["check_project", "check_training"],
         "classification": ["ClassificationModule"],
@@ -16,5 +17,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "fit": ["train"],
         "health": ["CollapseWarning", "StepTimes"],
         "multimodal": ["MultiModalContrastiveModule"],
+        "translation": ["TranslationModule"],
     },
 )

@@ -17,8 +17,8 @@ class CollapseWarning(Callback):
     Parameters
     ----------
     threshold : float
-        Mean effective rank of an epoch's training features (see `monitors.effective_rank`; 1 is
-        a line or a point) below which an embedding counts as collapsed.
+        Mean effective rank of an epoch's features (see `monitors.effective_rank`; 1 is a line or a
+        point) below which an embedding counts as collapsed.
     """
 
     def __init__(self, threshold: float = 1.5) -> None:
@@ -37,7 +37,7 @@ class CollapseWarning(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check the effective ranks of this epoch."""
         for name, value in trainer.callback_metrics.items():
-            if not name.endswith("effective_rank/train") or value >= self.threshold or self.warned:
+            if "effective_rank/" not in name or value >= self.threshold or self.warned:
                 continue
             self.warned = True
             if trainer.is_global_zero:

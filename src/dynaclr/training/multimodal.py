@@ -148,8 +148,8 @@ class MultiModalContrastiveModule(TrainedModule):
     ) -> None:
         super().__init__(learning_rate, weight_decay, warmup_fraction, compile_encoder)
         _check_options(encoder, teacher, within_weight, teacher_within_weight, teacher_mode)
-        self.encoder = ChannelGroup(encoder, _channel_indices(channels, markers))
-        self.teacher = ChannelGroup(teacher, _channel_indices(teacher_channels, markers))
+        self.encoder = ChannelGroup(encoder, channel_indices(channels, markers))
+        self.teacher = ChannelGroup(teacher, channel_indices(teacher_channels, markers))
         self.loss = loss if loss is not None else CrossModalInfoNCE()
         self.within_loss = within_loss if within_loss is not None else NTXentHCL()
         self.within_weight = within_weight
@@ -256,8 +256,8 @@ def _health(
     return dict(zip(_HEALTH, values, strict=True))
 
 
-def _channel_indices(channels: list[int | str], markers: list[str] | None) -> list[int]:
-    """Indices of channels in a patch."""
+def channel_indices(channels: list[int | str], markers: list[str] | None) -> list[int]:
+    """Indices of channels, given by index or by marker, in a patch of these markers."""
     known = list(markers or [])
     for channel in channels:
         if isinstance(channel, str) and channel not in known:

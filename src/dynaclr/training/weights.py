@@ -11,8 +11,15 @@ from dynaclr.io.artifacts import read_json
 from dynaclr.training.checkpoints import read_checkpoint
 
 # As modules of this package store an encoder, as a channel group stores its own, as VisCy does,
-# and as a bare encoder does.
-_PREFIXES = ("encoder.", "encoder.encoder.", "model.", "")
+# and as a bare encoder does; and as the first two store the network of a `FeatureEncoder`.
+_PREFIXES = (
+    "encoder.",
+    "encoder.encoder.",
+    "model.",
+    "",
+    "encoder.model.",
+    "encoder.encoder.model.",
+)
 
 
 def summarize_checkpoint(path: str | Path) -> dict[str, str]:
@@ -74,10 +81,13 @@ def load_encoder(encoder: nn.Module, checkpoint: Path) -> None:
     content = read_checkpoint(checkpoint)
     stored = content.get("state_dict", content)
     names = encoder.state_dict().keys()
-    for prefix in _PREFIXES:
-        if all(prefix + name in stored for name in names):
+    body = [name for name in names if not name.startswith("projection.")]
+    # What has no projection, as an autoencoder, leaves that of the encoder as it is.
+    for prefix, wanted in [(prefix, wanted) for wanted in (names, body) for prefix in _PREFIXES]:
+        if wanted and all(prefix + name in stored for name in wanted):
+            given = {name: stored[prefix + name] for name in wanted}
             try:
-                encoder.load_state_dict({name: stored[prefix + name] for name in names})
+                encoder.load_state_dict(encoder.state_dict() | given)
             except RuntimeError as error:
                 reason = " ".join(str(error).split())
                 raise ValueError(f"{checkpoint}: holds another encoder. {reason}") from None
