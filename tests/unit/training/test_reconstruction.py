@@ -1,11 +1,14 @@
 """Modules that learn by reconstruction: what they learn, from what, and what starts from them."""
 
+import anndata as ad
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from toy import Logged, fit, loader
 
 from dynaclr.config import UserError
+from dynaclr.inference import embed
 from dynaclr.losses import VariationalLoss
 from dynaclr.losses.reconstruction import divergence
 from dynaclr.models import (
@@ -21,6 +24,8 @@ from dynaclr.training import (
     ContrastiveModule,
     MaskedAutoencoderModule,
     TranslationModule,
+    check_training,
+    train,
 )
 from dynaclr.training.schedule import CosineSchedule
 from dynaclr.training.translation import L1AndStructure
@@ -228,3 +233,76 @@ def test_options_that_do_not_fit_are_refused():
     module = TranslationModule(unet(out_channels=2), [0], [1])
     with pytest.raises(UserError, match="predicts 2 channels, but target names 1"):
         fit(module, batches(1), epochs=1)
+
+
+NETWORKS = {
+    "BetaVaeModule": {
+        "class_path": "dynaclr.models.BetaVaeMonai",
+        "init_args": {"spatial_dims": 2, "in_shape": [2, 24, 24], "out_channels": 2}
+        | {"latent_size": 8, "channels": [8, 16], "strides": [2, 2]},
+    },
+    "MaskedAutoencoderModule": {
+        "class_path": "dynaclr.models.FullyConvolutionalMAE",
+        "init_args": {"in_channels": 2, "out_channels": 2, "in_stack_depth": 1}
+        | {"encoder_blocks": [1, 1], "dims": [16, 32], "stem_kernel_size": [1, 4, 4]},
+    },
+    "TranslationModule": {
+        "class_path": "dynaclr.models.Unet2d",
+        "init_args": {"num_blocks": 2, "num_filters": [8, 16, 16]},
+    },
+}
+
+
+def configuration(kind, **arguments):
+    if kind == "TranslationModule":
+        arguments |= {"source": ["phase"], "target": ["reporter"]}
+    return {
+        "model": {
+            "class_path": f"dynaclr.training.{kind}",
+            "init_args": {"network": NETWORKS[kind]} | arguments,
+        },
+        "data": {
+            "patches": {"markers": ["phase", "reporter"], "size": [24, 24]},
+            "tau_range": [0.5, 1.0],
+            "batch_size": 16,
+        },
+        "trainer": {"max_epochs": 1},
+    }
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_from_configuration_to_embedding(kind, collection, tmp_path):
+    content = configuration(kind)
+    check_training(content, "the test")
+    train(content, collection.folder, collection.experiments, 0, tmp_path / "seed0", threads=1)
+    embed([tmp_path / "seed0"], collection.experiments / "one", tmp_path, untrained=True)
+    stores = [ad.read_zarr(tmp_path / f"{name}/one.zarr") for name in ("seed0", "seed0-untrained")]
+    for store in stores:
+        assert np.isfinite(store.X).all()
+        assert store.X.std(axis=0).max() > 0
+        assert np.array_equal(store.X, store.obsm["X_projections"])
+    assert not np.array_equal(stores[0].X, stores[1].X)
+
+
+def test_a_project_may_fine_tune_the_autoencoder_that_it_trains():
+    start = "results/models/mae/seed0/best.ckpt"
+    tuned = configuration("MaskedAutoencoderModule")
+    encoder = {"network": NETWORKS["MaskedAutoencoderModule"], "projection_dim": 8}
+    tuned["model"] = {
+        "encoder": {"class_path": "dynaclr.models.FeatureEncoder", "init_args": encoder},
+        "encoder_checkpoint": start,
+    }
+    check_training(tuned, "tuned", {start: configuration("MaskedAutoencoderModule")})
+    with pytest.raises(UserError, match="holds no encoder with weights like"):
+        check_training(tuned, "tuned", {start: configuration("TranslationModule")})
+
+
+def test_networks_that_do_not_fit_the_patches_are_named_before_any_job():
+    deep = configuration("TranslationModule")
+    deep["data"]["patches"]["depth"] = 3
+    with pytest.raises(UserError, match=r"in_stack_depth is 1 but data.patches.depth gives 3"):
+        check_training(deep, "deep")
+    other = configuration("MaskedAutoencoderModule")
+    other["data"]["patches"]["markers"] = ["phase"]
+    with pytest.raises(UserError, match=r"in_channels is 2 but data.patches.markers gives 1"):
+        check_training(other, "other")
