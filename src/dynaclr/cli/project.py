@@ -28,6 +28,7 @@ def check(
     from dynaclr.config.training import load_training
     from dynaclr.io import check_all_on_disk
     from dynaclr.training import check_project, check_training
+    from dynaclr.workflow.evaluation_checks import check_evaluation
 
     if training is not None and (project or content):
         raise UserError("check: `training` is checked alone. Leave out `project` and `content`.")
@@ -43,6 +44,7 @@ def check(
     source, base = (project, None) if changed is None else (changed, project)
     loaded = load_project(source, base, check_files=check_all_on_disk)
     check_project(loaded)
+    check_evaluation(loaded)
     print(
         f"{project}: {len(loaded.registry)} experiments, {len(loaded.collections)} collections, "
         f"{len(loaded.models)} models: no problem found"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from dynaclr.config.errors import did_you_mean
 from dynaclr.config.fields import ConfigModel, Distinct, Seed
+from dynaclr.config.metrics import METRICS
 from dynaclr.config.model import ModelConfig
 
 
@@ -28,6 +30,22 @@ class ComparisonConfig(ConfigModel):
         default_factory=list,
         description="Metrics that are compared and drawn; default: the main one of each question.",
     )
+
+    @field_validator("metrics")
+    @classmethod
+    def _metrics_are_known(cls, metrics: list[str]) -> list[str]:
+        for metric in metrics:
+            if metric.partition(":")[0] not in METRICS:
+                raise ValueError(f"no metric {metric!r}; {did_you_mean(metric, METRICS)}")
+        return metrics
+
+    @field_validator("contrasts")
+    @classmethod
+    def _contrasts_are_of_two(cls, contrasts: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        for first, second in contrasts:
+            if first == second:
+                raise ValueError(f"{first} is compared with itself; name two models")
+        return contrasts
 
     def with_seeds(self, models: Mapping[str, ModelConfig]) -> dict[str, ModelConfig]:
         """All models of a project; those that are compared get the seeds given here, if any are."""

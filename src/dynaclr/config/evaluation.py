@@ -45,10 +45,13 @@ class EvaluationConfig(ConfigModel):
         default_factory=list, description="Held-out experiments: embedded and scored only."
     )
     tasks: list[TaskConfig] = Field(default_factory=list, description="Classifiers to score.")
-    bootstrap: int = Field(1000, ge=10, description="Resamples of lineages behind each interval.")
+    bootstrap: int = Field(
+        1000, ge=10, le=1_000_000, description="Resamples of lineages behind each interval."
+    )
     shuffles: int = Field(
         30,
         ge=0,
+        le=100_000,
         description="Shuffles of the labels behind the null of each classifier: 30 or more; 0: "
         "none.",
     )
@@ -59,7 +62,10 @@ class EvaluationConfig(ConfigModel):
         examples=["mock"],
     )
     window_hours: float = Field(
-        2.0, gt=0, description="Width of the windows in which cells count as of the same hour."
+        2.0,
+        ge=0.01,
+        le=10_000,
+        description="Width of the windows in which cells count as of the same hour.",
     )
     progression: str | None = Field(
         None, description="Column of `truth` with the true progression of a cell, a number."

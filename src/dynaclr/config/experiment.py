@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from dynaclr.config.columns import check_column_name
+from dynaclr.config.columns import UNKNOWN, check_column_name
 from dynaclr.config.fields import (
     ConfigModel,
     ConfigPath,
@@ -17,7 +17,7 @@ from dynaclr.config.fields import (
     Name,
     Well,
 )
-from dynaclr.config.simulation import SimulationConfig
+from dynaclr.config.simulation import MARKERS, SimulationConfig
 
 
 def _number_as_text(value: Any) -> Any:
@@ -74,7 +74,9 @@ class ExperimentConfig(ConfigModel):
     )
     interval_minutes: float = Field(ge=0.01, description="Minutes from one frame to the next.")
     start_hpi: float = Field(
-        description="Hours post infection (or perturbation) at frame 0; may be negative."
+        ge=-10_000,
+        le=10_000,
+        description="Hours post infection (or perturbation) at frame 0; may be negative.",
     )
     annotations: ConfigPath | None = Field(
         None,
@@ -140,6 +142,11 @@ class ExperimentConfig(ConfigModel):
     def _wells_are_in_one_condition(self) -> ExperimentConfig:
         condition_of: dict[str, str] = {}
         for condition, wells in self.condition_wells.items():
+            if condition == UNKNOWN:
+                raise ValueError(
+                    f"condition_wells: {UNKNOWN!r} means that nothing is known; rename it, or "
+                    "leave these wells out"
+                )
             if not wells:
                 raise ValueError(f"condition_wells.{condition} is empty; list its wells")
             for well in wells:
@@ -159,6 +166,17 @@ class ExperimentConfig(ConfigModel):
                 raise ValueError(
                     f"channels: {key} {value!r} is listed twice; give each channel its own"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _simulation_can_be_drawn(self) -> ExperimentConfig:
+        if self.simulation is None:
+            return self
+        if self.pixel_size_um is None:
+            raise ValueError("a simulation needs pixel_size_um; 0.5 is usual")
+        for marker in self.markers:
+            if marker not in MARKERS:
+                raise ValueError(f"marker {marker!r} cannot be drawn; use {', '.join(MARKERS)}")
         return self
 
     @model_validator(mode="after")

@@ -41,6 +41,7 @@ def check_project(
         if name not in known:
             problems.add(f"{where}: {key}", f"no {what} {name!r}", did_you_mean(name, known))
     _check_held_out(config, where, problems)
+    _check_same_cells(entries or [], problems)
     models = config.comparison.with_seeds(config.models) if config.comparison else config.models
     trainings = _read_trainings(models, where, problems)
     _check_checkpoints(trainings, models, where, problems, checkpoints_exist)
@@ -93,6 +94,20 @@ def _check_held_out(config: ProjectConfig, where: str, problems: Problems) -> No
                 "validates by fields of view",
                 "Name held-out experiments, or remove `evaluation.tasks`",
             )
+
+
+def _check_same_cells(entries: Iterable[ExperimentConfig], problems: Problems) -> None:
+    """No cells are in two experiments: held-out ones would be cells that models were trained on."""
+    found: dict[tuple[Path, Path, str], str] = {}
+    for entry in entries:
+        excluded = {fov.rpartition("/")[0] for fov in entry.exclude_fovs}
+        for well in sorted({*entry.condition_of_well} - excluded):
+            other = found.setdefault((entry.data_path, entry.tracks_path, well), entry.name)
+            if other != entry.name:
+                what = f"well {well} of {entry.data_path} is in experiment {other} too"
+                fix = "Correct data_path and tracks_path, or give each well to one of them"
+                problems.add(f"experiment {entry.name}", what, fix)
+                break
 
 
 def _read_trainings(

@@ -8,6 +8,13 @@ from pydantic import Field, model_validator
 
 from dynaclr.config.fields import ConfigModel
 
+# What can be drawn, and the columns of the tables beside the tracks.
+MARKERS = ("phase", "nucleus", "reporter")
+SIMULATED_COLUMNS = {
+    "annotations": ("mitotic", "divides_within_3", "cell_state"),
+    "truth": ("infected", "responder", "onset_hours", "response", "responding"),
+}
+
 
 class SimulationConfig(ConfigModel):
     """How `dynaclr simulate` makes an experiment with known truth.

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from dynaclr.config.simulation import SimulationConfig
 from dynaclr.simulation.population import Cell
 
-MARKERS = ("phase", "nucleus", "reporter")
 FINE_GRAIN_UM = 1.8
 COARSE_GRAIN_UM = 3.4
 NETWORK_UM = 3.6
@@ -182,7 +181,7 @@ class Appearance:
         angle : float
             Orientation of the cell, radians.
         markers : tuple of str
-            Some of `MARKERS`.
+            Some of `dynaclr.config.simulation.MARKERS`.
 
         Returns
         -------

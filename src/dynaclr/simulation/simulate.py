@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dynaclr.config import ExperimentConfig, Problems, SimulationConfig, UserError
+from dynaclr.config import ExperimentConfig, SimulationConfig, UserError
 from dynaclr.io.artifacts import atomic_path, digest_path, read_json, write_json
 from dynaclr.io.plate import Plate
 from dynaclr.io.plate_writer import FrameWriter, PlateLayout, new_plate
 from dynaclr.simulation import tables
-from dynaclr.simulation.cell import MARKERS
 from dynaclr.simulation.microscope import Microscope, microscopes
 from dynaclr.simulation.population import simulate_population
 from dynaclr.simulation.randomness import generator
@@ -104,27 +103,18 @@ def provenance_path(entry: ExperimentConfig) -> Path:
 
 
 def _checked_parameters(entry: ExperimentConfig) -> tuple[SimulationConfig, float]:
-    """Parameters of an entry that can be simulated, and its pixel size in um.
+    """Parameters of an entry that is simulated, and its pixel size in um.
 
     Raises
     ------
     UserError
-        With all errors at once.
+        When it is of real data.
     """
-    where = f"experiment {entry.name}"
-    if entry.simulation is None:
+    if entry.simulation is None or entry.pixel_size_um is None:
         raise UserError(
-            f"{where}: has no `simulation` block. Add one, or import real data instead."
+            f"experiment {entry.name}: has no `simulation` block. Add one, or import real data "
+            "instead."
         )
-    problems = Problems()
-    if entry.pixel_size_um is None:
-        problems.add(f"{where}: pixel_size_um", "missing", "A simulation needs it; 0.5 is usual")
-    for marker in entry.markers:
-        if marker not in MARKERS:
-            known = ", ".join(MARKERS)
-            problems.add(f"{where}: channels", f"marker {marker!r} cannot be drawn", f"Use {known}")
-    problems.raise_if_any()
-    assert entry.pixel_size_um is not None
     return entry.simulation, entry.pixel_size_um
 
 

@@ -15,8 +15,6 @@ DIVISION_SOON = 3
 # Below the first a person sees a normal cell, above the second an altered one.
 CLEARLY_NORMAL, CLEARLY_ALTERED = 0.15, 0.5
 
-ANNOTATION_COLUMNS = ["mitotic", "divides_within_3", "cell_state"]
-
 
 def observe(
     population: Population,

@@ -217,6 +217,8 @@ def check_sections(content: Mapping[str, Any], where: str, *more: str) -> None:
     for section in content:
         if section.partition(".")[0] not in known:
             problems.add(where, f"unknown section {section!r}", did_you_mean(section, known))
+        elif section in ("data", "trainer", "model") and not isinstance(content[section], Mapping):
+            problems.add(where, f"{section} is no section of keys", "See config/README.md")
     problems.raise_if_any()
 
 
@@ -249,11 +251,14 @@ def _known_keys(message: str) -> str:
 
 
 def hardware_error(error: MisconfigurationException, where: str) -> UserError:
-    """Message for a trainer that asks for devices which the machine lacks."""
-    return UserError(
-        f"{where}: trainer: {str(error).strip()} Correct `accelerator` and `devices` for this "
-        "machine; `accelerator: auto` takes a GPU where there is one."
-    )
+    """Message for a trainer that cannot be, or asks for devices which the machine lacks."""
+    fix = "Correct this key; see config/README.md."
+    if re.search("accelerator|device|gpu", str(error), re.IGNORECASE):
+        fix = (
+            "Correct `accelerator` and `devices` for this machine; `accelerator: auto` takes a GPU "
+            "where there is one."
+        )
+    return UserError(f"{where}: trainer: {str(error).strip()} {fix}")
 
 
 def check_encoder(model: TrainedModule, data: MultiExperimentDataModule, where: str) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from dynaclr.config import SimulationConfig
-from dynaclr.simulation.cell import MARKERS, Appearance
+from dynaclr.config.simulation import MARKERS
+from dynaclr.simulation.cell import Appearance
 from dynaclr.simulation.population import TRAITS, Cell, Fate
 
 CONFIG = SimulationConfig()

@@ -254,13 +254,13 @@ def test_provenance_says_what_was_made(made):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"pixel_size_um": None}, "pixel_size_um: missing"),
+        ({"pixel_size_um": None}, "a simulation needs pixel_size_um"),
         ({"channels": [{"name": "a", "marker": "actin"}]}, "marker 'actin' cannot be drawn"),
     ],
 )
 def test_entries_that_cannot_be_simulated_are_refused(tmp_path, changes, message):
-    with pytest.raises(UserError, match=message):
-        simulate(entry_at(tmp_path, **changes))
+    with pytest.raises(ValueError, match=message):
+        entry_at(tmp_path, **changes)
     assert list(tmp_path.iterdir()) == []
 
 

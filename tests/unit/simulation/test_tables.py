@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 
 from dynaclr.config import SimulationConfig
+from dynaclr.config.simulation import SIMULATED_COLUMNS
 from dynaclr.simulation import tables
 from dynaclr.simulation.population import simulate_population
 
+ANNOTATION_COLUMNS = list(SIMULATED_COLUMNS["annotations"])
 PIXEL_UM = 0.5
 HOURS = 2.0 + np.arange(40) * 0.25
 
@@ -117,10 +119,10 @@ def test_labels_of_divisions_are_known_or_empty():
 
 def test_only_a_part_of_the_tracks_is_annotated():
     _, _, _, labels = simulated(annotated_fraction=0.5)
-    given = labels[tables.ANNOTATION_COLUMNS].notna().any(axis=1)
+    given = labels[ANNOTATION_COLUMNS].notna().any(axis=1)
     by_track = given.groupby(labels["track_id"])
     assert 0.3 < by_track.any().mean() < 0.7
-    assert not simulated(annotated_fraction=0.0)[3][tables.ANNOTATION_COLUMNS].notna().any().any()
+    assert not simulated(annotated_fraction=0.0)[3][ANNOTATION_COLUMNS].notna().any().any()
 
 
 def test_cell_state_is_what_can_be_seen():

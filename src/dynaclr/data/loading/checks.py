@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from dynaclr.config import CollectionConfig, ExperimentConfig, Problems, UserError
 from dynaclr.config.errors import did_you_mean
+from dynaclr.config.expression import Expression
+from dynaclr.data.loading.planned_checks import check_columns, check_movies
 from dynaclr.data.loading.positives import POSITIVES, TAU_RANGE, as_names, offsets_of_all
 
 if TYPE_CHECKING:
     from dynaclr.data.loading.datamodule import MultiExperimentDataModule
+
+
+# Beyond any movie of cells and any image, so that what is set up from them fits into memory.
+_MOST_HOURS, _LARGEST_PATCH = 1000, 4096
 
 
 def check_ranges(module: MultiExperimentDataModule) -> None:
@@ -24,6 +30,7 @@ def check_ranges(module: MultiExperimentDataModule) -> None:
     """
     size, depth, markers = module.patches.size, module.patches.depth, list(module.patches.markers)
     extraction, (first, last), sampling = module.extraction_size, module.tau_range, module.sampling
+    query_error = _query_error(module.query)
     share, window = sampling.temporal_global_fraction, sampling.temporal_window_hours
     requirements = [
         (module.batch_size >= 1, f"batch_size is {module.batch_size}; it must be 1 or more"),
@@ -33,15 +40,20 @@ def check_ranges(module: MultiExperimentDataModule) -> None:
             0 < len(markers) == len(set(markers)),
             f"patches.markers is {markers}; it must name distinct markers",
         ),
-        (min(size) >= 1, f"patches.size is {list(size)}; both extents must be 1 or more"),
+        (
+            min(size) >= 1 and max(*size, *extraction) <= _LARGEST_PATCH,
+            f"patches.size is {list(size)} and extraction_size {list(extraction)}; all extents "
+            f"must be 1 to {_LARGEST_PATCH}",
+        ),
         (depth >= 1, f"patches.depth is {depth}; it must be 1 or more"),
         (
             all(read >= kept for read, kept in zip(extraction, size, strict=True)),
             f"extraction_size is {list(extraction)}, smaller than patches.size {list(size)}",
         ),
         (
-            -math.inf < first <= last < math.inf,
-            f"tau_range is {[first, last]}; it must be two finite numbers that ascend",
+            -_MOST_HOURS <= first <= last <= _MOST_HOURS,
+            f"tau_range is {[first, last]}; it must be two finite numbers that ascend, within "
+            f"{_MOST_HOURS} hours",
         ),
         (
             module.max_border_shift is None or module.max_border_shift >= 0,
@@ -54,7 +66,14 @@ def check_ranges(module: MultiExperimentDataModule) -> None:
             f"positives is {module.positives!r}; it must be a mode or a list of columns. "
             f"{did_you_mean(str(module.positives), POSITIVES)}",
         ),
-        (module.decay_rate >= 0, f"decay_rate is {module.decay_rate}; it must be 0 or more"),
+        (
+            0 <= module.decay_rate < math.inf,
+            f"decay_rate is {module.decay_rate}; it must be 0 or more",
+        ),
+        (
+            all(0 <= weight < math.inf for weight in (sampling.group_weights or {}).values()),
+            f"sampling.group_weights is {sampling.group_weights}; each must be 0 or more",
+        ),
         (
             0 <= sampling.leaky <= 1,
             f"sampling.leaky is {sampling.leaky}; it must be from 0 to 1",
@@ -63,11 +82,20 @@ def check_ranges(module: MultiExperimentDataModule) -> None:
             0 <= share <= 1,
             f"sampling.temporal_global_fraction is {share}; it must be from 0 to 1",
         ),
+        (query_error == "", f"query: {query_error}"),
         (window >= 0, f"sampling.temporal_window_hours is {window}; it must be 0 or more"),
     ]
     problems = [f"data.{message}" for holds, message in requirements if not holds]
     if problems:
         raise ValueError("; ".join(problems))
+
+
+def _query_error(query: str | None) -> str:
+    try:
+        Expression(query or "t >= 0")
+    except ValueError as error:
+        return str(error).partition("; ")[0]
+    return ""
 
 
 def check_collection(
@@ -92,7 +120,8 @@ def check_collection(
     ------
     UserError
         When `tau_range` holds no whole frame of an experiment, no experiment has a marker or one
-        has none, or `group_weights` names other experiments than those that train.
+        has none, `group_weights` names other experiments than those that train, options name
+        columns that there will not be, images are smaller than patches, or nothing validates.
     """
     problems = Problems()
     if isinstance(data.get("positives", POSITIVES[0]), str):
@@ -100,8 +129,11 @@ def check_collection(
             offsets_of_all(data.get("tau_range", TAU_RANGE), entries, collection.experiments)
         except UserError as error:
             problems.found.append(f"{where}: data.tau_range: {error}")
+    used = {name: entries[name] for name in collection.experiments}
+    check_columns(data, list(used.values()), where, problems)
+    if not problems.found:
+        check_movies(data, collection, used, where, problems)
     try:
-        used = {name: entries[name] for name in collection.experiments}
         check_markers(data["patches"]["markers"], used)
     except UserError as error:
         problems.found.append(f"{where}: {error}")

@@ -1,0 +1,162 @@
+"""What an index of experiments will hold, as far as entries, plates and label tables say it."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dynaclr.config.columns import INDEX_COLUMNS, UNKNOWN
+from dynaclr.config.errors import UserError
+from dynaclr.config.experiment import ExperimentConfig
+from dynaclr.config.expression import Expression
+from dynaclr.config.simulation import SIMULATED_COLUMNS
+from dynaclr.io.plate import Plate
+
+_FACTS = ("organelle", "microscope", "cell_type", "date", "moi")
+# All rows of a well agree on these, and on metadata.
+_OF_WELLS = {"experiment", "well", "condition", *_FACTS}
+_KEYS = {"experiment", "fov", "fov_name", "track_id", "t"}
+
+
+class MovieShape(NamedTuple):
+    """Extent of a field of view."""
+
+    frames: int
+    planes: int
+    height: int
+    width: int
+    pixel_size_um: float
+
+
+class PlannedIndex:
+    """Columns of an index that is not built yet.
+
+    Parameters
+    ----------
+    entries : iterable of ExperimentConfig
+        Its experiments.
+
+    Attributes
+    ----------
+    wells : pandas.DataFrame
+        The index's own columns and those of metadata, with one row a well: zeros where rows of a
+        well differ in a number.
+    labels : list of str
+        Columns of the experiments' annotations.
+    """
+
+    def __init__(self, entries: Iterable[ExperimentConfig]) -> None:
+        entries = list(entries)
+        rows = [
+            dict.fromkeys(INDEX_COLUMNS, 0)
+            | {name: getattr(entry, name) for name in _FACTS}
+            | entry.metadata
+            | {"experiment": entry.name, "well": well, "fov": f"{well}/0", "condition": condition}
+            for entry in entries
+            for well, condition in entry.condition_of_well.items()
+        ]
+        table = pd.DataFrame(rows, dtype=object)
+        self.wells = pd.DataFrame({name: _typed(table[name], name) for name in table})
+        self.labels = sorted({c for entry in entries for c in label_names(entry, "annotations")})
+        self._of_wells = _OF_WELLS | {key for entry in entries for key in entry.metadata}
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of all columns."""
+        return [*self.wells.columns, *self.labels]
+
+    def check(self, text: str, where: str, *more: str) -> None:
+        """Check a condition on the columns.
+
+        Parameters
+        ----------
+        text : str
+            The condition, valid by itself.
+        where : str
+            What to call it in messages.
+        *more : str
+            Further columns that there will be.
+
+        Raises
+        ------
+        UserError
+            When it names no column, compares one with a value of another type, or no well of the
+            experiments can fulfil it.
+        """
+        condition = Expression(text)
+        condition.check_columns([*self.columns, *more], where)
+        if not {*condition.columns} <= {*self.wells.columns}:
+            return  # What labels hold is not read here.
+        kept = condition.rows(self.wells, where)
+        if {*condition.columns} <= self._of_wells and not kept.any():
+            raise UserError(
+                f"{where}: {text!r}: no well of {', '.join(self.wells['experiment'].unique())} "
+                "fulfils it. Compare with values that the entries hold."
+            )
+
+
+def _typed(values: pd.Series, name: str) -> pd.Series:
+    """Numbers, or text where some value is text or the entries give none."""
+    given = values.dropna()
+    if name == "moi" or (len(given) and not any(isinstance(v, str | bool) for v in given)):
+        return pd.to_numeric(values)
+    text = values.map(lambda v: str(v).lower() if isinstance(v, bool) else str(v))
+    return text.where(values.notna(), UNKNOWN).astype("category")
+
+
+def label_names(entry: ExperimentConfig, source: Literal["annotations", "truth"]) -> list[str]:
+    """Columns of labels in a table of an experiment; of one that is yet to be simulated too.
+
+    Raises
+    ------
+    UserError
+        When the table cannot be read.
+    """
+    path: Path | None = getattr(entry, source)
+    if path is None:
+        return []
+    if entry.simulation is not None:
+        return list(SIMULATED_COLUMNS[source])
+    try:
+        with path.open("rb") as stream:
+            is_parquet = stream.read(4) == b"PAR1"
+        if is_parquet:
+            names = pq.read_schema(path).names
+        else:
+            with path.open(encoding="utf-8-sig", newline="") as lines:
+                names = [name.strip() for name in next(csv.reader(lines), [])]
+    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
+        raise UserError(
+            f"experiment {entry.name}: {source}: {path} cannot be read ({error}). Fix the file."
+        ) from None
+    return [name for name in names if name and name not in _KEYS]
+
+
+def movie_shapes(entry: ExperimentConfig) -> dict[str, MovieShape]:
+    """Extent of each field of view that an entry uses, by name.
+
+    Raises
+    ------
+    UserError
+        When the plate cannot be read.
+    """
+    used = entry.condition_of_well
+    if (simulation := entry.simulation) is not None:
+        extent = (simulation.frames, 1, simulation.height, simulation.width)
+        shape = MovieShape(*extent, entry.pixel_size_um or 1.0)
+        return {f"{well}/{n}": shape for well in used for n in range(simulation.fovs_per_well)}
+    return {
+        name: MovieShape(
+            position.shape[0],
+            *position.shape[2:],
+            entry.pixel_size_um or position.pixel_size_um,
+        )
+        for name, position in Plate(entry.data_path).positions.items()
+        if position.well in used and name not in entry.exclude_fovs
+    }
