@@ -11,7 +11,8 @@ import torch
 from lightning.pytorch.accelerators import AcceleratorRegistry
 from lightning.pytorch.callbacks import Timer
 
-from dynaclr.config import Problems, UserError
+from dynaclr.config import CollectionConfig, ExperimentConfig, Problems, UserError
+from dynaclr.config.columns import SPLIT, columns_of_data, columns_of_training
 from dynaclr.config.errors import did_you_mean
 from dynaclr.config.patch_specs import patch_specs_of
 from dynaclr.config.project import Project
@@ -19,8 +20,10 @@ from dynaclr.config.training import load_training, starting_checkpoints, with_ch
 from dynaclr.data import MultiExperimentDataModule
 from dynaclr.data.loading.checks import check_collection
 from dynaclr.data.patch_store.requirements import check_patch_specs
+from dynaclr.io.planned_index import PlannedIndex
 from dynaclr.training.base import TrainedModule
 from dynaclr.training.builder import ON_ANY_MACHINE, build, with_data
+from dynaclr.training.classification import ClassificationModule
 
 
 def check_project(project: Project) -> None:
@@ -47,6 +50,7 @@ def check_project(project: Project) -> None:
             check_training(trainings[name], where, made_by)
             collection = project.collection_of(name)
             check_collection(trainings[name]["data"], collection, project.registry, where)
+            _check_shown(trainings[name], collection, project.registry, where)
         except UserError as error:
             problems.found.append(str(error))
     # What models ask of stores is known only of sound ones.
@@ -57,6 +61,22 @@ def check_project(project: Project) -> None:
             problems.found.append(str(error))
     # Models that share a file share its problems.
     problems.found = list(dict.fromkeys(problems.found))
+    problems.raise_if_any()
+
+
+def _check_shown(
+    training: dict[str, Any],
+    collection: CollectionConfig,
+    entries: Mapping[str, ExperimentConfig],
+    where: str,
+) -> None:
+    """Callbacks may only show columns that there will be."""
+    known = [*PlannedIndex(entries[name] for name in collection.experiments).columns, SPLIT]
+    problems = Problems()
+    for name in sorted(columns_of_training(training) - columns_of_data(training["data"])):
+        if name not in known:
+            what = f"the index will have no column {name!r}"
+            problems.add(f"{where}: trainer.callbacks", what, did_you_mean(name, known))
     problems.raise_if_any()
 
 
@@ -92,6 +112,7 @@ def check_training(
         except UserError as error:
             raise UserError(str(error).replace(f"{folder}/", "")) from error
     _check_trainer(built.trainer, where)
+    _check_labels(built.model, built.datamodule, where)
     _try_augmentations(built.datamodule, where)
     _try_losses(built.model, where)
 
@@ -151,6 +172,18 @@ def _check_trainer(trainer: Any, where: str) -> None:
         if is_wrong:
             value = getattr(trainer, key, False)
             problems.add(f"{where}: trainer.{key}", f"is {value}", fix)
+    problems.raise_if_any()
+
+
+def _check_labels(model: Any, data: MultiExperimentDataModule, where: str) -> None:
+    """Batches must carry the columns that classifiers learn from."""
+    learnt = {"auxiliary_heads": list(getattr(getattr(model, "auxiliary", None), "options", {}))}
+    learnt["label"] = [model.label] if isinstance(model, ClassificationModule) else []
+    problems = Problems()
+    for key, names in learnt.items():
+        for name in sorted({*names} - {*data.carry}):
+            what = f"batches carry no column {name!r} to learn from"
+            problems.add(f"{where}: model.{key}", what, "Add it to data.carry")
     problems.raise_if_any()
 
 

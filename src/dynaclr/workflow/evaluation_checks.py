@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dynaclr.config import Problems, UserError
+from dynaclr.config import ExperimentConfig, Problems, TaskConfig, UserError
 from dynaclr.config.columns import MARKER
 from dynaclr.config.errors import did_you_mean
 from dynaclr.config.project import Project
@@ -30,14 +30,7 @@ def check_evaluation(project: Project) -> None:
         entries = [project.registry[name] for name in names]
         planned, where = PlannedIndex(entries), f"(experiments of model {model})"
         for task in evaluation.tasks:
-            key = f"evaluation.tasks: {task.name}"
-            if task.where is not None:
-                try:
-                    planned.check(task.where, f"{key}: where {where}", MARKER)
-                except UserError as error:
-                    problems.found.append(str(error))
-            tables = {entry.name: label_names(entry, task.source) for entry in entries}
-            _check_some_table(f"{key}: label {where}", task.label, tables, task.source, problems)
+            _check_task(task, entries, planned, where, problems)
         truth = {entry.name: label_names(entry, "truth") for entry in entries if entry.truth}
         for key in ("progression", "onset"):
             column = getattr(evaluation, key)
@@ -47,13 +40,28 @@ def check_evaluation(project: Project) -> None:
     problems.raise_if_any()
 
 
-def _check_some_table(
-    where: str, name: str, tables: Mapping[str, Sequence[str]], source: str, problems: Problems
+def _check_task(
+    task: TaskConfig,
+    entries: Sequence[ExperimentConfig],
+    planned: PlannedIndex,
+    where: str,
+    problems: Problems,
 ) -> None:
+    key = f"evaluation.tasks: {task.name}"
+    if task.where is not None:
+        try:
+            planned.check(task.where, f"{key}: where {where}", MARKER)
+        except UserError as error:
+            problems.found.append(str(error))
+    tables = {entry.name: label_names(entry, task.source) for entry in entries}
     known = sorted({column for columns in tables.values() for column in columns})
-    if name not in known:
-        what = f"no {source} of {', '.join(tables)} has a column {name!r}"
-        problems.add(where, what, did_you_mean(name, known) if known else f"Add `{source}`")
+    # Who has annotated nothing yet may have tasks.
+    if known and task.label not in (*known, *planned.wells.columns):
+        what = f"no {task.source} of {', '.join(tables)} has a column {task.label!r}"
+        problems.add(f"{key}: label {where}", what, did_you_mean(task.label, known))
+    if task.groups not in ("lineage", *planned.columns):
+        what = f"the index will have no column {task.groups!r}"
+        problems.add(f"{key}: groups {where}", what, did_you_mean(task.groups, planned.columns))
 
 
 def _check_every_table(

@@ -119,6 +119,22 @@ BROKEN = {
     "fact_beyond_any_column": Broken(
         {"experiments.0.metadata": {"cells": 10**40}}, ("one", "metadata.cells", "no number that")
     ),
+    "same_cells_twice": Broken(
+        {"experiments.2.data_path": "one.zarr", "experiments.2.tracks_path": "one-tracks"},
+        ("experiment three: well A/1 of", "is in experiment one too", "Correct data_path"),
+    ),
+    "condition_that_means_nothing": Broken(
+        {"experiments.0.condition_wells": {"unknown": ["A/1"]}},
+        ("one", "condition_wells: 'unknown' means that nothing is known", "Rename it"),
+    ),
+    "marker_that_cannot_be_drawn": Broken(
+        {
+            "experiments.0.simulation": {},
+            "experiments.0.pixel_size_um": 0.5,
+            "experiments.0.channels.0.marker": "actin",
+        },
+        ("one", "marker 'actin' cannot be drawn", "Use phase, nucleus, reporter"),
+    ),
     "duplicate_name": Broken(
         {"experiments": lambda content: [*content["experiments"], content["experiments"][0]]},
         ("experiment one", "is listed twice", "Give each experiment its own name"),
@@ -235,6 +251,14 @@ BROKEN = {
     "control_is_no_condition": Broken(
         {"evaluation": {"control": "mok"}},
         ("evaluation.control", "no condition 'mok'", "mean 'mock'?"),
+    ),
+    "compared_with_itself": Broken(
+        {"comparison": {"contrasts": [["small", "small"]]}},
+        ("comparison.contrasts", "small is compared with itself", "Name two models"),
+    ),
+    "compared_metric_unknown": Broken(
+        {"comparison": {"metrics": ["aurocc"]}},
+        ("comparison.metrics", "no metric 'aurocc'", "Did you mean 'auroc'?"),
     ),
     "compared_model_unknown": Broken(
         {"comparison": {"contrasts": [["small", "smal"]]}},

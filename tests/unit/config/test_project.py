@@ -106,7 +106,7 @@ def test_models_that_start_from_each_other_are_refused(project, save):
     "name", ["unknown_channel", "unknown_well", "missing_tracks", "missing_plate"]
 )
 def test_plate_of_a_simulation_is_not_checked(name, project, save, tmp_path):
-    project["experiments"][0]["simulation"] = {"seed": 1}
+    project["experiments"][0] |= {"simulation": {"seed": 1}, "pixel_size_um": 0.5}
     BROKEN[name].apply(project, tmp_path)
     load_project(save(project))
 
