@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from numpy.typing import NDArray
 
 from dynaclr.config.errors import Problems, UserError
 from dynaclr.config.experiment import ExperimentConfig
+from dynaclr.config.grammar import dump_yaml
 from dynaclr.config.registry import validate_entry
 from dynaclr.importers.fields import Field
 from dynaclr.index import index_experiment
@@ -141,7 +141,7 @@ def import_movies(
             tracks.mkdir(parents=True)
             movie.write_tracks(tracks)
         _write_plate(movies, channels, folder / content["data_path"], content, options, progress)
-        write_text(folder / ENTRY, yaml.safe_dump(content, sort_keys=False))
+        write_text(folder / ENTRY, dump_yaml(content))
         entry = _validated(content | {"annotations": None}, folder)
         problems = Problems()
         check_on_disk(entry, "import", problems)

@@ -9,7 +9,7 @@ from dynaclr.config import CollectionConfig, ExperimentConfig, Problems, UserErr
 from dynaclr.config.columns import MARKER, SPLIT
 from dynaclr.config.errors import did_you_mean
 from dynaclr.data.loading.positives import POSITIVES, TAU_RANGE, as_names
-from dynaclr.index.split import split_fovs
+from dynaclr.index.split import split_units
 from dynaclr.io.planned_index import MovieShape, PlannedIndex, movie_shapes
 from dynaclr.sampling import offsets_in_frames
 
@@ -76,7 +76,7 @@ def check_movies(
             for name, fovs in shapes.items()
         }
         try:
-            split_fovs(conditions, collection.validation_fov_fraction, collection.seed)
+            split_units(conditions, collection.validation_fov_fraction, collection.seed)
         except UserError as error:
             problems.found.append(f"{where}: {error}")
 
