@@ -127,7 +127,7 @@ def ome_zarr(images: Path, out: Path, wells: dict[str, list[str | int]] | None =
         out: Plate to make; its fields of view are links to the images.
         wells: Well to the names of its images, as {A/1: [0, 1], B/1: [2]}; default: all in A/1.
     """
-    from dynaclr.io.plate_view import make_plate_view
+    from dynaclr.importers.plate_view import make_plate_view
 
     named = {well: [str(name) for name in names] for well, names in (wells or {}).items()}
     make_plate_view(images, out, named)

@@ -57,7 +57,7 @@ class ExperimentConfig(ConfigModel):
     """One time-lapse experiment: an OME-Zarr plate, its tracks, and what was done to the cells."""
 
     name: Name = Field(description="Unique name; also the folder name of its results.")
-    data_path: ConfigPath = Field(description="OME-Zarr plate (HCS layout, NGFF 0.4 or 0.5).")
+    data_path: ConfigPath = Field(description="OME-Zarr plate (HCS layout, NGFF 0.1 to 0.5).")
     tracks_path: ConfigPath = Field(
         description="Folder with one tracking table a field of view at <row>/<column>/<fov>/: "
         "text, Parquet or a GEFF store (which that folder itself may be)."
@@ -110,8 +110,8 @@ class ExperimentConfig(ConfigModel):
     )
     unreadable: Literal["error", "skip"] = Field(
         "error",
-        description="Pixels that are missing or damaged: `error` ends the stage; `skip` leaves out "
-        "what needs them, and logs which and how many.",
+        description="Pixels that are missing, damaged, NaN or infinite: `error` ends the stage; "
+        "`skip` leaves out what needs them, and logs which and how many.",
     )
     patches: bool | PatchStoreConfig = Field(
         False,

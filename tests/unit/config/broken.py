@@ -75,6 +75,10 @@ BROKEN = {
         {"experiments.0.data_path": "${DYNACLR_NOT_SET}/one.zarr"},
         ("one", "data_path", "DYNACLR_NOT_SET is not set", "Set it"),
     ),
+    "remote_store": Broken(
+        {"experiments.0.data_path": "s3://bucket/plate.zarr"},
+        ("one", "data_path", "s3://bucket/plate.zarr is no path", "Mount the store"),
+    ),
     # Entries
     "text_for_list": Broken(
         {"experiments": "experiments/*.yaml"},
