@@ -151,12 +151,10 @@ def movie_shapes(entry: ExperimentConfig) -> dict[str, MovieShape]:
         extent = (simulation.frames, 1, simulation.height, simulation.width)
         shape = MovieShape(*extent, entry.pixel_size_um or 1.0)
         return {f"{well}/{n}": shape for well in used for n in range(simulation.fovs_per_well)}
-    return {
-        name: MovieShape(
-            position.shape[0],
-            *position.shape[2:],
-            entry.pixel_size_um or position.pixel_size_um,
-        )
-        for name, position in Plate(entry.data_path).positions.items()
-        if position.well in used and name not in entry.exclude_fovs
-    }
+    shapes = {}
+    for name, position in Plate(entry.data_path).positions.items():
+        if position.well in used and name not in entry.exclude_fovs:
+            frames, _, planes, height, width = position.shape
+            pixel_size = entry.pixel_size_um or position.pixel_size_um
+            shapes[name] = MovieShape(frames, planes, height, width, pixel_size)
+    return shapes
