@@ -146,15 +146,13 @@ def movie_shapes(entry: ExperimentConfig) -> dict[str, MovieShape]:
     UserError
         When the plate cannot be read.
     """
-    used = entry.condition_of_well
     if (simulation := entry.simulation) is not None:
         extent = (simulation.frames, 1, simulation.height, simulation.width)
-        shape = MovieShape(*extent, entry.pixel_size_um or 1.0)
-        return {f"{well}/{n}": shape for well in used for n in range(simulation.fovs_per_well)}
+        shape, wells = MovieShape(*extent, entry.pixel_size_um or 1.0), entry.condition_of_well
+        return {f"{well}/{n}": shape for well in wells for n in range(simulation.fovs_per_well)}
     shapes = {}
-    for name, position in Plate(entry.data_path).positions.items():
-        if position.well in used and name not in entry.exclude_fovs:
-            frames, _, planes, height, width = position.shape
-            pixel_size = entry.pixel_size_um or position.pixel_size_um
-            shapes[name] = MovieShape(frames, planes, height, width, pixel_size)
+    for name, position in Plate.of(entry).positions.items():
+        frames, _, planes, height, width = position.shape
+        pixel_size = entry.pixel_size_um or position.pixel_size_um
+        shapes[name] = MovieShape(frames, planes, height, width, pixel_size)
     return shapes
