@@ -46,6 +46,33 @@ def test_snakemake_starts_no_job(name, tmp_path):
     assert not (tmp_path / "logs").exists()
 
 
+def test_snakemake_reads_as_every_command_reads(tmp_path):
+    (tmp_path / "training.yaml").write_text("model: {}\n")
+    content = {
+        "experiments": [write_experiment(tmp_path, one) for one in ("one", "two")],
+        "collections": {"both": {"train": ["one"], "validation": ["two"]}},
+        "models": {"small": {"collection": "both", "training": "training.yaml"}},
+    }
+    project = Workflow(tmp_path)
+    for wrong, message in {
+        "start_hpi: 3:30": "start_hpi: input should be a valid number",
+        "start_hpi: 2\n  start_hpi: 2": "the key 'start_hpi' is there twice",
+    }.items():
+        text = yaml.safe_dump(content).replace("start_hpi: 2", wrong, 1)
+        (tmp_path / "config.yaml").write_text(text)
+        done = subprocess.run(
+            project.command(),
+            cwd=tmp_path,
+            env=project.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2, done.stderr
+        assert message in done.stderr
+        assert not (tmp_path / "results").exists()
+
+
 @pytest.mark.parametrize(
     ("keys", "messages"),
     [

@@ -66,7 +66,8 @@ _STYLE: Any = {
     # Element ids in SVG files are salted; a fixed salt gives the same bytes each time.
     "svg.hashsalt": "dynaclr",
     "svg.fonttype": "none",
-    # Names are the user's: a dollar sign begins no formula.
+    # Names are the user's: a dollar sign begins no formula. Nor can ticks of logarithmic axes be
+    # formulas, so these need a formatter.
     "text.parse_math": False,
 }
 

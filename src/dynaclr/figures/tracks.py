@@ -160,6 +160,8 @@ def _draw_steps(axis: Axes, index: _Index) -> None:
     n_gaps = int(np.count_nonzero(gap > 1))
     title = f"Steps (n = {len(step):,}; {n_gaps:,} gaps)"
     axis.set(title=title, xlabel="pixels per frame", ylabel="steps", yscale="log")
+    axis.yaxis.set_major_formatter("{x:,.0f}")
+    axis.yaxis.set_minor_formatter("")
     if not len(step):
         return
     axis.hist(step, bin_edges(step, 50), color=CATEGORICAL[0])

@@ -63,7 +63,7 @@ def mutate(content, kind, number, value, key):
 
 
 MUTATION = st.tuples(
-    st.sampled_from(sorted(DOCUMENTS)),
+    st.sampled_from([*DOCUMENTS, "training"]),
     st.sampled_from(["replace", "replace", "replace", "remove", "rename", "text"]),
     st.integers(0, 10**6),
     VALUES,

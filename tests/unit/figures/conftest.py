@@ -35,6 +35,8 @@ def texts() -> Callable[[Path], str]:
     """All words of an SVG file, line by line."""
 
     def read(path: Path) -> str:
-        return "\n".join(re.findall(r">([^<>\n]+)</(?:text|tspan)>", path.read_text()))
+        content = path.read_text()
+        assert "mathdefault" not in content, "a tick is written as a formula"
+        return "\n".join(re.findall(r">([^<>\n]+)</(?:text|tspan)>", content))
 
     return read

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 # Beyond any movie of cells and any image, so that what is set up from them fits into memory.
-_MOST_HOURS, _LARGEST_PATCH = 1000, 4096
+_MOST_HOURS, _LARGEST_PATCH, _LARGEST_BATCH = 1000, 4096, 10**6
 
 
 def check_ranges(module: MultiExperimentDataModule) -> None:
@@ -33,7 +33,10 @@ def check_ranges(module: MultiExperimentDataModule) -> None:
     query_error = _query_error(module.query)
     share, window = sampling.temporal_global_fraction, sampling.temporal_window_hours
     requirements = [
-        (module.batch_size >= 1, f"batch_size is {module.batch_size}; it must be 1 or more"),
+        (
+            1 <= module.batch_size <= _LARGEST_BATCH,
+            f"batch_size is {module.batch_size}; it must be 1 to {_LARGEST_BATCH}",
+        ),
         (module.num_workers >= 0, f"num_workers is {module.num_workers}; it must be 0 or more"),
         (module.cache_mb >= 0, f"cache_mb is {module.cache_mb}; it must be 0 or more"),
         (
