@@ -22,29 +22,32 @@ def check(
     import json
     import sys
 
-    from dynaclr.cli.logs import quiet_lightning
     from dynaclr.config import UserError
     from dynaclr.config.project import load_project
     from dynaclr.config.training import load_training
     from dynaclr.io import check_all_on_disk
-    from dynaclr.training import check_project, check_training
     from dynaclr.workflow.evaluation_checks import check_evaluation
 
     if training is not None and (project or content):
         raise UserError("check: `training` is checked alone. Leave out `project` and `content`.")
     project = project or Path("config/config.yaml")
-    quiet_lightning()
     # Encoders, losses and transforms of the user's own are modules beside the file.
     sys.path.append(str(Path(training or project).parent.absolute()))
+    if training is None:
+        changed = None if content is None else json.loads(content.read_text(encoding="utf-8"))
+        source, base = (project, None) if changed is None else (changed, project)
+        loaded = load_project(source, base, check_files=check_all_on_disk)
+        check_evaluation(loaded)
+    # To load Lightning takes most of the time: what it is not needed for has been said before.
+    from dynaclr.cli.logs import quiet_lightning
+    from dynaclr.training import check_project, check_training
+
+    quiet_lightning()
     if training is not None:
         check_training(load_training(training), "training configuration")
         print("training configuration: no problem found")
         return
-    changed = None if content is None else json.loads(content.read_text(encoding="utf-8"))
-    source, base = (project, None) if changed is None else (changed, project)
-    loaded = load_project(source, base, check_files=check_all_on_disk)
     check_project(loaded)
-    check_evaluation(loaded)
     print(
         f"{project}: {len(loaded.registry)} experiments, {len(loaded.collections)} collections, "
         f"{len(loaded.models)} models: no problem found"

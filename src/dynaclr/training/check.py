@@ -8,8 +8,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from lightning.pytorch.accelerators import AcceleratorRegistry
-from lightning.pytorch.callbacks import Timer
 
 from dynaclr.config import CollectionConfig, ExperimentConfig, Problems, UserError
 from dynaclr.config.columns import SPLIT, columns_of_data, columns_of_training
@@ -24,6 +22,7 @@ from dynaclr.io.planned_index import PlannedIndex
 from dynaclr.training.base import TrainedModule
 from dynaclr.training.builder import ON_ANY_MACHINE, build, with_data
 from dynaclr.training.classification import ClassificationModule
+from dynaclr.training.trainer_checks import check_devices, check_trainer
 
 
 def check_project(project: Project) -> None:
@@ -111,7 +110,7 @@ def check_training(
             built = build(with_checkpoints(content, paths), where)
         except UserError as error:
             raise UserError(str(error).replace(f"{folder}/", "")) from error
-    _check_trainer(built.trainer, where)
+    check_trainer(built.trainer, where)
     _check_labels(built.model, built.datamodule, where)
     _try_augmentations(built.datamodule, where)
     _try_losses(built.model, where)
@@ -123,24 +122,9 @@ def _on_any_machine(content: dict[str, Any], where: str) -> dict[str, Any]:
         raise UserError(f"{where}: data is no section of keys. See config/README.md.")
     content = with_data(content, "collection", "experiments", 0)
     if isinstance(content.get("trainer"), dict):
-        _check_devices(content["trainer"], where)
+        check_devices(content["trainer"], where)
         content["trainer"] |= ON_ANY_MACHINE
     return content
-
-
-def _check_devices(trainer: Mapping[str, Any], where: str) -> None:
-    """Refuse devices that no machine has; whether there are enough, the one that trains knows."""
-    accelerators = {"auto", "gpu", *AcceleratorRegistry.available_accelerators()}
-    accelerator, problems = trainer.get("accelerator", "auto"), Problems()
-    if isinstance(accelerator, str) and accelerator not in accelerators:
-        fix = did_you_mean(accelerator, sorted(accelerators))
-        problems.add(f"{where}: trainer.accelerator", f"no accelerator {accelerator!r}", fix)
-    if trainer.get("devices", "auto") in (0, "0", [], ""):
-        problems.add(f"{where}: trainer.devices", "are none", "Give 1 or more")
-    nodes = trainer.get("num_nodes", 1)
-    if not isinstance(nodes, int) or nodes < 1:
-        problems.add(f"{where}: trainer.num_nodes", f"is {nodes!r}", "Give 1 or more")
-    problems.raise_if_any()
 
 
 def _save_untrained(content: dict[str, Any], file: Path, where: str) -> None:
@@ -148,31 +132,6 @@ def _save_untrained(content: dict[str, Any], file: Path, where: str) -> None:
     model = build(with_checkpoints(_on_any_machine(content, where), {}), where).model
     file.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"state_dict": model.state_dict()}, file)
-
-
-def _check_trainer(trainer: Any, where: str) -> None:
-    """Refuse trainers that train or validate nothing, have no end, or keep no checkpoint."""
-    stops = trainer.max_steps != -1 or any(isinstance(c, Timer) for c in trainer.callbacks)
-    endless = trainer.max_epochs == -1 and not stops
-    kept = trainer.checkpoint_callbacks
-    first, epochs = trainer.check_val_every_n_epoch, trainer.max_epochs or -1
-    wrong = {
-        "max_epochs": (trainer.max_epochs == 0 or endless, "Give a number of epochs"),
-        "max_steps": (trainer.max_steps == 0, "Give a number of steps, or leave it out"),
-        "limit_train_batches": (trainer.limit_train_batches == 0, "Nothing would be trained on"),
-        "limit_val_batches": (trainer.limit_val_batches == 0, "Validation chooses what is kept"),
-        "check_val_every_n_epoch": (0 < epochs < (first or 0), "It would never come"),
-        "val_check_interval": (trainer.val_check_interval == 0, "Give a positive number"),
-        "gradient_clip_val": ((trainer.gradient_clip_val or 0) < 0, "Give a positive number"),
-        "fast_dev_run": (bool(trainer.fast_dev_run), "It keeps no checkpoint: set max_epochs: 1"),
-        "enable_checkpointing": (not kept and not trainer.fast_dev_run, "Leave it out"),
-    }
-    problems = Problems()
-    for key, (is_wrong, fix) in wrong.items():
-        if is_wrong:
-            value = getattr(trainer, key, False)
-            problems.add(f"{where}: trainer.{key}", f"is {value}", fix)
-    problems.raise_if_any()
 
 
 def _check_labels(model: Any, data: MultiExperimentDataModule, where: str) -> None:

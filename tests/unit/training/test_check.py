@@ -43,7 +43,7 @@ def test_configurations_that_train(changes):
         ({"trainer": {"max_epochs": -5}}, "non-negative integer or -1.*Correct this key"),
         ({"trainer": {"fast_dev_run": True}}, "trainer.fast_dev_run: is True"),
         ({"trainer": {"enable_checkpointing": False}}, "trainer.enable_checkpointing: is False"),
-        ({"trainer": {"devices": 0}}, "trainer.devices: are none"),
+        ({"trainer": {"devices": 0}}, "trainer.devices: is 0"),
         ({"trainer": {"num_nodes": 0}}, "trainer.num_nodes: is 0"),
         ({"trainer": {"accelerator": "gup"}}, "no accelerator 'gup'. Did you mean 'gpu'"),
         ({"trainer": None}, "trainer is no section of keys"),
