@@ -11,17 +11,20 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dynaclr.config.columns import INDEX_COLUMNS, UNKNOWN
+from dynaclr.config.columns import INDEX_COLUMNS, UNKNOWN, check_column_name
 from dynaclr.config.errors import UserError
 from dynaclr.config.experiment import ExperimentConfig
 from dynaclr.config.expression import Expression
 from dynaclr.config.simulation import SIMULATED_COLUMNS
 from dynaclr.io.plate import Plate
+from dynaclr.io.track_columns import TRACK_COLUMNS
 
 _FACTS = ("organelle", "microscope", "cell_type", "date", "moi")
 # All rows of a well agree on these, and on metadata.
 _OF_WELLS = {"experiment", "well", "condition", *_FACTS}
 _KEYS = {"experiment", "fov", "fov_name", "track_id", "t"}
+# Tables of labels may repeat what tracking tables say.
+_OF_TRACKS = {*TRACK_COLUMNS, "z"}
 
 
 class MovieShape(NamedTuple):
@@ -63,13 +66,19 @@ class PlannedIndex:
         ]
         table = pd.DataFrame(rows, dtype=object)
         self.wells = pd.DataFrame({name: _typed(table[name], name) for name in table})
-        self.labels = sorted({c for entry in entries for c in label_names(entry, "annotations")})
+        self.labels = sorted({name for entry in entries for name in _index_labels(entry)})
         self._of_wells = _OF_WELLS | {key for entry in entries for key in entry.metadata}
 
     @property
     def columns(self) -> list[str]:
         """Names of all columns."""
         return [*self.wells.columns, *self.labels]
+
+    def groups(self, name: str) -> list[str] | None:
+        """Values of a text column that rows of a well agree on, sorted; None of any other."""
+        if name not in self._of_wells or self.wells[name].dtype != "category":
+            return None
+        return sorted(self.wells[name].cat.categories)
 
     def check(self, text: str, where: str, *more: str) -> None:
         """Check a condition on the columns.
@@ -108,6 +117,21 @@ def _typed(values: pd.Series, name: str) -> pd.Series:
         return pd.to_numeric(values)
     text = values.map(lambda v: str(v).lower() if isinstance(v, bool) else str(v))
     return text.where(values.notna(), UNKNOWN).astype("category")
+
+
+def _index_labels(entry: ExperimentConfig) -> list[str]:
+    """Columns of an experiment's annotations that become columns of the index."""
+    names = [name for name in label_names(entry, "annotations") if name not in _OF_TRACKS]
+    for name in names:
+        try:
+            check_column_name(name)
+        except ValueError as error:
+            what, _, fix = str(error).partition("; ")
+            raise UserError(
+                f"experiment {entry.name}: annotations: {entry.annotations}: column {what}. "
+                f"{fix.capitalize()}."
+            ) from None
+    return names
 
 
 def label_names(entry: ExperimentConfig, source: Literal["annotations", "truth"]) -> list[str]:

@@ -25,6 +25,8 @@ def entries(tmp_path):
 
 def test_columns_and_their_types_are_those_of_the_index(entries):
     planned = PlannedIndex(entries)
+    assert planned.groups("condition") == ["infected", "mock"]
+    assert planned.groups("hours") is planned.groups("fov") is None
     table, _ = index_experiment(entries[0])
     assert {*planned.wells.columns} == {*table.column_names} - {"cell_state"}
     assert {*INDEX_COLUMNS} == {*SCHEMA.names} < {*planned.wells.columns}
@@ -64,6 +66,12 @@ def test_conditions_that_some_row_may_fulfil(entries, text):
 def test_conditions_that_no_row_can_fulfil(entries, text, message):
     with pytest.raises(UserError, match=f"query: .*{message}"):
         PlannedIndex(entries).check(text, "query")
+
+
+def test_labels_that_cannot_be_columns(entries, tmp_path):
+    (tmp_path / "labels.csv").write_text("fov,track_id,y,condition\nA/1/0,1,2.5,mock\n")
+    with pytest.raises(UserError, match=r"labels.csv: column 'condition' is a column of the index"):
+        PlannedIndex(entries)
 
 
 def test_labels_of_tables_that_are_there_and_of_those_yet_to_be_simulated(entries, tmp_path):

@@ -45,11 +45,22 @@ def check_columns(
             if name not in known:
                 what = f"the index will have no column {name!r}"
                 problems.add(f"{where}: data.{key}", what, did_you_mean(name, known))
+    _check_groups(sampling, planned, f"{where}: data.sampling.group_weights", problems)
     if data.get("query") is not None:
         try:
             planned.check(data["query"], f"{where}: data.query", SPLIT)
         except UserError as error:
             problems.found.append(str(error))
+
+
+def _check_groups(
+    sampling: Mapping[str, Any], planned: PlannedIndex, where: str, problems: Problems
+) -> None:
+    """Weights are of groups that there will be; experiments are those of one side of the split."""
+    weights, names = sampling.get("group_weights") or {}, as_names(sampling.get("batch_group_by"))
+    known = planned.groups(names[0]) if len(names) == 1 and names != ["experiment"] else None
+    for group in sorted({*weights} - {*known}) if known is not None else ():
+        problems.add(where, f"{names[0]} will never be {group!r}", did_you_mean(group, known or []))
 
 
 def check_movies(

@@ -35,6 +35,7 @@ def check(entries, **options):
         {"sampling": {"stratify_by": "marker"}, "patches": PATCHES | {"bag_of_channels": True}},
         {"query": "cell_state != 'dead' and split == 'train'"},
         {"split": {"validation_fov_fraction": 0.5}},
+        {"sampling": {"batch_group_by": "condition", "group_weights": {"mock": 1.0}}},
         {"tau_range": [0.5, 500]},
         {"tau_range": [-1, -0.5]},
         {"patches": PATCHES | {"size": [64, 64], "reference_pixel_size_um": 0.25}},
@@ -52,6 +53,10 @@ def test_options_that_fit(entries, options):
         ({"sampling": {"stratify_by": ["condition", "donor"]}}, ["stratify_by: .* 'donor'"]),
         ({"sampling": {"batch_group_by": "marker"}}, ["batch_group_by: .* no column 'marker'"]),
         ({"query": "donor == 1", "carry": ["age"]}, ["carry: .*'age'", "query: .* column 'donor'"]),
+        (
+            {"sampling": {"batch_group_by": "condition", "group_weights": {"mok": 1.0}}},
+            ["data.sampling.group_weights: condition will never be 'mok'. Did you mean 'mock'"],
+        ),
         ({"query": "condition == 'mok'"}, ["data.query: .* no well of one, two fulfils it"]),
         ({"tau_range": [2, 3]}, ["one: data.tau_range .* 4 frames away, but its movies have 3"]),
         ({"patches": PATCHES | {"size": [16, 33]}}, ["two: .* 32 x 32 pixels .* 16 x 33"]),
