@@ -17,17 +17,24 @@ class TaskConfig(ConfigModel):
     """A classification task: a label that a linear classifier predicts from the embedding."""
 
     name: Name = Field(description="Name of the task in tables and figures.")
-    label: str = Field(description="Column of the label table that holds the classes.")
+    label: str = Field(
+        description="Column that holds the classes: of the index, or of the table of `source`."
+    )
     source: Literal["annotations", "truth"] = Field(
-        "annotations", description="Which table of the experiment entry holds the label."
+        "annotations",
+        description="Table of the experiment entry that holds the label, where it is no column "
+        "of the index.",
     )
     where: str | None = Field(
         None,
         description="Use only the observations that fulfil this condition on columns of the index.",
         examples=["condition == 'infected'"],
     )
-    groups: Literal["lineage", "fov"] = Field(
-        "lineage", description="What is never split between training and testing."
+    groups: str = Field(
+        "lineage",
+        description="What labels are shared within: `lineage`, or a column of the index (fov, "
+        "well, a donor). It is never split between training and testing, and intervals resample "
+        "it.",
     )
 
     @field_validator("where")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 from collections.abc import Sequence
@@ -12,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from dynaclr.config import UserError
-from dynaclr.config.columns import MARKER
+from dynaclr.config.columns import MARKER, check_storable
 from dynaclr.config.errors import did_you_mean
-from dynaclr.evaluation.row_keys import check_unique, match_rows, normalize_keys, read_csv
-from dynaclr.io.artifacts import atomic_path, digest_file_of, digest_path, read_json, write_digest
-from dynaclr.io.embeddings import KEY, REQUIRED, open_anndata, provenance_of
+from dynaclr.io.artifacts import atomic_path, digest_file_of, digest_path, write_digest
+from dynaclr.io.embeddings import REQUIRED, open_anndata, provenance_of
+from dynaclr.io.label_tables import OF_TRACKS, FoundRows, LabelTable, read_label_table
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -45,88 +43,66 @@ def append_columns(
     stores : sequence of str or Path
         AnnData, ``.zarr`` folders or ``.h5ad`` files, changed in place.
     table : str or Path
-        ``.csv`` or ``.parquet``.
+        CSV or Parquet.
     key : sequence of str, optional
-        Columns that the table and ``obs`` share; default: those of experiment, fov, track_id, t
-        and marker that the table and all stores have. A table keyed by track gives its values to
-        all frames of the track.
+        Columns that the table and ``obs`` share; default: those of experiment, fov (or fov_name),
+        track_id and t (and marker, where the stores have it) that the table has. A table keyed by
+        track gives its values to all frames of the track.
     columns : sequence of str, optional
-        Columns to append; default: all that are not in the key.
+        Columns to append; default: all that are not in the key, nor columns of tracking tables that
+        the stores have already.
     replace : bool
         Whether columns of the same name are replaced.
 
     Returns
     -------
     dict of str to int
-        Store to the number of observations that have a row in the table.
+        Store to the number of observations that have a value.
 
     Raises
     ------
     UserError
-        When a file cannot be read, a key is there twice or is no whole number where ``obs`` has
-        one, a column is missing or already there, or a store has no observation with a row.
+        When a file cannot be read, a key is there twice, does not tell the stores' observations
+        apart or is no whole number where ``obs`` has one, a column is missing, already there or has
+        a name that cannot be stored, or a store has no observation with a row.
     """
-    rows, record = _read_table(Path(table))
     opened = {Path(path): open_anndata(path) for path in stores}
     if not opened:
         raise UserError("no store was given. Name at least one.")
-    with_markers = all(MARKER in store.obs for store in opened.values())
-    known = [*KEY, MARKER] if with_markers else KEY
-    key = list(key) if key else [name for name in known if name in rows]
-    columns = list(columns) if columns else [name for name in rows if name not in key]
-    _check_columns(rows, key, columns, table)
-    n_matched = {}
+    with_markers = any(MARKER in store.obs for store in opened.values())
+    read = read_label_table(table, key, with_markers)
+    in_all = [name for name in OF_TRACKS if all(name in s.obs for s in opened.values())]
+    columns = list(columns) if columns else [name for name in read.labels if name not in in_all]
+    _check_columns(read, columns)
     for path, store in opened.items():
-        _check_store(store, path, key, columns, table, replace)
-        keys = normalize_keys(rows[key], store.obs, table)
-        check_unique(keys, table)
-        position = match_rows(keys, store.obs, table, str(path))
-        _append(store, rows[columns], position)
-        n_matched[str(path)] = int((position >= 0).sum())
-    _write_all(opened, {**record, "key": key, "columns": columns})
-    for name, n in n_matched.items():
-        logger.info("%s: %d observations got %s", name, n, ", ".join(columns))
-    return n_matched
-
-
-def _read_table(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Rows of a table, indexed by their number in the file, and the record of their origin."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such table. Correct the path.")
-    if path.suffix not in (".csv", ".parquet"):
-        raise UserError(f"{path}: a table is .csv or .parquet. Change the suffix.")
-    record: dict[str, Any] = {"table": path.name, "digest": digest_path(path)}
-    try:
-        if path.suffix == ".csv":
-            text = read_csv(path)
-            # Read again without blank lines, which would turn whole numbers into fractions.
-            rows = pd.read_csv(io.StringIO(text.to_csv(index=False))).set_axis(text.index)
-            beside = path.with_name(path.name + ".json")
-            provenance = read_json(beside) if beside.is_file() else None
-        else:
-            read = pq.read_table(path)
-            rows = read.to_pandas().reset_index(drop=True)
-            rows = rows.set_axis(rows.index + 1)
-            content = (read.schema.metadata or {}).get(b"dynaclr")
-            provenance = json.loads(content) if content else None
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path}: cannot be read ({error}). Fix the file.") from None
-    return rows, record if provenance is None else {**record, "provenance": provenance}
-
-
-def _check_columns(
-    rows: pd.DataFrame, key: list[str], columns: list[str], table: str | Path
-) -> None:
+        _check_store(store, path, list(read.keys), columns, table, replace)
     if not key:
-        raise UserError(
-            f"{table}: has none of {', '.join(KEY)}, only {', '.join(rows.columns)}. "
-            "Name the columns that it shares with obs as the key."
-        )
-    for name in [*key, *columns]:
-        if name not in rows:
-            raise UserError(f"{table}: no column {name!r}. {did_you_mean(name, rows.columns)}.")
+        read.check_identifies({str(path): store.obs for path, store in opened.items()})
+    n_given = {}
+    for path, store in opened.items():
+        found = read.find(store.obs, str(path))
+        _append(store, read.labels[columns], found)
+        n_given[str(path)] = int(store.obs[columns].notna().any(axis=1).sum())
+    record = {"table": read.path.name, "digest": digest_path(table)}
+    if read.provenance is not None:
+        record["provenance"] = read.provenance
+    _write_all(opened, {**record, "key": list(read.keys), "columns": columns})
+    for name, n in n_given.items():
+        logger.info("%s: %d observations got %s", name, n, ", ".join(columns))
+    return n_given
+
+
+def _check_columns(table: LabelTable, columns: list[str]) -> None:
     if not columns:
-        raise UserError(f"{table}: has no column besides its key {', '.join(key)}. Add one.")
+        key = ", ".join(table.keys)
+        raise UserError(f"{table.path}: has no column besides its key {key}. Add one.")
+    for name in columns:
+        table.column(name)
+        try:
+            check_storable(name)
+        except ValueError as error:
+            what, _, fix = str(error).partition("; ")
+            raise UserError(f"{table.path}: column {what}. {fix.capitalize()}.") from None
 
 
 def _check_store(
@@ -150,17 +126,14 @@ def _check_store(
         )
 
 
-def _append(store: AnnData, rows: pd.DataFrame, position: np.ndarray) -> None:
-    """Append columns to a store in memory; `position` is the row of each observation, or -1."""
-    found = position >= 0
-    for name in rows:
-        values = rows[name].take(np.where(found, position, 0)).set_axis(store.obs_names)
-        values = values.where(pd.Series(found, store.obs_names))
-        # AnnData, scanpy and cellxgene take numbers and categories.
-        is_number = pd.api.types.is_numeric_dtype(values)
-        if not is_number or pd.api.types.is_bool_dtype(values):
-            values = values.astype("string").astype("category")
-        store.obs[name] = values
+def _append(store: AnnData, labels: pd.DataFrame, found: FoundRows) -> None:
+    """Append columns to a store in memory: AnnData, scanpy and cellxgene take these types."""
+    for name, values in labels.items():
+        taken = pd.Series(found.take(values), store.obs_names)
+        if pd.api.types.is_numeric_dtype(values):
+            store.obs[name] = taken.astype(values.dtype if taken.notna().all() else np.float64)
+        else:
+            store.obs[name] = taken.astype("string").astype("category")
 
 
 def _write_all(stores: dict[Path, AnnData], record: dict[str, Any]) -> None:

@@ -22,12 +22,12 @@ from dynaclr.evaluation.control_distance_scores import control_distance_rows
 from dynaclr.evaluation.headline import summarize
 from dynaclr.evaluation.health_scores import health_rows
 from dynaclr.evaluation.inputs import EvaluationInputs, prepare_inputs
+from dynaclr.evaluation.label_tables import LabelPaths
 from dynaclr.evaluation.maps import make_maps, write_maps
 from dynaclr.evaluation.mixing_scores import mixing_rows
 from dynaclr.evaluation.onset_scores import onset_rows
 from dynaclr.evaluation.response_scores import response_rows
 from dynaclr.evaluation.tables import Row, Rows, digest_of_rows, join_tables, write_csv
-from dynaclr.evaluation.tasks import LabelPaths
 from dynaclr.evaluation.temporal_scores import temporal_rows
 from dynaclr.io.artifacts import atomic_path, write_json
 from dynaclr.io.embeddings import key_of, read_embeddings

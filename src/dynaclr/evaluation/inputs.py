@@ -14,9 +14,9 @@ from dynaclr.config.errors import did_you_mean
 from dynaclr.config.metrics import HELD_OUT, POOLED
 from dynaclr.config.variants import Variant, ordered_variants, uncorrected
 from dynaclr.evaluation.batch_correction import untransported, with_corrections
-from dynaclr.evaluation.label_tables import join_numbers
+from dynaclr.evaluation.label_tables import LabelPaths, join_numbers
 from dynaclr.evaluation.matched_samples import independent_rows, matched_strata
-from dynaclr.evaluation.tasks import LabelPaths, TaskRows, group_codes, select_task
+from dynaclr.evaluation.tasks import TaskRows, group_codes, select_task
 from dynaclr.io.embeddings import Embeddings, key_of
 
 

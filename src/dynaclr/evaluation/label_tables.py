@@ -1,141 +1,162 @@
-"""Label tables: CSV with a row per observation or track, and their join to observations."""
+"""Labels of an evaluation: columns of annotations and truth, joined to observations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from dynaclr.config import UserError
+from dynaclr.config.columns import MARKER, UNKNOWN, check_column_name
 from dynaclr.config.errors import did_you_mean
-from dynaclr.evaluation.row_keys import check_unique, match_rows, normalize_keys, read_csv
+from dynaclr.io.label_tables import FoundRows, LabelTable, as_classes, read_label_table
 
 # A column with more distinct values holds measurements, not classes.
 MAX_CLASSES = 20
 
+LabelPaths = Mapping[str, Mapping[str, "str | Path | None"]]
+
 
 @dataclass(frozen=True)
 class JoinedLabels:
-    """Labels of one experiment's observations.
+    """Columns of labels of all observations.
 
     Attributes
     ----------
-    values : numpy.ndarray
-        Class name of each observation, object, None where it has no label; shape (n,).
-    n_unmatched : int
-        Labelled rows of the table that match no observation.
+    columns : dict of str to pandas.Series
+        Those that some table has, by name: float64, NaN where unknown, or text, "unknown" where it
+        is; n rows.
+    notes : dict of str to str
+        Experiment to what a reader should know about its labels.
     """
 
-    values: np.ndarray
-    n_unmatched: int
+    columns: dict[str, pd.Series]
+    notes: dict[str, str]
 
 
-def join_labels(obs: pd.DataFrame, path: str | Path, column: str) -> JoinedLabels:
-    """Class of each observation of one experiment, from a column of a label table.
-
-    A table with a column ``t`` labels observations; one without labels whole tracks. An empty
-    label (or ``nan``) is unknown.
+def join_labels(
+    obs: pd.DataFrame, names: Iterable[str], labels: LabelPaths, source: str, label: str
+) -> JoinedLabels:
+    """Join columns of the experiments' label tables to observations.
 
     Parameters
     ----------
     obs : pandas.DataFrame
-        Observations of one experiment, with fov, track_id and t; n rows.
-    path : str or Path
-        CSV file.
-    column : str
-        Column that holds the classes.
-
-    Returns
-    -------
-    JoinedLabels
+        Observations, index 0 to n - 1.
+    names : iterable of str
+        Columns that are wanted, where there are any.
+    labels : mapping
+        Experiment to the paths of its tables, ``annotations`` and ``truth`` (None: has none).
+    source : {"annotations", "truth"}
+    label : str
+        The one of `names` that some table must have.
 
     Raises
     ------
     UserError
-        When the file or a column is missing, a key is no whole number or is there twice, the
-        column holds no classes, or no row matches an observation.
+        When a table cannot be read, does not fit its observations, or there are tables but none has
+        the label.
     """
-    keys, labels = _read_labelled(obs, path, column, _class_names)
-    if keys.empty:
-        raise UserError(f"{path}: column {column!r} is empty in every row. Label some rows.")
-    position = match_rows(keys, obs, path, "the experiment")
-    found = position >= 0
-    values = np.full(len(obs), None, dtype=object)
-    values[found] = labels.to_numpy(dtype=object)[position[found]]
-    return JoinedLabels(values, len(keys) - len(np.unique(position[found])))
+    names, notes, known = set(names), dict[str, str](), set[str]()
+    joined: dict[str, np.ndarray] = {}
+    for experiment, rows in obs.groupby("experiment", sort=True).indices.items():
+        path = labels.get(experiment, {}).get(source)
+        if path is None:
+            notes[experiment] = f"experiment {experiment} has no {source}"
+            continue
+        table, found = _find(obs.iloc[rows], path, f"experiment {experiment}")
+        known |= {*table.labels}
+        used = [name for name in table.labels if name in names]
+        for name in used:
+            if source == "annotations":
+                _check_label(table, name)
+            values = joined.setdefault(name, np.full(len(obs), None, dtype=object))
+            values[rows] = found.take(as_classes(table.labels[name]))
+        lost = int((found.unmatched & table.labels[used].notna().any(axis=1)).sum())
+        if lost:
+            notes[experiment] = f"{lost} rows of {Path(path).name} match no observation"
+    if known and label in names - {*joined}:
+        where = ", ".join(sorted({*labels} - {*notes}) or sorted(labels))
+        raise UserError(
+            f"no column {label!r} in the index, nor in the {source} of {where}. "
+            f"{did_you_mean(label, [*obs.columns, *sorted(known)])}."
+        )
+    return JoinedLabels({name: _filled(values) for name, values in joined.items()}, notes)
+
+
+def _find(obs: pd.DataFrame, path: str | Path, what: str) -> tuple[LabelTable, FoundRows]:
+    table = read_label_table(path, with_markers=MARKER in obs)
+    table.check_identifies({what: obs})
+    return table, table.find(obs, what)
+
+
+def _check_label(table: LabelTable, name: str) -> None:
+    try:
+        check_column_name(name)
+    except ValueError as error:
+        what, _, fix = str(error).partition("; ")
+        raise UserError(f"{table.path}: {what}. {fix[:1].upper()}{fix[1:]}.") from None
+
+
+def _filled(values: np.ndarray) -> pd.Series:
+    """Numbers where there is nothing else, NaN where unknown; else text, "unknown" where it is."""
+    given = [value for value in values if value is not None and value == value]
+    if given and not any(isinstance(value, str) for value in given):
+        return pd.Series(values.astype(np.float64))
+    return pd.Series([str(v) if v is not None and v == v else UNKNOWN for v in values])
 
 
 def join_numbers(obs: pd.DataFrame, path: str | Path, column: str) -> np.ndarray:
     """Number of each observation of one experiment, from a column of a label table.
 
-    Parameters and errors as for `join_labels`; a value that is no number is an error too.
-
     Returns
     -------
     numpy.ndarray
         float64, shape (n,), NaN where unknown.
+
+    Raises
+    ------
+    UserError
+        When the table cannot be read, does not fit, has no such column, or one without numbers.
     """
-    keys, numbers = _read_labelled(obs, path, column, _numbers)
-    if keys.empty:
-        # No observation has an onset where nothing responds.
-        return np.full(len(obs), np.nan)
-    position = match_rows(keys, obs, path, "the experiment")
-    return np.where(position >= 0, numbers.to_numpy(np.float64)[position], np.nan)
-
-
-def _read_labelled(
-    obs: pd.DataFrame,
-    path: str | Path,
-    column: str,
-    convert: Callable[[pd.Series, str], pd.Series],
-) -> tuple[pd.DataFrame, pd.Series]:
-    """Keys and converted labels of the labelled rows of a table."""
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such label table. Correct the path in the experiment's entry.")
-    table = read_csv(path)
-    for name in ("fov", "track_id", column):
-        if name not in table:
-            raise UserError(f"{path}: no column {name!r}. {did_you_mean(name, table.columns)}.")
-    key = [name for name in ("fov", "track_id", "t") if name in table]
-    keys = normalize_keys(table[key], obs, path)
-    labels = convert(table[column].str.strip(), f"{path}: column {column!r}")
-    check_unique(keys, path)
-    return keys[labels.notna()], labels[labels.notna()]
-
-
-def _numbers(text: pd.Series, where: str) -> pd.Series:
-    unknown = text.str.lower().isin(["", "nan"])
-    numbers = pd.to_numeric(text, errors="coerce")
-    bad = numbers.isna() & ~unknown
-    if bad.any():
-        raise UserError(f"{where} holds {text[bad].iloc[0]!r}, which is no number. Correct it.")
-    return numbers
-
-
-def _class_names(text: pd.Series, where: str) -> pd.Series:
-    """Class names, None where unknown; ``1`` and ``1.0`` are one class.
-
-    Measurements (not whole, or more than `MAX_CLASSES` values) are an error that begins with
-    `where`.
-    """
-    # "None" and "NA" may be names of classes.
-    text = text.mask(text.str.lower().isin(["", "nan"]))
-    numbers = pd.to_numeric(text, errors="coerce")
-    if numbers.notna().any() and numbers.notna().sum() == text.notna().sum():
-        if (numbers.dropna() % 1 != 0).any():
-            example = text[numbers % 1 != 0].dropna().iloc[0]
-            raise UserError(
-                f"{where} holds measurements such as {example}; a task needs classes. "
-                "Bin the values into classes first, or choose another column."
-            )
-        text = numbers.astype("Int64").astype("string")
-    found = text.dropna().unique()
-    if len(found) > MAX_CLASSES:
+    table, found = _find(obs, path, "the experiment")
+    numbers = table.column(column)
+    if numbers.notna().any() and not pd.api.types.is_numeric_dtype(numbers):
+        text = numbers.dropna()
+        wrong = text[pd.to_numeric(text, errors="coerce").isna()]
+        example = wrong.iloc[0] if len(wrong) else text.iloc[0]
         raise UserError(
-            f"{where} has {len(found)} distinct values; a task needs at most {MAX_CLASSES} "
+            f"{path}: column {column!r} holds {example!r}, which is no number. Correct it."
+        )
+    return found.take(numbers, np.nan).astype(np.float64)
+
+
+def class_names(values: pd.Series, where: str) -> np.ndarray:
+    """Class names of a column of labels, object, None where unknown; shape (n,).
+
+    Raises
+    ------
+    UserError
+        When it holds measurements (not whole, or more than `MAX_CLASSES` values); the message
+        begins with `where`.
+    """
+    values = as_classes(values)
+    if pd.api.types.is_numeric_dtype(values):
+        example = values[values % 1 != 0].dropna().iloc[0]
+        raise UserError(
+            f"{where} holds measurements such as {example}; a task needs classes. "
+            "Bin the values into classes first, or choose another column."
+        )
+    is_known = values.notna() & (values != UNKNOWN)
+    names: Any = values.astype(object).where(is_known, None)
+    n_classes = names.nunique()
+    if n_classes > MAX_CLASSES:
+        raise UserError(
+            f"{where} has {n_classes} distinct values; a task needs at most {MAX_CLASSES} "
             "classes. Choose a column of classes."
         )
-    return text.astype(object).where(text.notna(), None)
+    return names.map(str, na_action="ignore").to_numpy(dtype=object)

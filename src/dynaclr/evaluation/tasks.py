@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from dynaclr.config import TaskConfig
+from dynaclr.config import TaskConfig, UserError
+from dynaclr.config.columns import UNKNOWN, names_in
+from dynaclr.config.errors import did_you_mean
 from dynaclr.config.expression import Expression
-from dynaclr.evaluation.label_tables import join_labels
+from dynaclr.evaluation.label_tables import LabelPaths, class_names, join_labels
 
-LabelPaths = Mapping[str, Mapping[str, "str | Path | None"]]
+# Columns whose values are names or numbers within an experiment alone.
+_WITHIN_EXPERIMENT = ("well", "fov", "track_id", "parent_track_id", "lineage_id", "branch")
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,10 @@ class TaskRows:
     labels : numpy.ndarray
         Class name, object, None where unknown, shape (m,).
     groups : numpy.ndarray
-        Code of the lineage or field of view, as the task is configured: never split between
-        training and testing, shape (m,).
+        Code of what labels are shared within, as the task is configured: never split between
+        training and testing, and what intervals resample; shape (m,).
     lineages : numpy.ndarray
-        Code of the lineage: the unit that intervals resample, shape (m,).
+        Code of the lineage, shape (m,).
     notes : dict of str to str
         Experiment to what a reader should know about its labels.
     """
@@ -70,60 +71,91 @@ def select_task(obs: pd.DataFrame, task: TaskConfig, labels: LabelPaths) -> Task
     UserError
         When the task's condition cannot be evaluated, or a table does not fit.
     """
-    values, notes = _join_all_labels(obs, task, labels)
+    where = f"evaluation task {task.name!r}"
+    try:
+        obs, values, notes = _labelled(obs, task, labels)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
     rows = _rows_where(obs, task)
     kept = obs.iloc[rows]
     return TaskRows(
         rows=rows,
         experiments=kept["experiment"].to_numpy(dtype=object),
-        labels=values[rows],
+        labels=class_names(values, f"{where}: label {task.label!r}")[rows],
         groups=group_codes(obs, task.groups)[rows],
         lineages=group_codes(obs, "lineage")[rows],
         notes=notes,
     )
 
 
+def _labelled(
+    obs: pd.DataFrame, task: TaskConfig, labels: LabelPaths
+) -> tuple[pd.DataFrame, pd.Series, dict[str, str]]:
+    """Observations with the annotations that a task names, its labels, and notes on these."""
+    named = {task.label} if task.source == "annotations" else set()
+    named |= names_in(task.where or "") | ({task.groups} - {"lineage"})
+    joined = join_labels(obs, named - {*obs.columns}, labels, "annotations", task.label)
+    obs = obs.assign(**joined.columns)
+    if task.source == "truth":
+        truth = join_labels(obs, {task.label}, labels, "truth", task.label)
+        if truth.columns:
+            return obs, truth.columns[task.label], truth.notes
+        joined = truth
+    if task.label in obs:
+        in_tables = task.label in joined.columns
+        return obs, obs[task.label], joined.notes if in_tables else {}
+    return obs, pd.Series(None, obs.index, dtype=object), joined.notes
+
+
 def group_codes(obs: pd.DataFrame, groups: str) -> np.ndarray:
-    """Integer code of each row's lineage or field of view, distinct between experiments.
+    """Integer code of what each row's labels are shared within.
+
+    A lineage is never split: all of it has the group that some of its rows are known to be of, and
+    is a group of its own where none is.
 
     Parameters
     ----------
     obs : pandas.DataFrame
         With experiment, fov and lineage_id; n rows.
-    groups : {"lineage", "fov"}
+    groups : str
+        ``lineage`` or a column. Wells, fields of view and whatever else the index numbers within an
+        experiment are others in each one; a donor or a family is the same in all.
 
     Returns
     -------
     numpy.ndarray
         int64, shape (n,).
+
+    Raises
+    ------
+    UserError
+        When there is no such column, or it splits a lineage.
     """
-    key = ["experiment", "fov"] + (["lineage_id"] if groups == "lineage" else [])
-    return obs.groupby(key, sort=True, observed=True).ngroup().to_numpy()
+    lineages = obs.groupby(["experiment", "fov", "lineage_id"], sort=True, observed=True).ngroup()
+    if groups == "lineage":
+        return lineages.to_numpy()
+    if groups not in obs:
+        raise UserError(f"groups: no column {groups!r}. {did_you_mean(groups, obs.columns)}.")
+    key = ["experiment", groups] if groups in _WITHIN_EXPERIMENT else [groups]
+    known = obs[groups].notna() & (obs[groups] != UNKNOWN)
+    codes = obs[known].groupby(key, sort=True, observed=True).ngroup()
+    of_lineage = codes.groupby(lineages[known]).agg(["min", "max"])
+    split = of_lineage.index[of_lineage["min"] != of_lineage["max"]]
+    if len(split):
+        row = obs[lineages == split[0]].iloc[0]
+        raise UserError(
+            f"groups: column {groups!r} splits {len(split)} lineages, the first with track "
+            f"{row['track_id']} in {row['experiment']} {row['fov']}. Choose one that lineages "
+            "share."
+        )
+    group = lineages.map(of_lineage["min"])
+    return group.fillna(lineages + len(obs)).to_numpy().astype(np.int64)
 
 
 def combined_codes(*keys: np.ndarray) -> np.ndarray:
     """One integer code for each distinct combination of keys, each of shape (n,)."""
     columns = [np.unique(key.astype(str), return_inverse=True)[1] for key in keys]
     return np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)[1].ravel()
-
-
-def _join_all_labels(
-    obs: pd.DataFrame, task: TaskConfig, labels: LabelPaths
-) -> tuple[np.ndarray, dict[str, str]]:
-    values = np.full(len(obs), None, dtype=object)
-    notes: dict[str, str] = {}
-    for experiment, rows in obs.groupby("experiment", sort=True).indices.items():
-        path = labels.get(experiment, {}).get(task.source)
-        if path is None:
-            notes[experiment] = f"experiment {experiment} has no {task.source}"
-            continue
-        joined = join_labels(obs.iloc[rows], path, task.label)
-        values[rows] = joined.values
-        if joined.n_unmatched:
-            notes[experiment] = (
-                f"{joined.n_unmatched} rows of {Path(path).name} match no observation"
-            )
-    return values, notes
 
 
 def _rows_where(obs: pd.DataFrame, task: TaskConfig) -> np.ndarray:

@@ -13,8 +13,9 @@ import pytest
 
 from dynaclr.config import UserError
 from dynaclr.evaluation import append_columns
-from dynaclr.evaluation.annotate import _read_table, _write_all
+from dynaclr.evaluation.annotate import _write_all
 from dynaclr.io.artifacts import digest_path, read_digest, write_digest
+from dynaclr.io.label_tables import read_label_table
 
 KEY = ["experiment", "fov", "track_id", "t"]
 
@@ -62,8 +63,9 @@ def test_values_reach_their_observations(stores, tmp_path):
 def test_blank_lines_leave_whole_numbers_whole(stores, tmp_path):
     (tmp_path / "table.csv").write_text("fov,track_id,n\n\nA/1/0, 1, 2\n\nA/1/0,9999,3\n\n")
     assert append_columns(stores[:1], tmp_path / "table.csv")[str(stores[0])] > 1
-    assert _read_table(tmp_path / "table.csv")[0]["n"].to_dict() == {3: 2, 5: 3}
-    assert _read_table(tmp_path / "table.csv")[0]["n"].dtype == np.int64
+    labels = read_label_table(tmp_path / "table.csv").labels
+    assert labels["n"].to_dict() == {3: 2, 5: 3}
+    assert labels["n"].dtype == np.int64
 
 
 def test_a_table_of_tracks_gives_all_their_frames_a_value_and_others_none(stores, tmp_path):

@@ -18,8 +18,9 @@ from dynaclr.config.metrics import join_notes
 from dynaclr.evaluation.classifiers.cross_validation import CrossValidation
 from dynaclr.evaluation.classifiers.linear import LinearClassifier, fit_linear_classifier
 from dynaclr.evaluation.classifiers.registry import PUBLISHED
+from dynaclr.evaluation.label_tables import LabelPaths
 from dynaclr.evaluation.metrics.classification import classification_scores
-from dynaclr.evaluation.tasks import LabelPaths, select_task
+from dynaclr.evaluation.tasks import select_task
 from dynaclr.io.artifacts import atomic_path, digest_path, read_json, write_json
 from dynaclr.io.embeddings import check_encoder, digest_of_store, key_of, read_embeddings
 

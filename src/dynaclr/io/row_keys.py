@@ -12,31 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dynaclr.config import UserError
-
-
-def read_csv(path: str | Path) -> pd.DataFrame:
-    """All columns of a CSV file as text, empty where missing; the header is row 1.
-
-    Blank lines are counted, and left out.
-
-    Parameters
-    ----------
-    path : str or Path
-
-    Raises
-    ------
-    UserError
-        When the file cannot be read as CSV.
-    """
-    try:
-        table = pd.read_csv(
-            path, dtype=str, keep_default_na=False, skipinitialspace=True, skip_blank_lines=False
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as CSV ({error}). Fix the file.") from None
-    table = table.fillna("").set_axis(table.index + 2)
-    return table[(table != "").any(axis=1)]
+from dynaclr.config.errors import UserError
 
 
 def normalize_keys(keys: pd.DataFrame, obs: pd.DataFrame, where: str | Path) -> pd.DataFrame:
