@@ -24,6 +24,7 @@ container: str(Path(workflow.basedir) / "envs/dynaclr.sif")
 include: "workflow/rules/common.smk"
 include: "workflow/rules/simulate.smk"
 include: "workflow/rules/index.smk"
+include: "workflow/rules/labels.smk"
 include: "workflow/rules/statistics.smk"
 include: "workflow/rules/patches.smk"
 include: "workflow/rules/merge.smk"

@@ -28,6 +28,7 @@ COMMANDS: dict[str, Any] = {
     },
     "simulate": experiment.simulate,
     "index": experiment.index,
+    "labels": experiment.labels,
     "statistics": experiment.statistics,
     "patches": experiment.patches,
     "merge": collection.merge,

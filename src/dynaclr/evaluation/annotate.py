@@ -83,6 +83,10 @@ def append_columns(
         found = read.find(store.obs, str(path))
         _append(store, read.labels[columns], found)
         n_given[str(path)] = int(store.obs[columns].notna().any(axis=1).sum())
+        if n_lost := int(found.unmatched.sum()):
+            logger.warning("%s: %d of its rows match no observation of %s", table, n_lost, path)
+    if not any(n_given.values()):
+        raise UserError(f"{table}: has no value of {', '.join(columns)}. Label some rows.")
     record = {"table": read.path.name, "digest": digest_path(table)}
     if read.provenance is not None:
         record["provenance"] = read.provenance

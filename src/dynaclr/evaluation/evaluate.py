@@ -209,7 +209,7 @@ def _typed_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
     """Predictions with column types that are the same without any row."""
     columns = _with_marker(tables.PREDICTION_COLUMNS, predictions)
     types = dict.fromkeys(columns, "string")
-    types |= dict.fromkeys(["track_id", "t", "lineage_id"], "int64")
+    types |= dict.fromkeys(["track_id", "t", "lineage_id", "group"], "int64")
     types |= dict.fromkeys(["hours", "probability"], "float64")
     return predictions.reindex(columns=columns).astype(types)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from dynaclr.config import UserError
-from dynaclr.config.columns import MARKER, UNKNOWN, check_column_name
+from dynaclr.config.columns import MARKER, UNKNOWN
 from dynaclr.config.errors import did_you_mean
 from dynaclr.io.label_tables import FoundRows, LabelTable, as_classes, read_label_table
 
@@ -72,8 +72,6 @@ def join_labels(
         known |= {*table.labels}
         used = [name for name in table.labels if name in names]
         for name in used:
-            if source == "annotations":
-                _check_label(table, name)
             values = joined.setdefault(name, np.full(len(obs), None, dtype=object))
             values[rows] = found.take(as_classes(table.labels[name]))
         lost = int((found.unmatched & table.labels[used].notna().any(axis=1)).sum())
@@ -92,14 +90,6 @@ def _find(obs: pd.DataFrame, path: str | Path, what: str) -> tuple[LabelTable, F
     table = read_label_table(path, with_markers=MARKER in obs)
     table.check_identifies({what: obs})
     return table, table.find(obs, what)
-
-
-def _check_label(table: LabelTable, name: str) -> None:
-    try:
-        check_column_name(name)
-    except ValueError as error:
-        what, _, fix = str(error).partition("; ")
-        raise UserError(f"{table.path}: {what}. {fix[:1].upper()}{fix[1:]}.") from None
 
 
 def _filled(values: np.ndarray) -> pd.Series:

@@ -45,7 +45,7 @@ def stored_resamples(table: pd.DataFrame) -> ResampledByKey:
 
 
 def resample_predictions(predictions: pd.DataFrame) -> ResampledByKey:
-    """Scores of classifiers on resampled lineages of each experiment.
+    """Scores of classifiers on resampled lineages (or groups) of each experiment.
 
     The same observations are resampled alike in every variant and model, so that differences are
     paired, and each experiment in another way (`bootstrap.seed_of`).
@@ -63,14 +63,14 @@ def resample_predictions(predictions: pd.DataFrame) -> ResampledByKey:
         part = part[part["label"].isin(classes)]
         key = [name for name in key_of(part) if name != "experiment"]
         rows = part.drop_duplicates(key).sort_values(key)
-        lineages = rows.groupby(["fov", "lineage_id"], sort=True).ngroup().to_numpy()
+        groups = rows["group"].to_numpy()
         true = np.searchsorted(np.array(classes), rows["label"].to_numpy(str))
         for variant, of_variant in part.groupby("variant", sort=True):
             wide = of_variant.pivot(index=key, columns="class", values="probability").sort_index()
             probability = wide[list(classes)].to_numpy()
             statistics = partial(classification_scores, true, probability, classes)
-            resampled = cluster_bootstrap(statistics, lineages, N_RESAMPLES, seed_of(experiment))
+            resampled = cluster_bootstrap(statistics, groups, N_RESAMPLES, seed_of(experiment))
             for metric in MAIN_SCORES:
-                values = Resampled(resampled[metric], len(np.unique(lineages)))
+                values = Resampled(resampled[metric], len(np.unique(groups)))
                 found.setdefault((variant, task, HELD_OUT, metric), []).append(values)
     return found

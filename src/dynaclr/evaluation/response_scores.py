@@ -83,13 +83,13 @@ def _class_resolution(
     n_bootstrap = min(MAX_BOOTSTRAP, inputs.config.bootstrap)
     seed = seed_of(scored.experiment, inputs.seed)
     strata = combined_codes(groups, windows)
-    whole = separation(positive, score, strata, scored.lineages, n_bootstrap, seed)
+    whole = separation(positive, score, strata, scored.groups, n_bootstrap, seed)
     curve: list[Row] = []
     lows, shown = [], []
     for window in np.unique(windows):
         here = windows == window
         part = separation(
-            *(positive[here], score[here], groups[here], scored.lineages[here]), n_bootstrap, seed
+            *(positive[here], score[here], groups[here], scored.groups[here]), n_bootstrap, seed
         )
         if part.n_rows == 0:
             continue

@@ -43,7 +43,8 @@ ONSET_COLUMNS = [
     "true_hours",
 ]
 PREDICTION_COLUMNS = [
-    *("model", "variant", "task", *KEY, "lineage_id", "hours", "label", "class", "probability"),
+    *("model", "variant", "task", *KEY, "lineage_id", "group", "hours"),
+    *("label", "class", "probability"),
 ]
 OBSERVATION_COLUMNS = ["model", "experiment", "held_out", "n_rows", "n_lineages", "digest"]
 RESAMPLED_COLUMNS = [

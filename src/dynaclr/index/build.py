@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from dynaclr.config import ExperimentConfig, Problems, UserError
 from dynaclr.index.columns import SCHEMA, entry_columns, text_column, with_shapes
+from dynaclr.index.labels import CELLS, build_labels, label_columns
 from dynaclr.index.lineage import (
     Forest,
     Links,
@@ -37,7 +38,6 @@ from dynaclr.io.disk_checks import check_on_disk
 
 log = logging.getLogger(__name__)
 
-CELLS = "cells.parquet"
 SUMMARY = "summary.json"
 # What merging and training do not need, and a change of which must not change the index.
 NOT_INDEXED = {"annotations", "truth", "simulation"}
@@ -56,6 +56,8 @@ _WARNINGS = {
 def build_index(entry: ExperimentConfig, out_dir: str | Path) -> dict[str, Any]:
     """Write an experiment's ``cells.parquet`` with its digest, and ``summary.json``.
 
+    Where the entry has `annotations`, ``labels.parquet`` too: see `dynaclr.index.labels`.
+
     The same content gives the same bytes of ``cells.parquet``, whatever the order of the rows in
     the tracking tables, the folder they lie in, or the Zarr format of the plate.
 
@@ -73,14 +75,16 @@ def build_index(entry: ExperimentConfig, out_dir: str | Path) -> dict[str, Any]:
     Raises
     ------
     UserError
-        With every error of the entry, the plate and the tracking tables.
+        With every error of the entry, the plate and the tracking tables; or of the annotations.
     """
-    table, summary = index_experiment(entry)
+    table, summary = index_experiment(entry.model_copy(update={"annotations": None}))
     out_dir = Path(out_dir)
     with atomic_path(out_dir / CELLS) as temporary:
         pq.write_table(table, temporary, compression="zstd")
     summary["digest"] = write_digest(out_dir / CELLS)
     write_json(out_dir / SUMMARY, summary)
+    if entry.annotations is not None:
+        build_labels(entry, out_dir)
     return summary
 
 
@@ -94,7 +98,7 @@ def index_experiment(entry: ExperimentConfig) -> tuple[pa.Table, dict[str, Any]]
     Returns
     -------
     table : pyarrow.Table
-        Columns of `dynaclr.index.columns`, sorted by (fov, t, branch).
+        Columns of `dynaclr.index.columns`, labels included, sorted by (fov, t, branch).
     summary : dict
         What ``summary.json`` holds, but for the digest.
 
@@ -125,6 +129,8 @@ def index_experiment(entry: ExperimentConfig) -> tuple[pa.Table, dict[str, Any]]
     forest = build_forest(links.parent)
     shapes = {fov: positions[fov].shape for fov in movie.fovs}
     table = with_shapes(_table(entry, movie, links, forest), {entry.name: shapes})
+    for name, values in label_columns(entry, table).items():
+        table = table.append_column(name, values)
     summary = {
         "experiment": entry.name,
         "counts": _counts(entry, movie, forest),

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from dynaclr.config import Problems, UserError
 from dynaclr.config.columns import SPLIT, UNKNOWN
-from dynaclr.index.build import CELLS, SUMMARY
+from dynaclr.index.build import SUMMARY
 from dynaclr.index.columns import SCHEMA, shapes_of, text_column, with_shapes
+from dynaclr.index.labels import CELLS
 from dynaclr.index.split import check_split, split_units
 from dynaclr.io.artifacts import (
     atomic_path,
@@ -198,7 +199,9 @@ def collate(
     """
     schemas = {name: _schema_and_size(source) for name, source in sorted(cells.items())}
     total = sum(size for _, size in schemas.values())
-    columns = _empty_columns([schema for schema, _ in schemas.values()], total)
+    found = {name for schema, _ in schemas.values() for name in schema.names}
+    names = [*SCHEMA.names, *sorted(found - set(SCHEMA.names))]
+    columns = _empty_columns([schema for schema, _ in schemas.values()], names, total)
     if validating is not None:
         columns[SPLIT] = _TextColumn(total)
     offsets = {"lineage_id": 0, "branch": 0, "branch_end": 0}
@@ -269,12 +272,23 @@ class _NumberColumn:
         return pa.array(self.values, from_pandas=False)
 
 
+def gather(tables: Sequence[pa.Table], names: Sequence[str]) -> dict[str, pa.Array]:
+    """Join columns of tables, one below the other, as `collate` joins those of an index."""
+    columns = _empty_columns([t.schema for t in tables], names, sum(t.num_rows for t in tables))
+    start = 0
+    for table in tables:
+        for name, column in columns.items():
+            rows = slice(start, start + table.num_rows)
+            column.put(rows, table[name] if name in table.column_names else None)
+        start += table.num_rows
+    return {name: column.finish() for name, column in columns.items()}
+
+
 def _empty_columns(
-    schemas: Sequence[pa.Schema], total: int
+    schemas: Sequence[pa.Schema], names: Sequence[str], total: int
 ) -> dict[str, _TextColumn | _NumberColumn]:
-    metadata = sorted({name for schema in schemas for name in schema.names} - set(SCHEMA.names))
     columns: dict[str, _TextColumn | _NumberColumn] = {}
-    for name in [*SCHEMA.names, *metadata]:
+    for name in names:
         kinds = [schema.field(name).type for schema in schemas if name in schema.names]
         if any(pa.types.is_dictionary(kind) for kind in kinds):
             columns[name] = _TextColumn(total)

@@ -18,11 +18,12 @@ from dynaclr.config.errors import did_you_mean
 from dynaclr.config.expression import Expression
 from dynaclr.config.registry import validate_entry
 from dynaclr.index.anchors import Anchors, check_border
-from dynaclr.index.build import CELLS, index_experiment
+from dynaclr.index.build import index_experiment
 from dynaclr.index.columns import shapes_of
 from dynaclr.index.fovs import FovExtents, FovRuns
+from dynaclr.index.labels import CELLS, names_of_labels, read_labels
 from dynaclr.index.markers import MarkerPairs
-from dynaclr.index.merge import INDEX, REGISTRY, collate
+from dynaclr.index.merge import INDEX, REGISTRY, collate, gather
 from dynaclr.index.table import IndexTable
 from dynaclr.io.artifacts import read_json, reading
 from dynaclr.io.parquet import read_parquet
@@ -45,6 +46,8 @@ class MultiExperimentIndex(IndexTable):
         Entries of the experiments, for markers.
     path : Path, optional
         Merged file that `batch` is mapped from.
+    labels : mapping of str to Path, optional
+        Experiment to the folder of its results, whose labels become columns.
     """
 
     def __init__(
@@ -52,19 +55,46 @@ class MultiExperimentIndex(IndexTable):
         batch: pa.RecordBatch,
         registry: ExperimentRegistry | None = None,
         path: Path | None = None,
+        labels: Mapping[str, Path] | None = None,
     ) -> None:
         super().__init__(batch)
         self._registry = registry
-        self.path = path
+        self.path, self._labels = path, labels
+        if labels is not None:
+            self._batch = self._with_labels(labels)
+
+    def _with_labels(self, folders: Mapping[str, Path]) -> pa.RecordBatch:
+        """The batch with the columns of the experiments' labels behind it."""
+        ends = np.cumsum(np.bincount(self.codes("experiment")[0], minlength=len(self.experiments)))
+        parts = [slice(*pair) for pair in zip([0, *ends[:-1]], ends, strict=True)]
+        track_id, t = self.column("track_id"), self.column("t")
+        tables = [
+            read_labels(folders[name], track_id[rows], t[rows])
+            for name, rows in zip(self.experiments, parts, strict=True)
+        ]
+        names = sorted({name for table in tables for name in names_of_labels(table)})
+        taken = [name for name in names if name in self.columns]
+        if taken:
+            raise UserError(
+                f"index: {taken[0]!r} is a label of one experiment and a key of the metadata of "
+                "another. Rename one."
+            )
+        columns = [*self._batch.columns, *gather(tables, names).values()]
+        return pa.record_batch(columns, names=[*self.columns, *names])
 
     @classmethod
-    def from_merged(cls, path: str | Path) -> MultiExperimentIndex:
+    def from_merged(
+        cls, path: str | Path, labels: str | Path | None = None
+    ) -> MultiExperimentIndex:
         """Map a merged index into memory.
 
         Parameters
         ----------
         path : str or Path
             ``index.arrow``, or the collection's folder.
+        labels : str or Path, optional
+            Folder with ``<experiment>/labels.parquet``, whose columns are added; without it the
+            index has no labels.
 
         Raises
         ------
@@ -77,11 +107,18 @@ class MultiExperimentIndex(IndexTable):
             reader = pa.ipc.open_file(pa.memory_map(str(path)))
             if reader.num_record_batches != 1:
                 raise pa.ArrowInvalid(f"no merged index but {reader.num_record_batches} batches")
-            return cls(reader.get_batch(0), path=path)
+            index = cls(reader.get_batch(0), path=path)
+        if labels is None:
+            return index
+        folders = {name: Path(labels).absolute() / name for name in index.experiments}
+        return cls(index._batch, path=path, labels=folders)
 
     @classmethod
     def from_parquet(
-        cls, paths: Iterable[str | Path], registry: ExperimentRegistry | None = None
+        cls,
+        paths: Iterable[str | Path],
+        registry: ExperimentRegistry | None = None,
+        labels: bool = True,
     ) -> MultiExperimentIndex:
         """Read experiments' indexes into memory, without a split.
 
@@ -91,6 +128,8 @@ class MultiExperimentIndex(IndexTable):
             ``cells.parquet`` files, or the folders that hold them, in any order.
         registry : ExperimentRegistry, optional
             Entries of the experiments, for markers.
+        labels : bool
+            Whether the labels beside them become columns.
 
         Raises
         ------
@@ -110,7 +149,8 @@ class MultiExperimentIndex(IndexTable):
         if not cells and not problems.found:
             problems.add("index", "no experiment is given", "Give at least one")
         problems.raise_if_any()
-        return cls(collate(cells), registry)
+        folders = {name: path.parent for name, path in cells.items()} if labels else None
+        return cls(collate(cells), registry, labels=folders)
 
     @classmethod
     def from_registry(
@@ -145,7 +185,8 @@ class MultiExperimentIndex(IndexTable):
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         if self.path is not None:
-            return type(self).from_merged, (self.path,)
+            folder = None if self._labels is None else next(iter(self._labels.values())).parent
+            return type(self).from_merged, (self.path, folder)
         return type(self), (self._batch, self._registry)
 
     def __repr__(self) -> str:

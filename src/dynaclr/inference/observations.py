@@ -56,7 +56,7 @@ class Observations:
             name: verified_digest(experiment_dir / f"{name}.parquet")
             for name in ("cells", "statistics")
         }
-        self.index = MultiExperimentIndex.from_parquet([experiment_dir])
+        self.index = MultiExperimentIndex.from_parquet([experiment_dir], labels=False)
         entry = ExperimentConfig.model_validate(read_json(experiment_dir / "summary.json")["entry"])
         self.entry, self.name = entry, entry.name
         statistics = read_statistics(experiment_dir.parent, [entry.name])

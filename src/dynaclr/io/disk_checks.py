@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 
 from dynaclr.config.errors import Problems, UserError, did_you_mean
 from dynaclr.config.experiment import ExperimentConfig
+from dynaclr.io.label_tables import OF_TRACKS, check_label_names, label_digests
 from dynaclr.io.plate import plate_facts
 
 
@@ -31,6 +33,21 @@ def check_on_disk(experiment: ExperimentConfig, where: str, problems: Problems) 
         path = getattr(experiment, key)
         if path is not None and not path.is_file():
             problems.add(f"{where}: {key}", f"{path} is no file", "Correct the path or remove it")
+        elif path is not None:
+            _check_labels(path, key, experiment.metadata, where, problems)
+
+
+def _check_labels(
+    path: Path, key: str, metadata: Iterable[str], where: str, problems: Problems
+) -> None:
+    """Read a label table; annotations must not be named like other columns of the index."""
+    try:
+        names = {*label_digests(path)} - OF_TRACKS
+    except UserError as error:
+        problems.found.append(f"{where}: {key}: {error}")
+        return
+    if key == "annotations":
+        check_label_names(sorted(names), metadata, f"{where}: {key}: {path}", problems)
 
 
 def _check_plate(experiment: ExperimentConfig, where: str, problems: Problems) -> None:

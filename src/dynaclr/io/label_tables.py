@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from dynaclr.config.columns import MARKER
-from dynaclr.config.errors import UserError, did_you_mean
+from dynaclr.config.columns import MARKER, check_column_name
+from dynaclr.config.errors import Problems, UserError, did_you_mean
 from dynaclr.io.artifacts import read_json
 from dynaclr.io.embeddings import KEY
 from dynaclr.io.file_cache import read_cached
@@ -192,6 +192,8 @@ def read_label_table(
     known = [*KEY, MARKER] if with_markers else KEY
     chosen = ["fov" if name == "fov_name" else name for name in key or ()]
     chosen = chosen or [name for name in known if name in rows]
+    if not key:
+        _check_names(rows, path)
     for name in chosen:
         if name not in rows:
             raise UserError(f"{path}: no column {name!r}. {did_you_mean(name, rows.columns)}.")
@@ -200,8 +202,6 @@ def read_label_table(
             f"{path}: has none of {', '.join(KEY)}, only {', '.join(rows.columns)}. "
             "Rename the columns that say which observation a row is of, or name them as the key."
         )
-    if not key:
-        _check_names(rows, path)
     keys = rows[chosen]
     if "fov" in keys:
         keys = keys.assign(fov=keys["fov"].astype(str).str.strip().str.strip("/"))
@@ -232,8 +232,11 @@ def _read_rows(path: Path) -> tuple[pd.DataFrame, Any]:
 
 def _read_csv(path: Path) -> pd.DataFrame:
     """All columns as text, empty where missing; the header is row 1, blank lines are counted."""
+    with path.open(encoding="utf-8-sig") as stream:
+        header = stream.readline()
     rows = pd.read_csv(
         path,
+        sep=max(",;\t", key=header.count),
         header=None,
         dtype=str,
         keep_default_na=False,
@@ -298,6 +301,20 @@ def as_classes(values: pd.Series) -> pd.Series:
     return values.astype("Int64").astype("string").astype(object).where(values.notna(), None)
 
 
+def check_label_names(
+    names: Iterable[str], metadata: Iterable[str], where: str, problems: Problems
+) -> None:
+    """Collect names of labels that cannot be columns of the index beside its `metadata`."""
+    for name in names:
+        try:
+            check_column_name(name)
+        except ValueError as error:
+            what, _, fix = str(error).partition("; ")
+            problems.add(where, f"column {what}", fix[:1].upper() + fix[1:])
+        if name in metadata:
+            problems.add(where, f"column {name!r} is a key of metadata too", "Rename one")
+
+
 def label_digests(path: Path) -> dict[str, str]:
     """Digest of each column of labels with its keys, whatever the order of the rows.
 
@@ -312,7 +329,8 @@ def label_digests(path: Path) -> dict[str, str]:
 def _digests(path: Path) -> tuple[dict[str, str], list[Path]]:
     table, found = read_label_table(path), {}
     keys = table.keys.astype(str)
-    for name, values in table.labels.items():
+    for name in table.labels:
+        values = as_classes(table.labels[name])
         given = values.notna()
         rows = keys[given].assign(**{"": values[given].astype(str)})
         hashes = np.sort(pd.util.hash_pandas_object(rows, index=False).to_numpy())

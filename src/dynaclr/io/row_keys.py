@@ -43,7 +43,7 @@ def normalize_keys(keys: pd.DataFrame, obs: pd.DataFrame, where: str | Path) -> 
             columns[name] = keys[name].astype(str).str.strip()
             continue
         numbers = pd.to_numeric(keys[name], errors="coerce")
-        bad = numbers.isna() | (numbers % 1 != 0)
+        bad = numbers.isna() | (numbers % 1 != 0) | (numbers.abs() >= 2.0**63)
         if bad.any():
             row = keys.index[bad][0]
             raise UserError(

@@ -65,9 +65,10 @@ class EmbeddingFigure(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse columns that the index does not have."""
-        index = getattr(getattr(trainer, "datamodule", None), "index", None)
-        if index is None:
+        index_with = getattr(getattr(trainer, "datamodule", None), "index_with", None)
+        if index_with is None:
             raise UserError("EmbeddingFigure: needs MultiExperimentDataModule for its columns.")
+        index = index_with(self.columns)
         for name in self.columns:
             index.is_text(name)
         self._index = index

@@ -6,11 +6,13 @@ module reruns what used it, and a touched file reruns nothing.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from dynaclr.config.experiment import ExperimentConfig
 from dynaclr.io.artifacts import digest_file_of, digest_path, read_digest
 from dynaclr.io.file_cache import read_cached
+from dynaclr.io.label_tables import label_digests
 from dynaclr.io.plate import plate_facts
 
 
@@ -40,10 +42,13 @@ def checkpoint_fingerprint(path: str | Path) -> str:
     return read_cached("checkpoints", Path(path), lambda file: (digest_path(file), [file]))
 
 
-def label_fingerprint(entry: ExperimentConfig) -> str:
-    """Digests of the annotation and truth tables, where the entry has them."""
-    tables = (entry.annotations, entry.truth)
-    return " ".join(digest_path(table) if table else "-" for table in tables)
+def label_fingerprint(table: Path | None, columns: Collection[str] | None = None) -> dict[str, str]:
+    """Digests of columns of a label table, by name; of all columns by default.
+
+    Rows in another order, and columns that are not asked for, change nothing.
+    """
+    digests = {} if table is None else label_digests(table)
+    return {key: value for key, value in digests.items() if columns is None or key in columns}
 
 
 def modified_digests(*products: str | Path) -> str:

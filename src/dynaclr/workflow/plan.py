@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dynaclr.config import ExperimentConfig, UserError
+from dynaclr.config.columns import INDEX_COLUMNS, MARKER, SPLIT, columns_of_training, names_in
 from dynaclr.config.patch_specs import patch_specs_of
 from dynaclr.config.project import Project
 from dynaclr.config.training import load_training, starting_checkpoints
@@ -97,10 +98,33 @@ class Plan:
         entry = self.registry[experiment]
         return "" if entry.simulation else tracks_fingerprint(entry)
 
-    def label_content(self, model: str) -> list[str]:
-        """Digests of the label tables that a model is judged with."""
-        entries = (self.registry[name] for name in self.project.experiments_of(model))
-        return [label_fingerprint(entry) for entry in entries if not entry.simulation]
+    def labels_entry(self, experiment: str) -> str:
+        """An experiment's entry as its labels use it: which table, and names that it must avoid."""
+        others = {*ExperimentConfig.model_fields} - {"annotations", "metadata"}
+        entry = json.loads(self.pixel_entry(experiment))
+        return as_text(entry | self.registry[experiment].dump(exclude=others))
+
+    def annotations_content(self, experiment: str) -> dict[str, str]:
+        """Digests of an experiment's annotations; simulated ones are known by their simulation."""
+        entry = self.registry[experiment]
+        return {} if entry.simulation else label_fingerprint(entry.annotations)
+
+    def label_content(self, model: str) -> dict[str, list[dict[str, str]]]:
+        """Digests of the labels that a model is judged with."""
+        evaluation = self.project.evaluation
+        annotations, truth = set[str](), {evaluation.progression or "", evaluation.onset or ""}
+        for task in evaluation.tasks:
+            annotations |= {task.groups, *names_in(task.where or "")}
+            (truth if task.source == "truth" else annotations).add(task.label)
+        entries = [self.registry[name] for name in self.project.experiments_of(model)]
+        return {
+            entry.name: [
+                label_fingerprint(entry.annotations, annotations),
+                label_fingerprint(entry.truth, truth),
+            ]
+            for entry in entries
+            if not entry.simulation
+        }
 
     def store_inputs(self, experiment: str) -> list[str]:
         """Inputs of a patch store: which cells there are, and how pixels are normalized."""
@@ -179,6 +203,27 @@ class Plan:
         files = [self.paths.collection(file, name) for file in index]
         products = ("statistics.parquet.digest", "pixels.txt")
         return files + self.paths.of_experiments(self.collections[name].experiments, *products)
+
+    def labels_used(self, model: str) -> set[str]:
+        """Columns of annotations, as far as names tell, that a model's training uses."""
+        entries = [self.registry[n] for n in self.project.collection_of(model).experiments]
+        own = {*INDEX_COLUMNS, SPLIT, MARKER}.union(*(entry.metadata for entry in entries))
+        return columns_of_training(self.settings[model]) - own
+
+    def training_labels(self, model: str, simulated: bool) -> list[str]:
+        """Labels that a training reads, of simulated experiments or of the others."""
+        names = self.project.collection_of(model).experiments if self.labels_used(model) else []
+        chosen = [name for name in names if self.is_simulated(name) == simulated]
+        return self.paths.of_experiments(chosen, "labels.parquet.digest")
+
+    def training_labels_content(self, model: str) -> dict[str, dict[str, str]]:
+        """Digests of the annotations that a training uses."""
+        used, found = self.labels_used(model), {}
+        for name in self.project.collection_of(model).experiments if used else ():
+            entry = self.registry[name]
+            if not entry.simulation:
+                found[name] = label_fingerprint(entry.annotations, used)
+        return found
 
     def collection(self, model: str) -> str:
         """Folder of the collection that a model is trained on."""

@@ -130,6 +130,10 @@ def test_digest_file_follows_the_store(stores, tmp_path):
         ("fov,track_id,x\nA/1/0,one,2\n", r"row 2: track_id is 'one', not a whole number"),
         ("fov,track_id,x\nA/1/0,1,2\n\nA/1/0,one,2\n", r"row 4: track_id is 'one'"),
         ("fov,track_id\nA/1/0,1\n", r"has no column besides its key"),
+        ("fov,x\n", r"has no value of x. Label some rows"),
+        ("fov,area/um2\nA/1/0,3\n", r"column 'area/um2' cannot be the name of a column in AnnData"),
+        ("fov,track_id,x\nA/1/0,99999999999999999999,3\n", r"row 2: track_id is '9+', not a whole"),
+        ("track_id,t,x\n1,0,3\n", r"no column 'fov' or 'fov_name'.*a\.zarr has 4 fields of view"),
         ("place,x\nA/1/0,1\n", r"has none of experiment, fov, track_id, t, only place, x"),
     ],
 )
@@ -137,6 +141,21 @@ def test_error_messages(stores, tmp_path, text, message):
     (tmp_path / "table.csv").write_text(text)
     with pytest.raises(UserError, match=message):
         append_columns(stores[:1], tmp_path / "table.csv")
+
+
+def test_a_table_without_experiments_is_of_one(stores, tmp_path):
+    (tmp_path / "table.csv").write_text("fov,track_id,x\nA/1/0,1,2\n")
+    with pytest.raises(UserError, match="no column 'experiment'.* 2 experiments"):
+        append_columns(stores, tmp_path / "table.csv")
+
+
+def test_text_is_stored_as_typed_and_values_are_counted(stores, tmp_path):
+    text = "fov_name,track_id,t,y,fate,empty\n/A/1/0,1,0,5,NA,\n/A/1/0,1,1,5,007,\n/A/1/0,1,2,5,,\n"
+    (tmp_path / "table.csv").write_text(text)
+    assert append_columns(stores[:1], tmp_path / "table.csv") == {str(stores[0]): 2}
+    obs = obs_of(stores[0])
+    assert obs["fate"].dropna().astype(str).tolist() == ["NA", "007"]
+    assert set(obs.loc[obs["fate"].notna(), "fov"]) == {"A/1/0"}
 
 
 def test_columns_are_replaced_only_when_asked(stores, tmp_path):

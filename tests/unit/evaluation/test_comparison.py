@@ -144,7 +144,9 @@ def add_model(
         score = 1 / (1 + np.exp(-(auroc_shift * true + rng.normal(size=len(lineage)))))
         position = {"variant": f"seed{number}", "task": "state", "experiment": experiment}
         keys = {"fov": "A/1/0", "track_id": lineage, "t": np.tile(range(4), n_lineages)}
-        table = pd.DataFrame({**keys, "lineage_id": lineage, "label": true.astype(int).astype(str)})
+        table = pd.DataFrame(
+            {**keys, "lineage_id": lineage, "group": lineage, "label": true.astype(int).astype(str)}
+        )
         for k, probability in (("0", 1 - score), ("1", score)):
             predictions.append(table.assign(**position, probability=probability, **{"class": k}))
         for metric, value, estimate in (

@@ -13,7 +13,9 @@ def write(path, text):
 
 
 def joined_from(observations, path):
-    return join_labels(observations, ["state"], {"a": {"annotations": path}}, "annotations", "state")
+    return join_labels(
+        observations, ["state"], {"a": {"annotations": path}}, "annotations", "state"
+    )
 
 
 def classes_of(observations, path):

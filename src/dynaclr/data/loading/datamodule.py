@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dynaclr.config import UserError
-from dynaclr.config.columns import UNKNOWN
+from dynaclr.config.columns import MARKER, UNKNOWN, columns_of_data
 from dynaclr.data.loading.checks import check_markers, check_ranges
 from dynaclr.data.loading.dataset import Batch, IndexColumn, MultiExperimentTripletDataset
 from dynaclr.data.loading.observation_reader import ObservationReader, at_common_size
@@ -54,7 +55,8 @@ class MultiExperimentDataModule(LightningDataModule):
     collection : Path
         Folder of the collection (merged index, registry, manifest).
     experiments : Path
-        Folder that holds ``<experiment>/statistics.parquet``.
+        Folder that holds ``<experiment>/statistics.parquet``, and ``labels.parquet`` where columns
+        of annotations are used.
     patches : PatchConfig
         What the encoder sees of an observation.
     augmentations : list of nn.Module
@@ -168,7 +170,8 @@ class MultiExperimentDataModule(LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Open the index and find the valid anchors of both splits."""
-        self.index = MultiExperimentIndex.from_merged(self.collection / "index.arrow")
+        named = {"positives": self.positives, "carry": self.carry, "query": self.query}
+        self.index = self.index_with(columns_of_data(named | {"sampling": asdict(self.sampling)}))
         check_markers(self.patches.markers, self.index.registry)
         self.fields = FieldsOfView(self.index, self.index.registry)
         candidates = self._candidates()
@@ -185,6 +188,14 @@ class MultiExperimentDataModule(LightningDataModule):
             split: self._dataset(reader, self._anchors[split].rows)
             for split, reader in readers.items()
         }
+
+    def index_with(self, columns: Collection[str]) -> MultiExperimentIndex:
+        """Open the collection's index, with the experiments' labels if it lacks some column."""
+        path = self.collection / "index.arrow"
+        index = MultiExperimentIndex.from_merged(path)
+        if {*columns} <= {*index.columns, MARKER}:
+            return index
+        return MultiExperimentIndex.from_merged(path, self.experiments)
 
     def _candidates(self) -> Anchors:
         """Observations that may be anchor or positive."""

@@ -101,7 +101,7 @@ class _Builder:
                 "use it in a model."
             )
         self.entry, self.out = entry, folder / STORE
-        self.index = MultiExperimentIndex.from_parquet([folder])
+        self.index = MultiExperimentIndex.from_parquet([folder], labels=False)
         self.fields = FieldsOfView(self.index, {entry.name: entry})
         self.bounds = np.append(self.fields.first_row, len(self.index))
         self.sources, self.facts = plan_store(entry, entry.patch_store, self.fields, specs, folder)

@@ -127,7 +127,9 @@ def null_rows(
         return []
     train = task_rows.labelled(train_experiments)
     hours = embeddings.obs["hours"].to_numpy()[task_rows.rows[train]]
-    lineages = task_rows.lineages[train]
+    # What labels are shared within exchanges them as a whole, in each experiment for itself.
+    experiments = np.unique(task_rows.experiments[train].astype(str), return_inverse=True)[1]
+    lineages = task_rows.groups[train] * (experiments.max(initial=0) + 1) + experiments
     given = (task_rows.labels[train], lineages, task_rows.experiments[train], hours)
     n_distinct, n_lineages = n_distinct_shuffles(*given), len(np.unique(lineages))
     if n_distinct < MIN_DISTINCT:

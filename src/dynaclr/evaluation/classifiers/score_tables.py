@@ -44,8 +44,8 @@ class ScoredSet:
         Positions within the rows of the task, shape (n,).
     true : numpy.ndarray
         Class codes, shape (n,).
-    lineages : numpy.ndarray
-        Lineage codes, shape (n,).
+    groups : numpy.ndarray
+        Codes of the task's groups, which intervals resample, shape (n,).
     probability : dict of str to numpy.ndarray
         Variant to probabilities, shape (n, K); empty when there are none.
     note : str
@@ -60,7 +60,7 @@ class ScoredSet:
     experiment: str
     rows: np.ndarray
     true: np.ndarray
-    lineages: np.ndarray
+    groups: np.ndarray
     probability: dict[str, np.ndarray]
     note: str
     n_filled: dict[str, int] = field(default_factory=dict)
@@ -74,8 +74,8 @@ class ScoredSet:
 
     @property
     def n_lineages(self) -> int:
-        """Number of distinct lineages."""
-        return len(np.unique(self.lineages))
+        """Number of distinct groups: lineages, unless the task has others."""
+        return len(np.unique(self.groups))
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _score(
     is_main = scored.estimate == HELD_OUT or scored.experiment == ALL_TRAINING
     if variant.correction or not is_main:
         n_bootstrap = min(n_bootstrap, FEW_RESAMPLES)
-    return _Scores(values, cluster_bootstrap(statistics, scored.lineages, n_bootstrap, seed))
+    return _Scores(values, cluster_bootstrap(statistics, scored.groups, n_bootstrap, seed))
 
 
 def _all_scores(

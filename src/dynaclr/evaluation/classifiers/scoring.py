@@ -221,7 +221,7 @@ def _scored_set(
         experiment=name[1],
         rows=here,
         true=np.searchsorted(classes, labels) if len(classes) else labels,
-        lineages=task_rows.lineages[here],
+        groups=task_rows.groups[here],
         probability=probability,
         note=note,
         priors=fits.priors,
@@ -242,6 +242,7 @@ def _predictions(
     here = np.flatnonzero(np.isin(task_rows.experiments, experiments))
     columns = [*key_of(embeddings.obs), "lineage_id", "hours"]
     rows = embeddings.obs.iloc[task_rows.rows[here]][columns].reset_index(drop=True)
+    rows["group"] = task_rows.groups[here]
     parts = []
     for variant, classifier in classifiers.items():
         probability = classifier.predict_proba(embeddings.features[variant][task_rows.rows[here]])
