@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
 from dynaclr.config.errors import Problems, UserError, did_you_mean
 from dynaclr.config.experiment import ExperimentConfig
@@ -20,11 +19,13 @@ def check_all_on_disk(experiments: Iterable[ExperimentConfig], problems: Problem
     """
     for experiment in experiments:
         if experiment.simulation is None:
-            check_on_disk(experiment, f"experiment {experiment.name}", problems)
+            where = f"experiment {experiment.name}"
+            check_on_disk(experiment, where, problems)
+            _check_labels(experiment, where, problems)
 
 
 def check_on_disk(experiment: ExperimentConfig, where: str, problems: Problems) -> None:
-    """Compare one entry with its plate, folders and tables, collecting errors."""
+    """Compare one entry with its plate and folders, collecting errors."""
     _check_plate(experiment, where, problems)
     if not os.path.isdir(experiment.tracks_path):
         what = f"{experiment.tracks_path} is no folder"
@@ -33,21 +34,21 @@ def check_on_disk(experiment: ExperimentConfig, where: str, problems: Problems) 
         path = getattr(experiment, key)
         if path is not None and not path.is_file():
             problems.add(f"{where}: {key}", f"{path} is no file", "Correct the path or remove it")
-        elif path is not None:
-            _check_labels(path, key, experiment.metadata, where, problems)
 
 
-def _check_labels(
-    path: Path, key: str, metadata: Iterable[str], where: str, problems: Problems
-) -> None:
-    """Read a label table; annotations must not be named like other columns of the index."""
-    try:
-        names = {*label_digests(path)} - OF_TRACKS
-    except UserError as error:
-        problems.found.append(f"{where}: {key}: {error}")
-        return
-    if key == "annotations":
-        check_label_names(sorted(names), metadata, f"{where}: {key}: {path}", problems)
+def _check_labels(experiment: ExperimentConfig, where: str, problems: Problems) -> None:
+    """Read the label tables; annotations must not be named like other columns of the index."""
+    for key in ("annotations", "truth"):
+        path = getattr(experiment, key)
+        if path is None or not path.is_file():
+            continue
+        try:
+            names = sorted({*label_digests(path)} - OF_TRACKS)
+        except UserError as error:
+            problems.found.append(f"{where}: {key}: {error}")
+            continue
+        if key == "annotations":
+            check_label_names(names, experiment.metadata, f"{where}: {key}: {path}", problems)
 
 
 def _check_plate(experiment: ExperimentConfig, where: str, problems: Problems) -> None:
