@@ -150,7 +150,7 @@ def test_a_table_without_experiments_is_of_one(stores, tmp_path):
 
 
 def test_text_is_stored_as_typed_and_values_are_counted(stores, tmp_path):
-    text = "fov_name,track_id,t,y,fate,empty\n/A/1/0,1,0,5,NA,\n/A/1/0,1,1,5,007,\n/A/1/0,1,2,5,,\n"
+    text = "fov_name,track_id,t,fate,empty\n/A/1/0,1,0,NA,\n/A/1/0,1,1,007,\n/A/1/0,1,2,,\n"
     (tmp_path / "table.csv").write_text(text)
     assert append_columns(stores[:1], tmp_path / "table.csv") == {str(stores[0]): 2}
     obs = obs_of(stores[0])
