@@ -84,8 +84,8 @@ def finish(folder: Path) -> None:
     }
     ran = project.jobs()
     assert [job for job in ran if job.startswith("labels")] == [
-        "labels experiment=one",
-        "labels experiment=two",
+        "labels experiment=one column=cell_state",
+        "labels experiment=two column=cell_state",
     ]
 
 
@@ -121,12 +121,12 @@ def test_a_changed_label_reruns_what_uses_it_alone(project):
     assert planned_after("held_out", "mitotic") == []
     judged = [f"{rule} model={name}" for rule in OF_MODEL for name in ("plain", "labelled")]
     assert planned_after("held_out", "cell_state") == sorted([*judged, *REPORTED])
-    assert planned_after("one", "mitotic") == ["labels experiment=one"]
+    assert planned_after("one", "mitotic") == []
     of_experiments = [f"embed model=labelled experiment={name}" for name in NAMES]
     retrained = [f"{rule} model=labelled seed=0" for rule in ("train", "draw_training")]
     assert planned_after("one", "cell_state") == sorted(
         [
-            "labels experiment=one",
+            "labels experiment=one column=cell_state",
             "inspect_batches model=labelled",
             *(retrained + of_experiments + judged + REPORTED),
         ]

@@ -4,11 +4,6 @@
 rule inspect_batches:
     input:
         lambda wildcards: plan.training_inputs(wildcards.model),
-        # Columns that are not used may change: `labels` below says what those are that are used.
-        lambda wildcards: ancient(
-            plan.training_labels(wildcards.model, simulated=False)
-        ),
-        lambda wildcards: plan.training_labels(wildcards.model, simulated=True),
     output:
         table=paths.model("batches.csv"),
         batches=paths.model("batches.png"),
@@ -28,7 +23,6 @@ rule inspect_batches:
         batches=lambda wildcards: plan.batches(wildcards.model),
         # A function of input is no reason to run again: what matters here is in `batches`.
         training=lambda wildcards, input: plan.training(wildcards.model),
-        labels=lambda wildcards: plan.training_labels_content(wildcards.model),
         collection=lambda wildcards: plan.collection(wildcards.model),
         experiments=lambda wildcards: paths.experiments,
         out=subpath(output.table, parent=True),

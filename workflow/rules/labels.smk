@@ -1,5 +1,5 @@
-# Labels that a person has given, as columns beside an experiment's index. The index does not hold them:
-# what is made from it without labels, embeddings above all, stays when labels change.
+# Labels that a person has given, a file for each column that some training uses. The index does not hold
+# them: what is made from it without a column stays when its labels change.
 
 
 rule labels:
@@ -7,10 +7,12 @@ rule labels:
         lambda wildcards: plan.simulation(wildcards.experiment),
         cells=paths.experiment("cells.parquet.digest"),
     output:
-        labels=paths.experiment("labels.parquet"),
-        digest=paths.experiment("labels.parquet.digest"),
+        labels=paths.experiment("labels/{column}.parquet"),
+        digest=paths.experiment("labels/{column}.parquet.digest"),
     log:
-        "logs/labels/{experiment}.log",
+        "logs/labels/{experiment}.{column}.log",
+    wildcard_constraints:
+        column=one_of(plan.all_labels_used),
     conda:
         "../../envs/environment.yaml"
     resources:
@@ -19,9 +21,13 @@ rule labels:
             lambda wildcards: cluster.cells_mb(wildcards.experiment) / 50,
         ),
     params:
-        folder=subpath(output.labels, parent=True),
+        folder=subpath(output.labels, ancestor=2),
+        columns=lambda wildcards: json.dumps([wildcards.column]),
         entry=lambda wildcards: plan.labels_entry(wildcards.experiment),
-        annotations=lambda wildcards: plan.annotations_content(wildcards.experiment),
+        annotations=lambda wildcards: plan.annotations_content(
+            wildcards.experiment, wildcards.column
+        ),
         code=code_digest("index.labels"),
     shell:
-        "dynaclr labels --entry {params.entry:q} --experiment {params.folder} > {log} 2>&1"
+        "dynaclr labels --entry {params.entry:q} --experiment {params.folder}"
+        " --columns {params.columns:q} > {log:q} 2>&1"

@@ -4,11 +4,6 @@
 rule train:
     input:
         lambda wildcards: plan.training_inputs(wildcards.model),
-        # Columns that are not used may change: `labels` below says what those are that are used.
-        lambda wildcards: ancient(
-            plan.training_labels(wildcards.model, simulated=False)
-        ),
-        lambda wildcards: plan.training_labels(wildcards.model, simulated=True),
         # Models of this project that this one starts from are trained first.
         lambda wildcards: [
             f"{path}.digest" for path in plan.upstream_checkpoints(wildcards.model)
@@ -29,7 +24,6 @@ rule train:
         **cluster.training(),
     params:
         training=lambda wildcards: plan.training(wildcards.model),
-        labels=lambda wildcards: plan.training_labels_content(wildcards.model),
         collection=lambda wildcards: plan.collection(wildcards.model),
         experiments=lambda wildcards: paths.experiments,
         out=subpath(output.best, parent=True),

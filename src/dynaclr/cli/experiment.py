@@ -26,7 +26,7 @@ def index(entry: str, out: Path) -> None:
 
     Args:
         entry: The experiment entry (YAML file, or YAML or JSON text).
-        out: Folder for cells.parquet and summary.json, and labels.parquet if it has annotations.
+        out: Folder for cells.parquet and summary.json, and labels if it has annotations.
     """
     from dynaclr.config import load_entry
     from dynaclr.index import build_index
@@ -34,17 +34,18 @@ def index(entry: str, out: Path) -> None:
     build_index(load_entry(entry), out)
 
 
-def labels(entry: str, experiment: Path) -> None:
+def labels(entry: str, experiment: Path, columns: list[str] | None = None) -> None:
     """Give the observations of one experiment the labels of its annotations, as index columns.
 
     Args:
         entry: The experiment entry (YAML file, or YAML or JSON text).
-        experiment: Folder with its cells.parquet; gets labels.parquet.
+        experiment: Folder with its cells.parquet; gets labels/<column>.parquet.
+        columns: Columns to take; default: all.
     """
     from dynaclr.config import load_entry
     from dynaclr.index import build_labels
 
-    build_labels(load_entry(entry), experiment)
+    build_labels(load_entry(entry), experiment, columns)
 
 
 def statistics(entry: str, out: Path, threads: int = 2) -> None:

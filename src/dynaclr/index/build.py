@@ -56,7 +56,7 @@ _WARNINGS = {
 def build_index(entry: ExperimentConfig, out_dir: str | Path) -> dict[str, Any]:
     """Write an experiment's ``cells.parquet`` with its digest, and ``summary.json``.
 
-    Where the entry has `annotations`, ``labels.parquet`` too: see `dynaclr.index.labels`.
+    Where the entry has `annotations`, its labels too: see `dynaclr.index.labels`.
 
     The same content gives the same bytes of ``cells.parquet``, whatever the order of the rows in
     the tracking tables, the folder they lie in, or the Zarr format of the plate.

@@ -1,12 +1,14 @@
 """Labels of one experiment's observations: the columns of its `annotations`, as index columns.
 
-They lie beside the index in a table of their own, so that what a person labels changes neither the
-index nor what is made from it without labels, embeddings above all.
+They lie beside the index in a folder of their own, a file a column: what a person labels changes
+neither the index nor what is made from it without that column, embeddings above all.
 """
 
 from __future__ import annotations
 
 import logging
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,23 +20,28 @@ from numpy.typing import NDArray
 from dynaclr.config import ExperimentConfig, Problems, UserError
 from dynaclr.io.artifacts import atomic_path, verified_digest, write_digest
 from dynaclr.io.label_tables import OF_TRACKS, as_classes, check_label_names, read_label_table
+from dynaclr.io.parquet import read_parquet
 
 logger = logging.getLogger(__name__)
 
 CELLS = "cells.parquet"
-LABELS = "labels.parquet"
+LABELS = "labels"
 _KEY = ["fov", "track_id", "t"]
 
 
-def build_labels(entry: ExperimentConfig, folder: str | Path) -> None:
-    """Write ``labels.parquet``, with a row an observation of ``cells.parquet``, and its digest.
+def build_labels(
+    entry: ExperimentConfig, folder: str | Path, columns: Sequence[str] | None = None
+) -> None:
+    """Write ``labels/<column>.parquet``, a row an observation of ``cells.parquet``, and digests.
 
     Parameters
     ----------
     entry : ExperimentConfig
-        Without `annotations` the table holds the keys of the observations alone.
     folder : str or Path
         Folder of the experiment's results.
+    columns : sequence of str, optional
+        Columns to write; default: all of the annotations, and no other files stay. Of a column that
+        the annotations lack the file holds the keys of the observations alone.
 
     Raises
     ------
@@ -43,13 +50,22 @@ def build_labels(entry: ExperimentConfig, folder: str | Path) -> None:
     """
     folder = Path(folder)
     verified_digest(folder / CELLS)
-    cells = pq.read_table(folder / CELLS)
-    table = cells.select(_KEY)
-    for name, values in label_columns(entry, cells).items():
-        table = table.append_column(name, values)
-    with atomic_path(folder / LABELS) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
-    write_digest(folder / LABELS)
+    cells = read_parquet(folder / CELLS)
+    found = label_columns(entry, cells)
+    if columns is None:
+        shutil.rmtree(folder / LABELS, ignore_errors=True)
+    for name in found if columns is None else columns:
+        path = _path(folder, name)
+        table = cells.select(_KEY).replace_schema_metadata()
+        if name in found:
+            table = table.append_column(name, found[name])
+        with atomic_path(path) as temporary:
+            pq.write_table(table, temporary, compression="zstd")
+        write_digest(path)
+
+
+def _path(folder: Path, column: str) -> Path:
+    return folder / LABELS / f"{column}.parquet"
 
 
 def label_columns(entry: ExperimentConfig, cells: pa.Table) -> dict[str, pa.Array]:
@@ -92,37 +108,48 @@ def _column(values: NDArray[np.object_]) -> pa.Array:
     return pa.DictionaryArray.from_arrays(indices, pa.array(categories, pa.string()))
 
 
-def read_labels(folder: str | Path, track_id: NDArray[np.int64], t: NDArray[np.int32]) -> pa.Table:
-    """Read the labels of an experiment's observations.
+def read_labels(
+    folder: str | Path,
+    columns: Sequence[str] | None,
+    track_id: NDArray[np.int64],
+    t: NDArray[np.int32],
+) -> pa.Table:
+    """Read labels of an experiment's observations.
 
     Parameters
     ----------
     folder : str or Path
         Folder of the experiment's results.
+    columns : sequence of str, optional
+        Columns to read, where there are any; default: all that there are.
     track_id, t : ndarray of int, shape (n,)
         Track and frame of each observation, to compare the rows with.
 
     Returns
     -------
     pyarrow.Table
-        n rows, the keys and the columns of labels; the keys alone where the folder has no labels.
+        n rows: ``track_id``, ``t`` and the columns.
 
     Raises
     ------
     UserError
-        When the table was changed since it was made, or holds other observations.
+        When a file was changed since it was made, or holds other observations.
     """
-    path = Path(folder) / LABELS
-    if not path.is_file():
-        return pa.table({"track_id": track_id, "t": t})
-    verified_digest(path)
-    table = pq.read_table(path)
-    own = (table["track_id"].to_numpy(), table["t"].to_numpy())
-    if not (np.array_equal(own[0], track_id) and np.array_equal(own[1], t)):
-        raise UserError(
-            f"{path}: holds other observations than the index. Run the labels stage again."
-        )
-    return table
+    folder, found = Path(folder), pa.table({"track_id": track_id, "t": t})
+    if columns is None:
+        paths = sorted((folder / LABELS).glob("*.parquet"))
+    else:
+        paths = [path for name in columns if (path := _path(folder, name)).is_file()]
+    for path in paths:
+        verified_digest(path)
+        table = read_parquet(path)
+        if not all(np.array_equal(table[name], found[name]) for name in ("track_id", "t")):
+            raise UserError(
+                f"{path}: holds other observations than the index. Run the labels stage again."
+            )
+        for name in names_of_labels(table):
+            found = found.append_column(name, table[name])
+    return found
 
 
 def names_of_labels(table: pa.Table) -> list[str]:

@@ -48,6 +48,8 @@ class MultiExperimentIndex(IndexTable):
         Merged file that `batch` is mapped from.
     labels : mapping of str to Path, optional
         Experiment to the folder of its results, whose labels become columns.
+    columns : sequence of str, optional
+        Columns of labels to take; default: all that there are.
     """
 
     def __init__(
@@ -56,10 +58,11 @@ class MultiExperimentIndex(IndexTable):
         registry: ExperimentRegistry | None = None,
         path: Path | None = None,
         labels: Mapping[str, Path] | None = None,
+        columns: Sequence[str] | None = None,
     ) -> None:
         super().__init__(batch)
         self._registry = registry
-        self.path, self._labels = path, labels
+        self.path, self._labels, self._label_columns = path, labels, columns
         if labels is not None:
             self._batch = self._with_labels(labels)
 
@@ -69,7 +72,7 @@ class MultiExperimentIndex(IndexTable):
         parts = [slice(*pair) for pair in zip([0, *ends[:-1]], ends, strict=True)]
         track_id, t = self.column("track_id"), self.column("t")
         tables = [
-            read_labels(folders[name], track_id[rows], t[rows])
+            read_labels(folders[name], self._label_columns, track_id[rows], t[rows])
             for name, rows in zip(self.experiments, parts, strict=True)
         ]
         names = sorted({name for table in tables for name in names_of_labels(table)})
@@ -80,11 +83,15 @@ class MultiExperimentIndex(IndexTable):
                 "another. Rename one."
             )
         columns = [*self._batch.columns, *gather(tables, names).values()]
-        return pa.record_batch(columns, names=[*self.columns, *names])
+        batch = pa.record_batch(columns, names=[*self.columns, *names])
+        return batch.replace_schema_metadata(self._batch.schema.metadata)
 
     @classmethod
     def from_merged(
-        cls, path: str | Path, labels: str | Path | None = None
+        cls,
+        path: str | Path,
+        labels: str | Path | None = None,
+        columns: Sequence[str] | None = None,
     ) -> MultiExperimentIndex:
         """Map a merged index into memory.
 
@@ -93,8 +100,9 @@ class MultiExperimentIndex(IndexTable):
         path : str or Path
             ``index.arrow``, or the collection's folder.
         labels : str or Path, optional
-            Folder with ``<experiment>/labels.parquet``, whose columns are added; without it the
-            index has no labels.
+            Folder with ``<experiment>/labels/<column>.parquet``; without it there are no labels.
+        columns : sequence of str, optional
+            Columns of labels to take; default: all that there are.
 
         Raises
         ------
@@ -111,7 +119,7 @@ class MultiExperimentIndex(IndexTable):
         if labels is None:
             return index
         folders = {name: Path(labels).absolute() / name for name in index.experiments}
-        return cls(index._batch, path=path, labels=folders)
+        return cls(index._batch, path=path, labels=folders, columns=columns)
 
     @classmethod
     def from_parquet(
@@ -186,7 +194,7 @@ class MultiExperimentIndex(IndexTable):
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         if self.path is not None:
             folder = None if self._labels is None else next(iter(self._labels.values())).parent
-            return type(self).from_merged, (self.path, folder)
+            return type(self).from_merged, (self.path, folder, self._label_columns)
         return type(self), (self._batch, self._registry)
 
     def __repr__(self) -> str:

@@ -104,10 +104,10 @@ class Plan:
         entry = json.loads(self.pixel_entry(experiment))
         return as_text(entry | self.registry[experiment].dump(exclude=others))
 
-    def annotations_content(self, experiment: str) -> dict[str, str]:
-        """Digests of an experiment's annotations; simulated ones are known by their simulation."""
+    def annotations_content(self, experiment: str, column: str) -> dict[str, str]:
+        """Digest of a column of annotations; simulated ones are known by their simulation."""
         entry = self.registry[experiment]
-        return {} if entry.simulation else label_fingerprint(entry.annotations)
+        return {} if entry.simulation else label_fingerprint(entry.annotations, {column})
 
     def label_content(self, model: str) -> dict[str, list[dict[str, str]]]:
         """Digests of the labels that a model is judged with."""
@@ -201,7 +201,8 @@ class Plan:
         index = ("index.arrow.digest", "registry.json")
         name = self.models[model].collection
         files = [self.paths.collection(file, name) for file in index]
-        products = ("statistics.parquet.digest", "pixels.txt")
+        labels = [f"labels/{column}.parquet.digest" for column in sorted(self.labels_used(model))]
+        products = ("statistics.parquet.digest", "pixels.txt", *labels)
         return files + self.paths.of_experiments(self.collections[name].experiments, *products)
 
     def labels_used(self, model: str) -> set[str]:
@@ -210,20 +211,10 @@ class Plan:
         own = {*INDEX_COLUMNS, SPLIT, MARKER}.union(*(entry.metadata for entry in entries))
         return columns_of_training(self.settings[model]) - own
 
-    def training_labels(self, model: str, simulated: bool) -> list[str]:
-        """Labels that a training reads, of simulated experiments or of the others."""
-        names = self.project.collection_of(model).experiments if self.labels_used(model) else []
-        chosen = [name for name in names if self.is_simulated(name) == simulated]
-        return self.paths.of_experiments(chosen, "labels.parquet.digest")
-
-    def training_labels_content(self, model: str) -> dict[str, dict[str, str]]:
-        """Digests of the annotations that a training uses."""
-        used, found = self.labels_used(model), {}
-        for name in self.project.collection_of(model).experiments if used else ():
-            entry = self.registry[name]
-            if not entry.simulation:
-                found[name] = label_fingerprint(entry.annotations, used)
-        return found
+    @cached_property
+    def all_labels_used(self) -> list[str]:
+        """Columns of annotations that some training uses."""
+        return sorted({name for model in self.models for name in self.labels_used(model)})
 
     def collection(self, model: str) -> str:
         """Folder of the collection that a model is trained on."""

@@ -1,6 +1,7 @@
 """Annotations as columns of the index: alone, merged, and without rebuilding the index."""
 
 import pickle
+import shutil
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -66,6 +67,16 @@ def test_labels_leave_the_index_as_it_is(entries, tmp_path):
     assert "state" not in MultiExperimentIndex.from_parquet([tmp_path / "out"]).columns
 
 
+def test_a_column_that_only_others_have_gets_a_file_without_it(entries, tmp_path):
+    build_index(entries["one"].model_copy(update={"annotations": None}), tmp_path / "out")
+    build_labels(entries["one"], tmp_path / "out", ["state", "donor"])
+    names = pq.read_schema(tmp_path / "out" / LABELS / "donor.parquet").names
+    assert names == ["fov", "track_id", "t"]
+    columns = MultiExperimentIndex.from_parquet([tmp_path / "out"]).columns
+    assert "state" in columns
+    assert not {"donor", "score"} & {*columns}
+
+
 def test_a_merged_index_takes_labels_and_brings_them_to_other_processes(entries, tmp_path):
     folders = [tmp_path / "experiments" / name for name in entries]
     for entry, folder in zip(entries.values(), folders, strict=True):
@@ -76,7 +87,13 @@ def test_a_merged_index_takes_labels_and_brings_them_to_other_processes(entries,
     assert values_of(index, "state") == EXPECTED
     assert values_of(pickle.loads(pickle.dumps(index)), "state") == EXPECTED
     assert len(index.valid_anchors(query="state == '007'").rows) == 1
-    (folders[0] / LABELS).unlink()
+    assert (
+        "donor"
+        not in MultiExperimentIndex.from_merged(
+            tmp_path / "merged", tmp_path / "experiments", ["state", "no such column"]
+        ).columns
+    )
+    shutil.rmtree(folders[0] / LABELS)
     index = MultiExperimentIndex.from_merged(tmp_path / "merged", tmp_path / "experiments")
     assert values_of(index, "state") == {"one": {"unknown"}, "two": {"1"}}
 
@@ -84,12 +101,10 @@ def test_a_merged_index_takes_labels_and_brings_them_to_other_processes(entries,
 def test_labels_of_another_index_are_refused(entries, tmp_path):
     out = tmp_path / "out"
     build_index(entries["one"], out)
-    (out / "labels.parquet").rename(tmp_path / LABELS)
-    (out / "labels.parquet.digest").rename(tmp_path / f"{LABELS}.digest")
+    (out / LABELS).rename(tmp_path / LABELS)
     fewer = make_experiment(tmp_path, {"A/1/0": FAMILY[FAMILY["t"] < 5]}, "three")
     build_index(fewer, out)
-    for name in (LABELS, f"{LABELS}.digest"):
-        (tmp_path / name).rename(out / name)
+    (tmp_path / LABELS).rename(out / LABELS)
     with pytest.raises(UserError, match="holds other observations than the index"):
         MultiExperimentIndex.from_parquet([out])
 

@@ -55,8 +55,8 @@ class MultiExperimentDataModule(LightningDataModule):
     collection : Path
         Folder of the collection (merged index, registry, manifest).
     experiments : Path
-        Folder that holds ``<experiment>/statistics.parquet``, and ``labels.parquet`` where columns
-        of annotations are used.
+        Folder that holds ``<experiment>/statistics.parquet``, and ``labels`` where columns of
+        annotations are used.
     patches : PatchConfig
         What the encoder sees of an observation.
     augmentations : list of nn.Module
@@ -195,7 +195,7 @@ class MultiExperimentDataModule(LightningDataModule):
         index = MultiExperimentIndex.from_merged(path)
         if {*columns} <= {*index.columns, MARKER}:
             return index
-        return MultiExperimentIndex.from_merged(path, self.experiments)
+        return MultiExperimentIndex.from_merged(path, self.experiments, sorted(columns))
 
     def _candidates(self) -> Anchors:
         """Observations that may be anchor or positive."""
