@@ -167,7 +167,10 @@ def _shown(names: Sequence[str] | set[str]) -> str:
 
 
 def read_label_table(
-    path: str | Path, key: Sequence[str] | None = None, with_markers: bool = False
+    path: str | Path,
+    key: Sequence[str] | None = None,
+    with_markers: bool = False,
+    header_only: bool = False,
 ) -> LabelTable:
     """Read a label table; columns without a name are left out.
 
@@ -179,6 +182,8 @@ def read_label_table(
         Key columns; default: those of experiment, fov, track_id and t that there are.
     with_markers : bool
         Whether ``marker`` is one of the default ones.
+    header_only : bool
+        Whether only the names of its columns are read, and no row.
 
     Raises
     ------
@@ -187,7 +192,7 @@ def read_label_table(
         named like a key.
     """
     path = Path(path)
-    rows, provenance = _read_rows(path)
+    rows, provenance = _read_rows(path, header_only)
     rows = _rename_fov(_drop_unnamed(rows, path), path)
     known = [*KEY, MARKER] if with_markers else KEY
     chosen = ["fov" if name == "fov_name" else name for name in key or ()]
@@ -210,7 +215,7 @@ def read_label_table(
     return LabelTable(path, keys, pd.DataFrame(typed, index=rows.index), provenance)
 
 
-def _read_rows(path: Path) -> tuple[pd.DataFrame, Any]:
+def _read_rows(path: Path, header_only: bool) -> tuple[pd.DataFrame, Any]:
     """Rows indexed by their number in the file, and what it says of its origin."""
     if not path.is_file():
         raise UserError(f"{path}: no such label table. Correct the path.")
@@ -219,8 +224,8 @@ def _read_rows(path: Path) -> tuple[pd.DataFrame, Any]:
     try:
         if not is_parquet:
             beside = path.with_name(path.name + ".json")
-            return _read_csv(path), read_json(beside) if beside.is_file() else None
-        table = pq.read_table(path)
+            return _read_csv(path, header_only), read_json(beside) if beside.is_file() else None
+        table = pq.read_schema(path).empty_table() if header_only else pq.read_table(path)
         rows = table.to_pandas(ignore_metadata=True)
         content = (table.schema.metadata or {}).get(b"dynaclr")
         return rows.set_axis(rows.index + 1), json.loads(content) if content else None
@@ -230,7 +235,7 @@ def _read_rows(path: Path) -> tuple[pd.DataFrame, Any]:
         raise UserError(f"{path}: cannot be read as {kind} ({reason}). Fix the file.") from None
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def _read_csv(path: Path, header_only: bool) -> pd.DataFrame:
     """All columns as text, empty where missing; the header is row 1, blank lines are counted."""
     with path.open(encoding="utf-8-sig") as stream:
         header = stream.readline()
@@ -243,6 +248,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
         skipinitialspace=True,
         skip_blank_lines=False,
         encoding="utf-8-sig",
+        nrows=1 if header_only else None,
     ).fillna("")
     names = rows.iloc[0].str.strip()
     rows = rows.iloc[1:].set_axis(names, axis=1).rename_axis(columns=None)

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from dynaclr.config.columns import INDEX_COLUMNS, UNKNOWN, check_column_name
-from dynaclr.config.errors import UserError
+from dynaclr.config.columns import INDEX_COLUMNS, UNKNOWN
+from dynaclr.config.errors import Problems, UserError
 from dynaclr.config.experiment import ExperimentConfig
 from dynaclr.config.expression import Expression
 from dynaclr.config.simulation import SIMULATED_COLUMNS
+from dynaclr.io.label_tables import OF_TRACKS, check_label_names, read_label_table
 from dynaclr.io.plate import Plate
-from dynaclr.io.track_columns import TRACK_COLUMNS
 
 _FACTS = ("organelle", "microscope", "cell_type", "date", "moi")
 # All rows of a well agree on these, and on metadata.
 _OF_WELLS = {"experiment", "well", "condition", *_FACTS}
-_KEYS = {"experiment", "fov", "fov_name", "track_id", "t"}
-# Tables of labels may repeat what tracking tables say.
-_OF_TRACKS = {*TRACK_COLUMNS, "z"}
 
 
 class MovieShape(NamedTuple):
@@ -121,16 +115,10 @@ def _typed(values: pd.Series, name: str) -> pd.Series:
 
 def _index_labels(entry: ExperimentConfig) -> list[str]:
     """Columns of an experiment's annotations that become columns of the index."""
-    names = [name for name in label_names(entry, "annotations") if name not in _OF_TRACKS]
-    for name in names:
-        try:
-            check_column_name(name)
-        except ValueError as error:
-            what, _, fix = str(error).partition("; ")
-            raise UserError(
-                f"experiment {entry.name}: annotations: {entry.annotations}: column {what}. "
-                f"{fix.capitalize()}."
-            ) from None
+    names, problems = label_names(entry, "annotations"), Problems()
+    where = f"experiment {entry.name}: annotations: {entry.annotations}"
+    check_label_names(names, entry.metadata, where, problems)
+    problems.raise_if_any()
     return names
 
 
@@ -148,18 +136,10 @@ def label_names(entry: ExperimentConfig, source: Literal["annotations", "truth"]
     if entry.simulation is not None:
         return list(SIMULATED_COLUMNS[source])
     try:
-        with path.open("rb") as stream:
-            is_parquet = stream.read(4) == b"PAR1"
-        if is_parquet:
-            names = pq.read_schema(path).names
-        else:
-            with path.open(encoding="utf-8-sig", newline="") as lines:
-                names = [name.strip() for name in next(csv.reader(lines), [])]
-    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
-        raise UserError(
-            f"experiment {entry.name}: {source}: {path} cannot be read ({error}). Fix the file."
-        ) from None
-    return [name for name in names if name and name not in _KEYS]
+        names = read_label_table(path, header_only=True).labels
+    except UserError as error:
+        raise UserError(f"experiment {entry.name}: {source}: {error}") from None
+    return [name for name in names if source == "truth" or name not in OF_TRACKS]
 
 
 def movie_shapes(entry: ExperimentConfig) -> dict[str, MovieShape]:
