@@ -70,6 +70,7 @@ def test_written_products(experiment, tmp_path):
     entry = experiment(
         {"A/1/0": FAMILY},
         truth=tmp_path / "truth.csv",
+        pixel_size_um=1.0,
         simulation={"seed": 3, "infected_conditions": []},
     )
     summary = build_index(entry, tmp_path / "out")
