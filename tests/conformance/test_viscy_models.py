@@ -1,4 +1,4 @@
-"""Encoders against those of the public package viscy-models: same weights in, same output out.
+"""Networks against those of the public package viscy-models: same weights in, same output out.
 
 `make conformance` installs that package where these tests expect it.
 """
@@ -7,10 +7,12 @@ import importlib
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tests.lacking import lacks
 
+from dynaclr.losses import NTXentHCL
 from dynaclr.models import (
     BetaVae25D,
     BetaVaeMonai,
@@ -21,6 +23,8 @@ from dynaclr.models import (
     Unet25d,
     UNeXt2,
 )
+from dynaclr.training import ContrastiveModule
+from dynaclr.training.viscy import convert_viscy
 
 pytestmark = pytest.mark.slow
 
@@ -217,6 +221,44 @@ def randomize(model):
             value.uniform_(0.5, 1.5)
         elif value.is_floating_point():
             value.normal_(std=0.1)
+
+
+@pytest.mark.parametrize("style", ["flat", "MLP"])
+@pytest.mark.parametrize("kind", [ContrastiveEncoder, ResNet3dEncoder])
+def test_converted_checkpoint(viscy_models, kind, style, tmp_path):
+    widths = {"embedding_dim": 512, "projection_dim": 32}
+    options = {"backbone": "resnet18", "in_channels": 2} | widths
+    if kind is ContrastiveEncoder:
+        options |= {"backbone": "convnext_tiny", "in_stack_depth": 15}
+    theirs = getattr(viscy_models, kind.__name__)(**options)
+    ours = kind(**options | {"in_stack_depth": 15})
+    if style == "MLP":
+        theirs.projection = viscy_models.MLP(ours.feature_dim, 512, 32)
+    randomize(theirs)
+    # As Lightning saves VisCy's ContrastiveModule, with what its configurations hold.
+    hyperparameters = {
+        "loss_function": viscy_models.NTXentHCL(temperature=0.07, beta=0.5),
+        "ckpt_path": Path("last.ckpt"),
+        "lr": np.float64(2e-5),
+    }
+    state = {f"model.{name}": value for name, value in theirs.state_dict().items()}
+    content = {"state_dict": state, "hyper_parameters": hyperparameters}
+    torch.save(content, tmp_path / "viscy.ckpt")
+    convert_viscy(tmp_path / "viscy.ckpt", tmp_path / "ours.ckpt")
+    module = ContrastiveModule(ours, encoder_checkpoint=tmp_path / "ours.ckpt").eval()
+    patches = torch.randn(4, 2, 15, 64, 64)
+    with torch.no_grad():
+        for given, expected in zip(module(patches), theirs.eval()(patches), strict=True):
+            torch.testing.assert_close(given, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("temperature", "beta"), [(0.07, 0.5), (0.5, 2.0)])
+def test_hardness_of_the_loss_is_multiplied_by_the_temperature(viscy_models, temperature, beta):
+    embeddings, labels = torch.randn(64, 8), torch.arange(32).repeat(2)
+    theirs = viscy_models.NTXentHCL(temperature=temperature, beta=beta)(embeddings, labels)
+    ours = NTXentHCL(temperature, beta * temperature)(embeddings, labels)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    assert (NTXentHCL(temperature, beta)(embeddings, labels) - theirs).abs() > 0.01
 
 
 @pytest.mark.parametrize("depth", [10, 18, 34, 50, 101, 152, 200])

@@ -34,6 +34,7 @@ COMMANDS: dict[str, Any] = {
     "merge": collection.merge,
     "inspect-batches": collection.inspect_batches,
     "train": training.train,
+    "convert-viscy": training.convert_viscy,
     "embed": embedding.embed,
     "baselines": {
         "_help": "Baselines without a network: intensity statistics, and components of pixels.",

@@ -1,4 +1,4 @@
-"""The command `dynaclr train`; the module `lightning` is Lightning's own command line."""
+"""The commands `train` and `convert-viscy`; the module `lightning` is Lightning's command line."""
 
 from __future__ import annotations
 
@@ -40,3 +40,22 @@ def train(
     content = load_training(training)
     launch(content.get("trainer") or {}, sys.argv[1:])
     run(content, collection, experiments, seed, out, threads, save_minutes, keep_work)
+
+
+def convert_viscy(checkpoint: Path, out: Path) -> None:
+    """Turn a checkpoint of VisCy's ContrastiveModule into one that `encoder_checkpoint` takes.
+
+    Prints the encoder that it belongs to; what weights do not tell (backbone, planes, strides) is
+    as in the configuration that it was trained with.
+
+    Args:
+        checkpoint: Lightning checkpoint with a ContrastiveEncoder or a ResNet3dEncoder.
+        out: File to write.
+    """
+    import yaml
+
+    from dynaclr.training.viscy import convert_viscy as run
+
+    encoder = run(checkpoint, out)
+    model = {"model": {"encoder": encoder, "encoder_checkpoint": str(out)}}
+    print(yaml.safe_dump(model, sort_keys=False, default_flow_style=None), end="")

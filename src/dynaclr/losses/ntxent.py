@@ -33,9 +33,10 @@ class NTXentHCL(TemperedLoss):
     same value as ``pytorch_metric_learning.losses.NTXentLoss``, with several positives per
     anchor too. An anchor without negatives contributes 0 for each of its positives.
 
-    The weights are exponential in the *similarity* ``cos / T``, as in the paper. Some code
-    weights by ``exp(beta * cos)`` instead, which is this loss with beta multiplied by T: at
-    T = 0.07 and beta = 0.5 that is an effective 0.035, hardly any weighting at all.
+    The weights are exponential in the *similarity* ``cos / T``, as in the paper. ``NTXentHCL`` of
+    the VisCy project weights by ``exp(beta * cos)`` instead, which is this loss with the same T and
+    its beta multiplied by T: T = 0.07 and beta = 0.5 there are ``temperature=0.07, beta=0.035``
+    here, hardly any weighting at all.
 
     With ``tau_plus > 0`` negatives are debiased: a share ``tau_plus`` of them is taken to be
     of the anchor's own class, and

@@ -97,7 +97,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         except pickle.UnpicklingError as error:
             raise UserError(
                 f"{path}: is damaged, or holds more than weights and plain values, whose reading "
-                "could run code. Save its state_dict alone with `torch.save`."
+                "could run code. Save its state_dict alone with `torch.save`; one of VisCy, turn "
+                "it with `dynaclr convert-viscy`."
             ) from error
         if not isinstance(content, dict):
             raise TypeError(f"it holds no dictionary but {type(content).__name__}")
