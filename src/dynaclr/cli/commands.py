@@ -67,5 +67,8 @@ COMMANDS: dict[str, Any] = {
 # Options that need no value: `--dry-run`.
 SWITCHES = ("dry_run", "keep_work", "replace", "untrained")
 
+# Options that may be left out before the first value: `dynaclr info PATH`.
+FIRST_OPTIONS = {"info": "--path", "convert-viscy": "--checkpoint"}
+
 # Their arguments are those of model, data and trainer, which Lightning's own command line parses.
 TRAINER_COMMANDS = ("fit", "validate", "predict")

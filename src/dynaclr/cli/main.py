@@ -117,7 +117,7 @@ def command_name(arguments: list[str]) -> str:
 
 def parser_options(arguments: list[str]) -> list[str]:
     """Arguments as the parser reads them: `--dry_run=true` where a person writes `--dry-run`."""
-    from dynaclr.cli.commands import SWITCHES
+    from dynaclr.cli.commands import FIRST_OPTIONS, SWITCHES
 
     options = []
     for argument, following in zip(arguments, [*arguments[1:], ""], strict=False):
@@ -130,7 +130,6 @@ def parser_options(arguments: list[str]) -> list[str]:
                 equals, value = "=", "true"
             option = f"--{name}{dot}{key}"
         options.append(option + equals + value)
-    # `dynaclr info PATH` reads better than the flag that the other commands have.
-    if options[:1] == ["info"] and len(options) == 2 and not options[1].startswith("-"):
-        options.insert(1, "--path")
+    if options[1:] and options[0] in FIRST_OPTIONS and not options[1].startswith("-"):
+        options.insert(1, FIRST_OPTIONS[options[0]])
     return options

@@ -90,6 +90,12 @@ def test_options_as_a_person_writes_them(given, parsed):
     assert parser_options(given) == (given if parsed is None else parsed)
 
 
+def test_the_first_value_of_some_commands_needs_no_option():
+    given = ["convert-viscy", "a.ckpt", "--out", "b.ckpt"]
+    assert parser_options(given) == ["convert-viscy", "--checkpoint", *given[1:]]
+    assert parser_options(["info", "--path", "a.ckpt"]) == ["info", "--path", "a.ckpt"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [
