@@ -28,8 +28,8 @@ from dynaclr.io.track_columns import TRACK_COLUMNS, add_ids
 
 # Table of tracks and stem of the masks: of annotators, and of trackers.
 _FORMS = {"man_track.txt": "man_track", "res_track.txt": "mask"}
-# Folders beside a sequence, which a pattern may match.
-_NO_IMAGES = r".*_(GT|ST|RES|ERR_SEG)"
+# Folders beside that of a sequence.
+_NO_IMAGES = re.compile(r".*_(GT|ST|RES|ERR_SEG)")
 
 
 def import_ctc(
@@ -79,9 +79,13 @@ def import_ctc(
     out, images = Path(out), f"{folder}/{sequence}"
     check_new(out)
     table = None if fields is None else Path(fields)
-    listed = list_fields(images, table, options.condition, skip=_NO_IMAGES)
+    listed = list_fields(images, table, options.condition, _is_sequence)
     movies = [_movie(of, images, result, labels) for of in listed]
     return import_movies(movies, [channel], out, options, progress)
+
+
+def _is_sequence(path: Path) -> bool:
+    return path.is_dir() and _NO_IMAGES.fullmatch(path.name) is None
 
 
 def _movie(

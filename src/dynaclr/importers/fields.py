@@ -9,7 +9,7 @@ it belongs; other names only tie the paths of a field of view together.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,7 +58,10 @@ class Field:
 
 
 def list_fields(
-    pattern: str | Path, table: Path | None, condition: str, skip: str = "(?!)"
+    pattern: str | Path,
+    table: Path | None,
+    condition: str,
+    accept: Callable[[Path], bool] = Path.is_file,
 ) -> list[Field]:
     """List the fields of view, in the order of the table or of the files' names.
 
@@ -71,8 +74,8 @@ def list_fields(
         are relative to its folder.
     condition : str
         Where it is not given.
-    skip : str
-        Regular expression of paths that the pattern fits but that are no images; default: none.
+    accept : callable
+        Whether a path that the pattern fits may be images.
 
     Returns
     -------
@@ -86,7 +89,7 @@ def list_fields(
     if table is not None:
         rows, base = _read_rows(table), table.parent
     elif _BRACES.search(str(pattern)):
-        rows, base = _matches(str(pattern), skip), Path()
+        rows, base = _matches(str(pattern), accept), Path()
     else:
         return [Field("A/1/0", condition)]
     return _named(rows, base, condition, str(table or pattern))
@@ -99,7 +102,7 @@ def _read_rows(table: Path) -> list[dict[str, str]]:
     return listed
 
 
-def _matches(pattern: str, skip: str) -> list[dict[str, str]]:
+def _matches(pattern: str, accept: Callable[[Path], bool]) -> list[dict[str, str]]:
     """Values of the names in braces, of each path that fits the pattern."""
     seen: set[str] = set()
     expression = ""
@@ -113,8 +116,8 @@ def _matches(pattern: str, skip: str) -> list[dict[str, str]]:
     head = pattern[: pattern.index("{")].rpartition("/")
     folder = Path(head[0] + head[1] or ".")
     rest = _BRACES.sub("*", pattern[len(head[0] + head[1]) :])
-    paths = sorted(str(path) for path in folder.glob(rest))
-    found = [re.fullmatch(expression, path) for path in paths if not re.fullmatch(skip, path)]
+    paths = sorted(str(path) for path in folder.glob(rest) if accept(path))
+    found = [re.fullmatch(expression, path) for path in paths]
     rows = [match.groupdict() for match in found if match]
     if not rows:
         raise UserError(f"{pattern}: no file has such a path. Correct the pattern.")

@@ -173,6 +173,10 @@ BROKEN = {
     "no_validation": Broken(
         {f"{BOTH}.validation": DELETED}, (BOTH, "no validation data", "Name experiments under")
     ),
+    "two_kinds_of_validation": Broken(
+        {f"{BOTH}.validation_lineage_fraction": 0.2},
+        (BOTH, "both kinds of validation data", "or give a `validation_fov_fraction`"),
+    ),
     "unknown_experiment": Broken(
         {f"{BOTH}.train": ["onne"]}, (f"{BOTH}.train", "'onne'", "Did you mean 'one'?")
     ),

@@ -97,6 +97,7 @@ def test_stills_need_no_interval_and_movies_do(tmp_path):
 def test_sequences_of_the_challenge_become_fields(tmp_path):
     write_ctc(tmp_path / "sets" / "one")
     write_ctc(tmp_path / "sets" / "two", 5)
+    (tmp_path / "sets" / "one" / "LICENSE").touch()
     summary = import_ctc(
         tmp_path / "sets" / "{name}", tmp_path / "out", OPTIONS, sequence="{sequence}"
     )
