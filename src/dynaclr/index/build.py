@@ -31,6 +31,7 @@ from dynaclr.index.lineage import (
     resolve_links,
 )
 from dynaclr.index.repairs import Repairs, location_of
+from dynaclr.index.table_units import warn_of_units
 from dynaclr.index.tracks import Observations, find_table, list_tables, read_tracks
 from dynaclr.io import Plate, Position
 from dynaclr.io.artifacts import atomic_path, write_digest, write_json
@@ -41,16 +42,6 @@ log = logging.getLogger(__name__)
 SUMMARY = "summary.json"
 # What merging and training do not need, and a change of which must not change the index.
 NOT_INDEXED = {"annotations", "truth", "simulation"}
-# With larger pixels positions in micrometres would not stand out.
-_SMALL_PIXEL_UM = 0.7
-_WARNINGS = {
-    "frames_from_one": "no tracking table has a row at frame 0. If their frames are numbered from "
-    "1, give the entry `tracks_first_frame: 1`",
-    "position_in_um": "the tracking tables say that their positions are in micrometres, but they "
-    "are read as pixels. Give the entry `tracks_unit: um`",
-    "position_may_be_in_um": "all positions lie where they would lie if they were given in "
-    "micrometres. If so, give the entry `tracks_unit: um`",
-}
 
 
 def build_index(entry: ExperimentConfig, out_dir: str | Path) -> dict[str, Any]:
@@ -116,7 +107,7 @@ def index_experiment(entry: ExperimentConfig) -> tuple[pa.Table, dict[str, Any]]
     files = _find_tables(entry, plate, positions, problems, repairs)
     read = {fov: _read(entry, positions[fov], files[fov], problems, repairs) for fov in files}
     filled = {fov: rows for fov, rows in read.items() if rows is not None and len(rows)}
-    _report_units(entry, positions, filled, repairs)
+    warn_of_units(entry, positions, filled, repairs)
     movie = _Movie.join(entry, filled, files)
     links = resolve_links(movie.tracks)
     _report_links(movie, links, problems, repairs)
@@ -220,30 +211,6 @@ def _read(
         entry.tracks_first_frame,
         step_um,
     )
-
-
-def _report_units(
-    entry: ExperimentConfig,
-    positions: dict[str, Position],
-    filled: dict[str, Observations],
-    repairs: Repairs,
-) -> None:
-    """Warn of positions that look like micrometres, and of frames that look numbered from 1."""
-    where = f"experiment {entry.name}"
-    if filled and entry.tracks_first_frame == 0 and min(r.t.min() for r in filled.values()) == 1:
-        repairs.add("frames_from_one", where)
-    if entry.tracks_unit == "pixel" and filled and "position_in_um" not in repairs.counts:
-        sizes = [entry.pixel_size_um or positions[fov].pixel_size_um for fov in filled]
-        small = max(sizes) < _SMALL_PIXEL_UM and all(
-            rows.y.max() <= size * positions[fov].shape[3]
-            and rows.x.max() <= size * positions[fov].shape[4]
-            for size, (fov, rows) in zip(sizes, filled.items(), strict=True)
-        )
-        if small:
-            repairs.add("position_may_be_in_um", where)
-    for rule, warning in _WARNINGS.items():
-        if rule in repairs.counts:
-            log.warning("%s: %s", where, warning)
 
 
 def _shown(names: list[str]) -> str:
