@@ -38,9 +38,11 @@ def draw_training(folder: Path) -> None:
     history = read_table(folder / "metrics.csv")
     best_epoch = read_json(folder / "provenance.json")["best_epoch"]
     model, seed = folder.absolute().parts[-2:]
+    # Not every module measures everything.
+    panels = [panel for panel in _PANELS if f"{panel[0]}/val" in history]
     with figure_style():
-        figure, axes = panel_grid(len(_PANELS), (3.1, 2.9))
-        for axis, (metric, label, heading) in zip(axes[0], _PANELS, strict=True):
+        figure, axes = panel_grid(len(panels), (3.1, 2.9))
+        for axis, (metric, label, heading) in zip(axes[0], panels, strict=True):
             for stage, color in zip(("train", "val"), CATEGORICAL, strict=False):
                 if f"{metric}/{stage}" in history:
                     values = history[f"{metric}/{stage}"]

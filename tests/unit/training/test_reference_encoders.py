@@ -7,9 +7,13 @@ from pathlib import Path
 import anndata as ad
 import numpy as np
 import pytest
+import timm
+import torch
 import yaml
+from safetensors.torch import save_file
 
 from dynaclr.inference import embed
+from dynaclr.io.artifacts import digest_path, read_json
 from dynaclr.io.code_digest import code_of
 from dynaclr.training import check_training, train
 
@@ -56,3 +60,21 @@ def test_every_other_example_can_be_built():
     for example in examples:
         content = yaml.safe_load(yaml.safe_dump(example).replace("pretrained: true", ""))
         check_training(content | {"data": DATA}, "the example", made)
+
+
+def test_a_frozen_transformer_with_weights_of_a_file_is_a_row_of_a_comparison(collection, tmp_path):
+    torch.manual_seed(0)
+    published = timm.create_model("vit_small_patch14_dinov2", img_size=56, dynamic_img_size=True)
+    save_file(published.state_dict(), tmp_path / "dino.safetensors")
+    (text,) = [block for block in blocks("yaml") if "dinov2" in block]
+    text = text.replace("pretrained: true", f"pretrained: {tmp_path}/dino.safetensors")
+    content = yaml.safe_load(text) | {"data": DATA | {"batch_size": 4}}
+    train(content, collection.folder, collection.experiments, 0, tmp_path / "seed0", threads=1)
+    embed([tmp_path / "seed0"], collection.experiments / "one", tmp_path, untrained=True)
+    trained, untrained = (
+        ad.read_zarr(tmp_path / f"{name}/one.zarr") for name in ("seed0", "seed0-untrained")
+    )
+    assert trained.X.shape[1] == 2 * published.num_features
+    assert np.array_equal(trained.X, untrained.X), "its weights are those of the file"
+    facts = read_json(tmp_path / "seed0/provenance.json")
+    assert digest_path(tmp_path / "dino.safetensors") in facts["checkpoints"].values()
