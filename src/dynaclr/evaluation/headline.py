@@ -11,11 +11,16 @@ from dynaclr.config.metrics import HELD_OUT
 from dynaclr.config.variants import kind_title
 from dynaclr.evaluation.classifiers.scoring import TaskScores
 
-METRIC = "auroc"
+TITLES = {"auroc": "AUROC", "average_precision": "average precision"}
+# Of a class that is rarer, AUROC looks good even where most of what is called positive is not.
+RARE = 0.1
 
 
 def summarize(scores: list[TaskScores]) -> dict[str, Any]:
-    """AUROC of the first task on the held-out experiments, trained model against baselines.
+    """Score of the first task on the held-out experiments, trained model against baselines.
+
+    It is the AUROC, or the average precision where the positive class, or the rarest of several,
+    has less than a tenth of the observations.
 
     With several held-out experiments each number is the mean over those that have one. Without
     any, the cross-validated estimate within the training experiments is used.
@@ -34,10 +39,10 @@ def summarize(scores: list[TaskScores]) -> dict[str, Any]:
         experiment) and ``text``. A number that is missing is None.
     """
     if not scores:
-        return {"task": None, "metric": METRIC, "text": "No evaluation task is configured."}
+        return {"task": None, "metric": "auroc", "text": "No evaluation task is configured."}
     first = scores[0]
-    metrics = first.tables.metrics
-    rows = metrics[(metrics["metric"] == METRIC) & (metrics["estimate"] == first.main_estimate)]
+    metrics, metric = first.tables.metrics, _metric_for(first)
+    rows = metrics[(metrics["metric"] == metric) & (metrics["estimate"] == first.main_estimate)]
     known = set(rows.loc[rows["value"].notna(), "experiment"])
     shown = [s for s in first.main_sets if s.experiment in known] or first.main_sets
     names = [scored.experiment for scored in shown]
@@ -46,7 +51,7 @@ def summarize(scores: list[TaskScores]) -> dict[str, Any]:
     by_kind = {str(kind): _seeds(part) for kind, part in rows.groupby("kind", sort=False)}
     headline: dict[str, Any] = {
         "task": first.task.name,
-        "metric": METRIC,
+        "metric": metric,
         "estimate": first.main_estimate,
         "experiments": names,
         "n_rows": sum(len(scored.true) for scored in shown),
@@ -57,6 +62,16 @@ def summarize(scores: list[TaskScores]) -> dict[str, Any]:
     headline["difference"] = _difference(first.tables.differences, headline)
     note = "; ".join(dict.fromkeys(rows["note"][rows["note"] != ""]))
     return {**headline, "text": _sentence(headline, note)}
+
+
+def _metric_for(scores: TaskScores) -> str:
+    """Metric that says most about a task, by how rare its positive or rarest class is."""
+    true = np.concatenate([scored.true for scored in scores.main_sets])
+    if not len(true) or len(scores.classes) < 2:
+        return "auroc"
+    shares = np.bincount(true, minlength=len(scores.classes)) / len(true)
+    rarest = shares[1] if len(shares) == 2 else shares[shares > 0].min()
+    return "average_precision" if 0 < rarest < RARE else "auroc"
 
 
 def _seeds(rows: pd.DataFrame) -> dict[str, Any]:
@@ -78,7 +93,7 @@ def _difference(table: pd.DataFrame, headline: dict[str, Any]) -> dict[str, Any]
         return None
     best = max(means, key=means.__getitem__)
     row = table[
-        (table["metric"] == METRIC)
+        (table["metric"] == headline["metric"])
         & (table["baseline"] == best)
         & (table["estimate"] == headline["estimate"])
         & (table["experiment"] == headline["experiments"][0])
@@ -92,19 +107,20 @@ def _number(value: float) -> float | None:
 
 def _sentence(headline: dict[str, Any], note: str) -> str:
     trained, difference = headline["trained"], headline["difference"]
+    title = TITLES[headline["metric"]]
     where = "left-out lineages of the training experiments"
     if headline["estimate"] == HELD_OUT:
         where = "held-out " + " and ".join(headline["experiments"])
     subject = f"Task {headline['task']} on {where}"
     if trained["mean"] is None:
-        return f"{subject}: no AUROC ({note or 'no trained variant'})."
+        return f"{subject}: no {title} ({note or 'no trained variant'})."
     seeds = [f"{value:.2f}" for value in trained["per_seed"].values() if value is not None]
     against = [
         f"{kind_title(kind)} {baseline['mean']:.2f}"
         for kind, baseline in headline["baselines"].items()
         if baseline["mean"] is not None
     ]
-    text = f"{subject}: AUROC {trained['mean']:.2f}"
+    text = f"{subject}: {title} {trained['mean']:.2f}"
     if len(seeds) > 1:
         text += f" (seeds: {', '.join(seeds)})"
     if against:

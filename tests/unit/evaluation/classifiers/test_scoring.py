@@ -127,6 +127,20 @@ def test_without_held_out_experiments_the_estimate_is_cross_validated(make, tmp_
     assert "left-out lineages of the training experiments" in headline["text"]
 
 
+@pytest.mark.parametrize(("n_tracks", "metric"), [(2, "auroc"), (1, "average_precision")])
+def test_the_headline_of_a_rare_class_is_its_average_precision(make, tmp_path, n_tracks, metric):
+    def rare(tables):
+        for table in tables.values():
+            table["condition"] = "infected"
+            table["response"] = (table["track_id"] <= n_tracks).astype(int)
+
+    scores = score(make, tmp_path, make.tasks[0], rare)
+    headline = summarize([scores])
+    assert headline["metric"] == metric
+    title = {"auroc": "AUROC", "average_precision": "average precision"}[metric]
+    assert f"held-out c: {title} {headline['trained']['mean']:.2f}" in headline["text"]
+
+
 def test_several_held_out_experiments_are_averaged(make, tmp_path):
     scores = score(make, tmp_path, make.tasks[0], held_out=("b", "c"), train=("a",))
     headline = summarize([scores])
