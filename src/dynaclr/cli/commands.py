@@ -17,6 +17,7 @@ from dynaclr.cli import (
 )
 
 COMMANDS: dict[str, Any] = {
+    "new": project.new,
     "check": project.check,
     "schema": project.schema,
     "info": project.info,

@@ -78,3 +78,53 @@ def info(path: Path) -> None:
     from dynaclr.cli.info import show
 
     show(path)
+
+
+def new(
+    out: Path,
+    data_path: Path | None = None,
+    tracks_path: Path | None = None,
+    interval_minutes: float | None = None,
+    name: str | None = None,
+    start_hpi: float = 0.0,
+    annotations: Path | None = None,
+    entries: str | None = None,
+    cell_diameter_um: float | None = None,
+    template: Path = Path("config/template"),
+) -> None:
+    """Write a new project for plates of your own, which passes `check`: entry, project, trainings.
+
+    Give a plate with its tracks, or the entries that `dynaclr import` wrote. In the folder of a
+    project, the entry of a further experiment is added.
+
+    Args:
+        out: Folder of the project.
+        data_path: OME-Zarr plate.
+        tracks_path: Its tracks, as the key `tracks_path` of an entry.
+        interval_minutes: Minutes from one frame to the next.
+        name: Name of the experiment; default: that of the folder of the plate.
+        start_hpi: Hours post infection (or perturbation) at frame 0.
+        annotations: Table of labels, if there is one.
+        entries: File of an entry that is there already, or a pattern of several files.
+        cell_diameter_um: Diameter of a cell; default: estimated from the distance of neighbours.
+        template: Folder of the templates.
+    """
+    import glob
+
+    from dynaclr.config import UserError
+    from dynaclr.index.new_project import describe_found, propose_entry, write_project
+
+    proposed = None
+    if data_path is not None:
+        if tracks_path is None or interval_minutes is None:
+            raise UserError("new: a plate needs --tracks-path and --interval-minutes too.")
+        given = (tracks_path, name or data_path.absolute().parent.name, interval_minutes)
+        proposed = propose_entry(data_path, *given, start_hpi, annotations)
+    files = sorted(map(Path, glob.glob(entries))) if entries else []
+    if entries and not files:
+        raise UserError(f"{entries}: no such file. Correct --entries.")
+    found = write_project(
+        out, template, entries=files, proposed=proposed, cell_diameter_um=cell_diameter_um
+    )
+    for line in describe_found(out, found):
+        print(line)

@@ -76,24 +76,13 @@ def _references(
 
 
 def _check_held_out(config: ProjectConfig, where: str, problems: Problems) -> None:
-    """Held-out experiments are trained on by no model, and tasks need some to be scored on."""
+    """Held-out experiments are trained on by no model."""
     held_out, key = config.evaluation.experiments, f"{where}: evaluation.experiments"
     for name, collection in config.collections.items():
         shared = set() if collection.held_out else {*held_out} & {*collection.train}
         for experiment in sorted(shared):
             what = f"{experiment} is held out but collection {name!r} trains on it"
             problems.add(key, what, "Remove it from one")
-    if not config.evaluation.tasks or held_out:
-        return
-    for name in sorted({model.collection for model in config.models.values()}):
-        used = config.collections.get(name)
-        if used is not None and not (used.validation or used.held_out):
-            problems.add(
-                key,
-                f"there are tasks but nothing is held out to score them on: collection {name!r} "
-                "validates by fields of view",
-                "Name held-out experiments, or remove `evaluation.tasks`",
-            )
 
 
 def _check_same_cells(entries: Iterable[ExperimentConfig], problems: Problems) -> None:

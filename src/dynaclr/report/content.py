@@ -43,7 +43,7 @@ def experiments_table(plan: ReportPlan, results: Path) -> Table:
         records.append(
             {
                 "experiment": name,
-                "role": roles.get(name, "held out"),
+                "role": roles[name] or "not used",
                 "cells": counts["rows"],
                 "tracks": counts["tracks"],
                 "lineages": counts["lineages"],
@@ -67,13 +67,12 @@ def experiments_table(plan: ReportPlan, results: Path) -> Table:
 
 
 def _roles(plan: ReportPlan, results: Path) -> dict[str, str]:
-    """What experiments are used for, over all collections."""
-    roles: dict[str, set[str]] = {}
+    """What experiments are used for, over all collections and models; empty for nothing."""
+    roles = {name: {"held out"} if name in plan.held_out else set() for name in plan.experiments}
     for collection in plan.collections:
         manifest = read_json(results / "collections" / collection / "manifest.json")
         for name, split in manifest["experiments"].items():
-            used = {role for role in ("train", "validation") if split[role]["rows"]}
-            roles.setdefault(name, set()).update(used)
+            roles[name] |= {role for role in ("train", "validation") if split[role]["rows"]}
     return {name: " and ".join(sorted(used)) for name, used in roles.items()}
 
 

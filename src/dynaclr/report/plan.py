@@ -21,6 +21,8 @@ class ReportPlan(BaseModel):
         Experiments with thumbnails.
     comparison : bool
         Whether models were compared.
+    held_out : list of str
+        Experiments that a model is scored on.
     figures : list of str
         Figures, relative to the results folder; their folder says where they are shown.
     config : dict
@@ -34,6 +36,7 @@ class ReportPlan(BaseModel):
     models: dict[str, list[int]]
     pictured: list[str] = Field(default_factory=list)
     comparison: bool = False
+    held_out: list[str] = Field(default_factory=list)
     figures: list[str] = Field(default_factory=list)
     config: dict[str, Any] = Field(default_factory=dict)
 

@@ -388,6 +388,7 @@ class Plan:
 
     def report(self) -> str:
         """File that says what the report is about."""
+        held_out = {name for model in self.models for name in self.project.held_out_of(model)}
         return self.json_file(
             {
                 "experiments": list(self.registry),
@@ -395,6 +396,7 @@ class Plan:
                 "models": {name: model.seeds for name, model in self.models.items()},
                 "pictured": list(self.thumbnail_models),
                 "comparison": bool(self.project.comparison),
+                "held_out": sorted(held_out),
                 "figures": [os.path.relpath(file, RESULTS) for file in self.figures()],
                 "config": {key: self.config[key] for key in self.config if key != "experiments"},
             }

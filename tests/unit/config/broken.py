@@ -233,13 +233,6 @@ BROKEN = {
         {"evaluation.experiments": ["three", "three"]},
         ("evaluation.experiments", "three is listed twice", VALUES_ONCE),
     ),
-    "nothing_held_out": Broken(
-        {
-            "evaluation.experiments": [],
-            BOTH: {"train": ["one"], "validation_fov_fraction": 0.5},
-        },
-        ("evaluation.experiments", "nothing is held out", "'both'", "Name held-out"),
-    ),
     "task_twice": Broken(
         {"evaluation.tasks": [{"name": "task", "label": "label"}] * 2},
         ("evaluation: tasks", "task is listed twice", VALUES_ONCE),

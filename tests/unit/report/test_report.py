@@ -67,6 +67,16 @@ def test_repairs_are_shown_with_file_and_line(made, tmp_path):
     ]
 
 
+def test_roles_of_experiments_are_those_that_models_give_them(made):
+    def roles(plan):
+        table = content.experiments_table(plan, made.results)
+        return [row[table.columns.index("role")].text for row in table.rows]
+
+    assert roles(made.plan) == ["train", "train", "validation"]
+    unused = made.plan.model_copy(update={"collections": [], "held_out": ["one"]})
+    assert roles(unused) == ["held out", "not used", "not used"]
+
+
 def test_new_families_and_a_comparison_are_shown_and_need_not_be_there(made, tmp_path):
     assert len(scores.difference_tables(made.plan, made.results)) == 1
     results = tmp_path / "results"
