@@ -112,7 +112,7 @@ def new(
     import glob
 
     from dynaclr.config import UserError
-    from dynaclr.index.new_project import describe_found, propose_entry, write_project
+    from dynaclr.importers.new_project import describe_found, propose_entry, write_project
 
     proposed = None
     if data_path is not None:

@@ -1,7 +1,8 @@
 """Movies in other forms to what every stage reads: a plate, tracking tables and a ready entry.
 
 Read `movies` (what is written, and in which order things are checked) first; `fields` says which
-files are which field of view, `stacks` and `ctc` read two forms, `tiff` their images.
+files are which field of view, `stacks` and `ctc` read two forms, `tiff` their images. `new_project`
+writes the project of a lab's own plates, imported or not.
 """
 
 from dynaclr.importers.ctc import import_ctc

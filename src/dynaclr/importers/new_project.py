@@ -23,7 +23,7 @@ from dynaclr.config import ExperimentConfig, Problems, UserError
 from dynaclr.config.grammar import dump_yaml
 from dynaclr.config.project import load_project
 from dynaclr.config.registry import load_entry, validate_entry
-from dynaclr.index.build import index_experiment
+from dynaclr.index import index_experiment
 from dynaclr.index.columns import SCHEMA
 from dynaclr.io.artifacts import write_text
 from dynaclr.io.disk_checks import check_all_on_disk

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,12 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from index_examples import TWO_WELLS
+from tests.unit.index.index_examples import TWO_WELLS, make_experiment
 
 from dynaclr.config import UserError
 from dynaclr.config.project import load_project
-from dynaclr.index.new_project import (
+from dynaclr.importers import ImportOptions, import_stacks
+from dynaclr.importers.new_project import (
     DIAMETERS,
     MULTIPLE,
     patch_edge,
@@ -22,7 +24,11 @@ from dynaclr.index.new_project import (
     write_project,
 )
 from dynaclr.io import check_all_on_disk
-from dynaclr.io.tiff_import import ImportOptions, import_stacks
+
+
+@pytest.fixture
+def experiment(tmp_path: Path):
+    return partial(make_experiment, tmp_path)
 
 
 @pytest.fixture
