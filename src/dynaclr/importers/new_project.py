@@ -25,6 +25,7 @@ from dynaclr.config.project import load_project
 from dynaclr.config.registry import load_entry, validate_entry
 from dynaclr.index import index_experiment
 from dynaclr.index.columns import SCHEMA
+from dynaclr.io import Plate
 from dynaclr.io.artifacts import write_text
 from dynaclr.io.disk_checks import check_all_on_disk
 from dynaclr.io.plate import plate_facts
@@ -103,7 +104,8 @@ def propose_entry(
     UserError
         When there is no such plate.
     """
-    plate = plate_facts(data_path)
+    plate = Plate(data_path)
+    wells = sorted({position.well for position in plate.positions.values()})
     content: dict[str, Any] = {
         "name": name,
         "data_path": os.fspath(data_path.absolute()),
@@ -111,7 +113,7 @@ def propose_entry(
         "channels": [
             {"name": channel, "marker": str(channel).lower()} for channel in plate.channels
         ],
-        "condition_wells": {"untreated": plate.wells},
+        "condition_wells": {"untreated": wells},
         "interval_minutes": interval_minutes,
         "start_hpi": start_hpi,
     }
@@ -191,14 +193,13 @@ def describe(entry: ExperimentConfig) -> Found:
     """
     table, summary = index_experiment(entry)
     cells = table.select(["fov", "t", "y", "x", "lineage_id"]).to_pandas()
-    plate = plate_facts(entry.data_path)
     return Found(
         entry=entry,
         fields=cells["fov"].nunique(),
         lineages=cells["lineage_id"].nunique(),
         observations=len(cells),
-        depth=min(plate.planes),
-        pixel_size_um=float(summary["plate"]["pixel_size_um"]),
+        depth=min(plate_facts(entry).planes),
+        pixel_size_um=float(np.median(summary["plate"]["pixel_size_um"])),
         spacing_px=_spacing(cells),
         labels=_class_columns(table, entry),
     )

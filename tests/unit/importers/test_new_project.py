@@ -53,14 +53,15 @@ def test_a_plate_and_its_tracks_become_a_project_that_passes_the_checks(
 
 
 def test_further_plates_are_added_and_nothing_is_overwritten(experiment, template, tmp_path):
-    entry, out = experiment(TWO_WELLS), tmp_path / "my"
-    write_project(out, template, proposed=proposed_from(entry))
+    out = tmp_path / "my"
+    first, second = (experiment(TWO_WELLS, name=name) for name in ("one", "two"))
+    write_project(out, template, proposed=proposed_from(first))
     before = (out / "config.yaml").read_text()
-    write_project(out, template, proposed=proposed_from(entry, "other"))
+    write_project(out, template, proposed=proposed_from(second, "other"))
     assert (out / "config.yaml").read_text() == before
     assert list(load_project(out / "config.yaml").registry) == ["mine", "other"]
     with pytest.raises(UserError, match=r"other\.yaml: exists already. Choose another --name"):
-        write_project(out, template, proposed=proposed_from(entry, "other"))
+        write_project(out, template, proposed=proposed_from(second, "other"))
 
 
 def test_imported_movies_are_used_where_they_lie_with_their_labels_as_tasks(template, tmp_path):
