@@ -37,6 +37,12 @@ class TaskConfig(ConfigModel):
         "it.",
     )
 
+    class_weight: Literal["balanced"] | None = Field(
+        "balanced",
+        description="Whether all classes weigh the same in the fit, or (null) all observations, "
+        "which ranks a rare class better.",
+    )
+
     @field_validator("where")
     @classmethod
     def _where_is_a_condition(cls, text: str | None) -> str | None:

@@ -269,10 +269,10 @@ def _project_values(found: list[Found], listed: list[str]) -> dict[str, str]:
     fraction = "validation_lineage_fraction" if few else "validation_fov_fraction"
     labels = sorted({label for of in found for label in of.labels})
     return {
-        "experiments": "\n".join(f"  - {_flow(file)}" for file in listed),
+        "experiments": _flow(listed),
         "train": _flow([of.entry.name for of in found]),
-        "validation": f"{fraction}: 0.25",
-        "tasks": "".join(f"\n    - {_flow({'name': x, 'label': x})}" for x in labels) or " []",
+        "validation": fraction,
+        "tasks": _flow([{"name": label, "label": label} for label in labels]),
     }
 
 

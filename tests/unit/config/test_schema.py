@@ -62,9 +62,11 @@ def read(file):
     return whole
 
 
-@pytest.mark.parametrize(
-    "file", sorted(CONFIG.rglob("*.yaml"), key=str), ids=lambda file: str(file.relative_to(CONFIG))
-)
+# Templates have placeholders; `dynaclr new` fills them.
+FILES = [file for file in sorted(CONFIG.rglob("*.yaml"), key=str) if "template" not in file.parts]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(CONFIG)))
 def test_every_project_that_is_offered_is_sound(file):
     content = read(file)
     if "models" not in content:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -12,6 +13,9 @@ from sklearn.preprocessing import StandardScaler
 
 # Inverse strengths of the penalty to choose from, from a strong one to hardly any.
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+
+# What weighs the same in a fit and in the choice of its strength: every class, or every row.
+ClassWeight = Literal["balanced"] | None
 
 
 @dataclass(frozen=True)
@@ -42,14 +46,15 @@ def cross_validate(
     groups: np.ndarray,
     *,
     strengths: Sequence[float] = STRENGTHS,
+    class_weight: ClassWeight = "balanced",
     n_folds: int = 5,
     seed: int = 0,
 ) -> CrossValidation:
     """Probabilities for each row from a classifier fitted without the row's group.
 
     Scaling is fitted on the training folds only. The strength used for a fold is the one with
-    the lowest class-balanced log loss on the left-out rows of the *other* folds: no row takes part
-    in the choice of its own strength, and no nested fits are needed.
+    the lowest log loss, weighted as the fits are, on the left-out rows of the *other* folds: no
+    row takes part in the choice of its own strength, and no nested fits are needed.
 
     Parameters
     ----------
@@ -61,6 +66,8 @@ def cross_validate(
         Rows of one group are never split between folds, shape (n,).
     strengths : sequence of float
         Inverse strengths of the penalty to choose from.
+    class_weight : "balanced" or None
+        Whether all classes weigh the same, or all rows.
     n_folds : int
     seed : int
         Seed of the folds.
@@ -87,7 +94,7 @@ def cross_validate(
     fold_of = np.empty(len(codes), dtype=np.int64)
     for fold, (_, outside) in enumerate(splitter.split(features, codes, groups)):
         fold_of[outside] = fold
-    return _validate_folds(features, codes, classes, fold_of, strengths)
+    return _validate_folds(features, codes, classes, fold_of, strengths, class_weight)
 
 
 def leave_one_out(
@@ -96,6 +103,7 @@ def leave_one_out(
     experiments: np.ndarray,
     *,
     strengths: Sequence[float] = STRENGTHS,
+    class_weight: ClassWeight = "balanced",
 ) -> CrossValidation:
     """Probabilities for each row from a classifier fitted on all *other* experiments.
 
@@ -110,7 +118,7 @@ def leave_one_out(
         nothing = np.full((len(codes), len(classes)), np.nan)
         note = "one experiment only: none can be left out"
         return CrossValidation(classes, nothing, _middle(strengths), note)
-    return _validate_folds(features, codes, classes, fold_of, strengths)
+    return _validate_folds(features, codes, classes, fold_of, strengths, class_weight)
 
 
 def _validate_folds(
@@ -119,24 +127,34 @@ def _validate_folds(
     classes: tuple[str, ...],
     fold_of: np.ndarray,
     strengths: Sequence[float],
+    class_weight: ClassWeight,
 ) -> CrossValidation:
     probability = np.full((len(codes), len(classes)), np.nan)
     probabilities = np.empty((len(strengths), *probability.shape))
     for fold in np.unique(fold_of):
         outside = fold_of == fold
         probabilities[:, outside] = _fold_probabilities(
-            features[~outside], codes[~outside], features[outside], len(classes), strengths
+            features[~outside],
+            codes[~outside],
+            features[outside],
+            len(classes),
+            strengths,
+            class_weight,
         )
     losses = _row_losses(probabilities, codes)
     for fold in np.unique(fold_of):
-        best = _best_strength(losses[:, fold_of != fold], codes[fold_of != fold])
+        best = _best_strength(losses[:, fold_of != fold], codes[fold_of != fold], class_weight)
         probability[fold_of == fold] = probabilities[best, fold_of == fold]
-    strength = float(strengths[_best_strength(losses, codes)])
+    strength = float(strengths[_best_strength(losses, codes, class_weight)])
     return CrossValidation(classes, probability, strength, "")
 
 
 def fit_probabilities(
-    features: np.ndarray, labels: np.ndarray, others: np.ndarray, strength: float
+    features: np.ndarray,
+    labels: np.ndarray,
+    others: np.ndarray,
+    strength: float,
+    class_weight: ClassWeight = "balanced",
 ) -> tuple[tuple[str, ...], np.ndarray]:
     """Classes of a classifier of one given strength, and its probabilities of other rows.
 
@@ -150,6 +168,8 @@ def fit_probabilities(
         Shape (m, d).
     strength : float
         Inverse strength of the penalty.
+    class_weight : "balanced" or None
+        Whether all classes weigh the same, or all rows.
 
     Returns
     -------
@@ -161,7 +181,9 @@ def fit_probabilities(
     features, labels = np.asarray(features, dtype=np.float64), np.asarray(labels, dtype=object)
     classes = tuple(sorted(set(labels)))
     codes = class_codes(labels, classes)
-    return classes, _fold_probabilities(features, codes, others, len(classes), (strength,))[0]
+    return classes, _fold_probabilities(
+        features, codes, others, len(classes), (strength,), class_weight
+    )[0]
 
 
 def checked_arrays(
@@ -201,14 +223,16 @@ def scaled(features: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndar
     return np.nan_to_num((features - mean) / scale)
 
 
-def logistic_regression(n_classes: int, n_features: int, strength: float) -> LogisticRegression:
-    """A classifier that weighs all classes equally, with the solver that is fast for its size."""
+def logistic_regression(
+    n_classes: int, n_features: int, strength: float, class_weight: ClassWeight
+) -> LogisticRegression:
+    """A classifier with the solver that is fast for its size."""
     # Newton steps on the d x d Hessian are several times faster than L-BFGS for many rows and
     # converge to the last digits; a large Hessian (many features or classes) costs more.
     narrow = n_classes == 2 and n_features <= 256
     solver = "newton-cholesky" if narrow else "lbfgs"
     return LogisticRegression(
-        C=strength, class_weight="balanced", solver=solver, max_iter=2000, tol=1e-5
+        C=strength, class_weight=class_weight, solver=solver, max_iter=2000, tol=1e-5
     )
 
 
@@ -218,6 +242,7 @@ def _fold_probabilities(
     others: np.ndarray,
     n_classes: int,
     strengths: Sequence[float],
+    class_weight: ClassWeight,
 ) -> np.ndarray:
     """Probabilities of the left-out rows for each strength: (n_strengths, n_others, n_classes)."""
     probabilities = np.zeros((len(strengths), len(others), n_classes))
@@ -227,7 +252,7 @@ def _fold_probabilities(
         return probabilities
     mean, scale = feature_scaling(features)
     features, others = scaled(features, mean, scale), scaled(others, mean, scale)
-    model = logistic_regression(len(present), features.shape[1], strengths[0])
+    model = logistic_regression(len(present), features.shape[1], strengths[0], class_weight)
     # Each strength starts from the solution of the one before, which is near.
     model.set_params(warm_start=True)
     for number, strength in enumerate(strengths):
@@ -242,7 +267,9 @@ def _row_losses(probabilities: np.ndarray, codes: np.ndarray) -> np.ndarray:
     return -np.log(np.maximum(true_class, 1e-15))
 
 
-def _best_strength(losses: np.ndarray, codes: np.ndarray) -> int:
-    """Number of the strength with the lowest log loss, every class weighing the same."""
+def _best_strength(losses: np.ndarray, codes: np.ndarray, class_weight: ClassWeight) -> int:
+    """Number of the strength with the lowest log loss, weighted as the fits are."""
+    if class_weight is None:
+        return int(losses.mean(axis=1).argmin())
     per_class = [losses[:, codes == k].mean(axis=1) for k in np.unique(codes)]
     return int(np.mean(per_class, axis=0).argmin())

@@ -76,6 +76,7 @@ def train_linear_classifier(
         embeddings.features[_VARIANT][task_rows.rows[train]],
         task_rows.labels[train],
         task_rows.groups[train],
+        class_weight=task.class_weight,
         seed=seed,
         feature_names=names,
     )

@@ -168,7 +168,7 @@ def _aurocs_of_shuffle(
     seed: int,
 ) -> list[float]:
     """AUROC on every main set of a classifier fitted to shuffled labels, NaN where it has none."""
-    strength = scores.classifiers[variant.name].strength
+    strength, weight = scores.classifiers[variant.name].strength, scores.task.class_weight
     inside = features[task_rows.rows[train]]
     n_rows = sum(len(scored.true) for scored in scores.main_sets)
     if n_rows == 0 or tuple(sorted(set(labels))) != scores.classes:
@@ -176,12 +176,12 @@ def _aurocs_of_shuffle(
     if scores.main_estimate != HELD_OUT:
         groups = task_rows.groups[train]
         validated = cross_validate(
-            inside, labels, groups, strengths=(strength,), n_folds=3, seed=seed
+            inside, labels, groups, strengths=(strength,), class_weight=weight, n_folds=3, seed=seed
         )
         codes = np.searchsorted(np.array(scores.classes, dtype=object), labels)
         return [float(classification_scores(codes, validated.probability, scores.classes)["auroc"])]
     outside = task_rows.rows[np.concatenate([scored.rows for scored in scores.main_sets])]
-    _, probability = fit_probabilities(inside, labels, features[outside], strength)
+    _, probability = fit_probabilities(inside, labels, features[outside], strength, weight)
     return aurocs_of_sets(scores.main_sets, probability, scores.classes)
 
 

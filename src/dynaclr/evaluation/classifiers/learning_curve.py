@@ -66,7 +66,7 @@ def learning_curve(
             for drawn in draws:
                 inside = features[task_rows.rows[train[drawn]]]
                 _, probability = fit_probabilities(
-                    inside, labels[drawn], features[outside], strength
+                    inside, labels[drawn], features[outside], strength, scores.task.class_weight
                 )
                 values.append(_mean(aurocs_of_sets(held_out, probability, scores.classes)))
             summary = {"value": np.mean(values), "low": np.min(values), "high": np.max(values)}

@@ -13,6 +13,7 @@ from scipy.special import expit, softmax
 from dynaclr.config import UserError
 from dynaclr.evaluation.classifiers.cross_validation import (
     STRENGTHS,
+    ClassWeight,
     CrossValidation,
     checked_arrays,
     class_codes,
@@ -153,6 +154,7 @@ def fit_linear_classifier(
     groups: np.ndarray,
     *,
     strengths: Sequence[float] = STRENGTHS,
+    class_weight: ClassWeight = "balanced",
     n_folds: int = 5,
     seed: int = 0,
     feature_names: Sequence[str] | None = None,
@@ -170,6 +172,8 @@ def fit_linear_classifier(
         Rows of one group are never split between folds, shape (n,).
     strengths : sequence of float
         Inverse strengths of the penalty to choose from.
+    class_weight : "balanced" or None
+        Whether all classes weigh the same, or all rows.
     n_folds : int
     seed : int
         Seed of the folds.
@@ -192,10 +196,18 @@ def fit_linear_classifier(
     """
     features, labels = checked_arrays(features, labels, groups)
     validation = cross_validate(
-        features, labels, groups, strengths=strengths, n_folds=n_folds, seed=seed
+        features,
+        labels,
+        groups,
+        strengths=strengths,
+        class_weight=class_weight,
+        n_folds=n_folds,
+        seed=seed,
     )
     mean, scale = feature_scaling(features)
-    model = logistic_regression(len(validation.classes), features.shape[1], validation.strength)
+    model = logistic_regression(
+        len(validation.classes), features.shape[1], validation.strength, class_weight
+    )
     model.fit(scaled(features, mean, scale), class_codes(labels, validation.classes))
     names = feature_names if feature_names is not None else range(features.shape[1])
     classifier = LinearClassifier(

@@ -10,7 +10,11 @@ import pandas as pd
 from dynaclr.config import TaskConfig
 from dynaclr.config.metrics import ALL_TRAINING, CROSS_VALIDATED, HELD_OUT, LEFT_OUT, join_notes
 from dynaclr.config.variants import ordered_variants
-from dynaclr.evaluation.classifiers.cross_validation import STRENGTHS, leave_one_out
+from dynaclr.evaluation.classifiers.cross_validation import (
+    STRENGTHS,
+    ClassWeight,
+    leave_one_out,
+)
 from dynaclr.evaluation.classifiers.linear import LinearClassifier, fit_linear_classifier
 from dynaclr.evaluation.classifiers.score_tables import ScoredSet, ScoreTables, tabulate_scores
 from dynaclr.evaluation.tables import Row, join_tables
@@ -89,7 +93,7 @@ def score_task(
     TaskScores
         A score that is missing is NaN with the reason in the column ``note``.
     """
-    fits = _fit_variants(embeddings, task_rows, train_experiments, seed)
+    fits = _fit_variants(embeddings, task_rows, train_experiments, task.class_weight, seed)
     subsets = {ALL_TRAINING: train_experiments, **{name: [name] for name in train_experiments}}
     sets = [
         _validated_set(embeddings, task_rows, fits, estimate, name, experiments)
@@ -137,7 +141,11 @@ class _Fits:
 
 
 def _fit_variants(
-    embeddings: Embeddings, task_rows: TaskRows, experiments: list[str], seed: int
+    embeddings: Embeddings,
+    task_rows: TaskRows,
+    experiments: list[str],
+    class_weight: ClassWeight,
+    seed: int,
 ) -> _Fits:
     train = task_rows.labelled(experiments)
     labels, groups = task_rows.labels[train], task_rows.groups[train]
@@ -157,9 +165,15 @@ def _fit_variants(
         # A corrected variant takes the penalty of its base: a fifth of the fits.
         strengths = (classifiers[variant.base].strength,) if variant.correction else STRENGTHS
         classifiers[variant.name], within = fit_linear_classifier(
-            features, labels, groups, strengths=strengths, seed=seed
+            features, labels, groups, strengths=strengths, class_weight=class_weight, seed=seed
         )
-        between = leave_one_out(features, labels, task_rows.experiments[train], strengths=strengths)
+        between = leave_one_out(
+            features,
+            labels,
+            task_rows.experiments[train],
+            strengths=strengths,
+            class_weight=class_weight,
+        )
         for estimate, validation in ((CROSS_VALIDATED, within), (LEFT_OUT, between)):
             problems[estimate] = validation.note
             if not validation.note:

@@ -141,6 +141,21 @@ def test_the_headline_of_a_rare_class_is_its_average_precision(make, tmp_path, n
     assert f"held-out c: {title} {headline['trained']['mean']:.2f}" in headline["text"]
 
 
+def test_without_class_weights_probabilities_have_the_classes_shares(make, tmp_path):
+    def rare(tables):
+        for table in tables.values():
+            table["response"] = (table["track_id"] % 6 == 0).astype(int)
+
+    task = make.tasks[0].model_copy(update={"where": None})
+    mean = {}
+    for weight in ("balanced", None):
+        weighted = task.model_copy(update={"class_weight": weight})
+        [scored] = score(make, tmp_path, weighted, rare).main_sets
+        mean[weight] = scored.probability["seed0"][:, 1].mean()
+    assert mean["balanced"] > 0.3
+    assert mean[None] == pytest.approx(1 / 6, abs=0.05)
+
+
 def test_several_held_out_experiments_are_averaged(make, tmp_path):
     scores = score(make, tmp_path, make.tasks[0], held_out=("b", "c"), train=("a",))
     headline = summarize([scores])
