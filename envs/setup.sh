@@ -15,7 +15,7 @@ if command -v uv >/dev/null; then
     uv venv --quiet --allow-existing --python "$python" "$venv"
 else
     "$python" -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv==0.13.9
     uv=$venv/bin/uv
 fi
 

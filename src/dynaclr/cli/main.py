@@ -61,7 +61,7 @@ def message_of(error: Exception) -> str | None:
         return f"{named} is missing. Install dynaclr[workflow]."
     if not isinstance(error, OSError):
         return None
-    what = f"{named}: {error.strerror}" if named else str(error)
+    what = f"{named}: {error.strerror or error}" if named else str(error)
     if error.errno in FULL:
         return f"{what}. Make room, and run the same command again: nothing is left half written."
     return f"{what}. Correct the path, its rights or the file system, and run again."

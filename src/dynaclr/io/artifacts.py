@@ -46,6 +46,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         _replace(temporary, path)
+    except OSError as error:
+        # A full disk is noticed while writing, which does not say where.
+        error.filename = error.filename or str(path)
+        raise
     finally:
         _remove(temporary)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import pickle
 import zipfile
@@ -60,9 +61,10 @@ def write_checkpoint(content: Mapping[str, Any], path: str | Path) -> None:
 
 
 def _write(content: Mapping[str, Any], path: Path) -> None:
-    # Given a path, torch writes its name into the file; given a stream, it does not.
-    with path.open("wb") as stream:
-        torch.save(content, stream)
+    # Given a path, torch writes its name into the file, and hides why it cannot write one.
+    stream = io.BytesIO()
+    torch.save(content, stream)
+    path.write_bytes(stream.getbuffer())
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -238,6 +239,33 @@ def test_user_error_is_one_message_and_code_2(tmp_path):
     )
     shown = run("--debug", "index", "--entry", "absent.yaml", "--out", "x", folder=tmp_path)
     assert "Traceback" in shown.stderr
+
+
+@pytest.mark.parametrize("stage", ["merge", "train"])
+def test_a_full_disk_is_one_message_and_code_2(collection, tmp_path, stage):
+    """Files that may not grow beyond 2 kB stand in for it."""
+    training = {
+        "model": {"encoder": {"class_path": "dynaclr.models.SmallEncoder"}},
+        "data": {"patches": {"markers": ["phase", "reporter"], "size": [16, 16]}},
+        "trainer": {"max_epochs": 1, "logger": False},
+    }
+    options = {
+        "merge": ["--experiments", str(collection.experiments), "--train", "[one]"]
+        + ["--validation_fov_fraction", "0.5"],
+        "train": [
+            *("--training", json.dumps(training), "--collection", str(collection.folder)),
+            *("--experiments", str(collection.experiments)),
+        ],
+    }
+    done = subprocess.run(
+        [COMMAND, stage, *options[stage], "--out", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048)),
+    )
+    assert done.returncode == 2, done.stderr
+    assert f"dynaclr: {tmp_path / 'out'}" in done.stderr
+    assert "File too large. Make room, and run the same command again" in done.stderr
 
 
 @pytest.mark.parametrize(

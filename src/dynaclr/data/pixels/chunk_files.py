@@ -144,7 +144,7 @@ class ChunkFiles:
         known, index = self._indexes.get(path, (None, None))
         if index is None or known != version:
             file = StoredChunk(descriptor, 0, status.st_size)
-            index = _read_shard_index(file.read, status.st_size, layout)
+            index = _read_shard_index(path, file.read, status.st_size, layout)
             with self._lock:
                 self._indexes[path] = version, index
                 while len(self._indexes) > _INDEXES:
@@ -157,7 +157,11 @@ def _map_file(path: str, layout: ArrayLayout) -> tuple[NDArray[np.uint8], _Shard
     data = np.memmap(path, np.uint8, "r").view(np.ndarray)
     if layout.shard is None:
         return data, None
-    return data, _read_shard_index(lambda i, n: data[i : i + n].tobytes(), data.size, layout)
+
+    def read(offset: int, length: int) -> bytes:
+        return data[offset : offset + length].tobytes()
+
+    return data, _read_shard_index(path, read, data.size, layout)
 
 
 def _entry(index: _ShardIndex, number: int) -> tuple[int, int]:
@@ -169,13 +173,16 @@ def _entry(index: _ShardIndex, number: int) -> tuple[int, int]:
 
 
 def _read_shard_index(
-    read: Callable[[int, int], bytes], size: int, layout: ArrayLayout
+    path: str, read: Callable[[int, int], bytes], size: int, layout: ArrayLayout
 ) -> _ShardIndex:
     """Offset and length of every chunk of a shard, in the order of their indices."""
     length = layout.index_bytes
     data = read(0 if layout.index_first else max(size - length, 0), length)
     if len(data) < length:
-        raise ValueError("the index of its shard is incomplete")
+        raise ValueError(f"the index of the shard {path} is incomplete")
     if layout.index_crc:
-        data = CRC32C().decode(data)
+        try:
+            data = CRC32C().decode(data)
+        except RuntimeError as error:
+            raise ValueError(f"the index of the shard {path} is damaged: {error}") from None
     return np.frombuffer(data, "<u8").reshape(-1, 2)

@@ -91,6 +91,22 @@ def test_no_file_stays_open_whether_or_not_it_can_be_read(kind, damage, threads,
     assert files_open(tmp_path) == []
 
 
+@pytest.mark.parametrize("damage", ["incomplete", "damaged"])
+def test_a_shard_without_a_sound_index_is_named(tmp_path, damage):
+    layout = make_sharded(tmp_path / "a")
+    name, _ = layout.file_of(INDICES[0])
+    shard = tmp_path / "a" / name
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content if damage == "damaged" else content[:20])
+    files = ChunkFiles([str(tmp_path / "a")])
+    with (
+        pytest.raises(ValueError, match=f"the index of the shard {shard} is {damage}"),
+        files.open(0, layout, INDICES[0]),
+    ):
+        pass
+
+
 def test_a_shard_that_was_replaced_is_read_by_its_own_index(tmp_path):
     layout = make_sharded(tmp_path / "a")
     name, _ = layout.file_of(INDICES[0])
