@@ -7,7 +7,7 @@ from pathlib import Path
 from dynaclr.config import ExperimentConfig
 from dynaclr.figures.intensity import draw_intensity
 from dynaclr.figures.tracks import COLUMNS, draw_tracks
-from dynaclr.io.artifacts import read_json
+from dynaclr.io.artifacts import read_json, verified_digest
 from dynaclr.io.parquet import read_parquet
 
 
@@ -22,8 +22,10 @@ def draw_experiment(folder: Path) -> None:
     Raises
     ------
     UserError
-        When one of them is missing.
+        When one of them is missing, damaged or changed.
     """
+    for name in ("cells.parquet", "statistics.parquet"):
+        verified_digest(folder / name)
     summary = read_json(folder / "summary.json")
     index = read_parquet(folder / "cells.parquet", COLUMNS)
     draw_tracks(index, summary, folder / "qc.svg")

@@ -112,8 +112,8 @@ def _build_from(model_dir: Path) -> TrainingCLI:
         raise UserError(f"{path}: no such file. Train the model first.")
     with reading(path):
         content = parse_text(path.read_text(encoding="utf-8"))
-    # The trainer belongs to the training, which may have run on other hardware.
-    content["trainer"] = {"logger": False, "accelerator": "cpu"}
+        # The trainer belongs to the training, which may have run on other hardware.
+        content["trainer"] = {"logger": False, "accelerator": "cpu"}
     return build(content, str(path))
 
 

@@ -250,8 +250,10 @@ def test_a_full_disk_is_one_message_and_code_2(collection, tmp_path, stage):
         "trainer": {"max_epochs": 1, "logger": False},
     }
     options = {
-        "merge": ["--experiments", str(collection.experiments), "--train", "[one]"]
-        + ["--validation_fov_fraction", "0.5"],
+        "merge": [
+            *("--experiments", str(collection.experiments), "--train", "[one]"),
+            *("--validation_fov_fraction", "0.5"),
+        ],
         "train": [
             *("--training", json.dumps(training), "--collection", str(collection.folder)),
             *("--experiments", str(collection.experiments)),
