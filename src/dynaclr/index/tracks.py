@@ -246,7 +246,9 @@ def _numbers(
         whole: NDArray[np.int64] = column.to_numpy()
         return whole
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind):
-        filled: NDArray[np.float64] = pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy()
+        # Whole numbers that are no ids are rounded; they are out of range all the same.
+        rounded = column.cast(pa.float64(), safe=False)
+        filled: NDArray[np.float64] = pc.fill_null(rounded, np.nan).to_numpy()
         return filled
     text = pd.Series(column.to_pylist(), dtype=object)
     wrong = ~np.isfinite(pd.to_numeric(text.map(_text), errors="coerce")) & text.notna()

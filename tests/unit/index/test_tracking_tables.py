@@ -85,6 +85,8 @@ def test_forms_that_mean_the_same(read, text):
         (HEADER + "1,9,2,3,-1\n1,10,2,3,-1\n", "line 3:", "beyond the movie, whose last"),
         (HEADER + f"{2**40},0,2,3,-1\n", "line 2:", "track_id is 1099511627776 or more"),
         (HEADER + f"{2**62 + 1},0,2,3,-1\n", "line 2:", "track_id is 1099511627776 or more"),
+        (HEADER + f"1,0,2,3,{2**62 + 1}\n2,0,2,3,\n", "line 2:",
+         "parent_track_id is 1099511627776 or more"),
         (HEADER + f"{2**70},0,2,3,-1\n", "line 2:", "track_id is 1099511627776 or more"),
         (HEADER + "1,0,2,3,-1\n1,1,2,3,-1\n1,1,5,3,-1\n", "lines 3, 4:", "track 1 in frame 1"),
         (HEADER + "1,0,2,99,-1\n1,1,2,3,-1\n1,2,90,3,-1\n", "lines 2, 4:", "most positions (2 of"),
