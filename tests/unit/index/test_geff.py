@@ -165,6 +165,16 @@ def read(path: Path) -> tuple[Any, list[str], dict[str, Any]]:
         ),
         ({"axes": [*PIXELS[:2], {"name": "lost_x"}]}, "is no whole GEFF store"),
         ({"track_node_props": {"tracklet": "none"}}, "is no whole GEFF store"),
+        ({"track_node_props": [1]}, "is no whole GEFF store"),
+        ({"axes": [1, 2, 3]}, "is no whole GEFF store"),
+        ({"axes": [*PIXELS[:2], PIXELS[2] | {"unit": []}]}, "is no whole GEFF store"),
+        ({"frame": [0, 1]}, r"frame has \(2,\) values and \(3,\) flags of 3 nodes"),
+        ({"frame": ["0", "1", "2"]}, "frame holds <U1"),
+        ({"frame": np.array([0, 1, 2], complex)}, "frame holds complex128"),
+        ({"missing": {"frame": [False]}}, r"frame has \(3,\) values and \(1,\) flags"),
+        ({"missing": {"frame": [0, 1, 0]}}, "flags of int64"),
+        ({"node": [1, 2, 2**63]}, "nodes/ids holds other values than whole numbers from 0"),
+        ({"node": [[1], [2], [3]]}, r"nodes/ids has shape \(3, 1\)"),
         ({"missing": {"frame": [False, True, False]}}, r"node 2: t is empty"),
         ({"frame": [0, 1, 10]}, r"node 3: frame is beyond the movie"),
         ({"frame": [0, 0.5, 1]}, r"node 2: t is no whole number"),
@@ -179,6 +189,26 @@ def test_errors_of_a_graph_name_store_and_nodes(tmp_path, changed, message):
     assert rows is None
     with pytest.raises(UserError, match=rf"tracks\.geff.*{message}"):
         raise UserError(errors[0])
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_no_damage_of_a_store_raises(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("damaged") / "tracks.geff"
+    props = dict.fromkeys(["POSITION_Y", "POSITION_X"], (1.0, 2.0, 3.0)) | {"frame": [0, 1, 2]}
+    zarr_format = data.draw(st.sampled_from([2, 3]))
+    write_geff(path, props, [(1, 2), (2, 3)], [1, 2, 3], zarr_format=zarr_format)
+    file = data.draw(st.sampled_from(sorted(p for p in path.rglob("*") if p.is_file())))
+    content = bytearray(file.read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    if data.draw(st.booleans()):
+        del content[place:]
+    else:
+        content[place] ^= 1 << data.draw(st.integers(0, 7))
+    file.write_bytes(content)
+    is_geff(path)
+    rows, errors, _ = read(path)
+    assert (rows is None) == bool(errors)
 
 
 def test_a_folder_that_is_no_store_is_an_error(tmp_path):
