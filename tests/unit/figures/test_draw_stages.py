@@ -19,7 +19,7 @@ from dynaclr.figures.experiment import draw_experiment
 from dynaclr.figures.predictions import mean_roc
 from dynaclr.figures.titles import METRIC_TITLES, title_of
 from dynaclr.figures.training import draw_training
-from dynaclr.io.artifacts import read_json, write_json
+from dynaclr.io.artifacts import read_json, write_digest, write_json
 
 TABLES = [
     *("metrics.csv", "confusion.csv", "reliability.csv", "learning.csv", "curves.csv"),
@@ -52,6 +52,9 @@ def test_experiment_is_drawn_the_same_each_time(experiment, command, texts):
     before = {name: (experiment / name).read_bytes() for name in drawn_in(experiment)}
     cells = pq.read_table(experiment / "cells.parquet")
     pq.write_table(cells, experiment / "cells.parquet", row_group_size=50)
+    with pytest.raises(UserError, match=r"cells\.parquet: was changed after it was made"):
+        draw_experiment(experiment)
+    write_digest(experiment / "cells.parquet")
     draw_experiment(experiment)
     assert before == {name: (experiment / name).read_bytes() for name in before}
 
@@ -62,6 +65,7 @@ def test_frames_that_cannot_be_read_are_counted(experiment, texts):
     statistics = table.columns[table.dtypes == np.float64]
     table.loc[absent, statistics], table.loc[absent, ["n", "n_nan"]] = np.nan, 0
     table.to_parquet(experiment / "statistics.parquet", index=False)
+    write_digest(experiment / "statistics.parquet")
     draw_experiment(experiment)
     assert f"{absent.sum()} frames cannot be read" in texts(experiment / "intensity.svg")
 
