@@ -21,6 +21,7 @@ from dynaclr.io import check_all_on_disk
 from dynaclr.io.artifacts import digest_path, digest_text
 from dynaclr.io.code_digest import code_digest
 from dynaclr.io.file_cache import use_cache_folder
+from dynaclr.workflow.fingerprint import label_fingerprint
 from dynaclr.workflow.paths import RESULTS, Paths
 from dynaclr.workflow.plan import NATIVE, Plan
 from dynaclr.workflow.resources import JobResources

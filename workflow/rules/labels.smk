@@ -11,8 +11,6 @@ rule labels:
         digest=paths.experiment("labels/{column}.parquet.digest"),
     log:
         "logs/labels/{experiment}.{column}.log",
-    wildcard_constraints:
-        column=one_of(plan.all_labels_used),
     conda:
         "../../envs/environment.yaml"
     resources:
@@ -23,9 +21,9 @@ rule labels:
     params:
         folder=subpath(output.labels, ancestor=2),
         columns=lambda wildcards: json.dumps([wildcards.column]),
-        entry=lambda wildcards: plan.labels_entry(wildcards.experiment),
-        annotations=lambda wildcards: plan.annotations_content(
-            wildcards.experiment, wildcards.column
+        entry=lambda wildcards: plan.entry(wildcards.experiment, "truth", "simulation"),
+        annotations=lambda wildcards: label_fingerprint(
+            registry[wildcards.experiment], {"annotations": [wildcards.column]}
         ),
         code=code_digest("index.labels"),
     shell:

@@ -17,6 +17,8 @@ INDEX_COLUMNS = (
 SPLIT = "split"
 # What a row of a bag of channels shows; `sampling` knows it, and embeddings have it.
 MARKER = "marker"
+# Columns that are there without metadata and labels.
+OWN_COLUMNS = (*INDEX_COLUMNS, SPLIT, MARKER)
 # Text that says nothing: absent in the entry, or not labelled.
 UNKNOWN = "unknown"
 _RESERVED = {"", ".", "..", "_index"}

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from dynaclr.config.columns import names_in
 from dynaclr.config.expression import Expression
 from dynaclr.config.fields import ConfigModel, Distinct, Name, check_distinct
 
@@ -86,6 +87,15 @@ class EvaluationConfig(ConfigModel):
     onset: str | None = Field(
         None, description="Column of `truth` with the true onset of a cell's response, in hours."
     )
+
+    @property
+    def label_columns(self) -> dict[str, set[str]]:
+        """Columns that are named, by the table of labels that may hold them."""
+        annotations, truth = set[str](), {self.progression, self.onset} - {None}
+        for task in self.tasks:
+            annotations |= {task.groups, *names_in(task.where or "")}
+            (truth if task.source == "truth" else annotations).add(task.label)
+        return {"annotations": annotations, "truth": {str(name) for name in truth}}
 
     @field_validator("shuffles")
     @classmethod

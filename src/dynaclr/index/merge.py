@@ -21,8 +21,9 @@ from dynaclr.config import Problems, UserError
 from dynaclr.config.columns import SPLIT, UNKNOWN
 from dynaclr.index.build import SUMMARY
 from dynaclr.index.columns import SCHEMA, shapes_of, text_column, with_shapes
-from dynaclr.index.labels import CELLS
+from dynaclr.index.labels import CELLS, names_of_labels, read_labels
 from dynaclr.index.split import check_split, split_units
+from dynaclr.index.table import IndexTable
 from dynaclr.io.artifacts import (
     atomic_path,
     digest_path,
@@ -272,16 +273,46 @@ class _NumberColumn:
         return pa.array(self.values, from_pandas=False)
 
 
-def gather(tables: Sequence[pa.Table], names: Sequence[str]) -> dict[str, pa.Array]:
-    """Join columns of tables, one below the other, as `collate` joins those of an index."""
-    columns = _empty_columns([t.schema for t in tables], names, sum(t.num_rows for t in tables))
-    start = 0
-    for table in tables:
-        for name, column in columns.items():
-            rows = slice(start, start + table.num_rows)
+def with_labels(
+    index: IndexTable, folders: Mapping[str, Path], columns: Sequence[str] | None
+) -> pa.RecordBatch:
+    """Rows of an index with the labels of its experiments as further columns, as `collate` joins.
+
+    Parameters
+    ----------
+    index : IndexTable
+    folders : mapping of str to Path
+        Experiment to the folder of its results.
+    columns : sequence of str, optional
+        Columns of labels to take, where there are any; default: all that there are.
+
+    Raises
+    ------
+    UserError
+        When labels do not fit the index, or one is named like a key of another's metadata.
+    """
+    sizes = np.bincount(index.codes("experiment")[0], minlength=len(index.experiments))
+    ends = np.cumsum(sizes)
+    rows_of = [slice(*pair) for pair in zip(ends - sizes, ends, strict=True)]
+    track_id, t = index.column("track_id"), index.column("t")
+    tables = [
+        read_labels(folders[name], columns, track_id[rows], t[rows])
+        for name, rows in zip(index.experiments, rows_of, strict=True)
+    ]
+    names = sorted({name for table in tables for name in names_of_labels(table)})
+    for name in set(names) & set(index.columns):
+        raise UserError(
+            f"index: {name!r} is a label of one experiment and a key of the metadata of another. "
+            "Rename one."
+        )
+    gathered = _empty_columns([table.schema for table in tables], names, len(index))
+    for table, rows in zip(tables, rows_of, strict=True):
+        for name, column in gathered.items():
             column.put(rows, table[name] if name in table.column_names else None)
-        start += table.num_rows
-    return {name: column.finish() for name, column in columns.items()}
+    joined = index.table
+    for name, column in gathered.items():
+        joined = joined.append_column(name, column.finish())
+    return joined.to_batches()[0]
 
 
 def _empty_columns(

@@ -21,9 +21,9 @@ from dynaclr.index.anchors import Anchors, check_border
 from dynaclr.index.build import index_experiment
 from dynaclr.index.columns import shapes_of
 from dynaclr.index.fovs import FovExtents, FovRuns
-from dynaclr.index.labels import CELLS, names_of_labels, read_labels
+from dynaclr.index.labels import CELLS
 from dynaclr.index.markers import MarkerPairs
-from dynaclr.index.merge import INDEX, REGISTRY, collate, gather
+from dynaclr.index.merge import INDEX, REGISTRY, collate, with_labels
 from dynaclr.index.table import IndexTable
 from dynaclr.io.artifacts import read_json, reading
 from dynaclr.io.parquet import read_parquet
@@ -64,27 +64,7 @@ class MultiExperimentIndex(IndexTable):
         self._registry = registry
         self.path, self._labels, self._label_columns = path, labels, columns
         if labels is not None:
-            self._batch = self._with_labels(labels)
-
-    def _with_labels(self, folders: Mapping[str, Path]) -> pa.RecordBatch:
-        """The batch with the columns of the experiments' labels behind it."""
-        ends = np.cumsum(np.bincount(self.codes("experiment")[0], minlength=len(self.experiments)))
-        parts = [slice(*pair) for pair in zip([0, *ends[:-1]], ends, strict=True)]
-        track_id, t = self.column("track_id"), self.column("t")
-        tables = [
-            read_labels(folders[name], self._label_columns, track_id[rows], t[rows])
-            for name, rows in zip(self.experiments, parts, strict=True)
-        ]
-        names = sorted({name for table in tables for name in names_of_labels(table)})
-        taken = [name for name in names if name in self.columns]
-        if taken:
-            raise UserError(
-                f"index: {taken[0]!r} is a label of one experiment and a key of the metadata of "
-                "another. Rename one."
-            )
-        columns = [*self._batch.columns, *gather(tables, names).values()]
-        batch = pa.record_batch(columns, names=[*self.columns, *names])
-        return batch.replace_schema_metadata(self._batch.schema.metadata)
+            self._batch = with_labels(self, labels, columns)
 
     @classmethod
     def from_merged(

@@ -6,7 +6,7 @@ module reruns what used it, and a touched file reruns nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from dynaclr.config.experiment import ExperimentConfig
@@ -42,13 +42,20 @@ def checkpoint_fingerprint(path: str | Path) -> str:
     return read_cached("checkpoints", Path(path), lambda file: (digest_path(file), [file]))
 
 
-def label_fingerprint(table: Path | None, columns: Collection[str] | None = None) -> dict[str, str]:
-    """Digests of columns of a label table, by name; of all columns by default.
+def label_fingerprint(
+    entry: ExperimentConfig, columns: Mapping[str, Collection[str]]
+) -> dict[str, str]:
+    """Digests of columns of `annotations` and `truth`, by their names: ``truth: onset``.
 
-    Rows in another order, and columns that are not asked for, change nothing.
+    The order of rows and other columns change nothing. Simulated labels are known by their
+    simulation.
     """
-    digests = {} if table is None else label_digests(table)
-    return {key: value for key, value in digests.items() if columns is None or key in columns}
+    found: dict[str, str] = {}
+    for source, names in columns.items() if entry.simulation is None else ():
+        path = getattr(entry, source)
+        digests = label_digests(path) if path else {}
+        found |= {f"{source}: {name}": digests[name] for name in sorted({*names} & {*digests})}
+    return found
 
 
 def modified_digests(*products: str | Path) -> str:

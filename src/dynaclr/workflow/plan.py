@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dynaclr.config import ExperimentConfig, UserError
-from dynaclr.config.columns import INDEX_COLUMNS, MARKER, SPLIT, columns_of_training, names_in
+from dynaclr.config.columns import OWN_COLUMNS, columns_of_training
 from dynaclr.config.patch_specs import patch_specs_of
 from dynaclr.config.project import Project
 from dynaclr.config.training import load_training, starting_checkpoints
@@ -98,33 +98,10 @@ class Plan:
         entry = self.registry[experiment]
         return "" if entry.simulation else tracks_fingerprint(entry)
 
-    def labels_entry(self, experiment: str) -> str:
-        """An experiment's entry as its labels use it: which table, and names that it must avoid."""
-        others = {*ExperimentConfig.model_fields} - {"annotations", "metadata"}
-        entry = json.loads(self.pixel_entry(experiment))
-        return as_text(entry | self.registry[experiment].dump(exclude=others))
-
-    def annotations_content(self, experiment: str, column: str) -> dict[str, str]:
-        """Digest of a column of annotations; simulated ones are known by their simulation."""
-        entry = self.registry[experiment]
-        return {} if entry.simulation else label_fingerprint(entry.annotations, {column})
-
-    def label_content(self, model: str) -> dict[str, list[dict[str, str]]]:
+    def label_content(self, model: str) -> list[dict[str, str]]:
         """Digests of the labels that a model is judged with."""
-        evaluation = self.project.evaluation
-        annotations, truth = set[str](), {evaluation.progression or "", evaluation.onset or ""}
-        for task in evaluation.tasks:
-            annotations |= {task.groups, *names_in(task.where or "")}
-            (truth if task.source == "truth" else annotations).add(task.label)
-        entries = [self.registry[name] for name in self.project.experiments_of(model)]
-        return {
-            entry.name: [
-                label_fingerprint(entry.annotations, annotations),
-                label_fingerprint(entry.truth, truth),
-            ]
-            for entry in entries
-            if not entry.simulation
-        }
+        names, columns = self.project.experiments_of(model), self.project.evaluation.label_columns
+        return [label_fingerprint(self.registry[name], columns) for name in names]
 
     def store_inputs(self, experiment: str) -> list[str]:
         """Inputs of a patch store: which cells there are, and how pixels are normalized."""
@@ -207,14 +184,9 @@ class Plan:
 
     def labels_used(self, model: str) -> set[str]:
         """Columns of annotations, as far as names tell, that a model's training uses."""
-        entries = [self.registry[n] for n in self.project.collection_of(model).experiments]
-        own = {*INDEX_COLUMNS, SPLIT, MARKER}.union(*(entry.metadata for entry in entries))
-        return columns_of_training(self.settings[model]) - own
-
-    @cached_property
-    def all_labels_used(self) -> list[str]:
-        """Columns of annotations that some training uses."""
-        return sorted({name for model in self.models for name in self.labels_used(model)})
+        names = self.project.collection_of(model).experiments
+        metadata = {key for name in names for key in self.registry[name].metadata}
+        return columns_of_training(self.settings[model]) - metadata - {*OWN_COLUMNS}
 
     def collection(self, model: str) -> str:
         """Folder of the collection that a model is trained on."""

@@ -58,3 +58,19 @@ def test_modified_product_is_noticed(tmp_path):
     product.write_bytes(b"other weights")
     os.utime(product, ns=(later, later))
     assert len(fp.modified_digests(product)) == 64
+
+
+def test_labels_count_by_column_and_not_by_order(entry, tmp_path):
+    table = tmp_path / "labels.csv"
+    entry = entry.model_copy(update={"annotations": table})
+    asked = {"annotations": {"state", "fate", "absent"}, "truth": {"onset"}}
+    table.write_text("fov,state,fate,other\nA/1/0,x,1,5\nA/1/1,y,2,6\n")
+    first = fp.label_fingerprint(entry, asked)
+    assert list(first) == ["annotations: fate", "annotations: state"]
+    table.write_text("other,fov_name,fate,state\n7,/A/1/1,2,y\n8,/A/1/0,1,x\n")
+    assert fp.label_fingerprint(entry, asked) == first
+    table.write_text("fov,state,fate\nA/1/0,x,1\nA/1/1,z,2\n")
+    changed = fp.label_fingerprint(entry, asked)
+    assert changed["annotations: fate"] == first["annotations: fate"]
+    assert changed["annotations: state"] != first["annotations: state"]
+    assert fp.label_fingerprint(entry.model_copy(update={"simulation": object()}), asked) == {}
