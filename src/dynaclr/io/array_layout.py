@@ -94,8 +94,13 @@ class ArrayLayout:
         """
         import numcodecs
 
-        codecs = [numcodecs.get_codec(json.loads(codec)) for codec in self.codecs]
-        return [codec.decode for codec in reversed(codecs)]
+        decoders = []
+        for codec in map(json.loads, reversed(self.codecs)):
+            try:
+                decoders.append(numcodecs.get_codec(codec).decode)
+            except ValueError:
+                raise ValueError(_unsupported_codec(codec["id"])) from None
+        return decoders
 
     def file_of(self, index: tuple[int, ...]) -> tuple[str, int]:
         """Name of the file that holds a chunk, and the chunk's number in the shard's index."""
@@ -146,8 +151,12 @@ def layout_of(metadata: dict[str, Any], axes: Sequence[int] = ALL_AXES) -> Array
         When the array uses something that cannot be read.
     """
     layout = _layout_of_v2(metadata) if metadata["zarr_format"] == 2 else _layout_of_v3(metadata)
-    if len(layout.shape) != len(axes):
-        raise ValueError(f"its array has {len(layout.shape)} axes, its metadata name {len(axes)}")
+    extents = layout.shape, layout.chunk, layout.shard or layout.chunk
+    if {len(extent) for extent in extents} != {len(axes)}:
+        shown = ", ".join(str(list(extent)) for extent in extents[:2])
+        raise ValueError(f"its metadata name {len(axes)} axes for an array and chunks of {shown}")
+    if any(shard % chunk for chunk, shard in zip(*extents[1:], strict=True)):
+        raise ValueError(f"shards of {list(extents[2])} hold no whole chunks of {list(extents[1])}")
     return layout if tuple(axes) == ALL_AXES else _with_all_axes(layout, tuple(axes))
 
 
@@ -182,7 +191,7 @@ def _extent(values: Any) -> tuple[int, ...]:
 def _pixel_type(name: Any) -> np.dtype[Any]:
     try:
         dtype = np.dtype(name)
-    except TypeError:
+    except (TypeError, ValueError):
         dtype = np.dtype(object)
     if dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise ValueError(f"pixels of type {name!r} are not supported")
@@ -274,4 +283,8 @@ def _numcodecs_configuration(name: str, options: dict[str, Any]) -> str:
         return json.dumps({"id": name})
     if name.startswith("numcodecs."):
         return json.dumps({"id": name.removeprefix("numcodecs."), **options}, sort_keys=True)
-    raise ValueError(f"codec {name!r} is not supported")
+    raise ValueError(_unsupported_codec(name))
+
+
+def _unsupported_codec(name: str) -> str:
+    return f"codec {name!r} is not supported (write its pixels again with Blosc, zstd or gzip)"

@@ -17,7 +17,7 @@ _AXES = ("t", "c", "z", "y", "x")
 # Axes whose type says what they are, whatever their name.
 _TYPES = {"time": "t", "channel": "c"}
 # What documents raise where they have another form than NGFF says.
-MALFORMED = (KeyError, IndexError, TypeError, AttributeError, ValueError)
+MALFORMED = (LookupError, TypeError, AttributeError, ValueError, OverflowError)
 
 
 class UnknownChannel(LookupError):
@@ -118,9 +118,10 @@ class Position:
         return int(self.array_metadata["zarr_format"])
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> tuple[int, int, int, int, int]:
         """Extent (T, C, Z, Y, X) of the finest level, in pixels."""
-        return self._finest.shape
+        t, c, z, y, x = self._finest.shape
+        return t, c, z, y, x
 
     @property
     def chunk(self) -> tuple[int, ...]:

@@ -30,6 +30,14 @@ def ngff_attributes(group: Path) -> dict[str, Any]:
     return attributes.get("ome", attributes)
 
 
+def is_image(group: Path) -> bool:
+    """Whether a folder is an NGFF image whose metadata can be read."""
+    try:
+        return "multiscales" in ngff_attributes(group)
+    except ValueError:
+        return False
+
+
 def read_array_metadata(path: Path) -> dict[str, Any]:
     """Metadata of an array; in Zarr 3 codecs, grid and keys are objects, also where they are names.
 

@@ -131,6 +131,39 @@ def test_short_names_of_zarr_3(tmp_path):
     np.testing.assert_array_equal(read_all(Plate(path).positions["A/1/0"]), data)
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda d: d.update(codecs=["bytes", "jpegxl"]), "codec 'jpegxl' is not supported"),
+        (lambda d: d.update(chunk_key_encoding="fanout"), "encoding 'fanout' is not supported"),
+        (lambda d: d.update(chunk_grid={"name": "rectilinear"}), "grid 'rectilinear'"),
+        (lambda d: d.update(data_type="bfloat16"), "pixels of type 'bfloat16'"),
+        (lambda d: d.update(fill_value="0x7fc00000000000000"), "malformed"),
+        (lambda d: d["chunk_grid"]["configuration"].update(chunk_shape=[8, 8]), "5 axes for an"),
+    ],
+)
+def test_what_zarr_3_may_say_and_cannot_be_read(tmp_path, change, reason):
+    path = write_plate(tmp_path / "plate.zarr", pixels(dtype="f4"), zarr_format=3)
+    edit(path / "A/1/0/0/zarr.json", change)
+    with pytest.raises(UserError, match=f"field of view A/1/0 cannot be used: .*{reason}"):
+        _ = Plate(path).positions
+
+
+def test_a_level_several_folders_deep(tmp_path):
+    path = write_plate(tmp_path / "plate.zarr", pixels())
+    image = path / "A/1/0"
+    (image / "resolutions").mkdir()
+    (image / "0").rename(image / "resolutions/0")
+    edit(
+        image / ".zattrs",
+        lambda document: document["multiscales"][0]["datasets"][0].update(path="resolutions/0"),
+    )
+    np.testing.assert_array_equal(read_all(Plate(path).positions["A/1/0"]), pixels())
+    next(file for file in (image / "resolutions/0").rglob("2*") if file.is_file()).unlink()
+    with pytest.raises(UserError, match="frame 2 of field of view A/1/0, channel GFP"):
+        statistics_table(entry_of(tmp_path))
+
+
 def test_fill_value_by_its_bits(tmp_path):
     path = write_plate(tmp_path / "plate.zarr", pixels(dtype="f4"), zarr_format=3)
     for bits, value in {"0x7fc00000": np.nan, "0x3f800000": 1.0}.items():
@@ -207,7 +240,7 @@ def test_what_is_not_used_is_not_read(tmp_path, what):
         (lambda d: d.update(compressor={"id": "jpegxl"}), "jpegxl"),
         (lambda d: d.update(dtype="|O"), "pixels of type '|O'"),
         (lambda d: d.update(chunks=[0, 1, 1, 16, 16]), "chunk of"),
-        (lambda d: d.update(shape=[4, 1, 24, 20]), "4 axes, its metadata name 5"),
+        (lambda d: d.update(shape=[4, 1, 24, 20]), "name 5 axes for an array"),
         (lambda d: d.pop("chunks"), "'chunks' is not in its metadata"),
     ],
 )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dynaclr.config import UserError
 from dynaclr.data.pixels.compiled import compiled
 from dynaclr.io.plate import read_position
+from dynaclr.io.zarr_metadata import is_image
 
 log = logging.getLogger(__name__)
 
@@ -69,9 +70,13 @@ class UnreadableChunkError(UserError):
 
 
 def plate_and_fov(path: str) -> tuple[Path, str]:
-    """Plate and field of view of an array's folder, ``<plate>/<row>/<column>/<fov>/<level>``."""
-    *plate, row, column, fov, _ = Path(path).parts
-    return Path(*plate), f"{row}/{column}/{fov}"
+    """Plate and field of view of an array's folder, ``<plate>/<row>/<column>/<fov>/<level>``.
+
+    A level may lie several folders deep: the field of view is the first above it that is an image.
+    """
+    above = Path(path).parents
+    image = next((folder for folder in above if is_image(folder)), above[0])
+    return image.parents[2], "/".join(image.parts[-3:])
 
 
 def flag_or_raise(
