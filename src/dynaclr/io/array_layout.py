@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -150,7 +150,8 @@ def layout_of(metadata: dict[str, Any], axes: Sequence[int] = ALL_AXES) -> Array
     ValueError
         When the array uses something that cannot be read.
     """
-    layout = _layout_of_v2(metadata) if metadata["zarr_format"] == 2 else _layout_of_v3(metadata)
+    readers = {"2": _layout_of_v2, "3": _layout_of_v3}
+    layout = readers[_one_of(readers, str(metadata["zarr_format"]), "Zarr format")](metadata)
     extents = layout.shape, layout.chunk, layout.shard or layout.chunk
     if {len(extent) for extent in extents} != {len(axes)}:
         shown = ", ".join(str(list(extent)) for extent in extents[:2])
@@ -182,8 +183,14 @@ def _with_all_axes(layout: ArrayLayout, axes: tuple[int, ...]) -> ArrayLayout:
     )
 
 
+def _one_of(known: Iterable[str], value: Any, what: str) -> str:
+    if value not in list(known):
+        raise ValueError(f"{what} {value!r} is not supported")
+    return str(value)
+
+
 def _extent(values: Any) -> tuple[int, ...]:
-    if not values or not all(type(value) is int and value > 0 for value in values):
+    if not values or not all(type(value) is int and 0 < value < 2**31 for value in values):
         raise ValueError(f"an array or chunk of {values} pixels")
     return tuple(values)
 
@@ -209,26 +216,25 @@ def _layout_of_v2(metadata: dict[str, Any]) -> ArrayLayout:
     axes = range(len(metadata["shape"]))
     codecs = [*(metadata.get("filters") or []), metadata.get("compressor")]
     dtype = _pixel_type(metadata["dtype"])
+    order = _one_of("CF", metadata.get("order", "C"), "order of pixels")
     return ArrayLayout(
         shape=_extent(metadata["shape"]),
         chunk=_extent(metadata["chunks"]),
         shard=None,
         dtype=dtype.str,
         fill=_fill(metadata.get("fill_value"), dtype),
-        order=tuple(axes if metadata.get("order", "C") == "C" else reversed(axes)),
+        order=tuple(axes if order == "C" else reversed(axes)),
         codecs=tuple(json.dumps(codec, sort_keys=True) for codec in codecs if codec),
         prefix="",
-        separator=metadata.get("dimension_separator", "."),
+        separator=_one_of("./", metadata.get("dimension_separator", "."), "separator"),
         axes=tuple(axes),
     )
 
 
 def _layout_of_v3(metadata: dict[str, Any]) -> ArrayLayout:
     grid, key = metadata["chunk_grid"], metadata["chunk_key_encoding"]
-    if grid["name"] != "regular":
-        raise ValueError(f"chunk grid {grid['name']!r} is not supported")
-    if key["name"] not in ("default", "v2"):
-        raise ValueError(f"chunk key encoding {key['name']!r} is not supported")
+    _one_of(["regular"], grid["name"], "chunk grid")
+    _one_of(["default", "v2"], key["name"], "chunk key encoding")
     if metadata.get("storage_transformers"):
         raise ValueError("storage transformers are not supported")
     chunk = _extent(grid["configuration"]["chunk_shape"])
@@ -245,11 +251,13 @@ def _layout_of_v3(metadata: dict[str, Any]) -> ArrayLayout:
         if codec["name"] == "transpose":
             order = tuple(order[axis] for axis in options["order"])
         elif codec["name"] == "bytes":
-            dtype = dtype.newbyteorder("<" if options.get("endian", "little") == "little" else ">")
+            endian = _one_of(["little", "big"], options.get("endian", "little"), "byte order")
+            dtype = dtype.newbyteorder("<" if endian == "little" else ">")
         else:
             rest.append(_numcodecs_configuration(codec["name"], options))
     default = "/" if key["name"] == "default" else "."
     separator = key.get("configuration", {}).get("separator", default)
+    _one_of("./", separator, "separator")
     return ArrayLayout(
         shape=_extent(metadata["shape"]),
         chunk=chunk,

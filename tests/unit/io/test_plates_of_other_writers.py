@@ -242,6 +242,9 @@ def test_what_is_not_used_is_not_read(tmp_path, what):
         (lambda d: d.update(chunks=[0, 1, 1, 16, 16]), "chunk of"),
         (lambda d: d.update(shape=[4, 1, 24, 20]), "name 5 axes for an array"),
         (lambda d: d.pop("chunks"), "'chunks' is not in its metadata"),
+        (lambda d: d.update(order="B"), "order of pixels 'B'"),
+        (lambda d: d.update(dimension_separator={}), "separator {}"),
+        (lambda d: d.update(zarr_format=[]), "Zarr format '[]'"),
     ],
 )
 def test_arrays_that_cannot_be_read(tmp_path, change, reason):
