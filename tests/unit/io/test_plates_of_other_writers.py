@@ -8,7 +8,8 @@ from tests.unit.io.written_plates import axes_of, edit, entry_of, pixels, write_
 
 from dynaclr.config import UserError
 from dynaclr.config.errors import Problems
-from dynaclr.data.pixels.patch_reader import PatchReader, PatchSource
+from dynaclr.data.pixels.patch_reader import PatchReader
+from dynaclr.data.pixels.patch_source import PatchSource
 from dynaclr.data.statistics.compute import statistics_table
 from dynaclr.index.build import index_experiment
 from dynaclr.io import Plate

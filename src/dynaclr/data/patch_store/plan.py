@@ -14,7 +14,7 @@ from dynaclr.config.experiment import PatchStoreConfig
 from dynaclr.data.patch_store.reader import WHOLE_STACK, StoreFacts, side_for
 from dynaclr.data.patch_store.requirements import must_agree, must_be_as_deep, must_normalize_alike
 from dynaclr.data.pixels.patch_geometry import FieldsOfView, PatchConfig, patch_sources
-from dynaclr.data.pixels.patch_reader import PatchSource
+from dynaclr.data.pixels.patch_source import PatchSource
 from dynaclr.data.statistics.focus import leading_markers
 from dynaclr.data.statistics.normalization import NormalizationConfig
 from dynaclr.io.artifacts import read_digest

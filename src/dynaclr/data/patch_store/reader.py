@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynaclr.data.pixels.patch_geometry import FieldsOfView, PatchConfig
-from dynaclr.data.pixels.patch_reader import PatchSource, StoredCrops
+from dynaclr.data.pixels.patch_source import PatchSource, StoredCrops
 from dynaclr.data.statistics.normalization import NormalizationConfig
 from dynaclr.io.artifacts import read_digest, read_json, reading
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynaclr.config import ExperimentConfig, UserError
-from dynaclr.data.pixels.patch_reader import PatchSource, depth_window
+from dynaclr.data.pixels.patch_reader import depth_window
+from dynaclr.data.pixels.patch_source import PatchSource
 from dynaclr.index import MultiExperimentIndex
 from dynaclr.index.fovs import FovRuns
 from dynaclr.io import Plate, Position

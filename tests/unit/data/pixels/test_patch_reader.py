@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from iohub.ngff import open_ome_zarr
 
 from dynaclr.config import UserError
-from dynaclr.data.pixels.patch_reader import PatchReader, PatchSource, depth_window, patch_origin
+from dynaclr.data.pixels.patch_reader import PatchReader, depth_window, patch_origin
+from dynaclr.data.pixels.patch_source import PatchSource
 from dynaclr.io import Plate
 from dynaclr.io.plate_writer import PlateLayout, new_plate
 

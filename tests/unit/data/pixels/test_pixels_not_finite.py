@@ -8,7 +8,8 @@ from hypothesis.extra.numpy import arrays
 from tests.unit.io.written_plates import entry_of, pixels, write_plate
 
 from dynaclr.config import UserError
-from dynaclr.data.pixels.patch_reader import PatchReader, PatchSource
+from dynaclr.data.pixels.patch_reader import PatchReader
+from dynaclr.data.pixels.patch_source import PatchSource
 from dynaclr.data.pixels.unreadable import rows_not_finite
 from dynaclr.data.statistics.compute import statistics_table
 from dynaclr.io import Plate
