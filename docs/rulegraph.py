@@ -29,10 +29,11 @@ POSITIONS = {
     "compare": (5.5, 2, "project"),
     "report": (6, 1, "project"),
 }
-# Left out of the graph: figures of a rule's products, and experiments without a patch store.
+# Left out of the graph: figures of a rule's products, experiments without a patch store, and labels
+# where trainings or evaluations name them.
 OMITTED = {
     *(f"draw_{what}" for what in ("experiment", "simulation", "collection", "training")),
-    *("draw_evaluation", "draw_comparison", "plate_alone"),
+    *("draw_evaluation", "draw_comparison", "plate_alone", "labels"),
 }
 WIDTH, HEIGHT = 0.8, 0.56
 

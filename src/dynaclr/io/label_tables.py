@@ -31,8 +31,9 @@ from dynaclr.io.track_columns import TRACK_COLUMNS
 
 logger = logging.getLogger(__name__)
 
-# What tracking tables say of an observation, which is in the index already.
+# What tracks say of an observation, which is in the index already: no labels.
 OF_TRACKS = {*TRACK_COLUMNS, "z"} - {"track_id", "t"}
+OF_TRACKS |= {"lineage_id", "generation", "frames_to_division", "track_length"}
 # Names of columns that are taken for a key which the table lacks: to ignore one would give its
 # labels to other observations.
 _LIKE_A_KEY = {

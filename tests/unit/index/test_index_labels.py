@@ -130,6 +130,18 @@ def test_a_table_that_does_not_fit_is_refused_by_name(tmp_path, text, message):
     assert "labels.csv" in str(caught.value)
 
 
+def test_what_the_index_computes_from_tracks_is_no_label(tmp_path):
+    text = "fov,track_id,t,y,generation,state\nA/1/0,1,0,3.5,7,x\n"
+    (tmp_path / "labels.csv").write_text(text)
+    entry = make_experiment(tmp_path, {"A/1/0": FAMILY}, annotations=tmp_path / "labels.csv")
+    build_index(entry, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out" / LABELS).glob("*.parquet")] == [
+        "state.parquet"
+    ]
+    index = MultiExperimentIndex.from_parquet([tmp_path / "out"])
+    assert set(index.column("generation")) <= {0, 1, 2}
+
+
 def test_a_table_without_rows_labels_nothing(tmp_path):
     pd.DataFrame(columns=["fov", "state"]).to_csv(tmp_path / "labels.csv", index=False)
     entry = make_experiment(tmp_path, {"A/1/0": FAMILY}, annotations=tmp_path / "labels.csv")

@@ -17,7 +17,7 @@ from dynaclr.index import build_index
 from dynaclr.inference.baselines import embed_baselines, fit_pixels
 from dynaclr.inference.observations import Observations
 from dynaclr.inference.thumbnails import write_thumbnails
-from dynaclr.io.artifacts import read_json
+from dynaclr.io.artifacts import read_json, write_digest
 from dynaclr.io.embeddings import provenance_of, read_store
 
 PATCHES = PatchConfig(("phase", "reporter"), (24, 24))
@@ -103,6 +103,9 @@ def test_observations_that_cannot_be_read_are_left_out_of_evaluation(damaged, tm
         # Another row without features is not unreadable, but an error.
         group = zarr.open_group(path, mode="r+")
         group["X"][int(np.flatnonzero(~unknown)[0])] = np.nan
+        with pytest.raises(UserError, match="was changed after it was made"):
+            read_store(path)
+        write_digest(path)
         with pytest.raises(UserError, match=f"1 of {store.n_obs - n_bad} rows have no usable"):
             read_store(path)
     assert f"{n_bad} of {store.n_obs} observations cannot be read" in caplog.text

@@ -538,7 +538,7 @@ def test_unknown_section_is_reported_even_if_it_is_empty(value):
 
 def test_schedule_of_a_training_without_an_end_is_reported():
     model = CONFIGURATION["model"] | {"schedules": {"temperature": SCHEDULE}}
-    endless = CONFIGURATION | {"model": model, "trainer": {"max_epochs": -1}}
+    endless = CONFIGURATION | {"model": model, "trainer": {"max_epochs": -1, "max_steps": 9}}
     with pytest.raises(UserError, match=r"model.schedules.temperature: trainer.max_epochs is no"):
         check_training(endless, "my.yaml")
     model["schedules"]["temperature"] = SCHEDULE | {"epochs": 2}
@@ -598,7 +598,8 @@ def test_training_files_of_the_repository_are_sound(repository, name):
 
 
 def test_missing_hardware_is_reported_by_the_training_not_by_the_check(collection, tmp_path):
-    wanting = CONFIGURATION | {"trainer": {"max_epochs": 1, "devices": 0}}
+    trainer = {"max_epochs": 1, "accelerator": "gpu", "devices": 99}
+    wanting = CONFIGURATION | {"trainer": trainer}
     check_training(wanting, "my.yaml")
     with pytest.raises(UserError, match=r"trainer: .*Correct `accelerator`"):
         train(wanting, collection.folder, collection.experiments, 0, tmp_path / "m" / "seed0")

@@ -297,7 +297,10 @@ def test_what_does_not_fit_is_reported(collection, options, message):
     [
         (SamplingConfig(stratify_by="conditon"), "conditon"),
         (SamplingConfig(group_weights={"one": 1}), "data.sampling: .*has no group 'two'"),
-        (SamplingConfig(group_weights={"one": 1, "two": -1}), "data.sampling: .*'two' is -1"),
+        (
+            SamplingConfig(group_weights={"one": 1, "two": -1}),
+            r"data.sampling.group_weights is .*'two': -1",
+        ),
     ],
 )
 def test_sampling_that_does_not_fit_the_index_is_reported(collection, sampling, message):
