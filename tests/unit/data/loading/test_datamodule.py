@@ -309,6 +309,11 @@ def test_sampling_that_does_not_fit_the_index_is_reported(collection, sampling, 
         module.train_dataloader()
 
 
+def test_negative_weights_of_groups_are_refused(collection):
+    with pytest.raises(ValueError, match="group_weights is .*'two': -1"):
+        make(collection, sampling=SamplingConfig(group_weights={"one": 1, "two": -1}))
+
+
 @pytest.mark.filterwarnings("error")
 def test_one_experiment_that_validates_is_no_reason_to_warn(collection):
     module = make(collection, sampling=SamplingConfig(leaky=0.25))
