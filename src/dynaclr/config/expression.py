@@ -61,8 +61,8 @@ class Expression:
             return quoted.setdefault(found[2], f"column_{len(quoted)}_")
 
         try:
-            if not text.strip() or len(text) > _MOST_CHARACTERS:
-                raise SyntaxError(f"it has {len(text)} characters")
+            if not 0 < len(text.strip()) <= _MOST_CHARACTERS:
+                raise SyntaxError(f"it has {len(text.strip())} characters")
             # In parentheses it may span lines.
             tree = ast.parse(f"({_QUOTED.sub(replace, text)}\n)", mode="eval")
             nodes = list(ast.walk(tree))
