@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from dynaclr.models.backbones import create_backbone
 from dynaclr.models.checks import check_patches
-from dynaclr.models.contrastive import StemDepthToChannels
-from dynaclr.models.decoders import PixelToVoxelHead, pixel_shuffle
-
-UpsampleMode = Literal["pixelshuffle", "deconv"]
-# The convolution over pixels of those families of timm that this is made for.
-_FIRST_LAYERS = {"convnext": "stem_0", "resnet": "conv1"}
+from dynaclr.models.decoders import PixelToVoxelHead
+from dynaclr.models.vae_stages import UpsampleMode, VaeDecoder, VaeEncoder, monai_blocks
 
 
 class Variation(NamedTuple):
@@ -114,7 +108,7 @@ class BetaVae25D(nn.Module):
         self.in_stack_depth = in_stack_depth
         self.feature_dim = latent_dim
         self.input_spatial_size = (input_spatial_size[0], input_spatial_size[1])
-        self.encoder = _Encoder(
+        self.encoder = VaeEncoder(
             backbone,
             in_channels,
             in_stack_depth,
@@ -134,7 +128,7 @@ class BetaVae25D(nn.Module):
             )
         widths = [self.encoder.width // 2**i for i in range(decoder_stages)]
         widths.append((out_stack_depth + 2) * in_channels * 4 * head_expansion_ratio)
-        self.decoder = _Decoder(widths, latent_dim, side, upsample_mode, conv_blocks, norm_name)
+        self.decoder = VaeDecoder(widths, latent_dim, side, upsample_mode, conv_blocks, norm_name)
         self.decoder.head = PixelToVoxelHead(
             widths[-1], in_channels, out_stack_depth, head_expansion_ratio, head_pool
         )
@@ -233,7 +227,7 @@ class BetaVaeMonai(nn.Module):
                 f"in_shape {list(in_shape)} with spatial_dims={spatial_dims}: give (C, Z, Y, X) "
                 "with 3, or (C, Y, X) with 2"
             )
-        _monai_blocks()
+        monai_blocks()
         from monai.networks.nets import VarAutoEncoder
 
         self.spatial_dims = spatial_dims
@@ -279,24 +273,6 @@ class BetaVaeMonai(nn.Module):
         return x_BCZYX.squeeze(2) if self.spatial_dims == 2 else x_BCZYX
 
 
-def _monai_blocks() -> Any:
-    """MONAI's module of blocks, which only some architectures are built of.
-
-    Raises
-    ------
-    ImportError
-        If MONAI is not installed.
-    """
-    try:
-        from monai.networks import blocks
-    except ImportError as error:
-        raise ImportError(
-            "this architecture is built of MONAI, which is not installed. Install it with "
-            "`pip install 'dynaclr[monai]'`"
-        ) from error
-    return blocks
-
-
 def _check_size(x_BCZYX: Tensor, size: tuple[int, int]) -> None:
     height, width = x_BCZYX.shape[-2:]
     if (height, width) != size:
@@ -308,107 +284,3 @@ def _check_size(x_BCZYX: Tensor, size: tuple[int, int]) -> None:
 
 def _draw(mean: Tensor, log_variance: Tensor) -> Tensor:
     return mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-
-
-class _Encoder(nn.Module):
-    """From stacks to mean and logarithm of the variance, both (B, D)."""
-
-    def __init__(
-        self,
-        backbone: str,
-        in_channels: int,
-        in_stack_depth: int,
-        latent_dim: int,
-        size: tuple[int, int],
-        stem_kernel_size: tuple[int, int, int],
-        stem_stride: tuple[int, int, int],
-        drop_path_rate: float,
-    ) -> None:
-        super().__init__()
-        first = [name for kind, name in _FIRST_LAYERS.items() if kind in backbone]
-        if not first:
-            raise ValueError(f"backbone {backbone!r} is neither a ConvNeXt nor a ResNet; take one")
-        maps: Any = create_backbone(backbone, features_only=True, drop_path_rate=drop_path_rate)
-        maps[first[0]] = nn.Identity()
-        widths = maps.feature_info.channels()
-        self.width = widths[-1]
-        self.stem = StemDepthToChannels(
-            in_channels, in_stack_depth, widths[0], stem_kernel_size, stem_stride
-        )
-        self.encoder = maps
-        smallest = [
-            length // step // 2 ** (len(widths) - 1)
-            for length, step in zip(size, stem_stride[1:], strict=True)
-        ]
-        self.side = smallest[0]
-        self.fc = nn.Linear(self.width * smallest[0] * smallest[1], latent_dim)
-        self.fc_mu = nn.Linear(latent_dim, latent_dim)
-        self.fc_logvar = nn.Linear(latent_dim, latent_dim)
-
-    def forward(self, x_BCZYX: Tensor) -> tuple[Tensor, Tensor]:
-        hidden = self.fc(self.encoder(self.stem(x_BCZYX))[-1].flatten(1))
-        return self.fc_mu(hidden), self.fc_logvar(hidden)
-
-
-class _Decoder(nn.Module):
-    """From latents (B, D) to stacks."""
-
-    head: nn.Module
-
-    def __init__(
-        self,
-        widths: Sequence[int],
-        latent_dim: int,
-        side: int,
-        mode: UpsampleMode,
-        conv_blocks: int,
-        norm: str,
-    ) -> None:
-        super().__init__()
-        channels = latent_dim // side**2
-        if channels == 0:
-            raise ValueError(
-                f"latent_dim={latent_dim} is less than the {side} x {side} pixels of the smallest "
-                "feature map; enlarge it"
-            )
-        self.shape = (channels, side, side)
-        self.latent_reshape = nn.Linear(latent_dim, channels * side**2)
-        self.latent_proj = nn.Conv2d(channels, widths[0], 1)
-        self.decoder_stages = nn.ModuleList(
-            _UpStage(n_in, n_out, mode, conv_blocks, norm) for n_in, n_out in pairwise(widths)
-        )
-
-    def forward(self, latent: Tensor) -> Tensor:
-        x_BCYX = self.latent_proj(self.latent_reshape(latent).reshape(-1, *self.shape))
-        for stage in self.decoder_stages:
-            x_BCYX = stage(x_BCYX)
-        stacks: Tensor = self.head(x_BCYX)
-        return stacks
-
-
-class _UpStage(nn.Module):
-    """Doubles the size, then convolves."""
-
-    def __init__(
-        self, in_channels: int, out_channels: int, mode: UpsampleMode, conv_blocks: int, norm: str
-    ) -> None:
-        super().__init__()
-        blocks = _monai_blocks()
-        unit = blocks.ResidualUnit
-        self.upsample: nn.Module
-        if mode == "deconv":
-            self.upsample = blocks.dynunet_block.get_conv_layer(
-                2, in_channels, out_channels, 2, 2, norm=norm, is_transposed=True
-            )
-            self.conv = nn.Sequential(
-                unit(2, out_channels, out_channels, norm=norm),
-                nn.Conv2d(out_channels, out_channels, 1),
-            )
-        else:
-            self.upsample = pixel_shuffle(2)
-            inputs = [in_channels // 4] + [out_channels] * (conv_blocks - 1)
-            self.conv = nn.Sequential(*(unit(2, n, out_channels, norm=norm) for n in inputs))
-
-    def forward(self, x_BCYX: Tensor) -> Tensor:
-        out_BCYX: Tensor = self.conv(self.upsample(x_BCYX))
-        return out_BCYX
