@@ -11,7 +11,6 @@ import os
 import shlex
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from dynaclr.config.columns import OWN_COLUMNS, columns_of_training
 from dynaclr.config.patch_specs import patch_specs_of
 from dynaclr.config.project import Project
 from dynaclr.config.training import load_training, starting_checkpoints
-from dynaclr.io.artifacts import digest_text, write_text
+from dynaclr.io.artifacts import digest_text
 from dynaclr.io.code_digest import code_digest
 from dynaclr.workflow.fingerprint import (
     checkpoint_fingerprint,
@@ -30,6 +29,7 @@ from dynaclr.workflow.fingerprint import (
     plate_fingerprint,
     tracks_fingerprint,
 )
+from dynaclr.workflow.job_values import as_file, as_text
 from dynaclr.workflow.paths import RESULTS, Paths
 
 # Keys of an entry that change no pixel.
@@ -40,11 +40,6 @@ _NO_PIXEL_KEYS = (
 # Keys of a trainer that say how many batches an epoch has, and for how many processes.
 _BATCH_KEYS = ("devices", "num_nodes", "limit_train_batches", "overfit_batches")
 NATIVE = "native"
-
-
-def as_text(content: Any) -> str:
-    """JSON of something, the same text for the same content."""
-    return json.dumps(content, sort_keys=True)
 
 
 class Plan:
@@ -375,14 +370,8 @@ class Plan:
         )
 
     def json_file(self, content: Any) -> str:
-        """Path of a file with this content as JSON; a command line takes 128 kB at most."""
-        text = as_text(content)
-        file = Path(self.paths.cache, "plans", digest_text(text)).with_suffix(".json")
-        if not file.exists():
-            # Another process that plans may be writing the same.
-            with suppress(FileNotFoundError):
-                write_text(file, text)
-        return str(file)
+        """Path of a file with this content as JSON."""
+        return as_file(content, Path(self.paths.cache, "plans"))
 
     # Code
 
