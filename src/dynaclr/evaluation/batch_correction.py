@@ -1,33 +1,30 @@
 """Batch corrections of a finished embedding, as baselines: z-score and optimal transport.
 
-Each takes the features of all experiments and returns corrected ones. Neither uses labels; the
+Each takes features and returns corrected ones, experiment by experiment. Neither uses labels; the
 transport uses which observations are controls, as a person correcting batch effects would.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.covariance import ledoit_wolf
 
 from dynaclr.evaluation.metrics.scaling import zscore
-from dynaclr.io.embeddings import Embeddings
 
 # Too few control observations of an experiment to estimate a covariance.
 MIN_CONTROLS = 10
 
-_Mask = np.ndarray | None
-Correction = Callable[[np.ndarray, np.ndarray, _Mask, _Mask], np.ndarray]
+
+class Moments(NamedTuple):
+    """Mean, shape (d,), and covariance, shape (d, d), of control observations; float64."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
 
 
-def zscore_by_experiment(
-    features: np.ndarray,
-    experiments: np.ndarray,
-    control: np.ndarray | None = None,
-    reference: np.ndarray | None = None,
-) -> np.ndarray:
+def zscore_by_experiment(features: np.ndarray, experiments: np.ndarray) -> np.ndarray:
     """Mean 0 and variance 1 of every feature within every experiment; a constant one becomes 0.
 
     Parameters
@@ -36,8 +33,6 @@ def zscore_by_experiment(
         Shape (n, d); NaN where missing, and stays NaN.
     experiments : numpy.ndarray
         Shape (n,).
-    control, reference : numpy.ndarray, optional
-        Not used.
 
     Returns
     -------
@@ -51,18 +46,52 @@ def zscore_by_experiment(
     return corrected
 
 
+def control_moments(features: np.ndarray, control: np.ndarray) -> Moments | None:
+    """Moments of one experiment's control observations; None with fewer than `MIN_CONTROLS`.
+
+    Parameters
+    ----------
+    features : numpy.ndarray
+        Of the experiment, shape (n, d); NaN where missing: taken at the experiment's mean.
+    control : numpy.ndarray
+        bool, shape (n,).
+    """
+    controls = _filled(np.asarray(features, dtype=np.float64))[control]
+    if len(controls) < MIN_CONTROLS:
+        return None
+    return Moments(controls.mean(axis=0), ledoit_wolf(controls)[0])
+
+
+def common_moments(
+    features: np.ndarray, experiments: np.ndarray, control: np.ndarray
+) -> Moments | None:
+    """Means and covariances of control observations, averaged over experiments that have enough.
+
+    Parameters
+    ----------
+    features : numpy.ndarray
+        Shape (n, d).
+    experiments : numpy.ndarray
+        Shape (n,).
+    control : numpy.ndarray
+        bool, shape (n,).
+    """
+    parts = (experiments == name for name in np.unique(experiments.astype(str)))
+    found = [control_moments(features[here], control[here]) for here in parts]
+    known = [moments for moments in found if moments is not None]
+    if not known:
+        return None
+    return Moments(*(np.mean(part, axis=0) for part in zip(*known, strict=True)))
+
+
 def transport_controls(
-    features: np.ndarray,
-    experiments: np.ndarray,
-    control: np.ndarray | None,
-    reference: np.ndarray | None,
+    features: np.ndarray, experiments: np.ndarray, control: np.ndarray, target: Moments | None
 ) -> np.ndarray:
-    """Move every experiment by the linear map that brings its controls to the common ones.
+    """Move every experiment by the linear map that brings its controls to common ones.
 
     The map is the optimal transport between normal distributions (`gaussian_transport`) from the
-    experiment's control observations to the mean of the reference experiments' (means and
-    covariances averaged over experiments). It moves all observations of the experiment. An
-    experiment with fewer than `MIN_CONTROLS` control observations stays as it is.
+    experiment's control observations to the target. It moves all observations of the experiment.
+    An experiment with fewer than `MIN_CONTROLS` control observations stays as it is.
 
     Parameters
     ----------
@@ -70,32 +99,24 @@ def transport_controls(
         Shape (n, d); NaN where missing: taken at the experiment's mean.
     experiments : numpy.ndarray
         Shape (n,).
-    control, reference : numpy.ndarray
-        bool, shape (n,): control observations, and observations of the reference experiments.
+    control : numpy.ndarray
+        bool, shape (n,).
+    target : Moments or None
+        `common_moments` of the training experiments; without them nothing moves.
 
     Returns
     -------
     numpy.ndarray
         float64, shape (n, d).
     """
-    if control is None or reference is None:
-        raise ValueError("transport needs the rows of controls and of reference experiments")
     moved = np.array(features, dtype=np.float64)
-    moments = {}
     for name in np.unique(experiments.astype(str)):
         here = experiments == name
         moved[here] = _filled(moved[here])
-        controls = moved[here & control]
-        if len(controls) >= MIN_CONTROLS:
-            moments[name] = (controls.mean(axis=0), ledoit_wolf(controls)[0])
-    target = [moments[name] for name in moments if reference[experiments == name].any()]
-    if not target:
-        return moved
-    goal_mean, goal_covariance = (np.mean(part, axis=0) for part in zip(*target, strict=True))
-    for name, (mean, covariance) in moments.items():
-        here = experiments == name
-        matrix = gaussian_transport(covariance, goal_covariance)
-        moved[here] = goal_mean + (moved[here] - mean) @ matrix
+        source = control_moments(moved[here], control[here])
+        if source is not None and target is not None:
+            matrix = gaussian_transport(source.covariance, target.covariance)
+            moved[here] = target.mean + (moved[here] - source.mean) @ matrix
     return moved
 
 
@@ -130,42 +151,41 @@ def _filled(features: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(known), np.nanmean(known, axis=0), known)
 
 
-CORRECTIONS: dict[str, Correction] = {
-    "zscore": zscore_by_experiment,
-    "transport": transport_controls,
-}
-
-
 def untransported(experiments: np.ndarray, control: np.ndarray) -> list[str]:
     """Experiments with too few control observations to be transported."""
     names = np.unique(experiments.astype(str))
     return [str(name) for name in names if (control & (experiments == name)).sum() < MIN_CONTROLS]
 
 
-def with_corrections(
-    embeddings: Embeddings, control: np.ndarray | None, reference: np.ndarray
-) -> Embeddings:
-    """Add every variant after each correction: ``seed0+zscore``, ``seed0+transport``.
+def corrected_variants(
+    name: str,
+    features: np.ndarray,
+    experiments: np.ndarray,
+    control: np.ndarray | None,
+    target: Moments | None,
+) -> dict[str, np.ndarray]:
+    """A variant, and itself after corrections: ``seed0``, ``seed0+zscore``, ``seed0+transport``.
 
     Parameters
     ----------
-    embeddings : Embeddings
+    name : str
+        Of the variant.
+    features : numpy.ndarray
+        Shape (n, d).
+    experiments : numpy.ndarray
+        Shape (n,).
     control : numpy.ndarray or None
         Control observations, bool, shape (n,); None without a control condition: no transport.
-    reference : numpy.ndarray
-        Observations of the training experiments, bool, shape (n,).
+    target : Moments or None
+        What `transport_controls` moves to.
 
     Returns
     -------
-    Embeddings
+    dict of str to numpy.ndarray
+        float32, shape (n, d).
     """
-    experiments = embeddings.obs["experiment"].to_numpy(dtype=object)
-    features, names = dict(embeddings.features), dict(embeddings.feature_names)
-    for correction, function in CORRECTIONS.items():
-        if correction == "transport" and control is None:
-            continue
-        for variant, values in embeddings.features.items():
-            corrected = function(values, experiments, control, reference)
-            features[f"{variant}+{correction}"] = corrected.astype(np.float32)
-            names[f"{variant}+{correction}"] = embeddings.feature_names[variant]
-    return replace(embeddings, features=features, feature_names=names)
+    variants = {name: features, f"{name}+zscore": zscore_by_experiment(features, experiments)}
+    if control is not None:
+        moved = transport_controls(features, experiments, control, target)
+        variants[f"{name}+transport"] = moved
+    return {key: values.astype(np.float32, copy=False) for key, values in variants.items()}

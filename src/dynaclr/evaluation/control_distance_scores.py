@@ -33,11 +33,9 @@ class Window(NamedTuple):
 
 
 def control_distance_rows(inputs: EvaluationInputs, variant: Variant) -> Rows:
-    """Rows about the distance of every condition to the control: each scored experiment, and all.
+    """Rows about the distance of every condition to the control, of each scored experiment.
 
-    Over several experiments (`EvaluationInputs.mixed`) features are first centred on each
-    experiment's control observations, and permutations stay within experiments. Where the
-    observations have several markers, each marker once more alone.
+    Where the observations have several markers, each marker once more alone.
 
     Parameters
     ----------
@@ -50,16 +48,38 @@ def control_distance_rows(inputs: EvaluationInputs, variant: Variant) -> Rows:
     """
     rows = Rows([], [])
     if inputs.control is None:
-        missing = {"mmd_z": MetricValue(np.nan, 0.0, note="no condition is named the control")}
-        columns = {**variant.columns, "estimate": POOLED, "experiment": ALL}
-        return Rows(metric_rows(missing, **columns), [])
-    features = inputs.embeddings.features[variant.name]
+        return rows
+    features = inputs.features[variant.name]
     for name in inputs.scored:
         here = inputs.rows_of([name])
         scaled = np.full(features.shape, np.nan)
         scaled[here] = standardize(features[here])
         columns = {**variant.columns, "experiment": name}
         _add_conditions(rows, inputs, scaled, columns, inputs.scope)
+    return rows
+
+
+def control_distance_across(inputs: EvaluationInputs, variant: Variant) -> Rows:
+    """Rows about the distance of every condition to the control over the mixed experiments.
+
+    Features are first centred on each experiment's control observations, and permutations stay
+    within experiments.
+
+    Parameters
+    ----------
+    inputs : EvaluationInputs
+        Samples of the experiments.
+    variant : Variant
+
+    Returns
+    -------
+    Rows
+    """
+    if inputs.control is None:
+        missing = {"mmd_z": MetricValue(np.nan, 0.0, note="no condition is named the control")}
+        columns = {**variant.columns, "estimate": POOLED, "experiment": ALL}
+        return Rows(metric_rows(missing, **columns), [])
+    rows, features = Rows([], []), inputs.features[variant.name]
     mixed = inputs.rows_of(inputs.mixed)
     centred = np.full(features.shape, np.nan)
     centred[mixed] = centred_on_controls(

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from dynaclr.config.metrics import HELD_OUT
+from dynaclr.config.metrics import ALL_TRAINING, CROSS_VALIDATED, HELD_OUT
 from dynaclr.config.variants import kind_title
-from dynaclr.evaluation.classifiers.scoring import TaskScores
+from dynaclr.io.metric_tables import read_metrics
 
 TITLES = {"auroc": "AUROC", "average_precision": "average precision"}
 # Of a class that is rarer, AUROC looks good even where most of what is called positive is not.
 RARE = 0.1
 
 
-def summarize(scores: list[TaskScores]) -> dict[str, Any]:
-    """Score of the first task on the held-out experiments, trained model against baselines.
+def summarize(folder: Path, task: str | None) -> dict[str, Any]:
+    """Score of a task on the held-out experiments, trained model against baselines.
 
     It is the AUROC, or the average precision where the positive class, or the rarest of several,
     has less than a tenth of the observations.
@@ -27,8 +28,10 @@ def summarize(scores: list[TaskScores]) -> dict[str, Any]:
 
     Parameters
     ----------
-    scores : list of TaskScores
-        In the order of the configuration.
+    folder : Path
+        With the joined tables: ``metrics.csv``, ``differences.csv`` and ``confusion.csv``.
+    task : str or None
+        The first one of the configuration; None where there is none.
 
     Returns
     -------
@@ -38,39 +41,56 @@ def summarize(scores: list[TaskScores]) -> dict[str, Any]:
         ``difference`` to the best baseline (``value``, ``low``, ``high``; only with one
         experiment) and ``text``. A number that is missing is None.
     """
-    if not scores:
+    if task is None:
         return {"task": None, "metric": "auroc", "text": "No evaluation task is configured."}
-    first = scores[0]
-    metrics, metric = first.tables.metrics, _metric_for(first)
-    rows = metrics[(metrics["metric"] == metric) & (metrics["estimate"] == first.main_estimate)]
-    known = set(rows.loc[rows["value"].notna(), "experiment"])
-    shown = [s for s in first.main_sets if s.experiment in known] or first.main_sets
-    names = [scored.experiment for scored in shown]
+    metrics = _of_task(folder / "metrics.csv", task)
+    estimate = HELD_OUT if HELD_OUT in set(metrics["estimate"]) else CROSS_VALIDATED
+    metrics = metrics[metrics["estimate"] == estimate]
+    if estimate == CROSS_VALIDATED:
+        metrics = metrics[metrics["experiment"] == ALL_TRAINING]
+    confusion = _of_task(folder / "confusion.csv", task)
+    metric = _metric_for(confusion[confusion["estimate"] == estimate])
+    rows = metrics[metrics["metric"] == metric]
+    known = rows.loc[rows["value"].notna(), "experiment"].unique()
+    names = list(known) or list(rows["experiment"].unique())
     # Corrected embeddings are in the tables; one sentence cannot hold them all.
     rows = rows[rows["experiment"].isin(names) & ~rows["kind"].str.contains("+", regex=False)]
+    sizes = rows.drop_duplicates("experiment")[["n_rows", "n_lineages"]].sum()
     by_kind = {str(kind): _seeds(part) for kind, part in rows.groupby("kind", sort=False)}
     headline: dict[str, Any] = {
-        "task": first.task.name,
+        "task": task,
         "metric": metric,
-        "estimate": first.main_estimate,
+        "estimate": estimate,
         "experiments": names,
-        "n_rows": sum(len(scored.true) for scored in shown),
-        "n_lineages": sum(scored.n_lineages for scored in shown),
+        "n_rows": int(sizes["n_rows"]),
+        "n_lineages": int(sizes["n_lineages"]),
         "trained": by_kind.pop("trained", {"mean": None, "per_seed": {}}),
         "baselines": by_kind,
     }
-    headline["difference"] = _difference(first.tables.differences, headline)
-    note = "; ".join(dict.fromkeys(rows["note"][rows["note"] != ""]))
+    headline["difference"] = _difference(_of_task(folder / "differences.csv", task), headline)
+    note = "; ".join(dict.fromkeys(rows["note"].dropna()))
     return {**headline, "text": _sentence(headline, note)}
 
 
-def _metric_for(scores: TaskScores) -> str:
+def _of_task(path: Path, task: str) -> pd.DataFrame:
+    """Rows of a table about a task; names of classes are text."""
+    if path.stem == "metrics":
+        table = read_metrics(path)
+    else:
+        names = ("task", "estimate", "experiment", "variant", "kind", "true", "metric", "baseline")
+        types = dict.fromkeys(names, str)
+        table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
+    return table[table["task"] == task]
+
+
+def _metric_for(confusion: pd.DataFrame) -> str:
     """Metric that says most about a task, by how rare its positive or rarest class is."""
-    true = np.concatenate([scored.true for scored in scores.main_sets])
-    if not len(true) or len(scores.classes) < 2:
+    if confusion.empty:
         return "auroc"
-    shares = np.bincount(true, minlength=len(scores.classes)) / len(true)
-    rarest = shares[1] if len(shares) == 2 else shares[shares > 0].min()
+    one = confusion[confusion["variant"] == confusion["variant"].iloc[0]]
+    counts = one.groupby("true", sort=True)["count"].sum()
+    shares = counts / max(counts.sum(), 1)
+    rarest = shares.iloc[1] if len(shares) == 2 else shares[shares > 0].min()
     return "average_precision" if 0 < rarest < RARE else "auroc"
 
 

@@ -10,17 +10,15 @@ from dynaclr.evaluation.inputs import EvaluationInputs
 from dynaclr.evaluation.metrics import health
 from dynaclr.evaluation.metrics.scaling import standardize
 from dynaclr.evaluation.metrics.temporal import adjacent_pairs
-from dynaclr.evaluation.tables import MetricValue, Rows, metric_rows
+from dynaclr.evaluation.tables import MetricValue, Row, metric_rows
 from dynaclr.evaluation.tasks import combined_codes
 from dynaclr.io.subsample import balanced_subsample
 
 MAX_ROWS = 1500
 
 
-def health_rows(inputs: EvaluationInputs, variant: Variant) -> Rows:
-    """Rows about the health of one variant in the scored experiments, equally many of each.
-
-    Neighbours of the same experiment are searched among the mixed experiments.
+def health_rows(inputs: EvaluationInputs, variant: Variant) -> list[Row]:
+    """Rows about the health of one variant, of each scored experiment.
 
     Parameters
     ----------
@@ -29,34 +27,46 @@ def health_rows(inputs: EvaluationInputs, variant: Variant) -> Rows:
 
     Returns
     -------
-    Rows
+    list of dict
     """
-    features = np.nan_to_num(inputs.embeddings.features[variant.name].astype(np.float64))
-    chosen = _sample(inputs, inputs.scored)
-    sample, n = features[chosen], len(chosen)
+    rows: list[Row] = []
+    for name in inputs.scored:
+        columns = {**variant.columns, "experiment": name, "estimate": inputs.scope}
+        rows += metric_rows(_of_experiment(inputs, variant, name), **columns)
+    return rows
+
+
+def experiment_purity_rows(inputs: EvaluationInputs, variant: Variant) -> list[Row]:
+    """Row about neighbours of the same experiment; inputs are samples of the experiments."""
+    mixed = _sample(inputs, inputs.mixed)
+    experiments = combined_codes(inputs.experiments[mixed])
+    features = standardize(np.nan_to_num(inputs.features[variant.name][mixed]))
+    columns = {**variant.columns, "experiment": ALL, "estimate": inputs.mixed_scope}
+    return metric_rows({"purity_experiment": _purity(features, experiments)}, **columns)
+
+
+def _of_experiment(
+    inputs: EvaluationInputs, variant: Variant, experiment: str
+) -> dict[str, MetricValue]:
+    features = inputs.features[variant.name]
+    chosen = _sample(inputs, [experiment])
+    sample, n = np.nan_to_num(features[chosen].astype(np.float64)), len(chosen)
     standardized = standardize(sample)
     norm, variation = health.norm_distribution(sample)
-    here = inputs.rows_of(inputs.scored)
-    earlier, later = adjacent_pairs(inputs.tracks[here], inputs.t[here])
-    pairs = np.random.default_rng(inputs.seed).permutation(len(earlier))[:MAX_ROWS]
-    alignment = health.alignment(features[here[earlier[pairs]]], features[here[later[pairs]]])
-    values = {
+    here = inputs.rows_of([experiment])
+    pairs = adjacent_pairs(inputs.tracks[here], inputs.t[here])
+    drawn = np.random.default_rng(inputs.seed).permutation(len(pairs[0]))[:MAX_ROWS]
+    ends = [np.nan_to_num(features[here[rows[drawn]]].astype(np.float64)) for rows in pairs]
+    note = "between adjacent frames of a track"
+    return {
         "effective_rank": MetricValue(health.effective_rank(sample), n_rows=n),
-        "alignment": MetricValue(
-            alignment, n_rows=len(pairs), note="between adjacent frames of a track"
-        ),
+        "alignment": MetricValue(health.alignment(*ends), n_rows=len(drawn), note=note),
         "uniformity": MetricValue(health.uniformity(sample), n_rows=n),
         "norm_mean": MetricValue(norm, n_rows=n),
         "norm_variation": MetricValue(variation, n_rows=n),
         "purity_lineage": _purity(standardized, inputs.lineages[chosen]),
         "purity_hour": _purity(standardized, inputs.hours[chosen], tolerance=1.0),
     }
-    mixed = _sample(inputs, inputs.mixed)
-    experiments = combined_codes(inputs.experiments[mixed])
-    across = {"purity_experiment": _purity(standardize(features[mixed]), experiments)}
-    columns = {**variant.columns, "experiment": ALL}
-    rows = metric_rows(values, **columns, estimate=inputs.scope)
-    return Rows(rows + metric_rows(across, **columns, estimate=inputs.mixed_scope), [])
 
 
 def _sample(inputs: EvaluationInputs, experiments: list[str]) -> np.ndarray:

@@ -1,58 +1,67 @@
-"""Inputs of an evaluation: observations, features, tasks and truth."""
+"""Inputs of an evaluation's stages: observations, features, tasks and truth."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from dynaclr.config import EvaluationConfig, TaskConfig, UserError
+from dynaclr.config import EvaluationConfig, TaskConfig
 from dynaclr.config.columns import MARKER
-from dynaclr.config.errors import did_you_mean
 from dynaclr.config.metrics import HELD_OUT, POOLED
-from dynaclr.config.variants import Variant, ordered_variants, uncorrected
-from dynaclr.evaluation.batch_correction import untransported, with_corrections
+from dynaclr.config.variants import Variant, ordered_variants
+from dynaclr.evaluation.batch_correction import Moments, corrected_variants, untransported
 from dynaclr.evaluation.label_tables import LabelPaths, join_numbers
 from dynaclr.evaluation.matched_samples import independent_rows, matched_strata
-from dynaclr.evaluation.tasks import TaskRows, group_codes, select_task
-from dynaclr.io.embeddings import Embeddings, key_of
+from dynaclr.evaluation.tasks import TaskRows, group_codes, task_rows, with_labels
+from dynaclr.io.embeddings import key_of
+
+# Task to experiment to a note.
+Notes = dict[str, dict[str, str]]
+# Columns of observations that hold the truth, by what it is of.
+TRUTH = {"progression": "progression (truth)", "onset": "onset (truth)"}
 
 
 @dataclass(frozen=True)
 class EvaluationInputs:
-    """Everything that the metrics of one model are computed from.
+    """Observations of some experiments, what is known about them, and features of some variants.
 
     Attributes
     ----------
-    embeddings : Embeddings
-        Observations (n rows) and the features of all variants, corrected ones included.
+    obs : pandas.DataFrame
+        The observations, index 0 to n - 1.
     config : EvaluationConfig
     train : list of str
-        Experiments that classifiers are fitted on.
+        Experiments that classifiers are fitted on, as far as they are here.
     held_out : list of str
-        Experiments that classifiers are scored on.
+        Experiments that classifiers are scored on, as far as they are here.
     tasks : list of (TaskConfig, TaskRows)
     truth : dict of str to numpy.ndarray
         ``progression`` and ``onset`` where the configuration names their columns: float64, shape
         (n,), NaN where unknown.
     seed : int
         Seed of everything random.
+    features : dict of str to numpy.ndarray
+        Variant to its features, float32, shape (n, d of the variant).
     """
 
-    embeddings: Embeddings
+    obs: pd.DataFrame
     config: EvaluationConfig
     train: list[str]
     held_out: list[str]
     tasks: list[tuple[TaskConfig, TaskRows]]
     truth: dict[str, np.ndarray]
     seed: int
+    features: dict[str, np.ndarray] = field(default_factory=dict)
 
-    @property
-    def obs(self) -> pd.DataFrame:
-        """The observations."""
-        return self.embeddings.obs
+    def with_variant(
+        self, name: str, features: np.ndarray, target: Moments | None
+    ) -> EvaluationInputs:
+        """The same observations with the features of one variant and of its corrections."""
+        given = (name, features, self.experiments, self.control, target)
+        return replace(self, features=corrected_variants(*given))
 
     @property
     def scored(self) -> list[str]:
@@ -86,12 +95,7 @@ class EvaluationInputs:
     @cached_property
     def variants(self) -> list[Variant]:
         """All variants in the order of tables."""
-        return ordered_variants(self.embeddings.features)
-
-    @property
-    def uncorrected(self) -> list[Variant]:
-        """Variants without a correction, in the order of tables."""
-        return uncorrected(self.variants)
+        return ordered_variants(self.features)
 
     @cached_property
     def experiments(self) -> np.ndarray:
@@ -176,21 +180,55 @@ class EvaluationInputs:
         return float(window * self.config.window_hours)
 
 
-def prepare_inputs(
-    embeddings: Embeddings,
-    labels: LabelPaths,
+def label_observations(
+    obs: pd.DataFrame, labels: LabelPaths, config: EvaluationConfig
+) -> tuple[pd.DataFrame, Notes]:
+    """Observations of an experiment with all that an evaluation uses of its label tables.
+
+    Parameters
+    ----------
+    obs : pandas.DataFrame
+        Index 0 to n - 1.
+    labels : mapping
+        Experiment to the paths of its label tables.
+    config : EvaluationConfig
+
+    Returns
+    -------
+    obs : pandas.DataFrame
+        With the columns that tasks need, and those of `TRUTH`: numbers, NaN where unknown.
+    notes : dict
+        Task to experiment to what a reader should know about its labels.
+
+    Raises
+    ------
+    UserError
+        When tasks or columns of truth do not fit the observations.
+    """
+    notes = {}
+    for task in config.tasks:
+        obs, notes[task.name] = with_labels(obs, task, labels)
+    for name, column in (("progression", config.progression), ("onset", config.onset)):
+        if column is not None:
+            obs = obs.assign(**{TRUTH[name]: _join_truth(obs, column, labels)})
+    return obs, notes
+
+
+def make_inputs(
+    obs: pd.DataFrame,
+    notes: Notes,
     config: EvaluationConfig,
     train: list[str],
     held_out: list[str],
     seed: int,
 ) -> EvaluationInputs:
-    """Select the rows of each task, join the truth and correct the features.
+    """Select the rows of each task among observations of `label_observations`.
 
     Parameters
     ----------
-    embeddings : Embeddings
-    labels : mapping
-        Experiment to the paths of its label tables.
+    obs : pandas.DataFrame
+        Some rows of some experiments, index 0 to n - 1.
+    notes : dict
     config : EvaluationConfig
     train, held_out : list of str
         Experiments.
@@ -199,35 +237,19 @@ def prepare_inputs(
     Returns
     -------
     EvaluationInputs
-
-    Raises
-    ------
-    UserError
-        When experiments, tasks, the control or columns of truth do not fit the stores.
+        Without features yet.
     """
-    obs = embeddings.obs
-    _check_experiments(obs, train, held_out)
-    conditions = sorted(obs["condition"].unique())
-    if config.control is not None and config.control not in conditions:
-        raise UserError(
-            f"evaluation.control: no observation is of condition {config.control!r}. "
-            f"{did_you_mean(config.control, conditions)}."
-        )
-    truth = {
-        name: _join_truth(obs, column, labels)
-        for name, column in (("progression", config.progression), ("onset", config.onset))
-        if column is not None
-    }
-    control = None if config.control is None else (obs["condition"] == config.control).to_numpy()
-    reference = obs["experiment"].isin(train).to_numpy()
-    tasks = [task for given in config.tasks for task in per_marker(obs, given)]
     return EvaluationInputs(
-        embeddings=with_corrections(embeddings, control, reference),
+        obs=obs,
         config=config,
         train=train,
         held_out=held_out,
-        tasks=[(task, select_task(obs, task, labels)) for task in tasks],
-        truth=truth,
+        tasks=[(task, task_rows(obs, task, notes.get(task.name, {}))) for task in config.tasks],
+        truth={
+            name: obs[column].to_numpy(np.float64)
+            for name, column in TRUTH.items()
+            if column in obs
+        },
         seed=seed,
     )
 
@@ -242,23 +264,6 @@ def per_marker(obs: pd.DataFrame, task: TaskConfig) -> list[TaskConfig]:
         changes = {"name": f"{task.name}.{marker}", "where": " and ".join(conditions)}
         tasks.append(task.model_copy(update=changes))
     return tasks
-
-
-def _check_experiments(obs: pd.DataFrame, train: list[str], held_out: list[str]) -> None:
-    known = sorted(obs["experiment"].unique())
-    for name in [*train, *held_out]:
-        if name not in known:
-            raise UserError(
-                f"evaluation: no embedding store of experiment {name!r} was given. "
-                f"{did_you_mean(name, known)}."
-            )
-    both = sorted(set(train) & set(held_out))
-    if both:
-        raise UserError(
-            f"evaluation: {', '.join(both)} is both trained on and held out. Leave it in one."
-        )
-    if not train:
-        raise UserError("evaluation: no experiment to train classifiers on. Name at least one.")
 
 
 def _join_truth(obs: pd.DataFrame, column: str, labels: LabelPaths) -> np.ndarray:

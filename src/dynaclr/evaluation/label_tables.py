@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dynaclr.config import UserError
-from dynaclr.config.columns import MARKER, UNKNOWN
+from dynaclr.config import TaskConfig, UserError
+from dynaclr.config.columns import MARKER, UNKNOWN, names_in
 from dynaclr.config.errors import did_you_mean
 from dynaclr.io.label_tables import FoundRows, LabelTable, as_classes, read_label_table
 
@@ -53,15 +53,14 @@ def join_labels(
         Experiment to the paths of its tables, ``annotations`` and ``truth`` (None: has none).
     source : {"annotations", "truth"}
     label : str
-        The one of `names` that some table must have.
+        The one of `names` that a reader should know about where a table lacks it.
 
     Raises
     ------
     UserError
-        When a table cannot be read, does not fit its observations, or there are tables but none has
-        the label.
+        When a table cannot be read, or does not fit its observations.
     """
-    names, notes, known = set(names), dict[str, str](), set[str]()
+    names, notes = set(names), dict[str, str]()
     joined: dict[str, np.ndarray] = {}
     for experiment, rows in obs.groupby("experiment", sort=True).indices.items():
         path = labels.get(experiment, {}).get(source)
@@ -69,7 +68,6 @@ def join_labels(
             notes[experiment] = f"experiment {experiment} has no {source}"
             continue
         table, found = _find(obs.iloc[rows], path, f"experiment {experiment}")
-        known |= {*table.labels}
         used = [name for name in table.labels if name in names]
         for name in used:
             values = joined.setdefault(name, np.full(len(obs), None, dtype=object))
@@ -77,13 +75,49 @@ def join_labels(
         lost = int((found.unmatched & table.labels[used].notna().any(axis=1)).sum())
         if lost:
             notes[experiment] = f"{lost} rows of {Path(path).name} match no observation"
-    if known and label in names - {*joined}:
-        where = ", ".join(sorted({*labels} - {*notes}) or sorted(labels))
-        raise UserError(
-            f"no column {label!r} in the index, nor in the {source} of {where}. "
-            f"{did_you_mean(label, [*obs.columns, *sorted(known)])}."
-        )
+        elif label in names - {*used}:
+            notes[experiment] = f"the {source} of experiment {experiment} have no {label!r}"
     return JoinedLabels({name: _filled(values) for name, values in joined.items()}, notes)
+
+
+def check_columns(task: TaskConfig, columns: Iterable[str], labels: LabelPaths) -> None:
+    """Check that the index, or the label table of some experiment, has what a task names.
+
+    Parameters
+    ----------
+    task : TaskConfig
+    columns : iterable of str
+        Of the index.
+    labels : mapping
+        Experiment to the paths of its tables.
+
+    Raises
+    ------
+    UserError
+        When nothing has its label, though there are tables, or a column of its condition or groups.
+    """
+    columns, what = list(columns), f"evaluation task {task.name!r}"
+    annotated = _known_columns("annotations", columns, labels)
+    known = _known_columns("truth", columns, labels) if task.source == "truth" else annotated
+    of_index = [] if task.source == "truth" else columns
+    if known and task.label not in {*known, *of_index}:
+        where = ", ".join(sorted(name for name, paths in labels.items() if paths.get(task.source)))
+        raise UserError(
+            f"{what}: no column {task.label!r} in the index, nor in the {task.source} of {where}. "
+            f"{did_you_mean(task.label, [*columns, *sorted(known)])}."
+        )
+    named = [("where", name) for name in sorted(names_in(task.where or ""))]
+    for key, name in [*named, ("groups", task.groups)]:
+        if name not in {"lineage", task.label, *columns, *annotated}:
+            near = did_you_mean(name, [*columns, *sorted(annotated)])
+            raise UserError(f"{what}: {key}: no column {name!r}. {near}.")
+
+
+def _known_columns(source: str, columns: list[str], labels: LabelPaths) -> set[str]:
+    """Columns of labels in the tables of all experiments."""
+    paths = [paths.get(source) for paths in labels.values()]
+    tables = [read_label_table(path, with_markers=MARKER in columns) for path in paths if path]
+    return {str(name) for table in tables for name in table.labels}
 
 
 def _find(obs: pd.DataFrame, path: str | Path, what: str) -> tuple[LabelTable, FoundRows]:

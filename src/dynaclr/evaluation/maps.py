@@ -1,135 +1,164 @@
-"""Maps: PCA, UMAP and PHATE coordinates of the observations of all experiments together."""
+"""Maps: coordinates fitted on a sample of the training experiments, and other cells placed in them.
+
+So a map stays as it is when an experiment is added, and a finished model takes its map along.
+"""
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
-from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
 
 import numpy as np
+from sklearn.neighbors import NearestNeighbors
 
 from dynaclr.config.variants import Variant, first_of_each_kind, ordered_variants, uncorrected
-from dynaclr.evaluation.metrics.scaling import standardize
-from dynaclr.evaluation.projection import principal_components, umap_coordinates
-from dynaclr.evaluation.tasks import group_codes
-from dynaclr.io.artifacts import atomic_path, write_digest
-from dynaclr.io.embeddings import Embeddings, key_of
-from dynaclr.io.subsample import whole_lineages
-
-if TYPE_CHECKING:
-    from anndata import AnnData
+from dynaclr.evaluation.metrics.scaling import mean_and_scale
+from dynaclr.evaluation.projection import fit_components, umap_coordinates
 
 logger = logging.getLogger(__name__)
 
 # UMAP and PHATE need some observations to find neighbours, and show little of fewer.
 _MIN_ROWS = 30
 _N_COMPONENTS = 30
+_N_NEIGHBOURS = 15
 # Half of PHATE's default: the same picture in half the time.
 _N_LANDMARKS = 1000
+_TITLES = {"umap": "UMAP", "phate": "PHATE"}
+
+Arrays = dict[str, np.ndarray]
 
 
-def make_maps(
-    embeddings: Embeddings, classes: Mapping[str, np.ndarray], max_cells: int, seed: int
-) -> AnnData:
-    """Compute maps of the observations of several experiments together.
+@dataclass(frozen=True)
+class FittedMap:
+    """Principal components of a variant, and the coordinates of those they were fitted on.
 
-    The first variant of each kind, except components of pixels, gets principal components and UMAP;
-    the first variant of all also PHATE where the package ``phate`` is installed. Features are
-    standardized, so that distances do not depend on their units. UMAP looks for neighbours in other
-    lineages.
+    Attributes
+    ----------
+    mean, scale : numpy.ndarray
+        Of each feature, float64, shape (d,).
+    components : numpy.ndarray
+        float64, shape (d, k).
+    explained : numpy.ndarray
+        Fraction of the variance of each component, shape (k,).
+    anchors : numpy.ndarray
+        Components of the observations that the map was fitted on, float32, shape (n, k).
+    coordinates : dict of str to numpy.ndarray
+        Method, ``umap`` or ``phate``, to coordinates of the anchors, float32, shape (n, 2).
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    components: np.ndarray
+    explained: np.ndarray
+    anchors: np.ndarray
+    coordinates: Arrays
+
+    def place(self, features: np.ndarray) -> Arrays:
+        """Coordinates of observations by method, ``pca`` among them.
+
+        An observation lies at the mean of its 15 nearest anchors, weighted by the inverse of their
+        squared distance; so an anchor lies where it was. This is how UMAP's own ``transform``
+        begins, without the refinement that would make the place depend on chance.
+
+        Parameters
+        ----------
+        features : numpy.ndarray
+            Shape (m, d); NaN where missing.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray
+            float32; ``pca`` of shape (m, k), others of (m, 2).
+        """
+        components = self._components_of(features)
+        placed = {"pca": components}
+        if not self.coordinates:
+            return placed
+        finder = NearestNeighbors(n_neighbors=min(_N_NEIGHBOURS, len(self.anchors)))
+        distances, nearest = finder.fit(self.anchors).kneighbors(components)
+        squared = np.square(distances)
+        weights = 1.0 / (squared + 1e-12 * np.maximum(squared[:, -1:], 1e-30))
+        weights /= weights.sum(axis=1, keepdims=True)
+        for method, coordinates in self.coordinates.items():
+            means = np.einsum("mk,mkc->mc", weights, coordinates[nearest])
+            placed[method] = means.astype(np.float32)
+        return placed
+
+    def _components_of(self, features: np.ndarray) -> np.ndarray:
+        scaled = np.nan_to_num((features - self.mean) / self.scale)
+        return (scaled @ self.components).astype(np.float32)
+
+    def axes(self, method: str) -> list[str]:
+        """Labels of the first two axes of a method."""
+        if method == "pca":
+            parts = enumerate(self.explained[:2], 1)
+            return [f"PC {n} ({part:.0%} of variance)" for n, part in parts]
+        return [f"{_TITLES[method]} {number} (no unit)" for number in (1, 2)]
+
+    def arrays(self) -> Arrays:
+        """All arrays by name, for a file."""
+        own = {name: getattr(self, name) for name in _ARRAYS}
+        return own | {f"map/{method}": values for method, values in self.coordinates.items()}
+
+    @classmethod
+    def of_arrays(cls, arrays: Arrays) -> FittedMap:
+        """The map that `arrays` wrote."""
+        coordinates = {
+            name.removeprefix("map/"): values
+            for name, values in arrays.items()
+            if name.startswith("map/")
+        }
+        return cls(**{name: arrays[name] for name in _ARRAYS}, coordinates=coordinates)
+
+
+_ARRAYS = ("mean", "scale", "components", "explained", "anchors")
+
+
+def mapped_variants(names: list[str]) -> list[Variant]:
+    """Variants that get a map: the first of each kind, except components of pixels.
+
+    Those look like raw intensity, and each further map costs seconds.
+    """
+    first, *others = first_of_each_kind(uncorrected(ordered_variants(names)))
+    return [first, *(other for other in others if other.kind != "pixels")]
+
+
+def fit_map(features: np.ndarray, lineages: np.ndarray, seed: int, with_phate: bool) -> FittedMap:
+    """Fit a map of observations.
+
+    Features are standardized, so that distances do not depend on their units; neighbours are
+    searched among the first 30 principal components, and in other lineages.
 
     Parameters
     ----------
-    embeddings : Embeddings
-    classes : mapping
-        Name of a column of ``obs`` to class names of all observations, object, None where unknown,
-        shape (n,).
-    max_cells : int
-        Most observations: whole lineages, equally many of each experiment.
+    features : numpy.ndarray
+        Shape (n, d); NaN where missing.
+    lineages : numpy.ndarray
+        Shape (n,).
     seed : int
         Seed of UMAP and PHATE.
+    with_phate : bool
+        Whether to fit PHATE too, where the package ``phate`` is installed.
 
     Returns
     -------
-    anndata.AnnData
-        ``X`` the features of the first variant; ``obs`` the index columns and `classes`; ``obsm``
-        ``X_pca``, ``X_umap``, ``X_phate`` of the first variant, ``X_umap_<kind>``, ... of the
-        others; ``uns["dynaclr"]``, JSON, names the variant and axes of each.
+    FittedMap
     """
-    rows = _map_rows(embeddings, max_cells)
-    lineages = group_codes(embeddings.obs, "lineage")[rows]
-    first, *others = first_of_each_kind(uncorrected(ordered_variants(embeddings.features)))
-    store = _store(embeddings, first, rows, classes)
-    maps: list[dict[str, Any]] = []
-    # Components of pixels look like raw intensity, and each further map costs seconds.
-    for variant in (first, *(other for other in others if other.kind != "pixels")):
-        features = standardize(embeddings.features[variant.name][rows])
-        for method, coordinates, axes in _coordinates(
-            features, lineages, seed, with_phate=variant == first
-        ):
-            key = f"X_{method}" if variant == first else f"X_{method}_{variant.kind}"
-            store.obsm[key] = coordinates.astype(np.float32)
-            maps.append({"key": key, "variant": variant.name, "method": method, "axes": axes})
-    counts = embeddings.obs["experiment"].value_counts().sort_index().to_dict()
-    facts = {"maps": maps, "n_cells": counts, "seed": seed, "dynaclr": version("dynaclr")}
-    store.uns["dynaclr"] = json.dumps(facts, sort_keys=True)
-    return store
-
-
-def write_maps(store: AnnData, path: str | Path) -> None:
-    """Write maps as one file (``.h5ad``) that scanpy and cellxgene open, and its digest."""
-    with atomic_path(path) as temporary:
-        store.write_h5ad(temporary, compression="gzip")
-    write_digest(path)
-
-
-def _map_rows(embeddings: Embeddings, max_cells: int) -> np.ndarray:
-    groups = embeddings.obs.groupby("experiment", sort=True).indices
-    n_each = max(1, max_cells // len(groups))
-    return np.concatenate(
-        [rows[whole_lineages(embeddings.obs.iloc[rows], n_each)] for rows in groups.values()]
-    )
-
-
-def _store(
-    embeddings: Embeddings, variant: Variant, rows: np.ndarray, classes: Mapping[str, np.ndarray]
-) -> AnnData:
-    """Some observations with their features, under unique names, text as categories."""
-    import anndata
-
-    obs = embeddings.obs.iloc[rows].copy()
-    obs.index = obs[key_of(obs)].astype(str).agg("/".join, axis=1)
-    for name, values in classes.items():
-        obs[name] = values[rows]
-    text = obs.select_dtypes("object").columns
-    obs[text] = obs[text].astype("category")
-    store = anndata.AnnData(embeddings.features[variant.name][rows], obs=obs)
-    store.var_names = embeddings.feature_names[variant.name]
-    return store
-
-
-def _coordinates(
-    features: np.ndarray, lineages: np.ndarray, seed: int, with_phate: bool
-) -> Iterator[tuple[str, np.ndarray, list[str]]]:
-    """Method, coordinates and axis labels of each map."""
-    logger.info("maps of %d observations", len(features))
+    logger.info("map of %d observations", len(features))
+    mean, scale = mean_and_scale(features)
+    standardized = np.nan_to_num((features - mean) / scale)
     # At least two: with one feature the second coordinate is 0.
     n_components = max(2, min(_N_COMPONENTS, *features.shape))
-    coordinates, explained = principal_components(features, n_components)
-    axes = [f"PC {n} ({part:.0%} of variance)" for n, part in enumerate(explained[:2], 1)]
-    yield "pca", coordinates, axes
-    if len(features) < _MIN_ROWS:
-        return
-    axes = ["UMAP 1 (no unit)", "UMAP 2 (no unit)"]
-    yield "umap", umap_coordinates(features, lineages, seed), axes
-    if with_phate and importlib.util.find_spec("phate"):
-        axes = ["PHATE 1 (no unit)", "PHATE 2 (no unit)"]
-        yield "phate", _phate_coordinates(features, seed), axes
+    components, explained = fit_components(standardized, n_components)
+    anchors = (standardized @ components).astype(np.float32)
+    coordinates: Arrays = {}
+    if len(features) >= _MIN_ROWS:
+        coordinates["umap"] = umap_coordinates(anchors, lineages, seed).astype(np.float32)
+        if with_phate and importlib.util.find_spec("phate"):
+            coordinates["phate"] = _phate_coordinates(anchors, seed).astype(np.float32)
+    return FittedMap(mean, scale, components, explained, anchors, coordinates)
 
 
 def _phate_coordinates(features: np.ndarray, seed: int) -> np.ndarray:

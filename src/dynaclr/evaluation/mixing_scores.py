@@ -13,7 +13,7 @@ import numpy as np
 
 from dynaclr.config.metrics import ALL
 from dynaclr.config.variants import Variant
-from dynaclr.evaluation.batch_correction import CORRECTIONS
+from dynaclr.evaluation.batch_correction import zscore_by_experiment
 from dynaclr.evaluation.classifiers.cross_validation import cross_validate
 from dynaclr.evaluation.inputs import EvaluationInputs
 from dynaclr.evaluation.metrics.class_separation import (
@@ -37,36 +37,56 @@ INDEPENDENT = "one observation a lineage and window"
 
 
 def mixing_rows(inputs: EvaluationInputs, variant: Variant) -> list[Row]:
-    """Rows of the metrics table about mixing and class separation of one variant.
-
-    Class separation is that of the scored experiments; what needs several experiments is computed
-    on the mixed ones.
+    """Rows of the metrics table about what one variant does over several experiments.
 
     Parameters
     ----------
     inputs : EvaluationInputs
+        Samples of the experiments; those that are mixed are compared.
     variant : Variant
 
     Returns
     -------
     list of dict
     """
-    features = inputs.embeddings.features[variant.name]
+    features = inputs.features[variant.name]
     here = inputs.rows_of(inputs.mixed)
     everywhere = mixing_of_all(
         features[here], inputs.experiments[here], inputs.lineages[here], seed=inputs.seed
     )
     matched = mixing_of_matched(features, inputs.experiments, inputs.strata, inputs.seed)
-    columns = {**variant.columns, "experiment": ALL}
-    rows = metric_rows({**everywhere, **matched}, **columns, estimate=inputs.mixed_scope)
+    columns = {**variant.columns, "experiment": ALL, "estimate": inputs.mixed_scope}
+    rows = metric_rows({**everywhere, **matched}, **columns)
     for task, task_rows in inputs.tasks:
-        separation = class_separation(inputs, variant, task_rows)
         across = {
             "retrieval_map": retrieval(inputs, variant, task_rows),
             "isolated_state_auroc": isolated_state(inputs, variant, task_rows),
         }
-        rows += metric_rows(separation, **columns, task=task.name, estimate=inputs.scope)
-        rows += metric_rows(across, **columns, task=task.name, estimate=inputs.mixed_scope)
+        rows += metric_rows(across, **columns, task=task.name)
+    return rows
+
+
+def separation_rows(
+    inputs: EvaluationInputs, variant: Variant, task: str, task_rows: TaskRows
+) -> list[Row]:
+    """Rows about the separation of a task's classes by one variant, of each scored experiment.
+
+    Parameters
+    ----------
+    inputs : EvaluationInputs
+    variant : Variant
+    task : str
+    task_rows : TaskRows
+
+    Returns
+    -------
+    list of dict
+    """
+    columns = {**variant.columns, "task": task, "estimate": inputs.scope}
+    rows: list[Row] = []
+    for name in inputs.scored:
+        values = class_separation(inputs, variant, task_rows, name)
+        rows += metric_rows(values, **columns, experiment=name)
     return rows
 
 
@@ -216,14 +236,14 @@ def perplexity_within(n_rows: float) -> float:
 
 
 def class_separation(
-    inputs: EvaluationInputs, variant: Variant, task_rows: TaskRows
+    inputs: EvaluationInputs, variant: Variant, task_rows: TaskRows, experiment: str
 ) -> dict[str, MetricValue]:
-    """``clisi`` and ``silhouette`` of a task's classes in the scored experiments."""
-    rows, labels = labelled_sample(inputs, task_rows, inputs.scored)
+    """``clisi`` and ``silhouette`` of a task's classes in one experiment."""
+    rows, labels = labelled_sample(inputs, task_rows, [experiment])
     if _too_few(labels):
         missing = MetricValue(np.nan, n_rows=len(rows), note=TOO_FEW)
         return {"clisi": missing, "silhouette": missing}
-    features = standardize(inputs.embeddings.features[variant.name][rows])
+    features = standardize(inputs.features[variant.name][rows])
     shuffled = with_shuffles(labels.astype(str), np.random.default_rng(inputs.seed))
     values = {
         "clisi": clisi(features, shuffled),
@@ -242,7 +262,7 @@ def retrieval(inputs: EvaluationInputs, variant: Variant, task_rows: TaskRows) -
     if _too_few(labels) or len(set(experiments)) < 2:
         return MetricValue(np.nan, n_rows=len(rows), note=f"{TOO_FEW}, or one experiment only")
     values = retrieval_map(
-        standardize(inputs.embeddings.features[variant.name][rows]),
+        standardize(inputs.features[variant.name][rows]),
         with_shuffles(labels.astype(str), np.random.default_rng(inputs.seed)),
         experiments,
     )
@@ -303,6 +323,6 @@ def refitted_features(inputs: EvaluationInputs, variant: Variant, rows: np.ndarr
     Transport is fitted on control observations, which are all still there.
     """
     if variant.correction in ("", "transport"):
-        return inputs.embeddings.features[variant.name][rows]
-    base = inputs.embeddings.features[variant.base][rows]
-    return CORRECTIONS[variant.correction](base, inputs.experiments[rows], None, None)
+        return inputs.features[variant.name][rows]
+    base = inputs.features[variant.base][rows]
+    return zscore_by_experiment(base, inputs.experiments[rows])

@@ -27,17 +27,51 @@ from dynaclr.io.embeddings import key_of
 MIN_OBSERVATIONS = 3
 
 
-def onset_rows(inputs: EvaluationInputs, variant: Variant) -> tuple[list[Row], pd.DataFrame]:
+def fit_response_axis(inputs: EvaluationInputs, variant: Variant) -> np.ndarray | None:
+    """Axis from control to treated observations of the training experiments; None without them.
+
+    Treated observations are those of the later half of the hours; features are in units of each
+    experiment's controls.
+
+    Parameters
+    ----------
+    inputs : EvaluationInputs
+        Of the training experiments.
+    variant : Variant
+
+    Returns
+    -------
+    numpy.ndarray or None
+        float64, shape (d,).
+    """
+    if inputs.control is None:
+        return None
+    features = np.nan_to_num(inputs.features[variant.name])
+    scaled = scaled_by_controls(features, inputs.experiments, inputs.control)
+    train = np.isin(inputs.experiments, inputs.train) & np.isfinite(scaled).all(axis=1)
+    control = train & inputs.control
+    if not control.any():
+        return None
+    hours = inputs.hours[train]
+    late = train & ~inputs.control & (inputs.hours >= 0.5 * float(hours.min() + hours.max()))
+    return response_axis(scaled[late], scaled[control]) if late.any() else None
+
+
+def onset_rows(
+    inputs: EvaluationInputs, variant: Variant, axis: np.ndarray | None
+) -> tuple[list[Row], pd.DataFrame]:
     """Onset of the response of every track of the scored experiments.
 
-    The signal is the projection on the axis from control to treated observations of the training
-    experiments (in the later half of their hours), in units of the experiment's controls; the
-    threshold is what 95 % of the experiment's control observations stay below.
+    The signal is the projection on the axis from control to treated observations, in units of the
+    experiment's controls; the threshold is what 95 % of the experiment's control observations stay
+    below.
 
     Parameters
     ----------
     inputs : EvaluationInputs
     variant : Variant
+    axis : numpy.ndarray or None
+        Of `fit_response_axis`.
 
     Returns
     -------
@@ -47,11 +81,12 @@ def onset_rows(inputs: EvaluationInputs, variant: Variant) -> tuple[list[Row], p
     onsets : pandas.DataFrame
         experiment, fov, track_id, (marker,) condition, hours, low, high of each track.
     """
-    signal = _response_signal(inputs, variant)
     rows: list[Row] = []
     tables: list[pd.DataFrame] = []
-    if signal is None or inputs.control is None:
+    if axis is None or inputs.control is None:
         return rows, pd.DataFrame()
+    features = np.nan_to_num(inputs.features[variant.name])
+    signal = scaled_by_controls(features, inputs.experiments, inputs.control) @ axis
     for name in inputs.scored:
         here = np.flatnonzero((inputs.experiments == name) & np.isfinite(signal))
         controls = here[inputs.control[here]]
@@ -63,23 +98,6 @@ def onset_rows(inputs: EvaluationInputs, variant: Variant) -> tuple[list[Row], p
         rows.extend(metric_rows(values, **columns, estimate=inputs.scope))
         tables.append(table.assign(**variant.columns))
     return rows, join_tables(tables)
-
-
-def _response_signal(inputs: EvaluationInputs, variant: Variant) -> np.ndarray | None:
-    """Signal of each row, NaN in experiments without controls; None where no axis can be fitted."""
-    if inputs.control is None:
-        return None
-    features = np.nan_to_num(inputs.embeddings.features[variant.name])
-    scaled = scaled_by_controls(features, inputs.experiments, inputs.control)
-    train = np.isin(inputs.experiments, inputs.train) & np.isfinite(scaled).all(axis=1)
-    control = train & inputs.control
-    if not control.any():
-        return None
-    hours = inputs.hours[train]
-    late = train & ~inputs.control & (inputs.hours >= 0.5 * float(hours.min() + hours.max()))
-    if not late.any():
-        return None
-    return scaled @ response_axis(scaled[late], scaled[control])
 
 
 def _onsets(

@@ -13,32 +13,30 @@ from sklearn.neighbors import NearestNeighbors
 _CHUNK_ROWS = 1024
 
 
-def principal_components(
-    features: np.ndarray, n_components: int = 2
-) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates on the first principal components, and the variance that each explains.
+def fit_components(features: np.ndarray, n_components: int) -> tuple[np.ndarray, np.ndarray]:
+    """Directions of the first principal components, and the variance that each explains.
 
     Parameters
     ----------
     features : numpy.ndarray
-        Shape (n, d), no NaN.
+        Shape (n, d), of mean 0, no NaN.
     n_components : int
         With fewer columns or rows the rest is 0.
 
     Returns
     -------
-    coordinates : numpy.ndarray
-        float64, shape (n, n_components).
+    components : numpy.ndarray
+        float64, shape (d, n_components).
     explained : numpy.ndarray
         Fraction of the variance, float64, shape (n_components,).
     """
     n_available = min(n_components, *features.shape)
-    model = PCA(n_components=n_available, svd_solver="full")
-    coordinates = np.zeros((len(features), n_components))
+    model = PCA(n_components=n_available, svd_solver="full").fit(features)
+    components = np.zeros((features.shape[1], n_components))
     explained = np.zeros(n_components)
-    coordinates[:, :n_available] = model.fit_transform(features)
+    components[:, :n_available] = model.components_.T
     explained[:n_available] = np.nan_to_num(model.explained_variance_ratio_)
-    return coordinates, explained
+    return components, explained
 
 
 def umap_coordinates(

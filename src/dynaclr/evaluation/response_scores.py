@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynaclr.config.metrics import ALL, join_notes
+from dynaclr.config.metrics import join_notes
 from dynaclr.config.variants import Variant
-from dynaclr.evaluation.batch_correction import zscore_by_experiment
+from dynaclr.evaluation.classifiers.fitted_task import FittedTask
 from dynaclr.evaluation.classifiers.score_tables import ScoredSet
-from dynaclr.evaluation.classifiers.scoring import TaskScores
 from dynaclr.evaluation.inputs import EvaluationInputs
 from dynaclr.evaluation.metrics.bootstrap import MAX_BOOTSTRAP, seed_of
 from dynaclr.evaluation.metrics.responses import Separation, separation, sister_pairs, visible_from
+from dynaclr.evaluation.metrics.scaling import standardize
 from dynaclr.evaluation.tables import MetricValue, Row, Rows, metric_rows
 from dynaclr.evaluation.tasks import TaskRows, combined_codes
 
 
-def response_rows(
-    inputs: EvaluationInputs, variant: Variant, task_rows: TaskRows, scores: TaskScores
+def resolution_rows(
+    inputs: EvaluationInputs,
+    variant: Variant,
+    task_rows: TaskRows,
+    fitted: FittedTask,
+    scored: ScoredSet,
 ) -> Rows:
     """Rows about the resolution of one task's classes by one variant.
 
@@ -28,23 +32,41 @@ def response_rows(
     ----------
     inputs : EvaluationInputs
     variant : Variant
-    task_rows : TaskRows
-    scores : TaskScores
+    task_rows, fitted : TaskRows, FittedTask
         Of the same task.
+    scored : ScoredSet
 
     Returns
     -------
     Rows
     """
-    rows = Rows([], [])
-    columns = {**variant.columns, "task": scores.task.name}
-    for scored in scores.main_sets:
-        here = {**columns, "experiment": scored.experiment}
-        values, curves = _resolution(inputs, variant, task_rows, scores.classes, scored)
-        rows.metrics.extend(metric_rows(values, **here, estimate=scored.estimate))
-        rows.curves.extend({**here, **point} for point in curves)
-    sisters = {"sister_auroc": _sister_auroc(inputs, variant, task_rows)}
-    rows.metrics.extend(metric_rows(sisters, **columns, estimate=inputs.scope, experiment=ALL))
+    columns = {**variant.columns, "task": fitted.task.name, "experiment": scored.experiment}
+    values, curves = _resolution(inputs, variant, task_rows, fitted.classes, scored)
+    rows = metric_rows(values, **columns, estimate=scored.estimate)
+    return Rows(rows, [{**columns, **point} for point in curves])
+
+
+def sister_rows(
+    inputs: EvaluationInputs, variant: Variant, task: str, task_rows: TaskRows
+) -> list[Row]:
+    """Rows about sisters of different fates by one variant, of each scored experiment.
+
+    Parameters
+    ----------
+    inputs : EvaluationInputs
+    variant : Variant
+    task : str
+    task_rows : TaskRows
+
+    Returns
+    -------
+    list of dict
+    """
+    columns = {**variant.columns, "task": task, "estimate": inputs.scope}
+    rows: list[Row] = []
+    for name in inputs.scored:
+        value = {"sister_auroc": _sister_auroc(inputs, variant, task_rows, name)}
+        rows += metric_rows(value, **columns, experiment=name)
     return rows
 
 
@@ -124,16 +146,17 @@ def _value_of(result: Separation, note: str = "") -> MetricValue:
     )
 
 
-def _sister_auroc(inputs: EvaluationInputs, variant: Variant, task_rows: TaskRows) -> MetricValue:
-    """Whether sisters of different fates lie further apart, in the scored experiments."""
+def _sister_auroc(
+    inputs: EvaluationInputs, variant: Variant, task_rows: TaskRows, experiment: str
+) -> MetricValue:
+    """Whether sisters of different fates lie further apart, in one experiment."""
     if inputs.parents is None:
         return MetricValue(np.nan, 0.5, note="the stores have no parent_track_id")
     labels = np.full(len(inputs.obs), None, dtype=object)
     labels[task_rows.rows] = task_rows.labels
-    here = inputs.rows_of(inputs.scored)
-    experiments, features = inputs.experiments[here], inputs.embeddings.features[variant.name]
+    here = inputs.rows_of([experiment])
     pairs = sister_pairs(
-        np.nan_to_num(zscore_by_experiment(features[here], experiments)),
+        standardize(inputs.features[variant.name][here]),
         inputs.tracks[here],
         inputs.parents[here],
         inputs.t[here],
@@ -142,10 +165,10 @@ def _sister_auroc(inputs: EvaluationInputs, variant: Variant, task_rows: TaskRow
     result = separation(
         pairs.different,
         pairs.distance,
-        combined_codes(experiments[pairs.row]),
+        np.zeros(len(pairs.row), dtype=np.int64),
         inputs.lineages[here][pairs.row],
         min(MAX_BOOTSTRAP, inputs.config.bootstrap),
-        seed_of(ALL, inputs.seed),
+        seed_of(experiment, inputs.seed),
     )
     n_different = int(pairs.different.sum())
     return _value_of(result, f"{len(pairs.row)} pairs of sisters, {n_different} of different fates")

@@ -33,7 +33,18 @@ CONFUSION_COLUMNS = [
     *(*_VARIANT, "task", "label", "estimate", "experiment", "true", "predicted", "count"),
 ]
 LEARNING_COLUMNS = [
-    *(*_VARIANT, "task", "metric", "n_lineages", "value", "low", "high", "n_draws", "n_rows"),
+    *(
+        *_VARIANT,
+        "task",
+        "experiment",
+        "metric",
+        "n_lineages",
+        "value",
+        "low",
+        "high",
+        "n_draws",
+        "n_rows",
+    ),
 ]
 RELIABILITY_COLUMNS = [
     *(*_VARIANT, "task", "estimate", "experiment", "bin", "predicted", "observed", "n_rows"),

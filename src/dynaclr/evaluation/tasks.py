@@ -11,7 +11,7 @@ from dynaclr.config import TaskConfig, UserError
 from dynaclr.config.columns import UNKNOWN, names_in
 from dynaclr.config.errors import did_you_mean
 from dynaclr.config.expression import Expression
-from dynaclr.evaluation.label_tables import LabelPaths, class_names, join_labels
+from dynaclr.evaluation.label_tables import LabelPaths, check_columns, class_names, join_labels
 
 # Columns whose values are names or numbers within an experiment alone.
 _WITHIN_EXPERIMENT = ("well", "fov", "track_id", "parent_track_id", "lineage_id", "branch")
@@ -51,13 +51,18 @@ class TaskRows:
         return np.flatnonzero(known & np.isin(self.experiments, experiments))
 
 
+def label_column(task: TaskConfig) -> str:
+    """Column that `with_labels` gives observations for a task."""
+    return f"{task.name} ({task.source})"
+
+
 def select_task(obs: pd.DataFrame, task: TaskConfig, labels: LabelPaths) -> TaskRows:
     """Rows, classes and groups of a task.
 
     Parameters
     ----------
     obs : pandas.DataFrame
-        Observations of all experiments, index 0 to n - 1.
+        Observations, index 0 to n - 1.
     task : TaskConfig
     labels : mapping
         Experiment to the paths of its tables, ``annotations`` and ``truth`` (None: has none).
@@ -71,17 +76,45 @@ def select_task(obs: pd.DataFrame, task: TaskConfig, labels: LabelPaths) -> Task
     UserError
         When the task's condition cannot be evaluated, or a table does not fit.
     """
+    check_columns(task, obs.columns, labels)
+    labelled, notes = with_labels(obs, task, labels)
+    return task_rows(labelled, task, notes)
+
+
+def with_labels(
+    obs: pd.DataFrame, task: TaskConfig, labels: LabelPaths
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Observations with all that a task uses of label tables.
+
+    Returns
+    -------
+    obs : pandas.DataFrame
+        With the columns of annotations that the task names, and its classes in `label_column`:
+        names, object, None where unknown or not of the task.
+    notes : dict of str to str
+        Experiment to what a reader should know about its labels.
+    """
     where = f"evaluation task {task.name!r}"
     try:
         obs, values, notes = _labelled(obs, task, labels)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
+    classes = class_names(values, f"{where}: label {task.label!r}")
+    kept = np.full(len(obs), None, dtype=object)
+    rows = _rows_where(obs, task)
+    kept[rows] = classes[rows]
+    return obs.assign(**{label_column(task): kept}), notes
+
+
+def task_rows(obs: pd.DataFrame, task: TaskConfig, notes: dict[str, str]) -> TaskRows:
+    """Rows, classes and groups of a task among observations of `with_labels`."""
     rows = _rows_where(obs, task)
     kept = obs.iloc[rows]
+    labels = kept[label_column(task)].astype(object)
     return TaskRows(
         rows=rows,
         experiments=kept["experiment"].to_numpy(dtype=object),
-        labels=class_names(values, f"{where}: label {task.label!r}")[rows],
+        labels=labels.where(labels.notna(), None).to_numpy(dtype=object),
         groups=group_codes(obs, task.groups)[rows],
         lineages=group_codes(obs, "lineage")[rows],
         notes=notes,
@@ -94,8 +127,11 @@ def _labelled(
     """Observations with the annotations that a task names, its labels, and notes on these."""
     named = {task.label} if task.source == "annotations" else set()
     named |= names_in(task.where or "") | ({task.groups} - {"lineage"})
-    joined = join_labels(obs, named - {*obs.columns}, labels, "annotations", task.label)
-    obs = obs.assign(**joined.columns)
+    named -= {*obs.columns}
+    joined = join_labels(obs, named, labels, "annotations", task.label)
+    # What other experiments may have labels of is unknown here.
+    missing = dict.fromkeys(named - {*joined.columns, task.label}, UNKNOWN)
+    obs = obs.assign(**joined.columns, **missing)
     if task.source == "truth":
         truth = join_labels(obs, {task.label}, labels, "truth", task.label)
         if truth.columns:

@@ -10,27 +10,52 @@ from dynaclr.evaluation.inputs import EvaluationInputs
 from dynaclr.evaluation.metrics.bootstrap import MAX_BOOTSTRAP, cluster_bootstrap, seed_of
 from dynaclr.evaluation.metrics.scaling import standardize
 from dynaclr.evaluation.metrics.temporal import (
+    LinearPredictor,
     adjacent_pairs,
     displacement,
     displacement_exponent,
-    predict_progression,
+    fit_progression,
     r_squared,
     smoothness,
 )
-from dynaclr.evaluation.tables import MetricValue, Rows, metric_rows, value_with_interval
+from dynaclr.evaluation.tables import MetricValue, Row, Rows, metric_rows, value_with_interval
 from dynaclr.io.subsample import balanced_subsample
 
 MAX_ROWS = 4000
 MAX_LAGS = 12
 
 
-def temporal_rows(inputs: EvaluationInputs, variant: Variant) -> Rows:
+def fit_progression_of(inputs: EvaluationInputs, variant: Variant) -> LinearPredictor | None:
+    """Predictor of the true progression, fitted on training experiments; None without truth.
+
+    Parameters
+    ----------
+    inputs : EvaluationInputs
+        Of the training experiments.
+    variant : Variant
+    """
+    if "progression" not in inputs.truth:
+        return None
+    progression = inputs.truth["progression"]
+    train = np.flatnonzero(np.isfinite(progression) & np.isin(inputs.experiments, inputs.train))
+    train = train[balanced_subsample(inputs.experiments[train], MAX_ROWS, inputs.seed)]
+    if len(np.unique(inputs.lineages[train])) < 2:
+        return None
+    features = np.nan_to_num(inputs.features[variant.name][train])
+    return fit_progression(features, progression[train], inputs.lineages[train])
+
+
+def temporal_rows(
+    inputs: EvaluationInputs, variant: Variant, predictor: LinearPredictor | None
+) -> Rows:
     """Rows about one variant's change over time, of each scored experiment.
 
     Parameters
     ----------
     inputs : EvaluationInputs
     variant : Variant
+    predictor : LinearPredictor or None
+        Of the true progression, from `fit_progression_of`.
 
     Returns
     -------
@@ -38,18 +63,31 @@ def temporal_rows(inputs: EvaluationInputs, variant: Variant) -> Rows:
     """
     rows = Rows([], [])
     for name in inputs.scored:
-        one = _of_experiment(inputs, variant, name)
+        one = _of_experiment(inputs, variant, name, predictor)
         rows.metrics.extend(one.metrics)
         rows.curves.extend(one.curves)
-    pooled = {"smoothness_pooled": _pooled_smoothness(inputs, variant)}
-    columns = {**variant.columns, "experiment": ALL, "estimate": inputs.mixed_scope}
-    rows.metrics.extend(metric_rows(pooled, **columns))
     return rows
 
 
-def _of_experiment(inputs: EvaluationInputs, variant: Variant, experiment: str) -> Rows:
+def pooled_smoothness_rows(inputs: EvaluationInputs, variant: Variant) -> list[Row]:
+    """Row about the smoothness where random pairs span experiments; inputs are samples of them."""
+    here = _whole_tracks(inputs, inputs.rows_of(inputs.mixed))
+    features = standardize(inputs.features[variant.name][here])
+    smooth = smoothness(features, inputs.tracks[here], inputs.t[here], inputs.seed)
+    note = "random pairs span experiments: the further those lie apart, the smoother it looks"
+    values = {"smoothness_pooled": MetricValue(smooth.ratio, 1.0, smooth.n_pairs, note)}
+    columns = {**variant.columns, "experiment": ALL, "estimate": inputs.mixed_scope}
+    return metric_rows(values, **columns)
+
+
+def _of_experiment(
+    inputs: EvaluationInputs,
+    variant: Variant,
+    experiment: str,
+    predictor: LinearPredictor | None,
+) -> Rows:
     here = _whole_tracks(inputs, inputs.rows_of([experiment]))
-    features = standardize(inputs.embeddings.features[variant.name][here])
+    features = standardize(inputs.features[variant.name][here])
     tracks, t = inputs.tracks[here], inputs.t[here]
     smooth = smoothness(features, tracks, t, inputs.seed)
     lags, msd, n_pairs = displacement(features, tracks, t, MAX_LAGS)
@@ -61,7 +99,7 @@ def _of_experiment(inputs: EvaluationInputs, variant: Variant, experiment: str) 
         "msd_exponent": MetricValue(displacement_exponent(lags, msd), 0.0, len(here)),
     }
     if "progression" in inputs.truth:
-        values["progression_r2"] = _progression(inputs, variant, experiment)
+        values["progression_r2"] = _progression(inputs, variant, experiment, predictor)
     columns = {**variant.columns, "experiment": experiment}
     return Rows(
         metric_rows(values, **columns, estimate=inputs.scope),
@@ -72,32 +110,20 @@ def _of_experiment(inputs: EvaluationInputs, variant: Variant, experiment: str) 
     )
 
 
-def _pooled_smoothness(inputs: EvaluationInputs, variant: Variant) -> MetricValue:
-    here = _whole_tracks(inputs, inputs.rows_of(inputs.mixed))
-    features = standardize(inputs.embeddings.features[variant.name][here])
-    smooth = smoothness(features, inputs.tracks[here], inputs.t[here], inputs.seed)
-    note = "random pairs span experiments: the further those lie apart, the smoother it looks"
-    return MetricValue(smooth.ratio, 1.0, smooth.n_pairs, note)
-
-
-def _progression(inputs: EvaluationInputs, variant: Variant, experiment: str) -> MetricValue:
+def _progression(
+    inputs: EvaluationInputs,
+    variant: Variant,
+    experiment: str,
+    predictor: LinearPredictor | None,
+) -> MetricValue:
     """R2 of the true progression in one experiment, predicted from the training experiments."""
-    progression = inputs.truth["progression"]
-    known, rows = np.isfinite(progression), inputs.rows_of([experiment])
-    train = np.flatnonzero(known & np.isin(inputs.experiments, inputs.train))
-    train = train[balanced_subsample(inputs.experiments[train], MAX_ROWS, inputs.seed)]
-    rows = rows[known[rows]]
-    if len(np.unique(inputs.lineages[train])) < 2 or len(rows) < 2:
+    progression, rows = inputs.truth["progression"], inputs.rows_of([experiment])
+    rows = rows[np.isfinite(progression[rows])]
+    if predictor is None or len(rows) < 2:
         return MetricValue(np.nan, 0.0, len(rows), "too few cells with true progression")
     if not inputs.held_out:
         return MetricValue(np.nan, 0.0, len(rows), "nothing is held out")
-    features = inputs.embeddings.features[variant.name]
-    predicted = predict_progression(
-        np.nan_to_num(features[train]),
-        progression[train],
-        inputs.lineages[train],
-        np.nan_to_num(features[rows]),
-    )
+    predicted = predictor.predict(np.nan_to_num(inputs.features[variant.name][rows]))
     true, lineages = progression[rows], inputs.lineages[rows]
     resampled = cluster_bootstrap(
         lambda weight: {"r2": r_squared(true, predicted, weight)},

@@ -138,7 +138,9 @@ def draw_learning(learning: pd.DataFrame, path: str | Path) -> None:
         for axis, (name, table) in zip(axes[0], tasks, strict=True):
             variants = ordered_variants(table["variant"].unique())
             for variant in first_of_each_kind(variants):
-                line = table[table["variant"] == variant.name].sort_values("n_lineages")
+                own = table[table["variant"] == variant.name]
+                # The mean over held-out experiments.
+                line = own.groupby("n_lineages")[["value", "low", "high"]].mean().reset_index()
                 color = kind_color(variant.kind)
                 axis.plot(line["n_lineages"], line["value"], "o-", color=color, label=variant.title)
                 if variant == variants[0]:
@@ -149,7 +151,8 @@ def draw_learning(learning: pd.DataFrame, path: str | Path) -> None:
             axis.set_xscale("log", base=2)
             axis.set_xticks(sizes, [f"{size:g}" for size in sizes])
             axis.minorticks_off()
-            title = f"{name}\n{count_text(table['n_rows'].max())}"
+            n_rows = table.drop_duplicates("experiment")["n_rows"].sum()
+            title = f"{name}\n{count_text(n_rows)}"
             axis.set(xlabel="annotated lineages", title=title)
         axes[0, 0].set_ylabel("AUROC, held out\n(mean and range of draws)")
         legend_beside(axes[0, -1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,30 +33,6 @@ REQUIRED = [*KEY, "condition", "hours", "lineage_id"]
 def key_of(table: pd.DataFrame) -> list[str]:
     """Columns that identify a row: `KEY`, and the marker where the table has that column."""
     return [*KEY, MARKER] if MARKER in table else list(KEY)
-
-
-@dataclass(frozen=True)
-class Embeddings:
-    """The same observations with several variants of features.
-
-    Attributes
-    ----------
-    obs : pandas.DataFrame
-        One row per observation (or per observation and marker), sorted by (experiment, fov,
-        track_id, t, marker), index 0 to n - 1.
-    features : dict of str to numpy.ndarray
-        Variant to its features, float32, shape (n, d of that variant).
-    feature_names : dict of str to list of str
-        Variant to the names of its columns.
-    encoders : dict of str to dict
-        Variant to the encoder that made its features, from the provenance of its stores:
-        ``variant``, and the digest of the ``checkpoint``.
-    """
-
-    obs: pd.DataFrame
-    features: dict[str, np.ndarray]
-    feature_names: dict[str, list[str]]
-    encoders: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def open_anndata(path: str | Path) -> AnnData:
@@ -111,39 +86,55 @@ def read_store(path: str | Path) -> AnnData:
     if not path.exists():
         raise UserError(f"{path}: no such embedding store. Run `dynaclr embed` first.")
     store = open_anndata(path)
-    missing = [column for column in REQUIRED if column not in store.obs]
-    if missing:
-        raise UserError(
-            f"{path}: obs lacks {', '.join(missing)}. Make the store again with `dynaclr embed`."
-        )
-    for column in store.obs.columns:
-        if isinstance(store.obs[column].dtype, pd.CategoricalDtype):
-            store.obs[column] = store.obs[column].astype(object)
-    unreadable = provenance_of(store).get("unreadable", [])
+    store.obs = check_observations(store.obs, path)
+    unreadable = unreadable_rows(store.uns.get("dynaclr", {}))
     if unreadable:
         logger.warning(
             "%s: %d of %d rows left out: their pixels cannot be read",
             *(path, len(unreadable), store.n_obs),
         )
         store = store[np.delete(np.arange(store.n_obs), unreadable)].copy()
-    _check_rows(store, path)
+    check_features(np.asarray(store.X), store.obs, path)
     return store
 
 
-def _check_rows(store: AnnData, path: Path) -> None:
-    key = key_of(store.obs)
-    repeated = store.obs.duplicated(key)
+def check_observations(obs: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Check that observations have the columns `REQUIRED` and none is there twice.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With plain strings where there were categories.
+
+    Raises
+    ------
+    UserError
+        When they do not.
+    """
+    missing = [column for column in REQUIRED if column not in obs]
+    if missing:
+        raise UserError(
+            f"{path}: obs lacks {', '.join(missing)}. Make the store again with `dynaclr embed`."
+        )
+    text = obs.select_dtypes("category").columns
+    obs = obs.astype(dict.fromkeys(text, object))
+    key = key_of(obs)
+    repeated = obs.duplicated(key)
     if repeated.any():
         raise UserError(
-            f"{path}: {_describe(store.obs.loc[repeated, key].iloc[0])} is there twice "
+            f"{path}: {_describe(obs.loc[repeated, key].iloc[0])} is there twice "
             f"({int(repeated.sum())} repeated rows in all). Make the store again."
         )
-    features = np.asarray(store.X)
+    return obs
+
+
+def check_features(features: np.ndarray, obs: pd.DataFrame, path: Path) -> None:
+    """Raise an error where a row is infinite or has no feature at all."""
     bad = np.isinf(features).any(axis=1) | ~np.isfinite(features).any(axis=1)
     if bad.any():
         raise UserError(
             f"{path}: {int(bad.sum())} of {len(bad)} rows have no usable features (infinite, or "
-            f"all missing), first at {_describe(store.obs.loc[bad, key].iloc[0])}. "
+            f"all missing), first at {_describe(obs.loc[bad, key_of(obs)].iloc[0])}. "
             "Check the loss curve of the model: a diverged training gives this."
         )
 
@@ -157,7 +148,10 @@ def _describe(key: pd.Series) -> str:
 
 def provenance_of(store: AnnData) -> dict[str, Any]:
     """Provenance of a store, from ``uns["dynaclr"]``; empty where it has none."""
-    content = store.uns.get("dynaclr", {})
+    return _parsed(store.uns.get("dynaclr", {}))
+
+
+def _parsed(content: Any) -> dict[str, Any]:
     return json.loads(content) if isinstance(content, str) else dict(content)
 
 
@@ -189,87 +183,19 @@ def digest_of_store(path: str | Path) -> str:
     return read_digest(path) if digest_file_of(path).is_file() else digest_path(path)
 
 
-def read_embeddings(stores: Mapping[str, Mapping[str, str | Path]]) -> Embeddings:
-    """Read several variants of the same observations.
-
-    Parameters
-    ----------
-    stores : mapping
-        Variant to experiment to the path of its embedding store.
-
-    Returns
-    -------
-    Embeddings
-
-    Raises
-    ------
-    UserError
-        When the variants do not hold the very same observations, or when the features of one
-        variant, or the encoders that made them, differ between experiments.
-    """
-    if not stores or not all(stores.values()):
-        raise UserError("evaluation: no embedding store was given. Name at least one.")
-    variants = {variant: _read_variant(variant, paths) for variant, paths in stores.items()}
-    first, reference = next(iter(variants.items()))
-    for variant, other in variants.items():
-        _check_same_rows(first, reference.obs, variant, other.obs)
-    return Embeddings(
-        obs=reference.obs,
-        features={name: read.features[name] for name, read in variants.items()},
-        feature_names={name: read.feature_names[name] for name, read in variants.items()},
-        encoders={name: read.encoders[name] for name, read in variants.items()},
-    )
-
-
-def _read_variant(variant: str, paths: Mapping[str, str | Path]) -> Embeddings:
-    """One variant of several experiments."""
-    stores = {name: _read_sorted(name, path) for name, path in sorted(paths.items())}
-    first, reference = next(iter(stores.items()))
-    names = list(map(str, reference.var_names))
-    encoder = _encoder_of(reference)
-    for name, store in stores.items():
-        if list(map(str, store.var_names)) != names:
-            raise UserError(
-                f"{paths[name]}: has {store.n_vars} features that differ from the {len(names)} of "
-                f"{paths[first]} (variant {variant}). Embed all experiments with one model."
-            )
-        other = _encoder_of(store)
-        if other != encoder:
-            raise UserError(
-                f"embedding store of {name}: made by another encoder "
-                f"({_describe_encoder(other)}) than that of {first} "
-                f"({_describe_encoder(encoder)}), variant {variant}. "
-                "Embed all experiments with one model."
-            )
-    return Embeddings(
-        obs=pd.concat([store.obs for store in stores.values()], ignore_index=True),
-        features={
-            variant: np.concatenate([np.asarray(s.X, dtype=np.float32) for s in stores.values()])
-        },
-        feature_names={variant: names},
-        encoders={variant: encoder},
-    )
-
-
-def _read_sorted(experiment: str, path: str | Path) -> AnnData:
-    store = read_store(path)
-    found = sorted(store.obs["experiment"].unique())
-    if found != [experiment]:
-        raise UserError(
-            f"{path}: holds experiment {', '.join(map(str, found)) or 'none'}, "
-            f"but was given as {experiment}. Correct the path."
-        )
-    obs = store.obs.reset_index(drop=True)
-    order = obs.sort_values(key_of(obs), kind="stable").index.to_numpy()
-    return store[order].copy()
-
-
-def _encoder_of(store: AnnData) -> dict[str, Any]:
-    provenance = provenance_of(store)
+def encoder_of(content: Any) -> dict[str, Any]:
+    """Encoder that made a store's features: ``variant`` and the digest of the ``checkpoint``."""
+    provenance = _parsed(content)
     return {key: provenance.get(key) for key in ("variant", "checkpoint")}
 
 
-def _describe_encoder(encoder: Mapping[str, Any]) -> str:
+def unreadable_rows(content: Any) -> list[int]:
+    """Positions of a store's observations whose pixels could not be read."""
+    return list(_parsed(content).get("unreadable", []))
+
+
+def describe_encoder(encoder: Mapping[str, Any]) -> str:
+    """Words for an encoder in a message."""
     return f"{encoder['variant']}, checkpoint {str(encoder['checkpoint'])[:12]}"
 
 
@@ -292,13 +218,14 @@ def check_encoder(encoder: Mapping[str, Any], other: Mapping[str, Any], what: st
     if encoder == other or not any(encoder.values()) or not any(other.values()):
         return
     raise UserError(
-        f"{what}: trained on features of another encoder ({_describe_encoder(encoder)}) than the "
-        f"stores hold ({_describe_encoder(other)}). Apply it to embeddings of the model it was "
+        f"{what}: trained on features of another encoder ({describe_encoder(encoder)}) than the "
+        f"stores hold ({describe_encoder(other)}). Apply it to embeddings of the model it was "
         "trained on."
     )
 
 
-def _check_same_rows(first: str, obs: pd.DataFrame, variant: str, other: pd.DataFrame) -> None:
+def check_same_rows(first: str, obs: pd.DataFrame, variant: str, other: pd.DataFrame) -> None:
+    """Refuse two variants that do not hold the very same observations."""
     key = key_of(obs)
     if key_of(other) != key:
         raise UserError(

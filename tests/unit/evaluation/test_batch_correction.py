@@ -5,13 +5,13 @@ import pytest
 from scipy.linalg import sqrtm
 
 from dynaclr.evaluation.batch_correction import (
+    common_moments,
+    corrected_variants,
     gaussian_transport,
     transport_controls,
     untransported,
-    with_corrections,
     zscore_by_experiment,
 )
-from dynaclr.io.embeddings import Embeddings
 
 
 def covariance(seed, d=4):
@@ -50,9 +50,16 @@ def batches():
     return cells, moved, experiments, control
 
 
+def transport(moved, experiments, control):
+    """Everything moved to the controls of experiment a."""
+    first = experiments == "a"
+    target = common_moments(moved[first], experiments[first], control[first])
+    return transport_controls(moved, experiments, control, target)
+
+
 def test_transport_undoes_a_scaling_and_keeps_what_controls_do_not_show(batches):
     cells, moved, experiments, control = batches
-    corrected = transport_controls(moved, experiments, control, experiments == "a")
+    corrected = transport(moved, experiments, control)
     np.testing.assert_allclose(corrected[experiments == "b"], cells[experiments == "b"], atol=0.35)
     np.testing.assert_allclose(corrected[experiments == "a"], cells[experiments == "a"], atol=1e-6)
     gap = corrected[(experiments == "b") & ~control].mean(axis=0)[0]
@@ -62,7 +69,7 @@ def test_transport_undoes_a_scaling_and_keeps_what_controls_do_not_show(batches)
 def test_an_experiment_without_controls_stays_where_it_is(batches):
     _, moved, experiments, control = batches
     control = control & (experiments == "a")
-    corrected = transport_controls(moved, experiments, control, experiments == "a")
+    corrected = transport(moved, experiments, control)
     np.testing.assert_array_equal(corrected[experiments == "b"], moved[experiments == "b"])
     assert untransported(experiments, control) == ["b"]
 
@@ -79,10 +86,10 @@ def test_z_scores_have_mean_0_and_variance_1_in_every_experiment(batches):
 
 def test_variants_are_corrected_under_names_of_their_own(observations, make):
     features = make.features(observations, 1, 0, 3, 0)
-    embeddings = Embeddings(observations, {"seed0": features}, {"seed0": list("xyz")})
-    reference = np.ones(len(observations), bool)
+    experiments = observations["experiment"].to_numpy(dtype=object)
     control = (observations["condition"] == "mock").to_numpy()
-    assert list(with_corrections(embeddings, control, reference).features) == [
-        *("seed0", "seed0+zscore", "seed0+transport")
-    ]
-    assert list(with_corrections(embeddings, None, reference).features) == ["seed0", "seed0+zscore"]
+    target = common_moments(features, experiments, control)
+    found = corrected_variants("seed0", features, experiments, control, target)
+    assert list(found) == ["seed0", "seed0+zscore", "seed0+transport"]
+    without = corrected_variants("seed0", features, experiments, None, None)
+    assert list(without) == ["seed0", "seed0+zscore"]

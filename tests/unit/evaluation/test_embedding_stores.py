@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from dynaclr.config import UserError
-from dynaclr.io.embeddings import KEY, provenance_of, read_embeddings, read_store
+from dynaclr.io.embedding_rows import EmbeddingRows, open_variants, read_embeddings
+from dynaclr.io.embeddings import KEY, provenance_of, read_store
 
 
 def test_a_store_comes_back_with_plain_strings_and_provenance(tmp_path, make, observations):
@@ -49,9 +50,15 @@ def test_variants_are_lined_up_whatever_the_order_of_their_rows(tmp_path, make, 
     order = np.random.default_rng(0).permutation(n)
     first = make.store(tmp_path / "x" / "a.zarr", observations, number)
     second = make.store(tmp_path / "y" / "a.zarr", observations.iloc[order], number[order])
-    embeddings = read_embeddings({"x": {"a": first}, "y": {"a": second}})
-    np.testing.assert_array_equal(embeddings.features["x"], embeddings.features["y"])
-    assert embeddings.obs[KEY].equals(embeddings.obs[KEY].sort_values(KEY))
+    opened = open_variants({"x": first, "y": second}, "a")
+    rows = np.random.default_rng(1).permutation(n)[:20]
+    found = [store.features(rows) for store in opened.values()]
+    np.testing.assert_array_equal(*found)
+    obs = opened["x"].obs
+    assert obs[KEY].equals(obs[KEY].sort_values(KEY))
+    few = opened["y"].take(rows)
+    np.testing.assert_array_equal(few.features(np.arange(20)), found[0])
+    assert few.obs["t"].tolist() == obs["t"].iloc[rows].tolist()
 
 
 def test_variants_with_other_rows_are_turned_away(tmp_path, make, observations):
@@ -59,14 +66,14 @@ def test_variants_with_other_rows_are_turned_away(tmp_path, make, observations):
     first = make.store(tmp_path / "x" / "a.zarr", observations, np.ones((n, 2)))
     second = make.store(tmp_path / "y" / "a.zarr", observations[:-1], np.ones((n - 1, 2)))
     with pytest.raises(UserError, match="y lacks 1 and has 0 more, for example experiment a"):
-        read_embeddings({"x": {"a": first}, "y": {"a": second}})
+        open_variants({"x": first, "y": second}, "a")
     marked = observations.assign(marker="phase")
     of_markers = make.store(tmp_path / "z" / "a.zarr", marked, np.ones((n, 2)))
     with pytest.raises(UserError, match="x and z: one has a row per marker"):
-        read_embeddings({"x": {"a": first}, "z": {"a": of_markers}})
+        open_variants({"x": first, "z": of_markers}, "a")
     with pytest.raises(UserError, match="holds experiment a, but was given as b"):
-        read_embeddings({"x": {"b": first}})
+        EmbeddingRows(first, "b")
     other = observations.assign(experiment="b")
     wider = make.store(tmp_path / "x" / "b.zarr", other, np.ones((n, 5)))
     with pytest.raises(UserError, match="has 5 features that differ from the 2"):
-        read_embeddings({"x": {"a": first, "b": wider}})
+        read_embeddings({"a": first, "b": wider})

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import anndata
 import numpy as np
@@ -44,8 +45,13 @@ def chosen(table, **columns):
 
 
 def test_every_file_is_there(evaluated):
-    made = [*TABLES, "maps.h5ad", "maps.h5ad.digest"]
-    assert sorted(path.name for path in evaluated.iterdir()) == sorted(made)
+    made = [*TABLES, "maps.h5ad", "maps.h5ad.digest", "reference", "reference.digest"]
+    assert sorted(path.name for path in evaluated.iterdir()) == sorted([*made, "experiments"])
+    of_one = [name for name in TABLES if name != "headline.json"]
+    scored = sorted(path.name for path in (evaluated / "experiments/c").iterdir())
+    assert scored == sorted([*of_one, "sample.h5ad"])
+    samples = sorted(path.name for path in (evaluated / "reference/samples").iterdir())
+    assert samples == ["a.h5ad", "b.h5ad"]
 
 
 def test_every_variant_task_and_set_has_every_score(metrics):
@@ -231,8 +237,9 @@ def test_the_headline_is_one_sentence_with_its_numbers(evaluated, metrics):
 def test_the_same_input_gives_the_same_bytes_whatever_the_order_of_rows(evaluated, make, tmp_path):
     again = make.synthetic(tmp_path, shuffle=True)
     make.evaluate(again, tmp_path / "out")
-    for path in sorted(evaluated.iterdir()):
-        assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes(), path.name
+    for path in filter(Path.is_file, sorted(evaluated.rglob("*"))):
+        name = path.relative_to(evaluated)
+        assert (tmp_path / "out" / name).read_bytes() == path.read_bytes(), name
 
 
 @pytest.fixture

@@ -3,8 +3,13 @@
 import numpy as np
 import pytest
 
-from dynaclr.config import UserError
-from dynaclr.evaluation.label_tables import class_names, join_labels, join_numbers
+from dynaclr.config import TaskConfig, UserError
+from dynaclr.evaluation.label_tables import (
+    check_columns,
+    class_names,
+    join_labels,
+    join_numbers,
+)
 
 
 def write(path, text):
@@ -13,9 +18,9 @@ def write(path, text):
 
 
 def joined_from(observations, path):
-    return join_labels(
-        observations, ["state"], {"a": {"annotations": path}}, "annotations", "state"
-    )
+    labels = {"a": {"annotations": path}}
+    check_columns(TaskConfig(name="task", label="state"), observations.columns, labels)
+    return join_labels(observations, ["state"], labels, "annotations", "state")
 
 
 def classes_of(observations, path):

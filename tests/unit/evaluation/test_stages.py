@@ -4,25 +4,34 @@ In four experiments of twelve windows, drugged lineages divide at 12 h; both dau
 one of them, at 15 or 17 h, by a step of the first feature. Mock cells never do.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from tests.unit.evaluation.classifiers.conftest import fit_and_score
 
 from dynaclr.config import EvaluationConfig, TaskConfig
 from dynaclr.config.metrics import ALL, HELD_OUT, POOLED
 from dynaclr.config.variants import parse_variant
-from dynaclr.evaluation.batch_correction import zscore_by_experiment
-from dynaclr.evaluation.classifiers.scoring import score_task
-from dynaclr.evaluation.control_distance_scores import control_distance_rows
-from dynaclr.evaluation.health_scores import health_rows
-from dynaclr.evaluation.inputs import prepare_inputs
+from dynaclr.evaluation.batch_correction import common_moments, zscore_by_experiment
+from dynaclr.evaluation.control_distance_scores import (
+    control_distance_across,
+    control_distance_rows,
+)
+from dynaclr.evaluation.health_scores import experiment_purity_rows, health_rows
+from dynaclr.evaluation.inputs import label_observations, make_inputs
 from dynaclr.evaluation.metrics.scaling import standardize
 from dynaclr.evaluation.metrics.temporal import smoothness
-from dynaclr.evaluation.mixing_scores import mixing_rows, refitted_features
-from dynaclr.evaluation.onset_scores import onset_rows
-from dynaclr.evaluation.response_scores import response_rows
-from dynaclr.evaluation.temporal_scores import temporal_rows
-from dynaclr.io.embeddings import Embeddings
+from dynaclr.evaluation.mixing_scores import mixing_rows, refitted_features, separation_rows
+from dynaclr.evaluation.onset_scores import fit_response_axis, onset_rows
+from dynaclr.evaluation.response_scores import resolution_rows, sister_rows
+from dynaclr.evaluation.tables import Rows
+from dynaclr.evaluation.temporal_scores import (
+    fit_progression_of,
+    pooled_smoothness_rows,
+    temporal_rows,
+)
 
 CONFIG = EvaluationConfig(
     tasks=[
@@ -76,12 +85,16 @@ def make(tmp_path_factory):
         features = {variant: features_of(obs, variant) for variant in ("seed0", "batch")}
         for values in features.values():
             change(values, obs)
-        embeddings = Embeddings(
-            obs.drop(columns=["onset", "responds", "progress"]),
-            features,
-            {variant: list("wxyz") for variant in features},
-        )
-        return prepare_inputs(embeddings, labels, CONFIG, list("ab"), list(held_out), seed=0)
+        bare = obs.drop(columns=["onset", "responds", "progress"])
+        labelled, notes = label_observations(bare, labels, CONFIG)
+        inputs = make_inputs(labelled, notes, CONFIG, list("ab"), list(held_out), seed=0)
+        train = np.isin(inputs.experiments, inputs.train)
+        corrected = {}
+        for variant, values in features.items():
+            controls = (values[train], inputs.experiments[train], inputs.control[train])
+            target = common_moments(*controls)
+            corrected |= inputs.with_variant(variant, values, target).features
+        return replace(inputs, features=corrected)
 
     return made
 
@@ -93,7 +106,14 @@ def inputs(make):
 
 def scores_of(inputs):
     task, rows = inputs.tasks[0]
-    return rows, score_task(inputs.embeddings, task, rows, inputs.train, inputs.held_out, 20, 0)
+    features = {"seed0": inputs.features["seed0"]}
+    return rows, fit_and_score(inputs.obs, features, task, rows, inputs.train, inputs.held_out)
+
+
+def resolution_of(inputs):
+    rows, scores = scores_of(inputs)
+    parts = [resolution_rows(inputs, SEED0, rows, scores.fitted, scored) for scored in scores.sets]
+    return Rows([r for part in parts for r in part.metrics], [c for p in parts for c in p.curves])
 
 
 def table_of(rows):
@@ -105,7 +125,7 @@ SEED0, BATCH = parse_variant("seed0"), parse_variant("batch")
 
 def test_distance_to_control_is_seen_from_the_window_of_the_first_onsets(inputs):
     rows = control_distance_rows(inputs, SEED0)
-    table = table_of(rows.metrics)
+    table = table_of([*rows.metrics, *control_distance_across(inputs, SEED0).metrics])
     for name in ("c", "d", ALL):
         assert table.loc[("mmd_from_hours:drug", name), "value"] == 16.0
         assert table.loc[("mmd_z:drug", name), "value"] > 5
@@ -121,13 +141,15 @@ def test_without_an_effect_no_distance_is_seen(make):
     def silence(features, obs):
         features[:] = np.random.default_rng(5).normal(size=features.shape)
 
-    table = table_of(control_distance_rows(make(change=silence), SEED0).metrics)["value"]
+    silent = make(change=silence)
+    parts = (control_distance_rows(silent, SEED0), control_distance_across(silent, SEED0))
+    table = table_of([row for part in parts for row in part.metrics])["value"]
     assert abs(table["mmd_z:drug"]).max() < 2, "about 0, though it is the largest of 12 windows"
     assert table["mmd_from_hours:drug"].isna().all()
 
 
 def test_onsets_are_those_of_the_truth(inputs):
-    rows, onsets = onset_rows(inputs, SEED0)
+    rows, onsets = onset_rows(inputs, SEED0, fit_response_axis(inputs, SEED0))
     table = table_of(rows)
     for name in "cd":
         error = table.loc[("onset_error_hours", name)]
@@ -144,23 +166,25 @@ def test_onsets_are_those_of_the_truth(inputs):
 
 
 def test_resolution_and_sisters(inputs):
-    rows, scores = scores_of(inputs)
-    responses = response_rows(inputs, SEED0, rows, scores)
-    table = table_of(responses.metrics)
+    responses = resolution_of(inputs)
+    apart = sister_rows(inputs, SEED0, "responds", inputs.tasks[0][1])
+    table = table_of([*responses.metrics, *apart])
     assert table.loc[("visible_from_hours", "c"), "value"] == 16.0
     assert table.loc[("window_auroc", "c"), "value"] > 0.99
-    sisters = table.loc[("sister_auroc", ALL)]
+    sisters = table.loc[("sister_auroc", "c")]
     assert sisters["value"] > 0.8
-    assert sisters["note"] == "64 pairs of sisters, 32 of different fates"
+    assert sisters["note"] == "32 pairs of sisters, 16 of different fates"
     assert sisters["estimate"] == HELD_OUT
     hours = pd.DataFrame(responses.curves).query("experiment == 'c'")["hours"]
     assert hours.tolist() == [17.0, 19.0, 21.0, 23.0]
 
 
 def test_time_within_and_over_experiments(inputs):
-    table = table_of(temporal_rows(inputs, BATCH).metrics)
+    predictor = fit_progression_of(inputs, BATCH)
+    rows = temporal_rows(inputs, BATCH, predictor).metrics
+    table = table_of([*rows, *pooled_smoothness_rows(inputs, BATCH)])
     here = inputs.rows_of(["c", "d"])
-    features, t = inputs.embeddings.features["batch"][here], inputs.obs["t"].to_numpy()[here]
+    features, t = inputs.features["batch"][here], inputs.obs["t"].to_numpy()[here]
     expected = smoothness(standardize(features), inputs.tracks[here], t, inputs.seed)
     pooled = table.loc[("smoothness_pooled", ALL)]
     assert pooled["value"] == expected.ratio
@@ -169,7 +193,9 @@ def test_time_within_and_over_experiments(inputs):
 
 
 def test_mixing_and_class_separation(inputs):
-    table = pd.DataFrame(mixing_rows(inputs, SEED0)).set_index("metric")
+    apart = separation_rows(inputs, SEED0, "responds", inputs.tasks[0][1])
+    table = pd.DataFrame([*mixing_rows(inputs, SEED0), *apart]).set_index("metric")
+    table = table[table["experiment"].isin(["c", ALL])]
     value = table["value"]
     assert value["isolated_state_auroc"] > 0.9
     assert value[["clisi", "retrieval_map"]].min() > 0.85
@@ -183,7 +209,7 @@ def test_mixing_and_class_separation(inputs):
 
 def test_a_correction_is_fitted_again_to_what_is_left(inputs):
     rows = inputs.rows_of(["c", "d"])[::3]
-    features = inputs.embeddings.features
+    features = inputs.features
     expected = zscore_by_experiment(features["seed0"][rows], inputs.experiments[rows])
     found = refitted_features(inputs, parse_variant("seed0+zscore"), rows)
     np.testing.assert_allclose(found, expected)
@@ -193,20 +219,25 @@ def test_a_correction_is_fitted_again_to_what_is_left(inputs):
 
 
 def test_health_sees_experiments_that_lie_apart(inputs):
-    apart, together = (table_of(health_rows(inputs, of).metrics) for of in (BATCH, SEED0))
+    apart, together = (table_of(experiment_purity_rows(inputs, of)) for of in (BATCH, SEED0))
     assert apart.loc[("purity_experiment", ALL), "value"] > 0.99
     assert together.loc[("purity_experiment", ALL), "value"] < 0.6
     assert apart.loc[("purity_experiment", ALL), "expected"] == pytest.approx(0.5, abs=0.01)
 
 
 def families(inputs):
-    rows, scores = scores_of(inputs)
+    task, rows = inputs.tasks[0][0].name, inputs.tasks[0][1]
     return [
-        *response_rows(inputs, SEED0, rows, scores).metrics,
+        *resolution_of(inputs).metrics,
+        *sister_rows(inputs, SEED0, task, rows),
+        *separation_rows(inputs, SEED0, task, rows),
         *mixing_rows(inputs, SEED0),
-        *temporal_rows(inputs, SEED0).metrics,
+        *temporal_rows(inputs, SEED0, fit_progression_of(inputs, SEED0)).metrics,
+        *pooled_smoothness_rows(inputs, SEED0),
         *control_distance_rows(inputs, SEED0).metrics,
-        *health_rows(inputs, SEED0).metrics,
+        *control_distance_across(inputs, SEED0).metrics,
+        *health_rows(inputs, SEED0),
+        *experiment_purity_rows(inputs, SEED0),
     ]
 
 

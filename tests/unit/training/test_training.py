@@ -27,7 +27,7 @@ from dynaclr.inference import embed, embed_baselines, fit_pixels
 from dynaclr.inference.embedding_writer import EmbeddingOutput, write_embeddings
 from dynaclr.inference.observations import Observations
 from dynaclr.io.artifacts import digest_path, read_digest, read_json
-from dynaclr.io.embeddings import read_embeddings
+from dynaclr.io.embedding_rows import read_embeddings
 from dynaclr.training import check_training, train
 from dynaclr.training.hardware import cpu_type
 
@@ -410,7 +410,7 @@ def test_bag_of_channels_is_trained_and_embeds_every_pair(collection, tmp_path):
         "reporter": reporter,
     }
     assert store.obs_names.is_unique
-    stored = read_embeddings({"seed0": {"three": tmp_path / "out/seed0/three.zarr"}})
+    stored = read_embeddings({"three": tmp_path / "out/seed0/three.zarr"})
     assert len(stored.obs) == len(cells) + reporter
     assert not stored.obs.duplicated(["fov", "track_id", "t", "marker"]).any()
 

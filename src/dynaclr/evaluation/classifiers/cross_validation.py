@@ -149,43 +149,6 @@ def _validate_folds(
     return CrossValidation(classes, probability, strength, "")
 
 
-def fit_probabilities(
-    features: np.ndarray,
-    labels: np.ndarray,
-    others: np.ndarray,
-    strength: float,
-    class_weight: ClassWeight = "balanced",
-) -> tuple[tuple[str, ...], np.ndarray]:
-    """Classes of a classifier of one given strength, and its probabilities of other rows.
-
-    Parameters
-    ----------
-    features : numpy.ndarray
-        Shape (n, d); NaN where missing.
-    labels : numpy.ndarray
-        Class names, shape (n,).
-    others : numpy.ndarray
-        Shape (m, d).
-    strength : float
-        Inverse strength of the penalty.
-    class_weight : "balanced" or None
-        Whether all classes weigh the same, or all rows.
-
-    Returns
-    -------
-    classes : tuple of str
-        K classes, those among the labels, sorted.
-    probability : numpy.ndarray
-        float64, shape (m, K).
-    """
-    features, labels = np.asarray(features, dtype=np.float64), np.asarray(labels, dtype=object)
-    classes = tuple(sorted(set(labels)))
-    codes = class_codes(labels, classes)
-    return classes, _fold_probabilities(
-        features, codes, others, len(classes), (strength,), class_weight
-    )[0]
-
-
 def checked_arrays(
     features: np.ndarray, labels: np.ndarray, groups: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -22,9 +22,8 @@ from dynaclr.evaluation.label_tables import LabelPaths
 from dynaclr.evaluation.metrics.classification import classification_scores
 from dynaclr.evaluation.tasks import select_task
 from dynaclr.io.artifacts import atomic_path, digest_path, read_json, write_json
-from dynaclr.io.embeddings import check_encoder, digest_of_store, key_of, read_embeddings
-
-_VARIANT = "features"
+from dynaclr.io.embedding_rows import read_embeddings
+from dynaclr.io.embeddings import check_encoder, digest_of_store, key_of
 
 
 def train_linear_classifier(
@@ -61,7 +60,7 @@ def train_linear_classifier(
         When stores and labels do not fit, when the stores were made by different encoders, or when
         fewer than two classes are labelled.
     """
-    embeddings = read_embeddings({_VARIANT: stores})
+    embeddings = read_embeddings(stores)
     task_rows = select_task(embeddings.obs, task, labels)
     train = task_rows.labelled(list(stores))
     found, notes = sorted(set(task_rows.labels[train])), join_notes(*task_rows.notes.values())
@@ -71,9 +70,9 @@ def train_linear_classifier(
             f"column {task.label!r} of {len(train)} labelled observations"
             f"{f' ({notes})' if notes else ''}. Label more, or widen the task's `where`."
         )
-    names = embeddings.feature_names[_VARIANT]
+    names = embeddings.feature_names
     classifier, validation = fit_linear_classifier(
-        embeddings.features[_VARIANT][task_rows.rows[train]],
+        embeddings.features[task_rows.rows[train]],
         task_rows.labels[train],
         task_rows.groups[train],
         class_weight=task.class_weight,
@@ -82,7 +81,7 @@ def train_linear_classifier(
     )
     summary = {
         "task": task.model_dump(mode="json"),
-        "encoder": embeddings.encoders[_VARIANT],
+        "encoder": embeddings.encoder,
         "stores": {name: digest_of_store(path) for name, path in sorted(stores.items())},
         "labels": {
             name: digest_path(path)
@@ -143,11 +142,11 @@ def apply_linear_classifier(
     if path.suffix not in (".parquet", ".csv"):
         raise UserError(f"{path}: the table is written as .parquet or .csv. Change the suffix.")
     classifier = LinearClassifier.load(folder)
-    embeddings = read_embeddings({_VARIANT: stores})
-    _check_features(classifier, folder, embeddings.feature_names[_VARIANT])
+    embeddings = read_embeddings(stores)
+    _check_features(classifier, folder, embeddings.feature_names)
     trained_on = classifier.provenance.get("encoder", {})
-    check_encoder(trained_on, embeddings.encoders[_VARIANT], str(folder))
-    probability = classifier.predict_proba(embeddings.features[_VARIANT])
+    check_encoder(trained_on, embeddings.encoder, str(folder))
+    probability = classifier.predict_proba(embeddings.features)
     note = Path(folder) / PUBLISHED
     table = embeddings.obs[key_of(embeddings.obs)].copy()
     table["predicted"] = np.array(classifier.classes, dtype=object)[probability.argmax(axis=1)]

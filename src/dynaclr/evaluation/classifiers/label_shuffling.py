@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import gammaln
 
-from dynaclr.config.metrics import HELD_OUT, join_notes
+from dynaclr.config.metrics import join_notes
 from dynaclr.config.variants import Variant
-from dynaclr.evaluation.classifiers.cross_validation import cross_validate, fit_probabilities
+from dynaclr.evaluation.classifiers.cross_validation import ClassWeight, cross_validate
+from dynaclr.evaluation.classifiers.linear import LinearClassifier, fit_with_strength
 from dynaclr.evaluation.classifiers.score_tables import ScoredSet
-from dynaclr.evaluation.classifiers.scoring import TaskScores
 from dynaclr.evaluation.metrics.classification import classification_scores
 from dynaclr.evaluation.tables import MetricValue, Row, metric_rows
 from dynaclr.evaluation.tasks import TaskRows
-from dynaclr.io.embeddings import Embeddings
 
 # With fewer different shuffles no score could reach p = 0.05.
 MIN_DISTINCT = 20
@@ -88,129 +89,182 @@ def n_distinct_shuffles(
     return float(np.exp(min(logarithm, 700.0)))
 
 
-def null_rows(
-    embeddings: Embeddings,
-    task_rows: TaskRows,
-    scores: TaskScores,
-    train_experiments: list[str],
-    variants: list[Variant],
-    n_shuffles: int,
-    seed: int,
-) -> list[Row]:
-    """Rows of the metrics table about classifiers that were fitted to shuffled labels.
+class Shuffles(NamedTuple):
+    """Shuffled labels of the training rows.
 
-    They are fitted with the strength that the true labels chose, and scored on the true labels of
-    held-out experiments; without any, cross-validated within the training rows. The permutation
-    test of Ojala and Garriga (2010), Journal of Machine Learning Research 11, 1833, by lineage.
+    Attributes
+    ----------
+    labels : list of numpy.ndarray
+        Each of shape (m,); empty where there are none.
+    note : str
+        What they are, or why there are none.
+    """
+
+    labels: list[np.ndarray]
+    note: str
+
+
+def shuffle_labels(
+    task_rows: TaskRows, train: np.ndarray, hours: np.ndarray, n_shuffles: int, seed: int
+) -> Shuffles:
+    """Shuffle the labels of the training rows among lineages of the same experiment.
 
     Parameters
     ----------
-    embeddings : Embeddings
     task_rows : TaskRows
-    scores : TaskScores
-        Of the same task.
-    train_experiments : list of str
-    variants : list of Variant
+    train : numpy.ndarray
+        Labelled training rows, positions within the task's rows, shape (m,).
+    hours : numpy.ndarray
+        Of all observations, shape (n,).
     n_shuffles : int
     seed : int
-        Seed of the shuffles, the same for all variants.
+
+    Returns
+    -------
+    Shuffles
+        Without labels where lineages can exchange them in fewer than `MIN_DISTINCT` ways. A shuffle
+        that keeps a class in fewer rows than one is left out.
+    """
+    labels = task_rows.labels[train]
+    if n_shuffles == 0 or len(set(labels)) < 2:
+        return Shuffles([], "")
+    # What labels are shared within exchanges them as a whole, in each experiment for itself.
+    experiments = np.unique(task_rows.experiments[train].astype(str), return_inverse=True)[1]
+    lineages = task_rows.groups[train] * (experiments.max(initial=0) + 1) + experiments
+    given = (labels, lineages, task_rows.experiments[train], hours[task_rows.rows[train]])
+    n_distinct, n_lineages = n_distinct_shuffles(*given), len(np.unique(lineages))
+    if n_distinct < MIN_DISTINCT:
+        note = f"labels of {n_lineages} lineages can be shuffled in {n_distinct:.0f} ways only"
+        return Shuffles([], f"{note}: no null")
+    rng = np.random.default_rng(seed)
+    shuffled = [shuffle_by_lineage(*given, rng) for _ in range(n_shuffles)]
+    kept = [each for each in shuffled if set(each) == set(labels)]
+    return Shuffles(kept, f"shuffles of {n_lineages} training lineages within experiments")
+
+
+def fit_shuffled(
+    features: np.ndarray,
+    shuffles: Iterable[np.ndarray],
+    strength: float,
+    class_weight: ClassWeight,
+) -> list[LinearClassifier]:
+    """Classifiers of shuffled labels, with the strength that the true labels chose.
+
+    Parameters
+    ----------
+    features : numpy.ndarray
+        Of the training rows, shape (m, d).
+    shuffles : iterable of numpy.ndarray
+        Each of shape (m,).
+    strength : float
+    class_weight : "balanced" or None
+
+    Returns
+    -------
+    list of LinearClassifier
+    """
+    return [
+        fit_with_strength(features, labels, strength, class_weight=class_weight)
+        for labels in shuffles
+    ]
+
+
+def null_aurocs(
+    scored: ScoredSet, features: np.ndarray, classifiers: list[LinearClassifier]
+) -> np.ndarray:
+    """AUROC of each classifier of shuffled labels on the true labels of a set; shape (s,).
+
+    Parameters
+    ----------
+    scored : ScoredSet
+    features : numpy.ndarray
+        Of its rows, shape (n, d).
+    classifiers : list of LinearClassifier
+    """
+    if len(scored.true) == 0:
+        return np.full(len(classifiers), np.nan)
+    scores = [
+        classification_scores(scored.true, one.predict_proba(features), one.classes)
+        for one in classifiers
+    ]
+    return np.array([float(of["auroc"]) for of in scores])
+
+
+def cross_validated_null(
+    scored: ScoredSet,
+    features: np.ndarray,
+    shuffles: Shuffles,
+    strength: float,
+    seed: int,
+    class_weight: ClassWeight,
+) -> np.ndarray:
+    """AUROC of classifiers of shuffled labels, cross-validated within the training rows.
+
+    Parameters
+    ----------
+    scored : ScoredSet
+        Of all training rows.
+    features : numpy.ndarray
+        Of the training rows, shape (m, d).
+    shuffles : Shuffles
+    strength : float
+    seed : int
+        Seed of the folds.
+    class_weight : "balanced" or None
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (s,).
+    """
+    aurocs = []
+    for labels in shuffles.labels:
+        validated = cross_validate(
+            *(features, labels, scored.groups),
+            strengths=(strength,),
+            class_weight=class_weight,
+            n_folds=3,
+            seed=seed,
+        )
+        codes = np.searchsorted(np.array(validated.classes, dtype=object), labels)
+        scores = classification_scores(codes, validated.probability, validated.classes)
+        aurocs.append(float(scores["auroc"]))
+    return np.array(aurocs)
+
+
+def null_rows(
+    scored: ScoredSet, variant: Variant, observed: float, aurocs: np.ndarray, note: str
+) -> list[Row]:
+    """Rows of the metrics table about classifiers that were fitted to shuffled labels.
+
+    The permutation test of Ojala and Garriga (2010), Journal of Machine Learning Research 11, 1833,
+    by lineage.
+
+    Parameters
+    ----------
+    scored : ScoredSet
+    variant : Variant
+    observed : float
+        AUROC of the true labels.
+    aurocs : numpy.ndarray
+        Of the shuffled ones, shape (s,).
+    note : str
+        Of `Shuffles`.
 
     Returns
     -------
     list of dict
         ``auroc_null`` (mean and central 95 % of the shuffles) and ``auroc_p``, the share of
-        shuffles, and the true labels, that score as high: at least ``1 / (n_shuffles + 1)``. NaN
-        with a note where lineages can exchange their labels in fewer than `MIN_DISTINCT` ways, and
-        where an experiment has no labelled row.
+        shuffles, and the true labels, that score as high: at least ``1 / (s + 1)``. NaN with a note
+        where there is no null.
     """
-    if not scores.classes or n_shuffles == 0:
-        return []
-    train = task_rows.labelled(train_experiments)
-    hours = embeddings.obs["hours"].to_numpy()[task_rows.rows[train]]
-    # What labels are shared within exchanges them as a whole, in each experiment for itself.
-    experiments = np.unique(task_rows.experiments[train].astype(str), return_inverse=True)[1]
-    lineages = task_rows.groups[train] * (experiments.max(initial=0) + 1) + experiments
-    given = (task_rows.labels[train], lineages, task_rows.experiments[train], hours)
-    n_distinct, n_lineages = n_distinct_shuffles(*given), len(np.unique(lineages))
-    if n_distinct < MIN_DISTINCT:
-        note = (
-            f"labels of {n_lineages} lineages can be shuffled in {n_distinct:.0f} ways only: "
-            "no null"
-        )
-        return [
-            row
-            for variant in variants
-            for scored in scores.main_sets
-            for row in _rows_without_null(scored, variant, note)
-        ]
-    rng = np.random.default_rng(seed)
-    shuffles = [shuffle_by_lineage(*given, rng) for _ in range(n_shuffles)]
-    note = f"shuffles of {n_lineages} training lineages within experiments"
-    rows = []
-    for variant in variants:
-        features = embeddings.features[variant.name]
-        null = [
-            _aurocs_of_shuffle(features, task_rows, scores, train, labels, variant, seed)
-            for labels in shuffles
-        ]
-        for scored, values in zip(scores.main_sets, np.transpose(null), strict=True):
-            rows += _null_rows_of_set(scores, scored, variant, values, note)
-    return rows
-
-
-def _aurocs_of_shuffle(
-    features: np.ndarray,
-    task_rows: TaskRows,
-    scores: TaskScores,
-    train: np.ndarray,
-    labels: np.ndarray,
-    variant: Variant,
-    seed: int,
-) -> list[float]:
-    """AUROC on every main set of a classifier fitted to shuffled labels, NaN where it has none."""
-    strength, weight = scores.classifiers[variant.name].strength, scores.task.class_weight
-    inside = features[task_rows.rows[train]]
-    n_rows = sum(len(scored.true) for scored in scores.main_sets)
-    if n_rows == 0 or tuple(sorted(set(labels))) != scores.classes:
-        return [np.nan] * len(scores.main_sets)
-    if scores.main_estimate != HELD_OUT:
-        groups = task_rows.groups[train]
-        validated = cross_validate(
-            inside, labels, groups, strengths=(strength,), class_weight=weight, n_folds=3, seed=seed
-        )
-        codes = np.searchsorted(np.array(scores.classes, dtype=object), labels)
-        return [float(classification_scores(codes, validated.probability, scores.classes)["auroc"])]
-    outside = task_rows.rows[np.concatenate([scored.rows for scored in scores.main_sets])]
-    _, probability = fit_probabilities(inside, labels, features[outside], strength, weight)
-    return aurocs_of_sets(scores.main_sets, probability, scores.classes)
-
-
-def aurocs_of_sets(
-    sets: list[ScoredSet], probability: np.ndarray, classes: tuple[str, ...]
-) -> list[float]:
-    """AUROC of each set, NaN without rows; `probability` holds the rows of one after another."""
-    parts = np.split(probability, np.cumsum([len(scored.true) for scored in sets])[:-1])
-    return [
-        float(classification_scores(scored.true, part, classes)["auroc"])
-        if len(scored.true)
-        else np.nan
-        for scored, part in zip(sets, parts, strict=True)
-    ]
-
-
-def _null_rows_of_set(
-    scores: TaskScores, scored: ScoredSet, variant: Variant, values: np.ndarray, note: str
-) -> list[Row]:
     if len(scored.true) == 0:
-        note = join_notes("no labelled observations", scored.note)
-        return _rows_without_null(scored, variant, note)
-    values = values[np.isfinite(values)]
-    table = scores.tables.metrics
-    here = (table["estimate"] == scored.estimate) & (table["experiment"] == scored.experiment)
-    here &= (table["variant"] == variant.name) & (table["metric"] == "auroc")
-    observed = float(table.loc[here, "value"].iloc[0])
+        missing = _missing(scored, join_notes("no labelled observations", scored.note))
+        return _tabulate(scored, variant, missing, missing)
+    values = aurocs[np.isfinite(aurocs)]
     if len(values) == 0 or not np.isfinite(observed):
-        return _rows_without_null(scored, variant, "no AUROC: no null")
+        no_auroc = _missing(scored, note if len(aurocs) == 0 else "no AUROC: no null")
+        return _tabulate(scored, variant, no_auroc, no_auroc)
     low, high = np.quantile(values, [0.025, 0.975])
     share = (1 + int((values >= observed).sum())) / (1 + len(values))
     note = f"{len(values)} {note}"
@@ -223,11 +277,6 @@ def _null_rows_of_set(
 
 def _missing(scored: ScoredSet, note: str) -> MetricValue:
     return MetricValue(np.nan, 0.5, len(scored.true), note, n_lineages=scored.n_lineages)
-
-
-def _rows_without_null(scored: ScoredSet, variant: Variant, note: str) -> list[Row]:
-    missing = _missing(scored, note)
-    return _tabulate(scored, variant, missing, missing)
 
 
 def _tabulate(scored: ScoredSet, variant: Variant, null: MetricValue, p: MetricValue) -> list[Row]:

@@ -2,83 +2,101 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
+from typing import NamedTuple
 
-from dynaclr.config.metrics import HELD_OUT
+import numpy as np
+
 from dynaclr.config.variants import Variant
-from dynaclr.evaluation.classifiers.cross_validation import fit_probabilities
-from dynaclr.evaluation.classifiers.label_shuffling import aurocs_of_sets
-from dynaclr.evaluation.classifiers.scoring import TaskScores
-from dynaclr.evaluation.tasks import TaskRows
-from dynaclr.io.embeddings import Embeddings
+from dynaclr.evaluation.classifiers.cross_validation import ClassWeight
+from dynaclr.evaluation.classifiers.linear import LinearClassifier, fit_with_strength
+from dynaclr.evaluation.classifiers.score_tables import ScoredSet
+from dynaclr.evaluation.metrics.classification import classification_scores
+from dynaclr.evaluation.tables import Row
 
 N_DRAWS = 5
 SMALLEST = 4
 
 
-def learning_curve(
-    embeddings: Embeddings,
-    task_rows: TaskRows,
-    scores: TaskScores,
-    train_experiments: list[str],
-    variants: list[Variant],
-    seed: int,
-) -> pd.DataFrame:
-    """AUROC on held-out experiments, averaged over them, when only some lineages are annotated.
+class LearningDraw(NamedTuple):
+    """A classifier that was fitted to some of the training lineages, and their number."""
 
-    For 4, 8, 16, ... lineages, `N_DRAWS` draws each, the same for all variants, with every class
-    among them; fitted with the strength that all lineages chose.
+    n_lineages: int
+    classifier: LinearClassifier
+
+
+def fit_draws(
+    features: np.ndarray,
+    labels: np.ndarray,
+    lineages: np.ndarray,
+    strength: float,
+    class_weight: ClassWeight,
+    seed: int,
+) -> list[LearningDraw]:
+    """Fit classifiers to 4, 8, 16, ... lineages and to all, with every class among them.
 
     Parameters
     ----------
-    embeddings : Embeddings
-    task_rows : TaskRows
-    scores : TaskScores
-        Of the same task.
-    train_experiments : list of str
-    variants : list of Variant
+    features : numpy.ndarray
+        Of the training rows, shape (m, d).
+    labels, lineages : numpy.ndarray
+        Shape (m,).
+    strength : float
+        The one that all lineages chose.
+    class_weight : "balanced" or None
     seed : int
-        Seed of the draws.
+        Seed of the draws, the same for all variants.
 
     Returns
     -------
-    pandas.DataFrame
-        variant, kind, seed, n_lineages, metric, value (mean), low and high (least and most of the
-        draws), n_draws, n_rows (held-out rows); empty when nothing is held out or trained.
+    list of LearningDraw
+        `N_DRAWS` of each size.
     """
-    held_out = [s for s in scores.sets if s.estimate == HELD_OUT and len(s.true)]
-    if not held_out or not scores.classes:
-        return pd.DataFrame()
-    train = task_rows.labelled(train_experiments)
-    outside = task_rows.rows[np.concatenate([scored.rows for scored in held_out])]
-    labels, lineages = task_rows.labels[train], task_rows.lineages[train]
     n_all = len(np.unique(lineages))
-    powers = [SMALLEST << step for step in range(20)]
-    table = []
-    for n_lineages in [*(n for n in powers if n < n_all), n_all]:
-        rng = np.random.default_rng([seed, n_lineages])
-        draws = [draw_lineages(labels, lineages, n_lineages, rng) for _ in range(N_DRAWS)]
-        for variant in variants:
-            features = embeddings.features[variant.name]
-            strength = scores.classifiers[variant.name].strength
-            values = []
-            for drawn in draws:
-                inside = features[task_rows.rows[train[drawn]]]
-                _, probability = fit_probabilities(
-                    inside, labels[drawn], features[outside], strength, scores.task.class_weight
-                )
-                values.append(_mean(aurocs_of_sets(held_out, probability, scores.classes)))
-            summary = {"value": np.mean(values), "low": np.min(values), "high": np.max(values)}
-            counts = {"n_lineages": n_lineages, "n_draws": len(draws), "n_rows": len(outside)}
-            table.append({**variant.columns, "metric": "auroc", **summary, **counts})
-    return pd.DataFrame(table)
+    sizes = [size for size in (SMALLEST << step for step in range(20)) if size < n_all]
+    fitted = []
+    for size in [*sizes, n_all]:
+        rng = np.random.default_rng([seed, size])
+        for _ in range(N_DRAWS if size < n_all else 1):
+            drawn = draw_lineages(labels, lineages, size, rng)
+            classifier = fit_with_strength(
+                features[drawn], labels[drawn], strength, class_weight=class_weight
+            )
+            fitted.append(LearningDraw(size, classifier))
+    return fitted
 
 
-def _mean(values: list[float]) -> float:
-    """Mean over the experiments that have both classes, NaN where none has."""
-    finite = [value for value in values if np.isfinite(value)]
-    return float(np.mean(finite)) if finite else np.nan
+def learning_rows(
+    scored: ScoredSet, variant: Variant, features: np.ndarray, draws: list[LearningDraw]
+) -> list[Row]:
+    """AUROC on a held-out experiment when only some lineages are annotated.
+
+    Parameters
+    ----------
+    scored : ScoredSet
+    variant : Variant
+    features : numpy.ndarray
+        Of the rows of the set, shape (n, d).
+    draws : list of LearningDraw
+
+    Returns
+    -------
+    list of dict
+        variant, kind, seed, experiment, n_lineages, metric, value (mean), low and high (least and
+        most of the draws), n_draws, n_rows; none where the AUROC is not known.
+    """
+    if len(set(scored.true)) < 2:
+        return []
+    aurocs: dict[int, list[float]] = {}
+    for n_lineages, classifier in draws:
+        probability = classifier.predict_proba(features)
+        scores = classification_scores(scored.true, probability, classifier.classes)
+        aurocs.setdefault(n_lineages, []).append(float(scores["auroc"]))
+    columns = {**variant.columns, "experiment": scored.experiment, "metric": "auroc"}
+    return [
+        {**columns, "n_lineages": n_lineages, "n_draws": len(values), "n_rows": len(scored.true)}
+        | {"value": np.mean(values), "low": np.min(values), "high": np.max(values)}
+        for n_lineages, values in aurocs.items()
+    ]
 
 
 def draw_lineages(

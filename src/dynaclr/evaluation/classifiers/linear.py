@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -204,20 +204,53 @@ def fit_linear_classifier(
         n_folds=n_folds,
         seed=seed,
     )
-    mean, scale = feature_scaling(features)
-    model = logistic_regression(
-        len(validation.classes), features.shape[1], validation.strength, class_weight
+    classifier = fit_with_strength(
+        *(features, labels, validation.strength),
+        class_weight=class_weight,
+        feature_names=feature_names,
     )
-    model.fit(scaled(features, mean, scale), class_codes(labels, validation.classes))
+    return replace(classifier, provenance=provenance or {}), validation
+
+
+def fit_with_strength(
+    features: np.ndarray,
+    labels: np.ndarray,
+    strength: float,
+    *,
+    class_weight: ClassWeight = "balanced",
+    feature_names: Sequence[str] | None = None,
+) -> LinearClassifier:
+    """Fit a classifier with a given penalty.
+
+    Parameters
+    ----------
+    features : numpy.ndarray
+        Shape (n, d); NaN where missing.
+    labels : numpy.ndarray
+        Class names, shape (n,), at least two distinct.
+    strength : float
+        Inverse strength of the penalty.
+    class_weight : "balanced" or None
+        Whether all classes weigh the same, or all rows.
+    feature_names : sequence of str, optional
+        Default: "0", "1", ...
+
+    Returns
+    -------
+    LinearClassifier
+    """
+    features, labels = np.asarray(features, dtype=np.float64), np.asarray(labels, dtype=object)
+    classes = tuple(sorted(set(labels)))
+    mean, scale = feature_scaling(features)
+    model = logistic_regression(len(classes), features.shape[1], strength, class_weight)
+    model.fit(scaled(features, mean, scale), class_codes(labels, classes))
     names = feature_names if feature_names is not None else range(features.shape[1])
-    classifier = LinearClassifier(
-        classes=validation.classes,
+    return LinearClassifier(
+        classes=classes,
         feature_names=tuple(str(name) for name in names),
         coefficients=model.coef_.astype(np.float64),
         intercept=model.intercept_.astype(np.float64),
         mean=mean,
         scale=scale,
-        strength=validation.strength,
-        provenance=provenance or {},
+        strength=strength,
     )
-    return classifier, validation

@@ -155,6 +155,15 @@ def _score(
     return _Scores(values, cluster_bootstrap(statistics, scored.groups, n_bootstrap, seed))
 
 
+def auroc_of(scored: ScoredSet, variant: str) -> float:
+    """AUROC of a variant on a set, NaN where it has none."""
+    if variant not in scored.probability or len(scored.true) == 0:
+        return np.nan
+    probability = scored.probability[variant]
+    classes = tuple(map(str, range(probability.shape[1])))
+    return float(classification_scores(scored.true, probability, classes)["auroc"])
+
+
 def _all_scores(
     scored: ScoredSet, variant: str, classes: tuple[str, ...], weight: np.ndarray | None
 ) -> dict[str, np.ndarray]:

@@ -162,10 +162,28 @@ def displacement_exponent(lags: np.ndarray, msd: np.ndarray) -> float:
     return float(np.polyfit(np.log(lags), np.log(msd), 1)[0])
 
 
-def predict_progression(
-    features: np.ndarray, progression: np.ndarray, groups: np.ndarray, others: np.ndarray
-) -> np.ndarray:
-    """Predict the progression of other rows by ridge regression, penalty chosen on grouped folds.
+class LinearPredictor(NamedTuple):
+    """A linear function of features: ``features @ weights + intercept``.
+
+    Attributes
+    ----------
+    weights : numpy.ndarray
+        float64, shape (d,).
+    intercept : float
+    """
+
+    weights: np.ndarray
+    intercept: float
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Value of each row of features, shape (n, d); float64, shape (n,)."""
+        return features @ self.weights + self.intercept
+
+
+def fit_progression(
+    features: np.ndarray, progression: np.ndarray, groups: np.ndarray
+) -> LinearPredictor:
+    """Ridge regression of the progression, penalty chosen on grouped folds.
 
     Parameters
     ----------
@@ -175,13 +193,10 @@ def predict_progression(
         Shape (n,).
     groups : numpy.ndarray
         Lineages, never split between folds, shape (n,), at least two.
-    others : numpy.ndarray
-        Shape (m, d).
 
     Returns
     -------
-    numpy.ndarray
-        float64, shape (m,).
+    LinearPredictor
     """
     scaler = StandardScaler().fit(features)
     scaled = scaler.transform(features)
@@ -192,7 +207,8 @@ def predict_progression(
             model = Ridge(penalty).fit(scaled[inside], progression[inside])
             errors[number] += np.square(model.predict(scaled[outside]) - progression[outside]).sum()
     best = Ridge(PENALTIES[int(errors.argmin())]).fit(scaled, progression)
-    return best.predict(scaler.transform(others))
+    weights = best.coef_ / scaler.scale_
+    return LinearPredictor(weights, float(best.intercept_ - scaler.mean_ @ weights))
 
 
 def r_squared(

@@ -4,9 +4,9 @@ import numpy as np
 
 from dynaclr.evaluation.classifiers.cross_validation import (
     cross_validate,
-    fit_probabilities,
     leave_one_out,
 )
+from dynaclr.evaluation.classifiers.linear import fit_with_strength
 from dynaclr.evaluation.metrics.auroc import auroc
 
 
@@ -65,7 +65,8 @@ def test_an_experiment_is_left_out_whole():
     experiments = np.array(list("abc"), dtype=object)[np.arange(120) % 3]
     validation = leave_one_out(features, labels, experiments, strengths=(0.1,))
     inside = experiments != "b"
-    _, expected = fit_probabilities(features[inside], labels[inside], features[~inside], 0.1)
+    classifier = fit_with_strength(features[inside], labels[inside], 0.1)
+    expected = classifier.predict_proba(features[~inside])
     np.testing.assert_allclose(validation.probability[~inside], expected)
     alone = leave_one_out(features, labels, np.full(120, "a", dtype=object))
     assert alone.note == "one experiment only: none can be left out"

@@ -1,5 +1,6 @@
 """Shuffled labels keep whole lineages, and separate a classifier with signal from one without."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,9 +11,12 @@ from hypothesis import strategies as st
 
 from dynaclr.evaluation.classifiers.label_shuffling import (
     n_distinct_shuffles,
+    null_aurocs,
     null_rows,
     shuffle_by_lineage,
+    shuffle_labels,
 )
+from dynaclr.evaluation.classifiers.score_tables import auroc_of
 
 
 def lineages_of(lengths, seed=0):
@@ -45,8 +49,20 @@ def test_labels_keep_their_run_over_the_hours():
     assert (shuffled == late).all(), "all lineages turn half-way, for every source"
 
 
+def null_of(made):
+    """Null rows of every variant and set."""
+    rows = []
+    for variant in made.variants:
+        for scored in made.sets:
+            inside = made.inside(scored, variant.name)
+            aurocs = null_aurocs(scored, inside, made.fitted.shuffled[variant.name])
+            observed = auroc_of(scored, variant.name)
+            rows += null_rows(scored, variant, observed, aurocs, made.fitted.shuffle_note)
+    return pd.DataFrame(rows)
+
+
 def test_only_the_variant_with_signal_beats_its_null(scored):
-    table = pd.DataFrame(null_rows(*scored, n_shuffles=30, seed=0))
+    table = null_of(scored)
     p = table[table["metric"] == "auroc_p"].set_index("variant")["value"]
     assert p["seed0"] + 1e-9 >= 1 / 31
     assert p["seed0"] < 0.1 < p["noise"]
@@ -57,25 +73,27 @@ def test_only_the_variant_with_signal_beats_its_null(scored):
 
 def test_few_lineages_have_no_null(scored):
     """Two lineages keep their own labels in half of all shuffles."""
-    embeddings, rows, scores, train, variants = scored
-    labelled = rows.labelled(train)
+    rows = scored.rows
+    labelled = rows.labelled(["a", "b"])
     labels, lineages = rows.labels[labelled], rows.lineages[labelled]
     kept = np.concatenate([np.unique(lineages[labels == name])[:2] for name in ("0", "1")])
-    few = np.where(np.isin(rows.lineages, kept), rows.labels, None)
-    rows = replace(rows, labels=few)
-    table = pd.DataFrame(null_rows(embeddings, rows, scores, train, variants, 30, seed=0))
-    assert table["value"].isna().all()
+    few = replace(rows, labels=np.where(np.isin(rows.lineages, kept), rows.labels, None))
+    hours = np.zeros(rows.rows.max() + 1)
+    shuffles = shuffle_labels(few, few.labelled(["a", "b"]), hours, 30, seed=0)
+    assert shuffles.labels == []
     pattern = r"labels of [2-4] lineages can be shuffled in \d ways only: no null"
-    assert table["note"].str.fullmatch(pattern).all()
-    known = pd.DataFrame(null_rows(*scored, n_shuffles=30, seed=0))
-    assert known["note"].str.startswith("30 shuffles of 16 training lineages").all()
+    assert re.fullmatch(pattern, shuffles.note)
+    without = null_rows(scored.sets[0], scored.variants[0], 0.9, np.zeros(0), shuffles.note)
+    assert pd.DataFrame(without)["value"].isna().all()
+    assert {row["note"] for row in without} == {shuffles.note}
+    assert null_of(scored)["note"].str.startswith("30 shuffles of 16 training lineages").all()
 
 
 @pytest.mark.parametrize("held_out", [["c"], ["b", "c"]])
 def test_an_experiment_without_labels_is_skipped_with_a_note(score, tmp_path, held_out):
     train = [name for name in "ab" if name not in held_out]
     unlabelled = score(tmp_path, train, held_out, changed_labels={"c": {}})
-    table = pd.DataFrame(null_rows(*unlabelled, n_shuffles=30, seed=0))
+    table = null_of(unlabelled)
     assert set(table["experiment"]) == set(held_out)
     skipped = table[table["experiment"] == "c"]
     assert skipped["value"].isna().all()
@@ -93,7 +111,3 @@ def test_ways_to_shuffle_count_what_differs():
     assert n_distinct_shuffles(one, lineages, one, hours) == pytest.approx(1)
     many = np.arange(2000)
     assert np.isfinite(n_distinct_shuffles(many, many, np.ones(2000), np.zeros(2000)))
-
-
-def test_no_shuffles_give_no_null(scored):
-    assert null_rows(*scored, n_shuffles=0, seed=0) == []

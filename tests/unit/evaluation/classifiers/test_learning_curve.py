@@ -1,9 +1,10 @@
 """Learning curves draw whole lineages, and end at the score of all of them."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from dynaclr.evaluation.classifiers.learning_curve import draw_lineages, learning_curve
+from dynaclr.evaluation.classifiers.learning_curve import draw_lineages, learning_rows
 
 
 def test_every_class_is_drawn_and_whole_lineages():
@@ -18,24 +19,29 @@ def test_every_class_is_drawn_and_whole_lineages():
         assert 7 in names
 
 
-def test_the_learning_curve_ends_at_the_score_of_all_lineages(scored):
-    curve = learning_curve(*scored, seed=0)
-    metrics = scored[2].tables.metrics
-    auroc = metrics[(metrics["metric"] == "auroc") & (metrics["estimate"] == "held_out")]
-    whole = auroc.set_index("variant")["value"]
-    for name, part in curve.groupby("variant"):
-        assert part["n_lineages"].tolist() == [4, 8, 16]
+def curve_of(made):
+    """Learning curves of every variant and set."""
+    rows = []
+    for variant in made.variants:
+        for scored in made.sets:
+            inside = made.inside(scored, variant.name)
+            rows += learning_rows(scored, variant, inside, made.fitted.draws[variant.name])
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(("train", "held_out", "batch"), [("ab", "c", 0.0), ("a", "bc", 20.0)])
+def test_a_learning_curve_ends_at_the_score_of_all_lineages(
+    score, tmp_path, train, held_out, batch
+):
+    made = score(tmp_path, list(train), list(held_out), batch=batch)
+    metrics = made.tables.metrics
+    auroc = metrics[metrics["metric"] == "auroc"].set_index(["variant", "experiment"])["value"]
+    curve = curve_of(made)
+    assert set(curve["experiment"]) == set(held_out)
+    for key, part in curve.groupby(["variant", "experiment"]):
+        sizes = part["n_lineages"].tolist()
+        assert sizes[:2] == [4, 8]
+        assert (part["n_draws"] == [*([5] * (len(sizes) - 1)), 1]).all()
         last = part.iloc[-1]
         assert last["value"] == last["low"] == last["high"]
-        assert last["value"] == pytest.approx(whole[name], abs=1e-6)
-
-
-def test_the_learning_curve_is_a_mean_over_experiments_that_lie_apart(score, tmp_path):
-    given = score(tmp_path, ["a"], ["b", "c"], batch=20.0)
-    metrics = given[2].tables.metrics
-    auroc = metrics[(metrics["metric"] == "auroc") & (metrics["estimate"] == "held_out")]
-    whole = auroc.groupby("variant")["value"].mean()
-    last = learning_curve(*given, seed=0).groupby("variant").last()
-    for name in whole.index:
-        assert last.loc[name, "value"] == pytest.approx(whole[name], abs=1e-6)
-    assert set(last["n_rows"]) == {auroc[auroc["variant"] == "seed0"]["n_rows"].sum()}
+        assert last["value"] == pytest.approx(auroc[key], abs=1e-6)

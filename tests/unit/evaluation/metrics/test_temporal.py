@@ -10,8 +10,8 @@ from dynaclr.evaluation.metrics.temporal import (
     adjacent_pairs,
     displacement,
     displacement_exponent,
+    fit_progression,
     lagged_pairs,
-    predict_progression,
     r_squared,
     smoothness,
 )
@@ -126,6 +126,7 @@ def test_progression_is_found_where_it_is_linear():
     features = rng.normal(size=(600, 10)) * np.logspace(-2, 2, 10)
     progression = features @ (1.0 / np.logspace(-2, 2, 10)) + rng.normal(size=600)
     groups = np.arange(600) // 5
-    predicted = predict_progression(features[:400], progression[:400], groups[:400], features[400:])
+    predictor = fit_progression(features[:400], progression[:400], groups[:400])
+    predicted = predictor.predict(features[400:])
     # 10 of 11 parts of the variance are linear in the features.
     assert r_squared(progression[400:], predicted) == pytest.approx(10 / 11, abs=0.03)
