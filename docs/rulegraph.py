@@ -25,15 +25,17 @@ POSITIONS = {
     "embed": (4, 2, "model, experiment"),
     "embed_baselines": (4, 0.4, "collection, experiment"),
     "thumbnails": (4, -0.6, "experiment"),
-    "evaluate": (5, 1, "model"),
-    "compare": (5.5, 2, "project"),
-    "report": (6, 1, "project"),
+    "fit_evaluation": (5, 1.4, "model"),
+    "score": (6, 0.6, "model, experiment"),
+    "evaluate": (7, 1.4, "model"),
+    "compare": (7.5, 2.4, "project"),
+    "report": (8, 1.4, "project"),
 }
 # Left out of the graph: figures of a rule's products, experiments without a patch store, and labels
 # where trainings or evaluations name them.
 OMITTED = {
     *(f"draw_{what}" for what in ("experiment", "simulation", "collection", "training")),
-    *("draw_evaluation", "draw_comparison", "plate_alone", "labels"),
+    *("draw_evaluation", "draw_comparison", "plate_alone", "labels", "map_cells"),
 }
 WIDTH, HEIGHT = 0.8, 0.56
 
@@ -64,13 +66,13 @@ def rule_graph() -> dict[str, set[str]]:
 def draw() -> None:
     """Draw the graph from left to right and save it."""
     with figure_style():
-        figure, axes = plt.subplots(figsize=(8.5, 3.8))
+        figure, axes = plt.subplots(figsize=(11, 3.8))
         for rule, waits in rule_graph().items():
             x, y, unit = POSITIONS[rule]
             draw_box(axes, x, y, rule.replace("_", " "), f"per {unit}")
             for other in waits:
                 draw_arrow(axes, POSITIONS[other][:2], (x, y))
-        axes.set(xlim=(-0.5, 6.5), ylim=(-1, 3.4))
+        axes.set(xlim=(-0.5, 8.5), ylim=(-1, 3.4))
         axes.axis("off")
         save_figure(figure, FILE)
 

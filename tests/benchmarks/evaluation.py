@@ -1,123 +1,143 @@
-"""What each family of metrics costs, at two sizes: seconds for six variants and their corrections.
+"""What an evaluation costs at several sizes: memory and seconds of each stage.
 
-python tests/benchmarks/evaluation.py
+python tests/benchmarks/evaluation.py --rows 10000 100000 1000000
+
+Ten experiments, eight of them trained on, are judged by two seeds of 768 features, their untrained
+encoders, intensity and pixels. Every stage runs in a process of its own, as in the workflow.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+import warnings
 from pathlib import Path
 
+import anndata
 import numpy as np
 import pandas as pd
 
-from dynaclr.config import EvaluationConfig, TaskConfig
-from dynaclr.evaluation.classifiers.label_shuffling import null_rows
-from dynaclr.evaluation.classifiers.learning_curve import learning_curve
-from dynaclr.evaluation.classifiers.scoring import score_task
-from dynaclr.evaluation.control_distance_scores import control_distance_rows
-from dynaclr.evaluation.health_scores import health_rows
-from dynaclr.evaluation.inputs import EvaluationInputs, prepare_inputs
-from dynaclr.evaluation.mixing_scores import mixing_rows
-from dynaclr.evaluation.onset_scores import onset_rows
-from dynaclr.evaluation.response_scores import response_rows
-from dynaclr.evaluation.temporal_scores import temporal_rows
-from dynaclr.io.embeddings import Embeddings
-
-EXPERIMENTS = "abcdef"
-FRAMES = 24
-VARIANTS = {"seed0": 64, "seed1": 64, "seed0-untrained": 64, "seed1-untrained": 64}
-VARIANTS |= {"intensity": 18, "pixels": 32}
-CONFIG = EvaluationConfig(
-    tasks=[TaskConfig(name="response", label="state", source="truth", where="condition == 'drug'")],
-    control="mock",
-    progression="progress",
-)
+N_EXPERIMENTS, N_TRAIN, FRAMES = 10, 8, 24
+NAMES = [f"e{number}" for number in range(N_EXPERIMENTS)]
+EVALUATION = {
+    "tasks": [
+        {"name": "r", "label": "state", "source": "truth", "where": "condition == 'drug'"},
+    ],
+    "control": "mock",
+    "progression": "progress",
+}
 
 
-def observations(n_rows: int) -> pd.DataFrame:
+def observations(experiment: str, n_rows: int, seed: int) -> pd.DataFrame:
     """Lineages of one track each, half of them treated, of whom half respond from some hour on."""
-    rng = np.random.default_rng(0)
-    n_tracks = max(16, n_rows // (FRAMES * len(EXPERIMENTS))) * len(EXPERIMENTS)
+    rng = np.random.default_rng(seed)
+    n_tracks = max(16, n_rows // FRAMES)
     track, t = np.repeat(np.arange(n_tracks), FRAMES), np.tile(np.arange(FRAMES), n_tracks)
-    treated = np.arange(n_tracks) // len(EXPERIMENTS) % 2 == 1
+    treated = np.arange(n_tracks) % 2 == 1
     onset = np.where(treated & (rng.random(n_tracks) < 0.5), rng.uniform(3, 8, n_tracks), np.inf)
     hours = 2.0 + 0.5 * t
     progress = np.clip((hours - onset[track]) / 3.0, 0.0, 1.0)
     table = {
-        "experiment": np.array(list(EXPERIMENTS))[track % len(EXPERIMENTS)],
+        "experiment": experiment,
         "fov": np.where(treated[track], "B/1/0", "A/1/0"),
         "condition": np.where(treated[track], "drug", "mock"),
         **{"track_id": track, "parent_track_id": -1, "lineage_id": track, "t": t, "hours": hours},
         **{"progress": progress, "state": (progress > 0.3).astype(int)},
     }
-    key = ["experiment", "fov", "track_id", "t"]
-    return pd.DataFrame(table).sort_values(key, ignore_index=True)
+    return pd.DataFrame(table)
 
 
-def make(n_rows: int, folder: Path) -> EvaluationInputs:
-    """Inputs of six variants that know of the response, the lineage and the experiment."""
-    obs, rng, labels, features = observations(n_rows), np.random.default_rng(1), {}, {}
-    for name, part in obs.groupby("experiment"):
-        labels[name] = {"truth": folder / f"{name}.csv"}
-        columns = ["fov", "track_id", "t", "progress", "state"]
-        part[columns].to_csv(labels[name]["truth"], index=False)
-    batch = obs["experiment"].map(EXPERIMENTS.index).to_numpy()
-    for variant, d in VARIANTS.items():
-        values = (
-            rng.normal(size=(len(obs), d))
-            + rng.normal(size=(obs["track_id"].max() + 1, d))[obs["track_id"]]
-        )
-        values[:, 0] += 3.0 * obs["progress"]
-        features[variant] = (values + rng.normal(size=(6, d))[batch]).astype(np.float32)
-    names = {variant: [str(k) for k in range(d)] for variant, d in VARIANTS.items()}
-    embeddings = Embeddings(obs.drop(columns=["progress", "state"]), features, names)
-    return prepare_inputs(embeddings, labels, CONFIG, list("abcd"), ["f"], seed=0)
+def write_stores(folder: Path, n_rows: int, width: int) -> dict[str, dict[str, str]]:
+    """Stores of all variants that know of the response and the experiment; paths of the truth."""
+    widths = {f"seed{seed}{end}": width for end in ("", "-untrained") for seed in (0, 1)}
+    widths |= {"intensity": 18, "pixels": 32}
+    labels = {}
+    for number, name in enumerate(NAMES):
+        obs = observations(name, n_rows // N_EXPERIMENTS, number)
+        truth = folder / f"{name}.csv"
+        obs[["fov", "track_id", "t", "progress", "state"]].to_csv(truth, index=False)
+        labels[name] = {"truth": str(truth)}
+        progress = obs["progress"].to_numpy()
+        obs = obs.drop(columns=["progress", "state"]).set_axis(obs.index.astype(str), axis=0)
+        for variant, d in widths.items():
+            rng = np.random.default_rng([number, d, len(variant)])
+            features = rng.standard_normal((len(obs), d), dtype=np.float32)
+            features[:, 0] += 3.0 * progress
+            features += rng.standard_normal(d, dtype=np.float32)
+            store = anndata.AnnData(features, obs=obs)
+            store.write_zarr(folder / variant / f"{name}.zarr")
+    return labels
 
 
-def measure(n_rows: int) -> dict[str, float]:
-    """Seconds of processor time of each family."""
-    seconds: dict[str, float] = {}
-
-    def timed(name: str, call: Callable[[], object]) -> object:
-        start = time.process_time()
-        result = call()
-        seconds[name] = seconds.get(name, 0.0) + time.process_time() - start
-        return result
-
-    with tempfile.TemporaryDirectory() as folder:
-        inputs = timed("tables and corrections", lambda: make(n_rows, Path(folder)))
-    task, rows = inputs.tasks[0]
-    scores = timed(
-        "classifiers",
-        lambda: score_task(inputs.embeddings, task, rows, inputs.train, inputs.held_out, 1000, 0),
+def measured(*arguments: str) -> tuple[float, float]:
+    """Seconds and the most gigabytes of a command of this package."""
+    began = time.perf_counter()
+    # A process of its own, so that the most memory of its children is that of this command.
+    script = (
+        "import resource, subprocess, sys; "
+        "code = subprocess.call([sys.executable, '-m', 'dynaclr', *sys.argv[1:]]); "
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(code)"
     )
-    given = (inputs.embeddings, rows, scores, inputs.train, inputs.uncorrected)
-    timed("shuffled labels", lambda: null_rows(*given, 30, 0))
-    timed("learning curve", lambda: learning_curve(*given, 0))
-    for variant in inputs.variants:
-        timed("resolution", lambda v=variant: response_rows(inputs, v, rows, scores))
-        timed("mixing", lambda v=variant: mixing_rows(inputs, v))
-        timed("temporal", lambda v=variant: temporal_rows(inputs, v))
-        timed(
-            "kinetics", lambda v=variant: (control_distance_rows(inputs, v), onset_rows(inputs, v))
-        )
-        timed("health", lambda v=variant: health_rows(inputs, v))
-    return {"rows": len(inputs.obs), **seconds, "all, without figures": sum(seconds.values())}
+    command = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return time.perf_counter() - began, int(done.stdout.split()[-1]) / 2**20
+
+
+def measure(n_rows: int, width: int) -> dict[str, tuple[float, float]]:
+    """Seconds and gigabytes of each stage."""
+    train, held_out = NAMES[:N_TRAIN], NAMES[N_TRAIN:]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        labels = write_stores(folder, n_rows, width)
+        shared = {"evaluation": EVALUATION}
+        variants = {p.name: p.name for p in sorted(folder.iterdir()) if p.is_dir()}
+        of_stores = ["--results", str(folder)]
+        out, reference = folder / "out", folder / "out/reference"
+        trained = {name: labels[name] for name in train}
+        plan = {"model": "m", "variants": variants, "train": train, "labels": trained}
+        plan = json.dumps(shared | plan | {"scores_training": False})
+        found = {
+            "fit": measured(
+                "evaluation", "fit", "--plan", plan, *of_stores, "--out", str(reference)
+            )
+        }
+        for name in held_out:
+            one = {"experiment": name, "variants": variants, "labels": {name: labels[name]}}
+            one = json.dumps(shared | one | {"trained_on": False})
+            found[f"score {name}"] = measured(
+                *(
+                    "evaluation",
+                    "score",
+                    "--plan",
+                    json.dumps(shared | one | {"trained_on": False}),
+                ),
+                *(*of_stores, "--reference", str(reference)),
+                *("--out", str(out / "experiments" / name)),
+            )
+        plan = json.dumps(shared | {"scored": held_out, "held_out": held_out})
+        found["join"] = measured("evaluation", "join", "--plan", plan, "--evaluation", str(out))
+        plan = json.dumps({"held_out": held_out, "cells": 50_000})
+        found["maps"] = measured("evaluation", "maps", "--plan", plan, "--evaluation", str(out))
+    return found
 
 
 def main() -> None:
-    """Print one line a family: seconds at each size, and the ratio."""
+    """Print one line a stage: seconds and gigabytes at each size."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, nargs="+", default=[4000, 16000])
-    sizes = [measure(n_rows) for n_rows in parser.parse_args().rows]
-    for name in sizes[0]:
-        values = [size[name] for size in sizes]
-        ratio = values[-1] / max(values[0], 1e-9)
-        print("  ".join([f"{name:<24}", *(f"{value:>10,.1f}" for value in values), f"{ratio:.1f}"]))
+    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--features", type=int, default=768)
+    given = parser.parse_args()
+    warnings.filterwarnings("ignore", category=UserWarning, module="anndata")
+    sizes = [measure(n_rows, given.features) for n_rows in given.rows]
+    titles = "  ".join(f"{n:>12,} cells" for n in given.rows)
+    print(f"{'stage':<10}  {titles}")
+    for stage in sizes[0]:
+        values = [f"{of[stage][0]:>8.0f} s {of[stage][1]:>5.1f} GB" for of in sizes]
+        print(f"{stage:<10}  {'  '.join(values)}")
 
 
 if __name__ == "__main__":

@@ -23,8 +23,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.browser import open_page
 
-from dynaclr.evaluation.maps import write_maps
-from dynaclr.io.artifacts import write_json
+from dynaclr.io.artifacts import write_digest, write_json
 from dynaclr.report import ReportPlan, write_report
 
 DRAG = """
@@ -71,7 +70,9 @@ def make_page(n_cells: int, folder: Path) -> Path:
     store.obsm["X_umap"] = features.astype(np.float32)
     one = {"key": "X_umap", "variant": "seed0", "method": "umap", "axes": ["UMAP 1", "UMAP 2"]}
     store.uns["dynaclr"] = json.dumps({"maps": [one], "n_cells": {"all": n_cells}})
-    write_maps(store, results / "maps.h5ad")
+    results.mkdir(parents=True)
+    store.write_h5ad(results / "maps.h5ad")
+    write_digest(results / "maps.h5ad")
     write_json(results / "headline.json", {"text": f"{n_cells} cells"})
     plan = ReportPlan(experiments=[], collections=[], models={"m": []})
     write_report(plan, folder / "results", folder / "report.html")

@@ -12,7 +12,8 @@ from tests.workflow.test_reruns import OF_B, finished, of_model, project  # noqa
 pytestmark = pytest.mark.slow
 
 LAST = {"report", "all"}
-OF_EVALUATION = {"evaluate", "draw_evaluation"} | LAST
+OF_SCORES = {"score", "evaluate", "map_cells", "draw_evaluation"} | LAST
+OF_EVALUATION = {"fit_evaluation"} | OF_SCORES
 OF_BASELINES = {"fit_pixels", "embed_baselines"}
 OF_TRAINING = {"train", "draw_training", "embed"} | OF_EVALUATION
 OF_PATCHES = {"thumbnails", "inspect_batches"} | OF_BASELINES | OF_TRAINING
@@ -26,7 +27,7 @@ RERUN = {
     "training/callbacks.py": OF_TRAINING,
     "models/pixels.py": OF_BASELINES | OF_EVALUATION,
     "inference/thumbnails.py": {"thumbnails"} | LAST,
-    "evaluation/metrics/mixing.py": OF_EVALUATION,
+    "evaluation/metrics/mixing.py": OF_SCORES,
     "config/evaluation.py": OF_EVALUATION,
     "report/explorer.py": LAST,
     "figures/tracks.py": {"draw_experiment"} | LAST,

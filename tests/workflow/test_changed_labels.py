@@ -43,7 +43,7 @@ LABELLED = {
         ]
     },
 }
-OF_MODEL = ("evaluate", "draw_evaluation")
+OF_MODEL = ("evaluate", "map_cells", "draw_evaluation")
 REPORTED = ["report", "all"]
 
 
@@ -119,7 +119,9 @@ def test_a_changed_label_reruns_what_uses_it_alone(project):
         return jobs
 
     assert planned_after("held_out", "mitotic") == []
-    judged = [f"{rule} model={name}" for rule in OF_MODEL for name in ("plain", "labelled")]
+    models = ("plain", "labelled")
+    judged = [f"{rule} model={name}" for rule in OF_MODEL for name in models]
+    judged += [f"score model={name} experiment=held_out" for name in models]
     assert planned_after("held_out", "cell_state") == sorted([*judged, *REPORTED])
     assert planned_after("one", "mitotic") == []
     of_experiments = [f"embed model=labelled experiment={name}" for name in NAMES]
@@ -129,6 +131,7 @@ def test_a_changed_label_reruns_what_uses_it_alone(project):
             "labels experiment=one column=cell_state",
             "inspect_batches model=labelled",
             *(retrained + of_experiments + judged + REPORTED),
+            *(f"fit_evaluation model={name}" for name in models),
         ]
     )
     assert "Nothing to be done" in project.run()

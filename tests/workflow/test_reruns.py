@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -115,7 +115,17 @@ def of_model(model: str, experiments: tuple[str, ...], trains: bool = True) -> l
     """Jobs of a model from training to evaluation."""
     embedded = [f"embed model={model} experiment={name}" for name in experiments]
     trained = [f"{rule} model={model} seed=0" for rule in OF_TRAINING] if trains else []
-    return [*trained, *embedded, *(f"{rule} model={model}" for rule in OF_EVALUATION)]
+    scored = [name for name in experiments if name in HELD_OUT]
+    # The fits read every experiment that is not held out.
+    evaluated = evaluated_of(model, scored, fits=len(scored) < len(experiments))
+    return [*trained, *embedded, *evaluated]
+
+
+def evaluated_of(model: str, scored: Iterable[str] = ("alone",), fits: bool = True) -> list[str]:
+    """Jobs of a model's evaluation: fits, the scores of held-out experiments, joins, figures."""
+    fitted = [f"fit_evaluation model={model}"] if fits else []
+    joined = [f"{rule} model={model}" for rule in OF_EVALUATION]
+    return [*fitted, *(f"score model={model} experiment={name}" for name in scored), *joined]
 
 
 def baselines_of(collection: str, experiments: tuple[str, ...], fits: bool = True) -> list[str]:
@@ -129,7 +139,8 @@ OF_TRACKS = ("index", "thumbnails", "draw_experiment")
 OF_PIXELS = ("index", "statistics", "thumbnails", "draw_experiment")
 OF_COLLECTION = ("merge", "draw_collection")
 OF_TRAINING = ("train", "draw_training")
-OF_EVALUATION = ("evaluate", "draw_evaluation")
+OF_EVALUATION = ("evaluate", "map_cells", "draw_evaluation")
+HELD_OUT = ("alone", "new")
 FIRST, SECOND = "collection=first", "collection=second"
 OF_A = ("one", "two", "three", "alone")
 OF_B = ("two", "three", "four", "alone")
@@ -381,8 +392,7 @@ def test_a_seed_more_is_embedded_with_those_there_are(project):
     # Each set of seeds is that of one model: the rule of the first keeps its name.
     embedded = [f"embed_seeds_0_1 model=a experiment={name}" for name in OF_A]
     trained = [f"{rule} model=a seed=1" for rule in OF_TRAINING]
-    evaluated = [f"{rule} model=a" for rule in OF_EVALUATION]
-    assert planned(project) == sorted([*trained, *embedded, *evaluated, *REPORTED])
+    assert planned(project) == sorted([*trained, *embedded, *evaluated_of("a"), *REPORTED])
     assert project.jobs("--until", "embed_seeds_0_1") == sorted([trained[0], *embedded])
     after = digests(project)
     assert {f"results/embeddings/a/seed1/{name}.zarr.digest" for name in OF_A} <= after.keys()
@@ -396,8 +406,8 @@ def test_plans_may_be_longer_than_a_command_line(project):
     # Linux takes 131,072 bytes in one argument, and a rule's command is one.
     config["evaluation"]["tasks"][0]["where"] = "hours >= 0" + 140_000 * " "
     project.config = config
-    evaluated = [f"evaluate model={name}" for name in ("a", "b")]
-    assert project.jobs("--until", "evaluate") == evaluated
+    fitted = [f"fit_evaluation model={name}" for name in ("a", "b")]
+    assert project.jobs("--until", "fit_evaluation") == fitted
 
 
 def test_edited_checkpoint_is_noticed(project):

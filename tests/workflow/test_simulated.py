@@ -97,6 +97,7 @@ def test_changed_truth_alone_reaches_the_evaluation(project):
     change(project, responding_above=0.9)
     project.run(*UP_TO)
     assert (project.folder / "data/one/truth.csv").read_text() != truth
-    drawn = ["draw_evaluation model=m", "draw_simulation experiment=one"]
-    planned = jobs_in(project.run("--dry-run"))
-    assert planned == ["all", *drawn, "evaluate model=m", "report"]
+    judged = [f"{rule} model=m" for rule in ("draw_evaluation", "evaluate", "fit_evaluation")]
+    scored = [f"score model=m experiment={name}" for name in ("one", "two")]
+    expected = ["all", *judged, "draw_simulation experiment=one", "map_cells model=m", "report"]
+    assert jobs_in(project.run("--dry-run")) == sorted([*expected, *scored])

@@ -21,6 +21,7 @@ from dynaclr.io import check_all_on_disk
 from dynaclr.io.artifacts import digest_path, digest_text
 from dynaclr.io.code_digest import code_digest
 from dynaclr.io.file_cache import use_cache_folder
+from dynaclr.workflow.evaluation_plan import EvaluationPlan
 from dynaclr.workflow.fingerprint import label_fingerprint
 from dynaclr.workflow.paths import RESULTS, Paths
 from dynaclr.workflow.plan import NATIVE, Plan
@@ -140,6 +141,7 @@ if workflow.is_main_process:
 configuration, project, site = read_configuration()
 registry, models, collections = project.registry, project.models, project.collections
 plan = Plan(project, configuration)
+judged = EvaluationPlan(plan)
 cluster = JobResources(plan, site or SiteConfig())
 
 

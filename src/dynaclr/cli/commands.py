@@ -43,7 +43,13 @@ COMMANDS: dict[str, Any] = {
         "embed": embedding.embed_baselines,
     },
     "thumbnails": embedding.thumbnails,
-    "evaluate": evaluation.evaluate,
+    "evaluation": {
+        "_help": "Judge a model: fit on training experiments, score each experiment, join.",
+        "fit": evaluation.fit,
+        "score": evaluation.score,
+        "join": evaluation.join,
+        "maps": evaluation.maps,
+    },
     "compare": evaluation.compare,
     "classifier": {
         "_help": "Train, apply and share linear classifiers on embeddings.",

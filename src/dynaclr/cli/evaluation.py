@@ -5,35 +5,86 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def evaluate(plan: str, out: Path, results: Path = Path("results")) -> None:
-    """Judge a model's embeddings on held-out experiments, beside its baselines.
+def fit(plan: str, out: Path, results: Path = Path("results")) -> None:
+    """Fit classifiers, corrections and maps of a model's evaluation on its training experiments.
 
     Args:
         plan: YAML or JSON text, or a file: model, variants (each one's folder in the results
-            folder, which holds <experiment>.zarr), train, held_out, labels, evaluation (as in the
-            project configuration), cells (most of them in maps.h5ad).
-        out: Folder for tables and maps.
+            folder, which holds <experiment>.zarr), train, labels (of all experiments to read),
+            scores_training, evaluation (as in the project configuration).
+        out: Folder for the fits, their scores, and samples of the experiments.
         results: The results folder.
     """
     from dynaclr.config import EvaluationConfig
     from dynaclr.config.training import load_training
-    from dynaclr.evaluation import evaluate_model
+    from dynaclr.evaluation import fit_reference
 
     chosen = load_training(plan)
     stores = {
         variant: {name: results / folder / f"{name}.zarr" for name in chosen["labels"]}
         for variant, folder in chosen["variants"].items()
     }
-    evaluate_model(
-        chosen["model"],
-        stores,
-        chosen["labels"],
-        EvaluationConfig.model_validate(chosen["evaluation"]),
-        chosen["train"],
-        chosen["held_out"],
-        out,
-        max_cells=chosen["cells"],
+    config = EvaluationConfig.model_validate(chosen["evaluation"])
+    fit_reference(
+        *(chosen["model"], stores, chosen["labels"], config, chosen["train"], out),
+        scores_training=chosen["scores_training"],
     )
+
+
+def score(plan: str, reference: Path, out: Path, results: Path = Path("results")) -> None:
+    """Score one experiment with what `dynaclr evaluation fit` fitted.
+
+    Args:
+        plan: YAML or JSON text, or a file: experiment, variants, labels, trained_on, evaluation.
+        reference: Folder of the fits.
+        out: Folder for the tables, and a sample of the experiment.
+        results: The results folder.
+    """
+    from dynaclr.config import EvaluationConfig
+    from dynaclr.config.training import load_training
+    from dynaclr.evaluation import score_experiment
+
+    chosen = load_training(plan)
+    name = chosen["experiment"]
+    variants = chosen["variants"].items()
+    stores = {variant: results / folder / f"{name}.zarr" for variant, folder in variants}
+    config = EvaluationConfig.model_validate(chosen["evaluation"])
+    given = (reference, name, stores, chosen["labels"], config, out)
+    score_experiment(*given, trained_on=chosen["trained_on"])
+
+
+def join(plan: str, evaluation: Path) -> None:
+    """Join the tables of a model's evaluation, and compare its experiments with each other.
+
+    Args:
+        plan: YAML or JSON text, or a file: scored, held_out, evaluation.
+        evaluation: Folder that holds reference and experiments/<experiment>, and gets the tables.
+    """
+    from dynaclr.config import EvaluationConfig
+    from dynaclr.config.training import load_training
+    from dynaclr.evaluation import join_scores
+
+    chosen = load_training(plan)
+    scored = {name: evaluation / "experiments" / name for name in chosen["scored"]}
+    config = EvaluationConfig.model_validate(chosen["evaluation"])
+    join_scores(evaluation / "reference", scored, config, chosen["held_out"], evaluation)
+
+
+def maps(plan: str, evaluation: Path) -> None:
+    """Join the samples of a model's experiments, with their places on its maps.
+
+    Args:
+        plan: YAML or JSON text, or a file: held_out, cells (most of them in maps.h5ad).
+        evaluation: Folder that holds reference and experiments/<experiment>, and gets maps.h5ad.
+    """
+    from dynaclr.config.training import load_training
+    from dynaclr.evaluation import join_maps, sample_paths
+
+    chosen = load_training(plan)
+    held_out = chosen["held_out"]
+    scored = {name: evaluation / "experiments" / name for name in held_out}
+    samples = sample_paths(evaluation / "reference", scored, held_out)
+    join_maps(samples, chosen["cells"], evaluation / "maps.h5ad")
 
 
 def compare(plan: str, evaluations: Path, out: Path) -> None:

@@ -1,7 +1,8 @@
 """Evaluation: embedding stores and label tables in, tables of metrics and maps out.
 
-Read `evaluate` first: it calls each stage (`*_scores.py`) for one variant after another. `metrics`
-holds the formulas as functions of arrays, `classifiers` the linear classifiers.
+Read `evaluate` first: it calls the stages `fit`, `score` and `join`, which call `*_scores.py` for
+one variant after another. `metrics` holds the formulas as functions of arrays, `classifiers` the
+linear classifiers.
 """
 
 from dynaclr.evaluation.annotate import append_columns
@@ -13,6 +14,9 @@ from dynaclr.evaluation.classifiers.linear import LinearClassifier, fit_linear_c
 from dynaclr.evaluation.classifiers.registry import fetch_classifier, publish_classifier
 from dynaclr.evaluation.comparison import compare_models
 from dynaclr.evaluation.evaluate import evaluate_model
+from dynaclr.evaluation.fit import fit_reference
+from dynaclr.evaluation.join import join_maps, join_scores, sample_paths
+from dynaclr.evaluation.score import score_experiment
 from dynaclr.io.embeddings import read_store
 
 __all__ = [
@@ -23,7 +27,12 @@ __all__ = [
     "evaluate_model",
     "fetch_classifier",
     "fit_linear_classifier",
+    "fit_reference",
+    "join_maps",
+    "join_scores",
     "publish_classifier",
     "read_store",
+    "sample_paths",
+    "score_experiment",
     "train_linear_classifier",
 ]

@@ -67,6 +67,14 @@ class Paths:
         """Product of one model's evaluation."""
         return f"{self.evaluations}/{model}/{file}".rstrip("/")
 
+    def reference(self, model: str = "{model}") -> str:
+        """Folder of what a model's evaluation fits on the training experiments."""
+        return self.evaluation("reference", model)
+
+    def scored(self, model: str = "{model}", experiment: str = "{experiment}") -> str:
+        """Folder of the scores of one experiment by a model."""
+        return self.evaluation(f"experiments/{experiment}", model)
+
     def evaluation_figures(self, model: str = "{model}") -> list[str]:
         """Figures of one model's evaluation."""
         return [self.evaluation(file, model) for file in _EVALUATION_FIGURES]

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dynaclr.config import ExperimentConfig, UserError
+from dynaclr.config import UserError
 from dynaclr.config.columns import OWN_COLUMNS, columns_of_training
 from dynaclr.config.patch_specs import patch_specs_of
 from dynaclr.config.project import Project
@@ -24,7 +24,6 @@ from dynaclr.io.artifacts import digest_text
 from dynaclr.io.code_digest import code_digest
 from dynaclr.workflow.fingerprint import (
     checkpoint_fingerprint,
-    label_fingerprint,
     modified_digests,
     plate_fingerprint,
     tracks_fingerprint,
@@ -92,11 +91,6 @@ class Plan:
         """Digest of tracking tables; simulated ones are known by their simulation."""
         entry = self.registry[experiment]
         return "" if entry.simulation else tracks_fingerprint(entry)
-
-    def label_content(self, model: str) -> list[dict[str, str]]:
-        """Digests of the labels that a model is judged with."""
-        names, columns = self.project.experiments_of(model), self.project.evaluation.label_columns
-        return [label_fingerprint(self.registry[name], columns) for name in names]
 
     def store_inputs(self, experiment: str) -> list[str]:
         """Inputs of a patch store: which cells there are, and how pixels are normalized."""
@@ -276,39 +270,6 @@ class Plan:
         return {name: f"{self.paths.embeddings(model)}/{name}" for name in trained} | {
             name: self.paths.baseline(name, *shared) for name in ("intensity", "pixels")
         }
-
-    def embedding_digests(self, model: str) -> list[str]:
-        """Digests of all stores that a model is judged by."""
-        return [
-            f"{folder}/{experiment}.zarr.digest"
-            for folder in self.variants(model).values()
-            for experiment in self.project.experiments_of(model)
-        ]
-
-    def simulations(self, model: str) -> list[str]:
-        """Simulations of experiments that a model is judged with: they make the truth."""
-        names = self.project.experiments_of(model)
-        return [file for name in names for file in self.simulation(name)]
-
-    def evaluation(self, model: str) -> str:
-        """File of all that `dynaclr evaluate` needs to know besides the stores."""
-        variants = self.variants(model)
-        others = {*ExperimentConfig.model_fields} - {"annotations", "truth"}
-        names = self.project.experiments_of(model)
-        labels = {name: self.registry[name].dump(exclude=others) for name in names}
-        return self.json_file(
-            {
-                "model": model,
-                "variants": {k: os.path.relpath(path, RESULTS) for k, path in variants.items()},
-                "train": self.project.collection_of(model).train,
-                "held_out": self.project.held_out_of(model),
-                "labels": labels,
-                "evaluation": self.project.evaluation.model_dump(
-                    mode="json", exclude={"experiments"}
-                ),
-                "cells": self.project.report.cells,
-            }
-        )
 
     def comparison(self) -> str:
         """File of all that `dynaclr compare` needs to know besides the evaluations."""

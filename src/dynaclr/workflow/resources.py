@@ -16,6 +16,9 @@ from dynaclr.workflow.plan import Plan
 BASE_MB = 2000
 # Megabytes of a training process, and of one that loads for it, beside their caches.
 _TRAINING_MB, _LOADER_MB = 1000, 300
+# Megabytes of an evaluation: its fits, which are bounded; for each experiment's sample; and the
+# features, 768 wide, of as many observations of an experiment as are scored at most.
+_FIT_MB, _SAMPLE_MB, _SCORE_MB, _FEATURES_MB = 2000, 20, 1000, 4000
 # Batches that wait to be used, and chunks being decoded, take about as much as the cache.
 _CACHES = 2
 # Loaders of training and of validation stay, each with its processes.
@@ -112,6 +115,39 @@ class JobResources:
     def group(self, name: str) -> str | None:
         """Group of a rule whose jobs are small and many; only large projects have groups."""
         return name if len(self.plan.registry) > self.site.group_above else None
+
+    def fits(self) -> dict[str, Any]:
+        """Of an evaluation's fits, whose samples are bounded; each experiment is read by itself."""
+
+        def megabytes(wildcards: Any) -> float:
+            names = self.plan.project.experiments_of(wildcards.model)
+            return _FIT_MB + max(map(self.table_mb, names)) + _SAMPLE_MB * len(names)
+
+        return self.needs(megabytes, lambda wildcards: 60)
+
+    def scores(self) -> dict[str, Any]:
+        """Of the scores of one experiment: its features, corrected, one variant at a time."""
+        return self.needs(
+            lambda wildcards: (
+                _SCORE_MB
+                + self.table_mb(wildcards.experiment)
+                + min(_FEATURES_MB, 900 * self.cells_mb(wildcards.experiment))
+            ),
+            lambda wildcards: 30 + 10 * self.cells_mb(wildcards.experiment),
+        )
+
+    def joins(self) -> dict[str, Any]:
+        """Of what compares samples of experiments, which are bounded, and joins their tables."""
+
+        def megabytes(wildcards: Any) -> float:
+            names = self.plan.project.experiments_of(wildcards.model)
+            return _FIT_MB + sum(map(self.table_mb, names))
+
+        return self.needs(megabytes, lambda wildcards: 60)
+
+    def table_mb(self, experiment: str) -> float:
+        """Memory of the table of an experiment's observations, or of its predictions."""
+        return 10 * self.cells_mb(experiment)
 
     # Sizes
 
