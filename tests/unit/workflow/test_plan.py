@@ -9,6 +9,7 @@ from tests.unit.config.conftest import write_experiment
 
 from dynaclr.config import UserError
 from dynaclr.config.project import load_project
+from dynaclr.workflow.evaluation_plan import EvaluationPlan
 from dynaclr.workflow.paths import Paths
 from dynaclr.workflow.plan import Plan
 
@@ -93,12 +94,32 @@ def test_a_training_waits_for_models_it_starts_from_alone(content, tmp_path):
 
 
 def test_long_plans_go_through_files_named_by_their_content(content):
-    plan = plan_of(content)
-    file = Path(plan.evaluation("a"))
+    judged = EvaluationPlan(plan_of(content))
+    file = Path(judged.join("a"))
     assert file.is_relative_to(Paths.cache)
     assert json.loads(file.read_text())["held_out"] == ["three"]
-    assert plan.evaluation("a") == str(file)
-    assert plan.evaluation("b") != str(file)
+    assert judged.join("a") == str(file)
+    assert judged.fit("a") != judged.fit("b")
+
+
+def test_a_further_held_out_experiment_changes_no_fit_and_no_score_of_another(content, tmp_path):
+    before = EvaluationPlan(plan_of(content))
+    content["experiments"].append(write_experiment(tmp_path, "further"))
+    content["evaluation"]["experiments"] = ["three", "further"]
+    after = EvaluationPlan(plan_of(content))
+    assert after.scored("a") == ["three", "further"]
+    assert after.fit("a") == before.fit("a")
+    assert after.score("a", "three") == before.score("a", "three")
+    assert after.join("a") != before.join("a")
+
+
+def test_more_cells_in_the_report_change_the_maps_alone(content):
+    before = EvaluationPlan(plan_of(content))
+    content["report"] = {"cells": 77}
+    after = EvaluationPlan(plan_of(content))
+    assert after.maps("a") != before.maps("a")
+    for of in ("fit", "join"):
+        assert getattr(after, of)("a") == getattr(before, of)("a")
 
 
 def test_paths_keep_wildcards_for_names_that_are_left_out():
