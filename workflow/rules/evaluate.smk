@@ -7,9 +7,7 @@ EVALUATION_TABLES = ("metrics", "curves", "confusion", "reliability", "learning"
 
 rule fit_evaluation:
     input:
-        lambda wildcards: judged.stores(
-            wildcards.model, judged.fitted(wildcards.model)
-        ),
+        lambda wildcards: judged.stores(wildcards.model, judged.fitted(wildcards.model)),
     output:
         folder=directory(paths.reference()),
         digest=f"{paths.reference()}.digest",
