@@ -54,7 +54,7 @@ def observations(experiment: str, n_rows: int, seed: int) -> pd.DataFrame:
 def write_stores(folder: Path, n_rows: int, width: int) -> dict[str, dict[str, str]]:
     """Stores of all variants that know of the response and the experiment; paths of the truth."""
     widths = {f"seed{seed}{end}": width for end in ("", "-untrained") for seed in (0, 1)}
-    widths |= {"intensity": 18, "pixels": 32}
+    widths |= {"intensity": 18, "texture": 178, "pixels": 32}
     labels = {}
     for number, name in enumerate(NAMES):
         obs = observations(name, n_rows // N_EXPERIMENTS, number)

@@ -1,5 +1,5 @@
-# What a trained encoder must beat without any network: intensity statistics, and principal
-# components of pixels, fitted on the training experiments.
+# What a trained encoder must beat without any network: intensity statistics, texture and shape, and
+# principal components of pixels, fitted on the training experiments.
 
 
 rule fit_pixels:
@@ -44,6 +44,8 @@ rule embed_baselines:
     output:
         intensity=directory(paths.baseline("intensity/{experiment}.zarr")),
         intensity_digest=paths.baseline("intensity/{experiment}.zarr.digest"),
+        texture=directory(paths.baseline("texture/{experiment}.zarr")),
+        texture_digest=paths.baseline("texture/{experiment}.zarr.digest"),
         pixels=directory(paths.baseline("pixels/{experiment}.zarr")),
         pixels_digest=paths.baseline("pixels/{experiment}.zarr.digest"),
     log:
@@ -55,7 +57,8 @@ rule embed_baselines:
     resources:
         **cluster.needs(
             lambda wildcards: 800 + 30 * cluster.cells_mb(wildcards.experiment),
-            lambda wildcards: cluster.cells_mb(wildcards.experiment),
+            # Texture takes some 4 ms a patch and channel.
+            lambda wildcards: 10 * cluster.cells_mb(wildcards.experiment),
         ),
         together=1,
     params:

@@ -67,14 +67,14 @@ def embed_baselines(
     components: Path | None = None,
     batch_size: int = 256,
 ) -> None:
-    """Write intensity statistics, and components of pixels, of every observation: baselines.
+    """Write baselines of every observation: intensity, texture and components of pixels.
 
     Args:
         patches: YAML or JSON text as in a training configuration: markers, size, depth, ...
         experiment: Folder of an experiment's results.
-        out: Folder that gets intensity/<experiment>.zarr and pixels/<experiment>.zarr (AnnData).
+        out: Folder that gets <experiment>.zarr (AnnData) in intensity, texture and pixels.
         normalization: YAML or JSON text as in a training configuration.
-        components: What `baselines fit` wrote; without it, only intensity is embedded.
+        components: What `baselines fit` wrote; without it, there are no pixels.
         batch_size: Most patches of a batch.
     """
     from dynaclr.inference import embed_baselines as run

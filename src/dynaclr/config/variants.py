@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 # Their order in tables and figures.
-KINDS = ("trained", "untrained", "intensity", "pixels")
+KINDS = ("trained", "untrained", "intensity", "texture", "pixels")
 _TITLES = {
     "trained": "trained",
     "untrained": "untrained",
     "intensity": "raw intensity",
+    "texture": "texture and shape",
     "pixels": "PCA of pixels",
     "zscore": "z-scored",
     "transport": "transported",

@@ -114,15 +114,16 @@ class FittedMap:
 
 
 _ARRAYS = ("mean", "scale", "components", "explained", "anchors")
+_WITHOUT_MAP = ("texture", "pixels")
 
 
 def mapped_variants(names: list[str]) -> list[Variant]:
-    """Variants that get a map: the first of each kind, except components of pixels.
+    """Variants that get a map: the first of each kind, one baseline of those without a network.
 
-    Those look like raw intensity, and each further map costs seconds.
+    The others look like raw intensity, and each further map costs seconds.
     """
     first, *others = first_of_each_kind(uncorrected(ordered_variants(names)))
-    return [first, *(other for other in others if other.kind != "pixels")]
+    return [first, *(other for other in others if other.kind not in _WITHOUT_MAP)]
 
 
 def fit_map(features: np.ndarray, lineages: np.ndarray, seed: int, with_phate: bool) -> FittedMap:

@@ -40,6 +40,7 @@ _KIND_COLORS = {
     "trained": CATEGORICAL[0],
     "untrained": "#777777",
     "intensity": CATEGORICAL[1],
+    "texture": CATEGORICAL[2],
     "pixels": CATEGORICAL[3],
 }
 

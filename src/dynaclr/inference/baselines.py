@@ -1,10 +1,11 @@
-"""Baselines that a trained encoder must beat: intensities, and principal components of pixels."""
+"""Baselines that a trained encoder must beat: features made by hand, and components of pixels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from dynaclr.data import NormalizationConfig, PatchConfig, at_common_size
 from dynaclr.inference.embedding_writer import EmbeddingOutput, write_embeddings
 from dynaclr.inference.observations import Observations
 from dynaclr.io.artifacts import atomic_path, reading, verified_digest, write_digest
-from dynaclr.models import IntensityFeatures, PixelComponents
+from dynaclr.models import IntensityFeatures, PixelComponents, TextureFeatures
 from dynaclr.transforms import Normalize
 
 
@@ -75,8 +76,9 @@ def embed_baselines(
 ) -> None:
     """Write baselines without a network in the form of embeddings.
 
-    They are intensity statistics of every observation's patch (`dynaclr.models.IntensityFeatures`)
-    and, where they were fitted, principal components of its pixels. The patches are read once.
+    They are intensity statistics of every observation's patch (`dynaclr.models.IntensityFeatures`),
+    its texture and shape (`dynaclr.models.TextureFeatures`) and, where they were fitted, principal
+    components of its pixels. The patches are read once.
 
     Parameters
     ----------
@@ -85,7 +87,8 @@ def embed_baselines(
     experiment_dir, batch_size
         As in `embed`.
     out_dir : Path
-        Gets ``intensity/<experiment>.zarr`` and, with components, ``pixels/<experiment>.zarr``.
+        Gets ``intensity/<experiment>.zarr``, ``texture/<experiment>.zarr`` and, with components,
+        ``pixels/<experiment>.zarr``.
     components : Path, optional
         What `fit_pixels` wrote.
 
@@ -94,21 +97,25 @@ def embed_baselines(
     UserError
         When index, statistics or components are missing, or are not those that were written.
     """
+    encoders: dict[str, tuple[Any, str | None]] = {
+        "intensity": (IntensityFeatures(), None),
+        "texture": (TextureFeatures(), None),
+    }
+    if components is not None:
+        digest = verified_digest(components)
+        with reading(components), np.load(components, allow_pickle=False) as file:
+            arrays = (torch.from_numpy(file[name]) for name in ("mean", "components"))
+            encoders["pixels"] = (PixelComponents(*arrays), digest)
     facts = {"config": {"patches": asdict(patches), "normalization": asdict(normalization)}}
-    store = f"{experiment_dir.name}.zarr"
+    markers = () if patches.bag_of_channels else patches.markers
     outputs = [
         EmbeddingOutput(
-            out_dir / "intensity" / store,
-            IntensityFeatures(),
-            facts | {"variant": "intensity", "checkpoint": None},
+            out_dir / variant / f"{experiment_dir.name}.zarr",
+            encoder,
+            facts | {"variant": variant, "checkpoint": digest},
+            encoder.feature_names(markers),
         )
+        for variant, (encoder, digest) in encoders.items()
     ]
-    if components is not None:
-        own = {"variant": "pixels", "checkpoint": verified_digest(components)}
-        with reading(components), np.load(components, allow_pickle=False) as file:
-            encoder = PixelComponents(
-                *(torch.from_numpy(file[name]) for name in ("mean", "components"))
-            )
-        outputs.append(EmbeddingOutput(out_dir / "pixels" / store, encoder, facts | own))
     observations = Observations(experiment_dir, patches, normalization)
     write_embeddings(outputs, observations, batch_size, torch.device("cpu"))

@@ -13,6 +13,7 @@ from typing import Any
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import torch
 import zarr
 from numpy.typing import NDArray
@@ -42,11 +43,14 @@ class EmbeddingOutput:
         Maps normalized patches (B, C, Z, Y, X) to features (B, D) and projections (B, P).
     provenance : dict
         Facts of the encoder; the digests of the experiment's tables are added.
+    feature_names : sequence of str
+        Names of the D features; none: their numbers.
     """
 
     path: Path
     encoder: nn.Module
     provenance: dict[str, Any]
+    feature_names: Sequence[str] = ()
 
 
 class EmbeddingStore:
@@ -58,12 +62,19 @@ class EmbeddingStore:
         AnnData zarr store to write.
     observations : Observations
         What its rows are.
-    provenance : dict
+    provenance, feature_names
         As in `EmbeddingOutput`.
     """
 
-    def __init__(self, path: Path, observations: Observations, provenance: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        observations: Observations,
+        provenance: dict[str, Any],
+        feature_names: Sequence[str] = (),
+    ) -> None:
         self._path, self._observations, self._provenance = path, observations, provenance
+        self._feature_names = feature_names
         self._arrays: list[zarr.Array] = []
         self._buffer: list[tuple[NDArray[np.float32], ...]] = []
         self._n_written, self._n_added = 0, 0
@@ -117,6 +128,8 @@ class EmbeddingStore:
         zeros = [np.broadcast_to(np.float32(0), (n, width)) for width in widths]
         store = ad.AnnData(X=zeros[0], obs=self._observations.table())
         store.obsm["X_projections"] = zeros[1]
+        if self._feature_names:
+            store.var_names = pd.Index(self._feature_names)
         store.uns["dynaclr"] = self._provenance_text()
         store.write_zarr(self._path)
         group: Any = zarr.open_group(self._path, mode="r+")
@@ -148,8 +161,11 @@ def write_embeddings(
         output.encoder.eval().to(device)
     with ExitStack() as stack:
         stores = [
-            EmbeddingStore(stack.enter_context(atomic_path(o.path)), observations, o.provenance)
-            for o in outputs
+            EmbeddingStore(
+                stack.enter_context(atomic_path(output.path)),
+                *(observations, output.provenance, output.feature_names),
+            )
+            for output in outputs
         ]
         done = 0
         for number, batch in enumerate(observations.batches(batch_size)):

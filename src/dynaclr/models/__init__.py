@@ -14,6 +14,7 @@ from dynaclr.models.per_channel import PerChannel
 from dynaclr.models.pixels import PixelComponents
 from dynaclr.models.resnet3d import ResNet3dEncoder
 from dynaclr.models.small import SmallEncoder
+from dynaclr.models.texture import TextureFeatures
 from dynaclr.models.unets import Unet2d, Unet25d
 from dynaclr.models.unext2 import UNeXt2
 from dynaclr.models.vae import BetaVae25D, BetaVaeMonai, Variation
@@ -31,6 +32,7 @@ __all__ = [
     "ResNet3dEncoder",
     "SmallEncoder",
     "StemDepthToChannels",
+    "TextureFeatures",
     "UNeXt2",
     "Unet2d",
     "Unet25d",

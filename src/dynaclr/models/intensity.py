@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +16,16 @@ class IntensityFeatures(nn.Module):
     It has no parameters and, like an encoder, returns features and projections (here the same).
     """
 
+    names = (
+        "intensity_mean",
+        "intensity_std",
+        *(f"intensity_p{q * 100:02.0f}" for q in _QUANTILES),
+    )
+
+    def feature_names(self, markers: Sequence[str]) -> list[str]:
+        """Names of the features: ``<statistic>:<marker>``."""
+        return names_by_marker(self.names, markers)
+
     def forward(self, x_BCZYX: Tensor) -> tuple[Tensor, Tensor]:
         """Features (B, 9 C): per channel mean, std and the 1, 5, 25, 50, 75, 95, 99 percentiles."""
         x_BCP = x_BCZYX.flatten(2)
@@ -21,3 +33,11 @@ class IntensityFeatures(nn.Module):
         statistics = [x_BCP.mean(2), x_BCP.std(2, correction=0), *quantiles_QBC]
         features = torch.stack(statistics, dim=2).flatten(1)
         return features, features
+
+
+def names_by_marker(names: Sequence[str], markers: Sequence[str]) -> list[str]:
+    """Names of features that come channel by channel.
+
+    A bag of channels has one channel and no markers: there the names stay as they are.
+    """
+    return [f"{name}:{marker}" for marker in markers for name in names] or list(names)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -59,6 +61,10 @@ class PixelComponents(nn.Module):
         # A component's sign is free: let its largest weight be positive.
         largest = components_KP.gather(1, components_KP.abs().argmax(1, keepdim=True))
         return cls(mean_P, components_KP * largest.sign())
+
+    def feature_names(self, markers: Sequence[str]) -> list[str]:
+        """Names of the features, which are of all channels together: ``pixels_00``."""
+        return [f"pixels_{number:02d}" for number in range(len(self.components))]
 
     def forward(self, x_BCZYX: Tensor) -> tuple[Tensor, Tensor]:
         """Features (B, K): coordinates on the components."""

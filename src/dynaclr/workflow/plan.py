@@ -268,7 +268,7 @@ class Plan:
         trained = self.variants_of_seeds(self.models[model].seeds)
         shared = self.models[model].collection, self.patches_digests[model]
         return {name: f"{self.paths.embeddings(model)}/{name}" for name in trained} | {
-            name: self.paths.baseline(name, *shared) for name in ("intensity", "pixels")
+            name: self.paths.baseline(name, *shared) for name in ("intensity", "texture", "pixels")
         }
 
     def comparison(self) -> str:

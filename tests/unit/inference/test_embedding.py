@@ -91,7 +91,8 @@ def test_observations_that_cannot_be_read_are_left_out_of_evaluation(damaged, tm
     normalization = NormalizationConfig()
     fit_pixels(PATCHES, normalization, [folder], tmp_path / "pixels.npz", n_components=2)
     embed_baselines(PATCHES, normalization, folder, tmp_path, tmp_path / "pixels.npz")
-    for path in (tmp_path / "intensity/one.zarr", tmp_path / "pixels/one.zarr"):
+    for variant in ("intensity", "texture", "pixels"):
+        path = tmp_path / variant / "one.zarr"
         store = ad.read_zarr(path)
         unknown = np.isnan(store.X).all(axis=1)
         assert unknown.sum() == n_bad > 0

@@ -415,6 +415,9 @@ def test_bag_of_channels_is_trained_and_embeds_every_pair(collection, tmp_path):
     assert not stored.obs.duplicated(["fov", "track_id", "t", "marker"]).any()
 
 
+BASELINES = ("intensity", "texture", "pixels")
+
+
 def test_baselines_share_rows_but_not_features(model, collection, tmp_path):
     trained = embedded(model, collection, tmp_path, untrained=True)
     untrained = ad.read_zarr(tmp_path / f"{model.name}-untrained" / "three.zarr")
@@ -423,13 +426,17 @@ def test_baselines_share_rows_but_not_features(model, collection, tmp_path):
     training = [collection.experiments / name for name in ("one", "two")]
     fit_pixels(*options, training, components, n_components=5)
     embed_baselines(*options, collection.experiments / "three", tmp_path, components)
-    intensity = ad.read_zarr(tmp_path / "intensity/three.zarr")
-    pixels = ad.read_zarr(tmp_path / "pixels/three.zarr")
-    names = list(trained.obs_names)
-    assert names == list(untrained.obs_names) == list(intensity.obs_names) == list(pixels.obs_names)
+    stores = [ad.read_zarr(tmp_path / name / "three.zarr") for name in BASELINES]
+    intensity, texture, pixels = stores
+    for store in (untrained, *stores):
+        assert list(store.obs_names) == list(trained.obs_names)
     assert not np.allclose(trained.X, untrained.X)
     assert intensity.X.shape[1] == 18, "nine statistics of each of two channels"
-    assert pixels.X.shape[1] == 5
+    assert intensity.var_names[0] == "intensity_mean:phase"
+    assert {*intensity.var_names, "lbp1_03:reporter"} < {*texture.var_names}
+    np.testing.assert_array_equal(texture[:, intensity.var_names].X, intensity.X)
+    assert list(pixels.var_names) == [f"pixels_{number:02d}" for number in range(5)]
+    assert trained.var_names[0] == "0"
     provenance = json.loads(pixels.uns["dynaclr"])
     assert provenance["checkpoint"] == read_digest(components)
 
