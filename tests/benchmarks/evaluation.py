@@ -109,12 +109,7 @@ def measure(n_rows: int, width: int) -> dict[str, tuple[float, float]]:
             one = {"experiment": name, "variants": variants, "labels": {name: labels[name]}}
             one = json.dumps(shared | one | {"trained_on": False})
             found[f"score {name}"] = measured(
-                *(
-                    "evaluation",
-                    "score",
-                    "--plan",
-                    json.dumps(shared | one | {"trained_on": False}),
-                ),
+                *("evaluation", "score", "--plan", one),
                 *(*of_stores, "--reference", str(reference)),
                 *("--out", str(out / "experiments" / name)),
             )

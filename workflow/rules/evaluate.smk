@@ -2,7 +2,9 @@
 # every experiment is scored by itself, and the joins are concatenations.
 
 # Those that figures are drawn from.
-EVALUATION_TABLES = ("metrics", "curves", "confusion", "reliability", "learning")
+EVALUATION_TABLES = (
+    *("metrics", "curves", "confusion", "reliability", "learning", "drift"),
+)
 
 
 rule fit_evaluation:

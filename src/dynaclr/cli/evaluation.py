@@ -11,7 +11,8 @@ def fit(plan: str, out: Path, results: Path = Path("results")) -> None:
     Args:
         plan: YAML or JSON text, or a file: model, variants (each one's folder in the results
             folder, which holds <experiment>.zarr), train, labels (of all experiments to read),
-            scores_training, evaluation (as in the project configuration).
+            scores_training, statistics (path in the results folder of each experiment),
+            evaluation (as in the project configuration).
         out: Folder for the fits, their scores, and samples of the experiments.
         results: The results folder.
     """
@@ -27,6 +28,7 @@ def fit(plan: str, out: Path, results: Path = Path("results")) -> None:
     config = EvaluationConfig.model_validate(chosen["evaluation"])
     fit_reference(
         *(chosen["model"], stores, chosen["labels"], config, chosen["train"], out),
+        statistics={name: results / path for name, path in chosen.get("statistics", {}).items()},
         scores_training=chosen["scores_training"],
     )
 
@@ -35,7 +37,8 @@ def score(plan: str, reference: Path, out: Path, results: Path = Path("results")
     """Score one experiment with what `dynaclr evaluation fit` fitted.
 
     Args:
-        plan: YAML or JSON text, or a file: experiment, variants, labels, trained_on, evaluation.
+        plan: YAML or JSON text, or a file: experiment, variants, labels, statistics, trained_on,
+            evaluation.
         reference: Folder of the fits.
         out: Folder for the tables, and a sample of the experiment.
         results: The results folder.
@@ -49,8 +52,12 @@ def score(plan: str, reference: Path, out: Path, results: Path = Path("results")
     variants = chosen["variants"].items()
     stores = {variant: results / folder / f"{name}.zarr" for variant, folder in variants}
     config = EvaluationConfig.model_validate(chosen["evaluation"])
-    given = (reference, name, stores, chosen["labels"], config, out)
-    score_experiment(*given, trained_on=chosen["trained_on"])
+    statistics = chosen.get("statistics", {}).get(name)
+    score_experiment(
+        *(reference, name, stores, chosen["labels"], config, out),
+        statistics=None if statistics is None else results / statistics,
+        trained_on=chosen["trained_on"],
+    )
 
 
 def join(plan: str, evaluation: Path) -> None:

@@ -30,6 +30,7 @@ from dynaclr.evaluation.classifiers.label_shuffling import (
 )
 from dynaclr.evaluation.classifiers.score_tables import ScoredSet, auroc_of, tabulate_scores
 from dynaclr.evaluation.classifiers.scoring import validated_sets
+from dynaclr.evaluation.drift import drift_rows, drift_values
 from dynaclr.evaluation.inputs import (
     EvaluationInputs,
     Notes,
@@ -38,7 +39,7 @@ from dynaclr.evaluation.inputs import (
     per_marker,
 )
 from dynaclr.evaluation.label_tables import LabelPaths, check_columns
-from dynaclr.evaluation.maps import FittedMap, fit_map, mapped_variants
+from dynaclr.evaluation.maps import fit_map, mapped_variants
 from dynaclr.evaluation.onset_scores import fit_response_axis
 from dynaclr.evaluation.reference import Reference, VariantReference
 from dynaclr.evaluation.response_scores import resolution_rows
@@ -70,6 +71,11 @@ class _Sampled:
     notes: Notes
     n_observations: int
 
+    def all_features(self) -> dict[str, np.ndarray]:
+        """Features of all variants, each of shape (m, d)."""
+        rows = np.arange(len(self.obs))
+        return {variant: store.features(rows) for variant, store in self.stores.items()}
+
 
 @dataclass
 class _Task:
@@ -89,6 +95,7 @@ def fit_reference(
     train: list[str],
     folder: str | Path,
     *,
+    statistics: Mapping[str, str | Path] | None = None,
     scores_training: bool = False,
     seed: int = 0,
 ) -> None:
@@ -112,6 +119,8 @@ def fit_reference(
     folder : str or Path
         Gets the reference, the tables of the training experiments, and ``samples/``, an AnnData
         file an experiment; written whole or not at all, with its digest beside it.
+    statistics : mapping, optional
+        Experiment to its ``statistics.parquet``: what pixels drift is judged by.
     scores_training : bool
         Whether resolution and shuffled labels are scored within the training experiments, since
         nothing is held out.
@@ -145,6 +154,7 @@ def fit_reference(
         if scores_training:
             _score_variant(reference, inputs, tasks, variant, features, tables)
     reference.tasks = [task.fitted for task in tasks]
+    _judge_drift(reference, inputs, samples, statistics or {}, tables)
     for task in tasks:
         _tabulate(inputs, task, reference.ordered, tables)
     with atomic_path(folder) as temporary:
@@ -256,17 +266,42 @@ def _fit_variant(
     mapped = mapped_variants(list(reference.feature_names))
     if name in [variant.name for variant in mapped]:
         with_phate = name == mapped[0].name
-        reference.maps[name] = _fit_map(inputs, features, with_phate)
+        rows = _map_rows(inputs)
+        reference.maps[name] = fit_map(
+            features[rows], inputs.lineages[rows], inputs.seed, with_phate
+        )
 
 
-def _fit_map(inputs: EvaluationInputs, features: np.ndarray, with_phate: bool) -> FittedMap:
-    """A map of whole lineages, equally many observations of each experiment."""
+def _map_rows(inputs: EvaluationInputs) -> np.ndarray:
+    """Rows that maps are fitted on: whole lineages, equally many of each experiment."""
     groups = inputs.obs.groupby("experiment", sort=True).indices
     n_each = max(1, MAP_ROWS // len(groups))
-    rows = np.concatenate(
+    return np.concatenate(
         [rows[whole_lineages(inputs.obs.iloc[rows], n_each)] for rows in groups.values()]
     )
-    return fit_map(features[rows], inputs.lineages[rows], inputs.seed, with_phate)
+
+
+def _judge_drift(
+    reference: Reference,
+    inputs: EvaluationInputs,
+    samples: dict[str, _Sampled],
+    statistics: Mapping[str, str | Path],
+    tables: StageTables,
+) -> None:
+    """Checks of the training experiments, and the verdict on others that are not held out."""
+    rows = _map_rows(inputs)
+    experiments = inputs.experiments[rows]
+    reference.anchor_control = None if inputs.control is None else inputs.control[rows]
+    values = {
+        name: drift_values(
+            *(reference, sample.obs, sample.all_features(), statistics.get(name)),
+            anchors=experiments != name,
+        )
+        for name, sample in samples.items()
+    }
+    reference.drift = {name: values[name] for name in reference.train}
+    for name in sorted(samples.keys() - {*reference.train}):
+        tables.drift += drift_rows(name, values[name], reference.drift)
 
 
 def _score_variant(
@@ -318,7 +353,6 @@ def _tabulate(
 
 def _write_sample(path: Path, reference: Reference, sample: _Sampled) -> None:
     """Write the sample of an experiment with its place on the maps."""
-    rows = np.arange(len(sample.obs))
-    features = {variant: store.features(rows) for variant, store in sample.stores.items()}
+    features = sample.all_features()
     given = (path, sample.obs, features, reference.feature_names, reference.maps)
     write_sample(*given, sample.n_observations, reference.seed)

@@ -72,7 +72,7 @@ class FittedMap:
         dict of str to numpy.ndarray
             float32; ``pca`` of shape (m, k), others of (m, 2).
         """
-        components = self._components_of(features)
+        components = self.components_of(features)
         placed = {"pca": components}
         if not self.coordinates:
             return placed
@@ -86,7 +86,8 @@ class FittedMap:
             placed[method] = means.astype(np.float32)
         return placed
 
-    def _components_of(self, features: np.ndarray) -> np.ndarray:
+    def components_of(self, features: np.ndarray) -> np.ndarray:
+        """Principal components of features, shape (m, d); float32, shape (m, k)."""
         scaled = np.nan_to_num((features - self.mean) / self.scale)
         return (scaled @ self.components).astype(np.float32)
 

@@ -14,6 +14,7 @@ from dynaclr.config import EvaluationConfig, UserError
 from dynaclr.config.variants import Variant, ordered_variants
 from dynaclr.evaluation.batch_correction import Moments
 from dynaclr.evaluation.classifiers.fitted_task import FittedTask
+from dynaclr.evaluation.drift import Values
 from dynaclr.evaluation.maps import FittedMap
 from dynaclr.evaluation.metrics.temporal import LinearPredictor
 from dynaclr.io.artifacts import read_json, reading, write_json
@@ -78,6 +79,10 @@ class Reference:
     variants : dict of str to VariantReference
         Corrected variants included.
     maps : dict of str to FittedMap
+    drift : dict of str to dict of str to float
+        Training experiment to its checks, with which those of others are compared.
+    anchor_control : numpy.ndarray or None
+        Which of the cells that maps were fitted on are controls, bool, shape (m,).
     """
 
     model: str
@@ -89,6 +94,8 @@ class Reference:
     tasks: list[FittedTask] = field(default_factory=list)
     variants: dict[str, VariantReference] = field(default_factory=dict)
     maps: dict[str, FittedMap] = field(default_factory=dict)
+    drift: dict[str, Values] = field(default_factory=dict)
+    anchor_control: np.ndarray | None = None
 
     @property
     def ordered(self) -> list[Variant]:
@@ -105,6 +112,8 @@ class Reference:
             arrays |= _prefixed(f"variants/{name}", reference.arrays())
         for name, fitted_map in self.maps.items():
             arrays |= _prefixed(f"maps/{name}", fitted_map.arrays())
+        if self.anchor_control is not None:
+            arrays["anchor_control"] = self.anchor_control
         np.savez(folder / "arrays.npz", allow_pickle=False, **arrays)
         facts = {
             "format": FORMAT,
@@ -118,6 +127,7 @@ class Reference:
             "tasks": [fitted.facts() for fitted in self.tasks],
             "variants": list(self.variants),
             "maps": list(self.maps),
+            "drift": self.drift,
         }
         write_json(folder / "reference.json", facts)
 
@@ -152,6 +162,7 @@ class Reference:
                 **{name: facts[name] for name in _PLAIN},
                 config=EvaluationConfig.model_validate(facts["evaluation"]),
                 tasks=tasks,
+                anchor_control=arrays.get("anchor_control"),
                 variants={
                     name: VariantReference.of_arrays(within(arrays, f"variants/{name}"))
                     for name in facts["variants"]
@@ -163,7 +174,7 @@ class Reference:
             )
 
 
-_PLAIN = ("model", "train", "seed", "feature_names", "encoders")
+_PLAIN = ("model", "train", "seed", "feature_names", "encoders", "drift")
 
 
 def _prefixed(prefix: str, arrays: Mapping[str, np.ndarray]) -> Arrays:

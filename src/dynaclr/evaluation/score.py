@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from dynaclr.evaluation.classifiers.learning_curve import learning_rows
 from dynaclr.evaluation.classifiers.score_tables import ScoredSet, auroc_of, tabulate_scores
 from dynaclr.evaluation.classifiers.scoring import apply_task, held_out_set, prediction_table
 from dynaclr.evaluation.control_distance_scores import control_distance_rows
+from dynaclr.evaluation.drift import drift_rows, drift_values
 from dynaclr.evaluation.health_scores import health_rows
 from dynaclr.evaluation.inputs import EvaluationInputs, label_observations, make_inputs
 from dynaclr.evaluation.label_tables import LabelPaths
@@ -58,6 +60,7 @@ def score_experiment(
     config: EvaluationConfig,
     folder: str | Path,
     *,
+    statistics: str | Path | None = None,
     trained_on: bool = False,
 ) -> None:
     """Score one experiment with what was fitted on others.
@@ -75,6 +78,8 @@ def score_experiment(
         Its tasks do not count; they are those of the reference.
     folder : str or Path
         Gets the tables and ``sample.h5ad``; written whole or not at all, with its digest beside it.
+    statistics : str or Path, optional
+        The experiment's ``statistics.parquet``: what pixels drift is judged by.
     trained_on : bool
         Whether the experiment is one of training, and has no held-out scores.
 
@@ -105,10 +110,18 @@ def score_experiment(
         _score_variant(reference, inputs, tasks, name, opened[name], tables)
     for task in tasks:
         _tabulate(reference, inputs, task, tables)
+    sample = _sample_of(inputs, tables)
+    features = {variant: store.features(sample.rows) for variant, store in opened.items()}
+    if not trained_on:
+        anchors = np.ones(len(next(iter(reference.maps.values())).anchors), dtype=bool)
+        values = drift_values(reference, sample.obs, features, statistics, anchors)
+        tables.drift += drift_rows(experiment, values, reference.drift)
+    maps = {variant: fitted for variant, fitted in reference.maps.items() if variant in features}
     with atomic_path(folder) as temporary:
         temporary.mkdir(parents=True)
         tables.write(temporary, reference.model, inputs)
-        _write_sample(temporary / "sample.h5ad", reference, inputs, opened, tables, len(all_obs))
+        given = (sample.obs, features, reference.feature_names, maps, len(all_obs), reference.seed)
+        write_sample(temporary / "sample.h5ad", *given)
     write_digest(folder)
 
 
@@ -185,15 +198,15 @@ def _tabulate(
     tables.add_scores(task.fitted.task.name, task.fitted.task.label, scores)
 
 
-def _write_sample(
-    path: Path,
-    reference: Reference,
-    inputs: EvaluationInputs,
-    opened: Mapping[str, EmbeddingRows],
-    tables: StageTables,
-    n_observations: int,
-) -> None:
-    """Write a sample with its known and predicted classes, and its place on the maps."""
+class _Sample(NamedTuple):
+    """Observations of a sample, and which of all they are."""
+
+    obs: pd.DataFrame
+    rows: np.ndarray
+
+
+def _sample_of(inputs: EvaluationInputs, tables: StageTables) -> _Sample:
+    """A sample of the experiment with its known and predicted classes."""
     obs = inputs.obs
     for task in inputs.config.tasks:
         predicted = [t for t in tables.predictions if (t["task"] == task.name).all()]
@@ -202,11 +215,7 @@ def _write_sample(
             obs = obs.assign(**{f"{task.name} (predicted)": _most_probable(predicted[0], obs)})
     columns = [label_column(task) for task in inputs.config.tasks]
     rows = sample_rows(obs, obs[columns].notna().any(axis=1).to_numpy(), SAMPLE_ROWS)
-    features = {variant: store.features(rows) for variant, store in opened.items()}
-    maps = {variant: fitted for variant, fitted in reference.maps.items() if variant in features}
-    sample = obs.iloc[rows].reset_index(drop=True)
-    given = (path, sample, features, reference.feature_names, maps)
-    write_sample(*given, n_observations, reference.seed)
+    return _Sample(obs.iloc[rows].reset_index(drop=True), rows)
 
 
 def _most_probable(predictions: pd.DataFrame, obs: pd.DataFrame) -> np.ndarray:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from dynaclr.config.columns import MARKER
 from dynaclr.config.metrics import INCLUDES_TRAINING, POOLED, join_notes, metric_info
-from dynaclr.evaluation import tables
+from dynaclr.evaluation import drift, tables
 from dynaclr.evaluation.classifiers.score_tables import ScoreTables
 from dynaclr.evaluation.inputs import EvaluationInputs
 from dynaclr.evaluation.tables import Row, Rows, digest_of_rows, join_tables, write_csv
@@ -27,6 +27,7 @@ _CSV = {
     "learning": tables.LEARNING_COLUMNS,
     "onsets": tables.ONSET_COLUMNS,
     "cells": tables.OBSERVATION_COLUMNS,
+    "drift": drift.COLUMNS,
 }
 
 
@@ -36,7 +37,7 @@ class StageTables:
 
     Attributes
     ----------
-    metrics, curves, learning, cells : list of dict
+    metrics, curves, learning, cells, drift : list of dict
     differences, confusion, reliability, onsets, predictions : list of pandas.DataFrame
     """
 
@@ -44,6 +45,7 @@ class StageTables:
     curves: list[Row] = field(default_factory=list)
     learning: list[Row] = field(default_factory=list)
     cells: list[Row] = field(default_factory=list)
+    drift: list[Row] = field(default_factory=list)
     differences: list[pd.DataFrame] = field(default_factory=list)
     confusion: list[pd.DataFrame] = field(default_factory=list)
     reliability: list[pd.DataFrame] = field(default_factory=list)
@@ -93,7 +95,7 @@ class StageTables:
             if name == "metrics":
                 table = metrics
             else:
-                is_rows = name in ("curves", "learning", "cells")
+                is_rows = name in ("curves", "learning", "cells", "drift")
                 table = pd.DataFrame(rows) if is_rows else join_tables(rows)
             write_csv(folder / f"{name}.csv", table.assign(model=model), _marked(columns, table))
         predictions = join_tables(self.predictions).assign(model=model)

@@ -61,7 +61,7 @@ OBSERVATION_COLUMNS = ["model", "experiment", "held_out", "n_rows", "n_lineages"
 RESAMPLED_COLUMNS = [
     *("model", "variant", "task", "estimate", "experiment", "metric", "n_lineages", "values"),
 ]
-_INTEGERS = ("seed", "n_positive", "n_lineages", "n_rows")
+_INTEGERS = ("seed", "n_positive", "n_lineages", "n_rows", "n_experiments")
 
 Row = dict[str, object]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dynaclr.figures import metric_panels, over_hours
 from dynaclr.figures.classifiers import draw_classifiers, draw_learning
+from dynaclr.figures.drift import draw_drift
 from dynaclr.figures.embedding import draw_embeddings
 from dynaclr.figures.predictions import draw_confusion, draw_reliability, draw_roc
 from dynaclr.figures.tables import read_table
@@ -22,7 +23,7 @@ def draw_evaluation(folder: Path) -> None:
     ----------
     folder : Path
         With ``metrics.csv``, ``confusion.csv``, ``reliability.csv``, ``learning.csv``,
-        ``curves.csv``, ``predictions.parquet`` and ``maps.h5ad``.
+        ``curves.csv``, ``drift.csv``, ``predictions.parquet`` and ``maps.h5ad``.
 
     Raises
     ------
@@ -40,6 +41,7 @@ def draw_evaluation(folder: Path) -> None:
     draw_roc(tasks, predicted, folder / "roc.svg")
     draw_confusion(tasks, confusion, folder / "confusion.svg")
     draw_reliability(tasks, read_table(folder / "reliability.csv"), folder / "reliability.svg")
+    draw_drift(read_table(folder / "drift.csv"), folder / "drift.svg")
     for name in metric_panels.FIGURES:
         metric_panels.draw_metric_panels(metrics, name, folder / f"{name}.svg")
     curves = read_table(folder / "curves.csv")

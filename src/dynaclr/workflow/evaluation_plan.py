@@ -36,11 +36,14 @@ class EvaluationPlan:
         return [name for name in self.project.experiments_of(model) if name not in held_out]
 
     def stores(self, model: str, experiments: Iterable[str]) -> list[str]:
-        """Inputs of what reads embeddings: digests of the stores, and simulations (the truth)."""
+        """Inputs of what judges embeddings: digests of stores and statistics, and simulations."""
         names = list(experiments)
+        statistics = self.paths.of_experiments(names, "statistics.parquet.digest")
         folders = self.plan.variants(model).values()
         digests = [f"{folder}/{name}.zarr.digest" for folder in folders for name in names]
-        return digests + [file for name in names for file in self.plan.simulation(name)]
+        return (
+            digests + statistics + [file for name in names for file in self.plan.simulation(name)]
+        )
 
     def scores(self, model: str) -> list[str]:
         """Digests of the scores of all experiments of a model."""
@@ -60,6 +63,7 @@ class EvaluationPlan:
                 "variants": self._variants(model),
                 "train": self.project.collection_of(model).train,
                 "labels": self._labels(self.fitted(model)),
+                "statistics": self._statistics(self.fitted(model)),
                 "scores_training": not self.project.held_out_of(model),
                 "evaluation": self._evaluation(),
             }
@@ -72,6 +76,7 @@ class EvaluationPlan:
                 "experiment": experiment,
                 "variants": self._variants(model),
                 "labels": self._labels([experiment]),
+                "statistics": self._statistics([experiment]),
                 "trained_on": experiment not in self.project.held_out_of(model),
                 "evaluation": self._evaluation(),
             }
@@ -100,6 +105,10 @@ class EvaluationPlan:
     def _labels(self, experiments: Iterable[str]) -> dict[str, dict[str, Any]]:
         others = {*ExperimentConfig.model_fields} - {*_LABELS}
         return {name: self.project.registry[name].dump(exclude=others) for name in experiments}
+
+    def _statistics(self, experiments: Iterable[str]) -> dict[str, str]:
+        paths = {name: self.paths.experiment("statistics.parquet", name) for name in experiments}
+        return {name: os.path.relpath(path, RESULTS) for name, path in paths.items()}
 
     def _evaluation(self) -> dict[str, Any]:
         return self.project.evaluation.model_dump(mode="json", exclude={"experiments"})

@@ -28,7 +28,8 @@ UNCORRECTED = ["seed0", "seed1", "seed0-untrained", "intensity"]
 VARIANTS = [f"{name}{end}" for end in ("", "+zscore", "+transport") for name in UNCORRECTED]
 TABLES = [
     *("metrics.csv", "curves.csv", "differences.csv", "confusion.csv", "reliability.csv"),
-    *("learning.csv", "onsets.csv", "cells.csv", "predictions.parquet", "resampled.parquet"),
+    *("learning.csv", "onsets.csv", "cells.csv", "drift.csv"),
+    *("predictions.parquet", "resampled.parquet"),
     "headline.json",
 ]
 

@@ -23,12 +23,12 @@ from dynaclr.io.artifacts import read_json, write_digest, write_json
 
 TABLES = [
     *("metrics.csv", "confusion.csv", "reliability.csv", "learning.csv", "curves.csv"),
-    *("predictions.parquet", "maps.h5ad"),
+    *("drift.csv", "predictions.parquet", "maps.h5ad"),
 ]
 FIGURES = [
     *("classifiers.svg", "roc.svg", "confusion.svg", "reliability.svg", "learning.svg"),
     *("resolution.svg", "temporal.svg", "kinetics.svg", "mixing.svg", "health.svg"),
-    *("kept.svg", "behaviour.svg", "embedding.png"),
+    *("kept.svg", "behaviour.svg", "drift.svg", "embedding.png"),
 ]
 
 
@@ -149,7 +149,7 @@ def test_what_was_not_scored_is_said(evaluation, texts):
     metrics = read(evaluation, "metrics.csv")
     metrics.loc[metrics["family"] == "classification", ["value", "low", "high"]] = np.nan
     metrics.to_csv(evaluation / "metrics.csv", index=False)
-    for name in ("confusion.csv", "reliability.csv", "learning.csv", "curves.csv"):
+    for name in ("confusion.csv", "reliability.csv", "learning.csv", "curves.csv", "drift.csv"):
         read(evaluation, name).iloc[:0].to_csv(evaluation / name, index=False)
     predictions = pd.read_parquet(evaluation / "predictions.parquet")
     predictions.iloc[:0].to_parquet(evaluation / "predictions.parquet")
@@ -159,6 +159,7 @@ def test_what_was_not_scored_is_said(evaluation, texts):
     assert "no curve" in said["roc"]
     assert "no predictions" in said["confusion"]
     assert "no learning curve" in texts(evaluation / "learning.svg")
+    assert "no held-out experiment to check" in texts(evaluation / "drift.svg")
     assert "no curve" in texts(evaluation / "resolution.svg")
 
 
