@@ -24,7 +24,7 @@ def test_table_has_the_columns_that_are_printed(script, arguments, n_rows):
     [
         ("sampling.py", ["--rows", "3000", "6000", "--steps", "3"], 0, 10),
         ("explorer.py", ["--cells", "500", "1000"], 1, 5),
-        ("evaluation.py", ["--rows", "2000", "3000"], 0, 11),
+        ("evaluation.py", ["--rows", "2000", "--features", "16"], 1, 5),
     ],
 )
 def test_table_has_a_row_for_everything_that_is_measured(script, arguments, n_heads, n_rows):

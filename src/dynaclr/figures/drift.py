@@ -29,10 +29,10 @@ def draw_drift(drift: pd.DataFrame, path: str | Path) -> None:
     import matplotlib.pyplot as plt
     from matplotlib.patches import Rectangle
 
-    if drift.empty:
-        return draw_message("no held-out experiment to check", path)
     checks, experiments = drift["check"].unique(), drift["experiment"].unique()
     with figure_style():
+        if drift.empty:
+            return draw_message("no held-out experiment to check", path)
         size = (2.2 + 1.7 * len(experiments), 0.8 + 0.34 * len(checks))
         figure, axis = plt.subplots(figsize=size)
         for row in drift.to_dict("records"):
