@@ -105,7 +105,7 @@ def test_report_and_held_out_scores_exist(project):
     held_out = metrics[
         (metrics["experiment"] == "ecoli_phase_foci") & (metrics["metric"] == "auroc")
     ]
-    kinds = {"trained", "untrained", "intensity", "pixels"}
+    kinds = {"trained", "untrained", "intensity", "texture", "pixels"}
     # No control condition was named, so that nothing is transported.
     assert set(held_out["kind"]) == kinds | {f"{kind}+zscore" for kind in kinds}
     assert held_out["value"].between(0, 1).all()
