@@ -59,6 +59,7 @@ COMMANDS: dict[str, Any] = {
         "fetch": classifier.fetch,
     },
     "annotate": evaluation.annotate,
+    "concat": evaluation.concat,
     "figures": {
         "_help": "Draw the figures of a stage's products; no stage draws any itself.",
         "experiment": figures.experiment,

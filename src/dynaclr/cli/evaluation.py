@@ -110,6 +110,19 @@ def compare(plan: str, evaluations: Path, out: Path) -> None:
     compare_models({name: evaluations / name for name in config.models}, config, out)
 
 
+def concat(stores: list[Path], out: Path) -> None:
+    """Write the embedding stores of several experiments as one.
+
+    Args:
+        stores: AnnData stores (.zarr) of one model.
+        out: Store to write: .zarr, or .h5ad.
+    """
+    from dynaclr.io.embeddings import concatenate_stores
+
+    joined = concatenate_stores(stores, out)
+    print(f"{out}: {joined.n_obs:,} observations of {len(stores)} stores")
+
+
 def annotate(
     stores: list[Path],
     table: Path,

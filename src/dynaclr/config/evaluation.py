@@ -69,6 +69,11 @@ class EvaluationConfig(ConfigModel):
         description="Shuffles of the labels behind the null of each classifier: 30 or more; 0: "
         "none.",
     )
+    write_corrected: bool = Field(
+        False,
+        description="Whether the corrected embeddings of trained models are written as stores, "
+        "beside the scores of each experiment.",
+    )
     control: str | None = Field(
         None,
         description="Condition of the control cells: other conditions are compared with it, and "

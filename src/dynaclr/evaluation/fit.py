@@ -30,6 +30,7 @@ from dynaclr.evaluation.classifiers.label_shuffling import (
 )
 from dynaclr.evaluation.classifiers.score_tables import ScoredSet, auroc_of, tabulate_scores
 from dynaclr.evaluation.classifiers.scoring import validated_sets
+from dynaclr.evaluation.corrected_stores import write_corrected
 from dynaclr.evaluation.drift import drift_rows, drift_values
 from dynaclr.evaluation.inputs import (
     EvaluationInputs,
@@ -164,6 +165,10 @@ def fit_reference(
         (temporary / "samples").mkdir()
         for name, sample in samples.items():
             _write_sample(temporary / f"samples/{name}.h5ad", reference, sample)
+            if config.write_corrected:
+                paths = {variant: of_variant[name] for variant, of_variant in stores.items()}
+                out = temporary / "corrected"
+                write_corrected(out, name, paths, config.control, reference.targets)
     write_digest(folder)
 
 

@@ -102,6 +102,11 @@ class Reference:
         """All variants in the order of tables."""
         return ordered_variants(self.variants)
 
+    @property
+    def targets(self) -> dict[str, Moments | None]:
+        """What transport moves each uncorrected variant to."""
+        return {name: self.variants[name].target for name in self.feature_names}
+
     def save(self, folder: Path) -> None:
         """Write ``reference.json``, ``arrays.npz`` and ``classifiers/`` into an existing folder."""
         arrays: Arrays = {}

@@ -19,6 +19,7 @@ from dynaclr.evaluation.classifiers.learning_curve import learning_rows
 from dynaclr.evaluation.classifiers.score_tables import ScoredSet, auroc_of, tabulate_scores
 from dynaclr.evaluation.classifiers.scoring import apply_task, held_out_set, prediction_table
 from dynaclr.evaluation.control_distance_scores import control_distance_rows
+from dynaclr.evaluation.corrected_stores import write_corrected
 from dynaclr.evaluation.drift import drift_rows, drift_values
 from dynaclr.evaluation.health_scores import health_rows
 from dynaclr.evaluation.inputs import EvaluationInputs, label_observations, make_inputs
@@ -122,6 +123,9 @@ def score_experiment(
         tables.write(temporary, reference.model, inputs)
         given = (sample.obs, features, reference.feature_names, maps, len(all_obs), reference.seed)
         write_sample(temporary / "sample.h5ad", *given)
+        if config.write_corrected:
+            corrected = (temporary / "corrected", experiment, stores, config.control)
+            write_corrected(*corrected, reference.targets)
     write_digest(folder)
 
 

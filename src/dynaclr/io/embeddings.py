@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import pandas as pd
 from dynaclr.config import UserError
 from dynaclr.config.columns import MARKER
 from dynaclr.io.artifacts import (
+    atomic_path,
     digest_file_of,
     digest_path,
     read_digest,
@@ -144,6 +145,51 @@ def _describe(key: pd.Series) -> str:
         f"experiment {key['experiment']}, fov {key['fov']}, track {key['track_id']}, "
         f"frame {key['t']}" + (f", marker {key[MARKER]}" if MARKER in key else "")
     )
+
+
+def concatenate_stores(paths: Sequence[str | Path], out: str | Path) -> AnnData:
+    """Write the stores of several experiments as one, with what all of them have.
+
+    Parameters
+    ----------
+    paths : sequence of str or Path
+    out : str or Path
+        ``.zarr`` or ``.h5ad``.
+
+    Returns
+    -------
+    anndata.AnnData
+        Names of observations begin with their experiment; ``uns["dynaclr"]`` holds the provenance
+        of each store.
+
+    Raises
+    ------
+    UserError
+        When a store cannot be read, or features or encoders differ.
+    """
+    import anndata
+
+    stores = [read_store(path) for path in paths]
+    first = stores[0]
+    for path, store in zip(paths, stores, strict=True):
+        if not store.var_names.equals(first.var_names):
+            raise UserError(
+                f"{path}: has {store.n_vars} features that differ from the {first.n_vars} of "
+                f"{paths[0]}. Name stores of one model."
+            )
+        encoder, other = (encoder_of(one.uns.get("dynaclr", {})) for one in (first, store))
+        check_encoder(encoder, other, str(path))
+    joined = anndata.concat(stores, join="outer")
+    if not joined.obs_names.is_unique:
+        raise UserError(f"{out}: some observations are in two of the stores. Name each store once.")
+    parts = {str(path): provenance_of(store) for path, store in zip(paths, stores, strict=True)}
+    joined.uns["dynaclr"] = json.dumps({"stores": parts}, sort_keys=True)
+    with atomic_path(out) as temporary:
+        if Path(out).suffix == ".h5ad":
+            joined.write_h5ad(temporary, compression="gzip")
+        else:
+            joined.write_zarr(temporary)
+    return joined
 
 
 def provenance_of(store: AnnData) -> dict[str, Any]:

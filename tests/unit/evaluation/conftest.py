@@ -120,6 +120,7 @@ def evaluate(made: Synthetic, out: Path, **options: Any) -> dict[str, Any]:
         shuffles=30,
         control="mock",
         progression="response",
+        write_corrected=options.pop("write_corrected", False),
     )
     return evaluate_model(
         "demo", made.stores, made.labels, config, out_dir=out, **{**given, **options}

@@ -6,7 +6,13 @@ import pytest
 
 from dynaclr.config import UserError
 from dynaclr.io.embedding_rows import EmbeddingRows, open_variants, read_embeddings
-from dynaclr.io.embeddings import KEY, provenance_of, read_store
+from dynaclr.io.embeddings import (
+    KEY,
+    concatenate_stores,
+    open_anndata,
+    provenance_of,
+    read_store,
+)
 
 
 def test_a_store_comes_back_with_plain_strings_and_provenance(tmp_path, make, observations):
@@ -42,6 +48,26 @@ def test_errors_of_a_store(tmp_path, make, observations):
     diverged = make.store(tmp_path / "d.zarr", observations, features)
     with pytest.raises(UserError, match=r"2 of 120 rows have no usable features.*track 1, frame 4"):
         read_store(diverged)
+
+
+def test_stores_of_experiments_are_written_as_one(tmp_path, make, observations):
+    rng, paths = np.random.default_rng(0), []
+    for name in "ab":
+        features = rng.normal(size=(len(observations), 3))
+        paths.append(tmp_path / f"{name}.zarr")
+        make.store(paths[-1], observations.assign(experiment=name), features)
+    for out in (tmp_path / "all.zarr", tmp_path / "all.h5ad"):
+        concatenate_stores(paths, out)
+        joined = read_store(out) if out.suffix == ".zarr" else open_anndata(out)
+        assert joined.n_obs == 2 * len(observations)
+        assert joined.obs_names.is_unique
+        assert joined.obs_names[0].startswith("a/")
+        np.testing.assert_array_equal(joined.X[len(observations) :], read_store(paths[1]).X)
+    with pytest.raises(UserError, match="in two of the stores"):
+        concatenate_stores([paths[0], paths[0]], tmp_path / "twice.zarr")
+    wider = make.store(tmp_path / "w.zarr", observations, rng.normal(size=(len(observations), 4)))
+    with pytest.raises(UserError, match="has 4 features that differ from the 3"):
+        concatenate_stores([paths[1], wider], tmp_path / "wide.zarr")
 
 
 def test_variants_are_lined_up_whatever_the_order_of_their_rows(tmp_path, make, observations):

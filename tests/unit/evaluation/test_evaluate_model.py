@@ -22,7 +22,7 @@ from dynaclr.config.metrics import (
 from dynaclr.evaluation import apply_linear_classifier, compare_models, train_linear_classifier
 from dynaclr.evaluation.annotate import append_columns
 from dynaclr.evaluation.tables import CURVE_COLUMNS, METRIC_COLUMNS
-from dynaclr.io.embeddings import KEY, read_store
+from dynaclr.io.embeddings import KEY, provenance_of, read_store
 
 UNCORRECTED = ["seed0", "seed1", "seed0-untrained", "intensity"]
 VARIANTS = [f"{name}{end}" for end in ("", "+zscore", "+transport") for name in UNCORRECTED]
@@ -322,6 +322,22 @@ def test_a_classifier_of_a_bag_of_channels_gives_each_pair_its_class(bag, make, 
     assert expected.nunique() == 2
     pairs = pd.MultiIndex.from_frame(obs[key])
     assert obs["predicted"].to_list() == expected.reindex(pairs).to_list()
+
+
+def test_corrected_embeddings_are_written_where_asked_for(one_variant, make, tmp_path):
+    make.evaluate(one_variant, tmp_path, tasks=[], write_corrected=True)
+    source = read_store(one_variant.stores["seed0"]["c"])
+    for correction in ("zscore", "transport"):
+        path = tmp_path / f"experiments/c/corrected/seed0+{correction}/c.zarr"
+        store = read_store(path)
+        assert provenance_of(store)["correction"] == correction
+        assert store.obs_names.equals(source.obs_names)
+        assert not np.array_equal(store.X, source.X)
+        for name in "ab":
+            inside = tmp_path / f"reference/corrected/seed0+{correction}/{name}.zarr"
+            assert read_store(inside).n_obs == source.n_obs
+    scaled = read_store(tmp_path / "experiments/c/corrected/seed0+zscore/c.zarr").X
+    np.testing.assert_allclose(scaled.std(axis=0), 1, atol=1e-3)
 
 
 def test_names_that_do_not_fit_are_reported(one_variant, make, tmp_path):
