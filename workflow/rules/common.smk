@@ -23,6 +23,7 @@ from dynaclr.io.code_digest import code_digest
 from dynaclr.io.file_cache import use_cache_folder
 from dynaclr.workflow.evaluation_plan import EvaluationPlan
 from dynaclr.workflow.fingerprint import label_fingerprint
+from dynaclr.workflow.frozen_plan import FrozenPlan
 from dynaclr.workflow.paths import RESULTS, Paths
 from dynaclr.workflow.plan import NATIVE, Plan
 from dynaclr.workflow.resources import JobResources
@@ -74,6 +75,7 @@ def check_models():
         [configuration, code_digest("training.check")],
         [[plan.training(name), plan.external_checkpoints(name)] for name in models],
         [plan.code_of_training(name) for name in models],
+        [frozen.content(name) for name in frozen.models],
         [entry.model_dump_json() for entry in registry.values()],
         [plan.plate_content(name) for name in registry if registry[name].patch_store],
     ]
@@ -141,7 +143,7 @@ if workflow.is_main_process:
 configuration, project, site = read_configuration()
 registry, models, collections = project.registry, project.models, project.collections
 plan = Plan(project, configuration)
-judged = EvaluationPlan(plan)
+judged, frozen = EvaluationPlan(plan), FrozenPlan(plan)
 cluster = JobResources(plan, site or SiteConfig())
 
 

@@ -1,4 +1,4 @@
-# One training a model and seed.
+# One training a model and seed; of a frozen model, a copy of what was trained elsewhere.
 
 
 rule train:
@@ -17,6 +17,8 @@ rule train:
         provenance=paths.seed("provenance.json"),
     log:
         "logs/train/{model}.seed{seed}.log",
+    wildcard_constraints:
+        model=one_of(project.trained),
     conda:
         "../../envs/environment.yaml"
     threads: lambda wildcards: cluster.cpus(wildcards.model)
@@ -38,3 +40,29 @@ rule train:
         "trap : TERM; dynaclr train --training {params.training:q} --collection {params.collection}"
         " --experiments {params.experiments} --seed {wildcards.seed} --threads {params.threads}"
         " --keep-work --out {params.out} 2>&1 | (trap '' TERM; exec tee {log})"
+
+
+rule freeze:
+    input:
+        lambda wildcards: frozen.inputs(wildcards.model),
+    output:
+        best=paths.seed("best.ckpt"),
+        digest=paths.seed("best.ckpt.digest"),
+        config=paths.seed("config.yaml"),
+        provenance=paths.seed("provenance.json"),
+    log:
+        "logs/freeze/{model}.seed{seed}.log",
+    wildcard_constraints:
+        model=one_of(frozen.models),
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        **cluster.needs(lambda wildcards: 2000, lambda wildcards: 5),
+    params:
+        # A function of input is no reason to run again: where the weights lie does not matter.
+        options=lambda wildcards, input: frozen.options(wildcards.model),
+        content=lambda wildcards: frozen.content(wildcards.model),
+        out=subpath(output.best, parent=True),
+        code=lambda wildcards: frozen.code(wildcards.model),
+    shell:
+        "dynaclr freeze {params.options} --out {params.out} > {log} 2>&1"

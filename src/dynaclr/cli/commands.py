@@ -35,6 +35,7 @@ COMMANDS: dict[str, Any] = {
     "merge": collection.merge,
     "inspect-batches": collection.inspect_batches,
     "train": training.train,
+    "freeze": training.freeze,
     "convert-viscy": training.convert_viscy,
     "embed": embedding.embed,
     "baselines": {

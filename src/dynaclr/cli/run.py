@@ -16,7 +16,7 @@ from dynaclr.workflow.slurm import SUBMITTED, stop_live_jobs
 # Snakemake plans a whole invocation before it starts: a product that is rebuilt with the same
 # content spares the jobs behind it in the next invocation only.
 LATER = (
-    *("train", "inspect_batches", "fit_pixels", "thumbnails"),
+    *("train", "freeze", "inspect_batches", "fit_pixels", "thumbnails"),
     *("draw_experiment", "draw_collection"),
 )
 

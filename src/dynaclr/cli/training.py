@@ -1,4 +1,4 @@
-"""The commands `train` and `convert-viscy`; the module `lightning` is Lightning's command line."""
+"""The commands `train`, `freeze` and `convert-viscy`."""
 
 from __future__ import annotations
 
@@ -40,6 +40,23 @@ def train(
     content = load_training(training)
     launch(content.get("trainer") or {}, sys.argv[1:])
     run(content, collection, experiments, seed, out, threads, save_minutes, keep_work)
+
+
+def freeze(pretrained: Path, out: Path, training: str | None = None) -> None:
+    """Write the folder of a training for weights that are there, which then embed as they are.
+
+    Args:
+        pretrained: Folder of a training, bundle, or checkpoint.
+        out: Folder for checkpoint, configuration and provenance.
+        training: For a checkpoint alone, its training configuration (YAML file, or YAML or JSON
+            text): encoder, patches and normalization.
+    """
+    from dynaclr.cli.logs import quiet_lightning
+    from dynaclr.config.training import load_training
+    from dynaclr.training.frozen import freeze as run
+
+    quiet_lightning()
+    run(pretrained, out, None if training is None else load_training(training))
 
 
 def convert_viscy(checkpoint: Path, out: Path) -> None:

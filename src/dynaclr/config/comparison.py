@@ -48,9 +48,14 @@ class ComparisonConfig(ConfigModel):
         return contrasts
 
     def with_seeds(self, models: Mapping[str, ModelConfig]) -> dict[str, ModelConfig]:
-        """All models of a project; those that are compared get the seeds given here, if any are."""
+        """All models of a project; those that are compared get the seeds given here, if any are.
+
+        Frozen ones keep theirs.
+        """
         seeds, compared = self.seeds, self.models or list(models)
         return {
-            name: model.model_copy(update={"seeds": seeds}) if seeds and name in compared else model
+            name: model.model_copy(update={"seeds": seeds})
+            if seeds and name in compared and not model.frozen
+            else model
             for name, model in models.items()
         }

@@ -59,6 +59,16 @@ class EvaluationConfig(ConfigModel):
         default_factory=list, description="Held-out experiments: embedded and scored only."
     )
     tasks: list[TaskConfig] = Field(default_factory=list, description="Classifiers to score.")
+    untrained: bool | Literal["auto"] = Field(
+        "auto",
+        description="Whether the encoders that models started from are evaluated too; `auto`: of "
+        "models that are trained, not of frozen ones.",
+    )
+    baselines: bool | Literal["auto"] = Field(
+        "auto",
+        description="Whether baselines without a network are evaluated beside models; `auto`: "
+        "beside those that are trained, not beside frozen ones.",
+    )
     bootstrap: int = Field(
         1000, ge=10, le=1_000_000, description="Resamples of lineages behind each interval."
     )

@@ -39,6 +39,15 @@ class ConfigModel(BaseModel):
 
 def _resolve_path(value: Any, info: ValidationInfo) -> Any:
     """Expand ``${VAR}`` and make a path absolute, relative to the file that holds it."""
+    return _resolve(value, Path((info.context or {}).get("base", Path.cwd())))
+
+
+def _resolve_product(value: Any) -> Any:
+    """The same, relative to the folder that the workflow runs in, as all results are."""
+    return _resolve(value, Path.cwd())
+
+
+def _resolve(value: Any, base: Path) -> Any:
     if not isinstance(value, str | os.PathLike):
         return value
     _check_printable(os.fspath(value))
@@ -53,8 +62,7 @@ def _resolve_path(value: Any, info: ValidationInfo) -> Any:
         raise ValueError(
             f"environment variable {unset.group(1)} is not set; set it or write the path out"
         )
-    base = (info.context or {}).get("base", Path.cwd())
-    return Path(os.path.normpath(Path(base).absolute() / text))
+    return Path(os.path.normpath(base.absolute() / text))
 
 
 def _check_name(value: str) -> str:
@@ -103,6 +111,7 @@ def check_distinct(values: list[Value]) -> list[Value]:
 
 
 ConfigPath = Annotated[Path, BeforeValidator(_resolve_path)]
+ProductPath = Annotated[Path, BeforeValidator(_resolve_product)]
 Name = Annotated[str, Field(max_length=_LONGEST_LABEL), AfterValidator(_check_name)]
 # A word or two in figures and tables.
 Label = Annotated[str, Field(min_length=1, max_length=_LONGEST_LABEL), AfterValidator(_check_label)]

@@ -41,9 +41,10 @@ def patch_specs_of(
             continue
         data = training_of(model)["data"]
         patches = {k: value for k, value in data["patches"].items() if k not in _APPLIED_LATER}
-        spec = {"patches": patches}
-        if experiment in project.collection_of(model).train and data.get("extraction_size"):
-            spec["extraction_size"] = data["extraction_size"]
+        spec, margin = {"patches": patches}, data.get("extraction_size")
+        trains = not project.models[model].frozen
+        if trains and experiment in project.collection_of(model).train and margin:
+            spec["extraction_size"] = margin
         if store.dtype != "native" and data.get("normalization"):
             spec["normalization"] = data["normalization"]
         specs[json.dumps(spec, sort_keys=True)] = spec

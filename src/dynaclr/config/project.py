@@ -17,6 +17,7 @@ from dynaclr.config.evaluation import EvaluationConfig, TaskConfig
 from dynaclr.config.experiment import ExperimentConfig
 from dynaclr.config.fields import ConfigModel, Name
 from dynaclr.config.model import ModelConfig, checkpoint_paths
+from dynaclr.config.pretrained import settings_of_models, with_own_seeds
 from dynaclr.config.project_checks import check_project
 from dynaclr.config.reading import read_yaml, validate
 from dynaclr.config.registry import ExperimentRegistry, read_entries, validate_entry
@@ -32,9 +33,11 @@ class ProjectConfig(ConfigModel):
         min_length=1, description="Entries, or YAML files (globs allowed) that hold them."
     )
     collections: dict[Name, CollectionConfig] = Field(
-        min_length=1, description="Sets of experiments to train on, by name."
+        default_factory=dict, description="Sets of experiments to train on, by name."
     )
-    models: dict[Name, ModelConfig] = Field(min_length=1, description="Models to train, by name.")
+    models: dict[Name, ModelConfig] = Field(
+        min_length=1, description="Models to train, or to use as they are, by name."
+    )
     evaluation: EvaluationConfig = Field(
         default_factory=EvaluationConfig, description="How every model is judged."
     )
@@ -44,6 +47,12 @@ class ProjectConfig(ConfigModel):
     report: ReportConfig = Field(
         default_factory=ReportConfig, description="How much of the cells the report shows."
     )
+
+    @property
+    def seeded_models(self) -> dict[str, ModelConfig]:
+        """Models with the seeds that a comparison gives them, or that frozen ones come with."""
+        models = self.comparison.with_seeds(self.models) if self.comparison else self.models
+        return with_own_seeds(models)
 
 
 @dataclass(frozen=True)
@@ -70,8 +79,15 @@ class Project:
     comparison: ComparisonConfig | None = None
 
     def collection_of(self, model: str) -> CollectionConfig:
-        """Collection that `model` is trained on."""
-        return self.collections[self.models[model].collection]
+        """Collection that `model` is trained on, or that its classifiers are fitted on.
+
+        Of a frozen model that names none, it is made of the experiments of the evaluation: its
+        classifiers are cross-validated within them.
+        """
+        name = self.models[model].collection
+        if name is None:
+            return CollectionConfig.model_construct(train=self.evaluation.experiments)
+        return self.collections[name]
 
     def experiments_of(self, model: str) -> list[str]:
         """Experiments that are embedded with `model`: its collection's and the held-out ones."""
@@ -79,8 +95,29 @@ class Project:
 
     def held_out_of(self, model: str) -> list[str]:
         """Experiments that `model` is scored on: held out, else those of the validation."""
+        if self.models[model].collection is None:
+            return []
         collection = self.collection_of(model)
         return collection.held_out or self.evaluation.experiments or collection.validation
+
+    @property
+    def trained(self) -> list[str]:
+        """Models that are trained; the others are frozen."""
+        return [name for name, model in self.models.items() if not model.frozen]
+
+    def has_untrained(self, model: str) -> bool:
+        """Whether the encoder that a model started from is evaluated beside it."""
+        asked = self.evaluation.untrained
+        return not self.models[model].frozen if asked == "auto" else asked
+
+    def has_baselines(self, model: str) -> bool:
+        """Whether baselines without a network are evaluated beside a model."""
+        asked = self.evaluation.baselines
+        return not self.models[model].frozen if asked == "auto" else asked
+
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """Training configuration of each model, its overrides applied."""
+        return settings_of_models(self.models)
 
     @property
     def checkpoints(self) -> dict[str, str]:
@@ -165,9 +202,8 @@ def load_project(
     if check_files is not None:
         check_files(entries, problems)
     problems.raise_if_any()
-    models, comparison = config.models, config.comparison
+    models, comparison = config.seeded_models, config.comparison
     if comparison is not None:
-        models = comparison.with_seeds(models)
         compared = comparison.models or list(models)
         comparison = comparison.model_copy(update={"models": compared})
     return Project(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dynaclr.config.errors import Problems, did_you_mean
 from dynaclr.config.experiment import ExperimentConfig
 from dynaclr.config.model import ModelConfig, checkpoint_paths
+from dynaclr.config.pretrained import check_pretrained, own_training
 from dynaclr.config.training import override, read_training, starting_checkpoints
 
 if TYPE_CHECKING:
@@ -42,9 +43,13 @@ def check_project(
             problems.add(f"{where}: {key}", f"no {what} {name!r}", did_you_mean(name, known))
     _check_held_out(config, where, problems)
     _check_same_cells(entries or [], problems)
-    models = config.comparison.with_seeds(config.models) if config.comparison else config.models
+    models = config.seeded_models
     trainings = _read_trainings(models, where, problems)
     _check_checkpoints(trainings, models, where, problems, checkpoints_exist)
+    for name in (name for name, model in models.items() if model.frozen):
+        key = f"{where}: models.{name}"
+        check_pretrained(name, models, key, problems, checkpoints_exist)
+        _check_has_experiments(name, config, key, problems)
 
 
 def _references(
@@ -63,8 +68,9 @@ def _references(
             conditions = sorted({name for entry in entries for name in entry.condition_wells})
             yield "evaluation.control", config.evaluation.control, "condition", conditions
     for model, settings in config.models.items():
-        known = list(config.collections)
-        yield f"models.{model}.collection", settings.collection, "collection", known
+        if settings.collection is not None:
+            known = list(config.collections)
+            yield f"models.{model}.collection", settings.collection, "collection", known
     if config.comparison is not None:
         models = list(config.models)
         for name in config.comparison.models:
@@ -83,6 +89,20 @@ def _check_held_out(config: ProjectConfig, where: str, problems: Problems) -> No
         for experiment in sorted(shared):
             what = f"{experiment} is held out but collection {name!r} trains on it"
             problems.add(key, what, "Remove it from one")
+
+
+def _check_has_experiments(
+    name: str, config: ProjectConfig, where: str, problems: Problems
+) -> None:
+    """A frozen model must have something to embed, and to fit baselines on where it has some."""
+    if config.models[name].collection is not None:
+        return
+    if not config.evaluation.experiments:
+        fix = "Name some in `evaluation.experiments`, or a `collection`"
+        problems.add(where, "there is no experiment to embed", fix)
+    if config.evaluation.baselines is True:
+        what = "`evaluation.baselines: true` needs experiments to fit baselines on"
+        problems.add(where, what, "Name a `collection`, or leave baselines to `auto`")
 
 
 def _check_same_cells(entries: Iterable[ExperimentConfig], problems: Problems) -> None:
@@ -107,6 +127,8 @@ def _read_trainings(
     with_errors: set[Path] = set()
     for name, model in models.items():
         path, key = model.training, f"{where}: models.{name}"
+        if path is None:
+            continue
         if not path.is_file():
             problems.add(f"{key}.training", f"{path} is no file", "Correct it")
         elif path not in with_errors:
@@ -137,7 +159,12 @@ def _check_checkpoints(
             if path not in made and missing:
                 what = f"no checkpoint {path!r}"
                 problems.add(f"{where}: models.{name}: {key}", what, did_you_mean(path, made))
-    for name in trainings:
+    for name, model in models.items():
+        # Of a frozen one, the weights that it is made of.
+        own = own_training(model, models)
+        if own is not None:
+            parents[name] = {own}
+    for name in parents:
         ancestors = _ancestors(parents[name], parents)
         if name in ancestors:
             problems.add(

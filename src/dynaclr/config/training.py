@@ -187,7 +187,7 @@ def starting_checkpoints(content: dict[str, Any]) -> dict[str, str]:
         folder where it lies inside.
     """
     named = _named_files(_model_arguments(content))
-    return {".".join(keys): _relative_inside(path) for keys, path in named}
+    return {".".join(keys): relative_inside(path) for keys, path in named}
 
 
 def with_checkpoints(content: dict[str, Any], paths: Mapping[str, str]) -> dict[str, Any]:
@@ -233,7 +233,7 @@ def _model_arguments(content: dict[str, Any]) -> dict[str, Any]:
     return model if isinstance(model, dict) else {}
 
 
-def _relative_inside(path: str) -> str:
+def relative_inside(path: str) -> str:
     """Path relative to the working folder where it lies inside, else absolute."""
     whole = Path(os.path.abspath(path))
     inside = whole.is_relative_to(Path.cwd())

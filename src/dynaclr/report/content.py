@@ -128,6 +128,9 @@ def training_parts(plan: ReportPlan, results: Path) -> list[Part]:
     """Batches and training curves of each model, and the epoch that each seed kept."""
     parts = []
     for model, seeds in plan.models.items():
+        if model in plan.frozen:
+            parts.append(Part(model, "Nothing was trained: it was used as it came.", [], []))
+            continue
         folder = f"models/{model}"
         figures, kept = plan.figures_in(folder), []
         for seed in seeds:

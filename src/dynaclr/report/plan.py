@@ -17,6 +17,8 @@ class ReportPlan(BaseModel):
         Names of what was run.
     models : dict of str to list of int
         Model to its seeds.
+    frozen : list of str
+        Models of which nothing was trained.
     pictured : list of str
         Experiments with thumbnails.
     comparison : bool
@@ -34,6 +36,7 @@ class ReportPlan(BaseModel):
     experiments: list[str]
     collections: list[str]
     models: dict[str, list[int]]
+    frozen: list[str] = Field(default_factory=list)
     pictured: list[str] = Field(default_factory=list)
     comparison: bool = False
     held_out: list[str] = Field(default_factory=list)

@@ -13,15 +13,17 @@ from dynaclr.config import CollectionConfig, ExperimentConfig, Problems, UserErr
 from dynaclr.config.columns import SPLIT, columns_of_data, columns_of_training
 from dynaclr.config.errors import did_you_mean
 from dynaclr.config.patch_specs import patch_specs_of
+from dynaclr.config.pretrained import find_pretrained, own_training
 from dynaclr.config.project import Project
-from dynaclr.config.training import load_training, starting_checkpoints, with_checkpoints
+from dynaclr.config.training import starting_checkpoints, with_checkpoints
 from dynaclr.data import MultiExperimentDataModule
-from dynaclr.data.loading.checks import check_collection
+from dynaclr.data.loading.checks import check_collection, check_markers
 from dynaclr.data.patch_store.requirements import check_patch_specs
 from dynaclr.io.planned_index import PlannedIndex
 from dynaclr.training.base import TrainedModule
 from dynaclr.training.builder import ON_ANY_MACHINE, build, with_data
 from dynaclr.training.classification import ClassificationModule
+from dynaclr.training.frozen import load_frozen
 from dynaclr.training.trainer_checks import check_devices, check_trainer
 
 
@@ -38,14 +40,14 @@ def check_project(project: Project) -> None:
         With every problem found.
     """
     problems = Problems()
-    trainings = {
-        name: load_training(model.training, model.overrides)
-        for name, model in project.models.items()
-    }
+    trainings = project.settings()
     made_by = {path: trainings[name] for path, name in project.checkpoints.items()}
     for name, model in project.models.items():
         where = str(model.training) + (f" (model {name})" if model.overrides else "")
         try:
+            if model.frozen:
+                _check_frozen(name, trainings[name], project)
+                continue
             check_training(trainings[name], where, made_by)
             collection = project.collection_of(name)
             check_collection(trainings[name]["data"], collection, project.registry, where)
@@ -61,6 +63,22 @@ def check_project(project: Project) -> None:
     # Models that share a file share its problems.
     problems.found = list(dict.fromkeys(problems.found))
     problems.raise_if_any()
+
+
+def _check_frozen(name: str, settings: dict[str, Any], project: Project) -> None:
+    """The weights of a frozen model fit its encoder, and its experiments have its markers."""
+    model, where = project.models[name], f"models.{name}"
+    assert model.pretrained is not None
+    found = find_pretrained(model.pretrained)
+    if own_training(model, project.models) is None:
+        built = load_frozen(found, settings, str(found.settings or model.training))
+    else:
+        built = build(_on_any_machine(settings, where), where)
+    names = project.experiments_of(name)
+    try:
+        check_markers(built.datamodule.patches.markers, {n: project.registry[n] for n in names})
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
 
 
 def _check_shown(

@@ -111,4 +111,6 @@ class EvaluationPlan:
         return {name: os.path.relpath(path, RESULTS) for name, path in paths.items()}
 
     def _evaluation(self) -> dict[str, Any]:
-        return self.project.evaluation.model_dump(mode="json", exclude={"experiments"})
+        # Which experiments and variants there are is said by the stores.
+        said = {"experiments", "untrained", "baselines"}
+        return self.project.evaluation.model_dump(mode="json", exclude=said)

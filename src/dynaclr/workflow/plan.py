@@ -10,7 +10,6 @@ import json
 import os
 import shlex
 from collections import Counter
-from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,9 @@ from typing import Any
 from dynaclr.config import UserError
 from dynaclr.config.columns import OWN_COLUMNS, columns_of_training
 from dynaclr.config.patch_specs import patch_specs_of
+from dynaclr.config.pretrained import REFERENCE, find_pretrained
 from dynaclr.config.project import Project
-from dynaclr.config.training import load_training, starting_checkpoints
+from dynaclr.config.training import starting_checkpoints
 from dynaclr.io.artifacts import digest_text
 from dynaclr.io.code_digest import code_digest
 from dynaclr.workflow.fingerprint import (
@@ -56,10 +56,7 @@ class Plan:
         self.registry, self.models = project.registry, project.models
         self.collections = project.collections
         # Training configurations of the models, their overrides applied; to be read, not changed.
-        self.settings = {
-            name: load_training(model.training, model.overrides)
-            for name, model in self.models.items()
-        }
+        self.settings = project.settings()
 
     # Experiments
 
@@ -165,11 +162,11 @@ class Plan:
     def training_inputs(self, model: str) -> list[str]:
         """Inputs of a training and of the inspection of its batches."""
         index = ("index.arrow.digest", "registry.json")
-        name = self.models[model].collection
-        files = [self.paths.collection(file, name) for file in index]
+        files = [f"{self.collection(model)}/{file}" for file in index]
         labels = [f"labels/{column}.parquet.digest" for column in sorted(self.labels_used(model))]
         products = ("statistics.parquet.digest", "pixels.txt", *labels)
-        return files + self.paths.of_experiments(self.collections[name].experiments, *products)
+        names = self.project.collection_of(model).experiments
+        return files + self.paths.of_experiments(names, *products)
 
     def labels_used(self, model: str) -> set[str]:
         """Columns of annotations, as far as names tell, that a model's training uses."""
@@ -179,7 +176,9 @@ class Plan:
 
     def collection(self, model: str) -> str:
         """Folder of the collection that a model is trained on."""
-        return self.paths.collection(name=self.models[model].collection)
+        name = self.models[model].collection
+        assert name is not None, model
+        return self.paths.collection(name=name)
 
     def modified_index(self, model: str) -> str:
         """Digests of a model's index, and of its experiments' statistics, if changed by hand."""
@@ -214,19 +213,29 @@ class Plan:
         """The same products of all trainings of a model."""
         return [self.paths.seed(file, model, seed) for seed in self.seeds(model) for file in files]
 
-    def variants_of_seeds(self, seeds: Iterable[int]) -> list[str]:
-        """Trained seeds, and the encoders that they started from: what one job embeds with."""
-        return [f"seed{seed}{start}" for start in ("", "-untrained") for seed in seeds]
+    def encoders(self, model: str) -> tuple[str, ...]:
+        """What one job embeds with: a model's seeds, and the encoders that they started from."""
+        starts = ("", "-untrained") if self.project.has_untrained(model) else ("",)
+        return tuple(f"seed{seed}{start}" for start in starts for seed in self.seeds(model))
 
-    def rules_of_seeds(self) -> dict[tuple[int, ...], str]:
-        """Every set of seeds that some model has, and the name of the rule that embeds with them.
+    def embedding_rules(self) -> dict[tuple[str, ...], str]:
+        """Every set of encoders that some model has, and the name of the rule that embeds so.
 
-        That of most models is `embed`, others are named after their seeds: `embed_seeds_0_1`.
+        That of most models is `embed`, others are named after their seeds: `embed_seeds_0_1`, or
+        `embed_only_seeds_0_1` without those that the seeds started from.
         """
-        n_models = Counter(map(self.seeds, self.models))
-        first, *others = sorted(n_models, key=lambda seeds: (-n_models[seeds], seeds))
-        named = {seeds: "_".join(["embed_seeds", *map(str, seeds)]) for seeds in others}
-        return {first: "embed"} | named
+        n_models, names = Counter(map(self.encoders, self.models)), {}
+        for model in self.models:
+            start = "embed_seeds" if self.project.has_untrained(model) else "embed_only_seeds"
+            names[self.encoders(model)] = "_".join([start, *map(str, self.seeds(model))])
+        most = min(names, key=lambda encoders: (-n_models[encoders], -len(encoders), encoders))
+        return names | {most: "embed"}
+
+    def reference_of(self, model: str) -> Path | None:
+        """Folder of classifiers, maps and samples that came with a frozen model, if any did."""
+        given = self.models[model].pretrained
+        folder = None if given is None else find_pretrained(given).folder / REFERENCE
+        return folder if folder is not None and folder.is_dir() else None
 
     # Baselines without a network: models of a collection with the same patch spec share them
 
@@ -264,12 +273,14 @@ class Plan:
     # Evaluation and report
 
     def variants(self, model: str) -> dict[str, str]:
-        """The trained seeds of a model and its baselines: the folder of each one's stores."""
-        trained = self.variants_of_seeds(self.models[model].seeds)
-        shared = self.models[model].collection, self.patches_digests[model]
-        return {name: f"{self.paths.embeddings(model)}/{name}" for name in trained} | {
-            name: self.paths.baseline(name, *shared) for name in ("intensity", "texture", "pixels")
-        }
+        """The seeds of a model and its baselines: the folder of each one's stores."""
+        folder, collection = self.paths.embeddings(model), self.models[model].collection
+        variants = {name: f"{folder}/{name}" for name in self.encoders(model)}
+        if collection is not None and self.project.has_baselines(model):
+            shared = collection, self.patches_digests[model]
+            names = ("intensity", "texture", "pixels")
+            variants |= {name: self.paths.baseline(name, *shared) for name in names}
+        return variants
 
     def comparison(self) -> str:
         """File of all that `dynaclr compare` needs to know besides the evaluations."""
@@ -292,9 +303,10 @@ class Plan:
         made = paths.of_experiments(self.registry, "qc.svg", "intensity.svg")
         made += paths.of_experiments(simulated, "simulation.png")
         made += [paths.collection("composition.svg", name) for name in self.collections]
-        for name, model in self.models.items():
-            made += [paths.model(file, name) for file in ("batches.png", "batch_pairs.png")]
-            made += [paths.seed("curves.svg", name, seed) for seed in model.seeds]
+        for name in self.models:
+            if name in self.project.trained:
+                made += [paths.model(file, name) for file in ("batches.png", "batch_pairs.png")]
+                made += self.of_seeds(name, "curves.svg")
             made += paths.evaluation_figures(name)
         return made
 
@@ -305,7 +317,8 @@ class Plan:
         made += paths.of_experiments(self.thumbnail_models, "thumbnails.parquet.digest")
         made += [paths.collection("manifest.json", name) for name in self.collections]
         for name in self.models:
-            made += self.of_seeds(name, "provenance.json", "metrics.csv")
+            trained = name in self.project.trained
+            made += self.of_seeds(name, "provenance.json", *(["metrics.csv"] if trained else []))
             tables = ("metrics.csv", "curves.csv", "differences.csv", "headline.json")
             made.append(paths.evaluation("maps.h5ad.digest", name))
             made += [paths.evaluation(file, name) for file in tables]
@@ -322,6 +335,7 @@ class Plan:
                 "experiments": list(self.registry),
                 "collections": list(self.collections),
                 "models": {name: model.seeds for name, model in self.models.items()},
+                "frozen": [name for name in self.models if name not in self.project.trained],
                 "pictured": list(self.thumbnail_models),
                 "comparison": bool(self.project.comparison),
                 "held_out": sorted(held_out),
