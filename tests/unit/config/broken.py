@@ -44,6 +44,7 @@ def override(key: str, value: object) -> dict[str, object]:
 
 
 LAST = "results/models/small/seed0/last.ckpt"
+BEST = "results/models/small/seed0/best.ckpt"
 BROKEN = {
     # Files
     "missing_plate": Broken(
@@ -223,6 +224,42 @@ BROKEN = {
     ),
     "last_checkpoint": Broken(
         override("model.encoder_checkpoint", LAST), (f"no checkpoint '{LAST}'", "best.ckpt'? Known")
+    ),
+    "model_without_collection": Broken(
+        {f"{SMALL}.collection": DELETED}, (SMALL, "has no collection", "freeze it with")
+    ),
+    # Frozen models
+    "frozen_with_seeds": Broken(
+        {"models.frozen": {"pretrained": "weights.ckpt", "seeds": [1]}},
+        ("models.frozen", "a frozen model has one", "Remove `seeds`"),
+    ),
+    "frozen_with_idle_overrides": Broken(
+        {"models.frozen": {"pretrained": "weights.ckpt", "overrides": {"data.batch_size": 2}}},
+        ("models.frozen", "overrides change nothing", "Remove them"),
+    ),
+    "frozen_from_nowhere": Broken(
+        {"models.frozen": {"pretrained": "absent", "collection": "both"}},
+        ("models.frozen.pretrained", "no checkpoint", "absent/best.ckpt", "a bundle"),
+    ),
+    "frozen_from_a_file_without_settings": Broken(
+        {"models.frozen": {"pretrained": str(Path(__file__))}},
+        ("models.frozen", "has no config.yaml that says how broken.py is used", "`training`"),
+    ),
+    "frozen_with_two_settings": Broken(
+        {"models.frozen": {"pretrained": BEST, "training": "training.yaml"}},
+        ("models.frozen", "results/models/small/seed0 are used", "Remove it"),
+    ),
+    "frozen_from_what_it_makes": Broken(
+        {"models.frozen": {"pretrained": "results/models/frozen/seed0"}},
+        ("models.frozen.pretrained", "is what a frozen model makes", "frozen from"),
+    ),
+    "frozen_without_experiments": Broken(
+        {"models.frozen": {"pretrained": BEST}, "evaluation.experiments": []},
+        ("models.frozen", "no experiment to embed", "evaluation.experiments"),
+    ),
+    "frozen_with_baselines_of_nothing": Broken(
+        {"models.frozen": {"pretrained": BEST}, "evaluation.baselines": True},
+        ("models.frozen", "needs experiments to fit baselines on", "`auto`"),
     ),
     # Evaluation and comparison
     "held_out_is_trained_on": Broken(

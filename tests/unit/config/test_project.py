@@ -8,6 +8,7 @@ import yaml
 
 from dynaclr.cli.project import check
 from dynaclr.config import UserError, load_entry
+from dynaclr.config.pretrained import frozen_settings
 from dynaclr.config.project import Project
 from dynaclr.config.project import load_project as load_project_of
 from dynaclr.config.training import load_training
@@ -45,6 +46,68 @@ def test_comparison_gives_its_models_their_seeds(project, save):
     loaded = load_project(save(project | {"comparison": {"seeds": [4, 5]}}))
     assert loaded.comparison.models == ["small"]
     assert loaded.models["small"].seeds == [4, 5]
+
+
+def test_a_frozen_model_embeds_what_is_held_out_and_keeps_the_seed_of_its_weights(
+    project, save, tmp_path
+):
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    (folder / "best.ckpt").write_bytes(b"weights")
+    (folder / "provenance.json").write_text('{"seed": 7}')
+    settings = {
+        "model": {"encoder_checkpoint": "start.ckpt", "learning_rate": 0.1},
+        "data": {"batch_size": 4},
+        "trainer": {"accelerator": "gpu", "devices": 8},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    project["models"]["frozen"] = {"pretrained": str(folder)}
+    project["comparison"] = {"seeds": [1, 2]}
+    loaded = load_project(save(project))
+    assert loaded.models["frozen"].seeds == [7]
+    assert loaded.models["small"].seeds == [1, 2]
+    assert loaded.experiments_of("frozen") == ["three"]
+    assert loaded.held_out_of("frozen") == []
+    assert loaded.trained == ["small"]
+    assert loaded.settings()["frozen"] == {
+        "model": {
+            "class_path": "dynaclr.training.ContrastiveModule",
+            "init_args": {"learning_rate": 0.1},
+        },
+        "data": {"batch_size": 4},
+        "trainer": {"accelerator": "gpu"},
+    }
+    # With a collection its classifiers are fitted on that, and the others are held out.
+    project["models"]["frozen"]["collection"] = "both"
+    loaded = load_project(save(project))
+    assert loaded.experiments_of("frozen") == ["one", "three", "two"]
+    assert loaded.held_out_of("frozen") == ["three"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "small", "frozen"),
+    [("auto", True, False), (True, True, True), (False, False, False)],
+)
+def test_baselines_are_those_of_trained_models_unless_asked_for(
+    asked, small, frozen, project, save
+):
+    best = "results/models/small/seed0"
+    project["models"]["frozen"] = {"pretrained": best, "collection": "both"}
+    project["evaluation"] |= {"untrained": asked, "baselines": asked}
+    loaded = load_project(save(project))
+    for has in (loaded.has_untrained, loaded.has_baselines):
+        assert (has("small"), has("frozen")) == (small, frozen)
+
+
+def test_frozen_encoders_fetch_no_weights_to_start_from():
+    encoder = {"class_path": "dynaclr.models.ContrastiveEncoder", "init_args": {"in_channels": 1}}
+    own = {"class_path": "mine.Encoder", "init_args": {"pretrained": True}}
+    for kind, kept in ((encoder, encoder), (own, own)):
+        given = kind | {"init_args": kind["init_args"] | {"pretrained": True}}
+        per_channel = {"class_path": "PerChannel", "init_args": {"encoder": given}}
+        content = {"model": {"encoder": per_channel}, "data": {}}
+        found = frozen_settings(content)["model"]["encoder"]["init_args"]["encoder"]
+        assert found == kept
 
 
 def test_entries_from_files_are_relative_to_their_file(project, save, tmp_path):
@@ -93,6 +156,10 @@ def test_models_that_start_from_each_other_are_refused(project, save):
         project["models"][name] = small | {"overrides": {"model.encoder_checkpoint": best}}
     with pytest.raises(UserError, match=r"models.small: starts from itself, .* large, small"):
         load_project(save(project))
+    project["models"]["large"] = {"pretrained": "results/models/small/seed0"}
+    with pytest.raises(UserError, match=r"models.large: starts from itself"):
+        load_project(save(project))
+    project["models"]["large"] = dict(small)
     teacher = {"class_path": "Multi", "init_args": {"teacher_checkpoint": best}}
     project["models"]["large"]["overrides"] = {"model": teacher}
     project["models"]["small"] = small

@@ -10,6 +10,7 @@ from tests.unit.config.conftest import write_experiment
 from dynaclr.config import UserError
 from dynaclr.config.project import load_project
 from dynaclr.workflow.evaluation_plan import EvaluationPlan
+from dynaclr.workflow.frozen_plan import FrozenPlan
 from dynaclr.workflow.paths import Paths
 from dynaclr.workflow.plan import Plan
 
@@ -72,10 +73,50 @@ def test_models_with_the_same_patch_spec_share_baselines(content):
 
 def test_one_rule_embeds_for_each_set_of_seeds(content):
     plan = plan_of(content)
-    assert plan.rules_of_seeds() == {(0, 1): "embed", (0,): "embed_seeds_0"}
-    assert plan.variants_of_seeds((0, 1)) == [
-        *("seed0", "seed1", "seed0-untrained", "seed1-untrained")
-    ]
+    both = ("seed0", "seed1", "seed0-untrained", "seed1-untrained")
+    assert plan.embedding_rules() == {both: "embed", ("seed0", "seed0-untrained"): "embed_seeds_0"}
+    assert plan.encoders("a") == both
+
+
+def test_a_frozen_model_has_one_encoder_and_no_baselines(content):
+    content["models"]["frozen"] = {"pretrained": "results/models/a/seed1"}
+    plan = plan_of(content)
+    assert plan.embedding_rules()[("seed1",)] == "embed_only_seeds_1"
+    assert plan.variants("frozen") == {"seed1": "results/embeddings/frozen/seed1"}
+    assert plan.settings["frozen"]["data"] == plan.settings["a"]["data"]
+    frozen = FrozenPlan(plan)
+    assert frozen.models == ["frozen"]
+    assert frozen.inputs("frozen") == ["results/models/a/seed1/best.ckpt.digest"]
+    assert plan.reference_of("frozen") is None
+    report = json.loads(Path(plan.report()).read_text())
+    assert report["frozen"] == ["frozen"]
+    assert not [file for file in plan.report_inputs() if "models/frozen/seed1/metrics" in file]
+
+
+def test_a_bundle_is_known_by_its_content_and_brings_a_reference(content, tmp_path):
+    folder = tmp_path / "bundle"
+    (folder / "reference").mkdir(parents=True)
+    (folder / "best.ckpt").write_bytes(b"weights")
+    (folder / "config.yaml").write_text(yaml.safe_dump(TRAINING))
+
+    def contents() -> dict[str, str]:
+        plan = plan_of(content | {"models": {"m": {"pretrained": str(folder)}}, "collections": {}})
+        assert plan.reference_of("m") == folder / "reference"
+        assert FrozenPlan(plan).inputs("m") == []
+        return FrozenPlan(plan).content("m")
+
+    before = contents()
+    folder = folder.rename(tmp_path / "moved")
+    assert contents() == before
+    (folder / "best.ckpt").write_bytes(b"other weights")
+    assert contents()["checkpoint"] != before["checkpoint"]
+
+
+def test_whether_there_are_baselines_changes_no_score(content):
+    before = EvaluationPlan(plan_of(content))
+    # All models are trained, so that this changes nothing.
+    content["evaluation"] |= {"untrained": True, "baselines": True}
+    assert EvaluationPlan(plan_of(content)).score("a", "three") == before.score("a", "three")
 
 
 def test_a_training_waits_for_models_it_starts_from_alone(content, tmp_path):
