@@ -52,12 +52,12 @@ def test_a_frozen_model_embeds_and_scores_without_a_training(project):
     )
     assert "Nothing to be done" in project.run()
 
-    # Moved again, with the same content.
+    # Moved again, with the same content: the report shows the configuration.
     elsewhere.rename(project.folder / "moved")
     config = project.config
     config["models"]["frozen"]["pretrained"] = "moved"
     project.config = config
-    assert "Nothing to be done" in project.run()
+    assert planned(project) == sorted(REPORTED)
 
     # Other weights: this model alone.
     checkpoint = project.folder / "moved/best.ckpt"

@@ -63,7 +63,10 @@ def find_pretrained(path: Path) -> Pretrained:
     folder = path.parent if path.is_file() or path.suffix == ".ckpt" else path
     checkpoint = folder / CHECKPOINT if folder == path else path
     settings = folder / SETTINGS
-    return Pretrained(checkpoint, settings if settings.is_file() else None, folder)
+    # A project, too, has a file of this name, and checkpoints may lie beside it.
+    needed = [settings] if folder == path else [settings, folder / FACTS]
+    known = all(file.is_file() for file in needed)
+    return Pretrained(checkpoint, settings if known else None, folder)
 
 
 def own_training(model: ModelConfig, models: Mapping[str, ModelConfig]) -> str | None:
