@@ -71,7 +71,10 @@ _CATALOG = {
         "mmd_from_hours": "none",
         "onset_error_hours": "lower",
         "onset_coverage": "higher",
-        "onset_control_rate": "lower",
+        "onset_within_bounds": "higher",
+        "onset_rate": "none",
+        "onset_control_rate": "none",
+        "pseudotime_correlation": "higher",
     },
     "health": {
         "effective_rank": "higher",

@@ -41,13 +41,13 @@ from dynaclr.evaluation.inputs import (
 )
 from dynaclr.evaluation.label_tables import LabelPaths, check_columns
 from dynaclr.evaluation.maps import fit_map, mapped_variants
-from dynaclr.evaluation.onset_scores import fit_response_axis
 from dynaclr.evaluation.reference import Reference, VariantReference
 from dynaclr.evaluation.response_scores import resolution_rows
 from dynaclr.evaluation.samples import SAMPLE_ROWS, sample_rows, write_sample
 from dynaclr.evaluation.stage_tables import StageTables
 from dynaclr.evaluation.tasks import TaskRows, label_column
 from dynaclr.evaluation.temporal_scores import fit_progression_of
+from dynaclr.evaluation.track_onsets import fit_response
 from dynaclr.io.artifacts import atomic_path, write_digest
 from dynaclr.io.embedding_rows import EmbeddingRows, check_made_alike, open_variants
 from dynaclr.io.subsample import whole_lineages
@@ -262,7 +262,7 @@ def _fit_variant(
         target = common_moments(features, inputs.experiments, inputs.control)
     corrected = inputs.with_variant(name, features, target)
     for variant in corrected.variants:
-        fits = (fit_progression_of(corrected, variant), fit_response_axis(corrected, variant))
+        fits = (fit_progression_of(corrected, variant), fit_response(corrected, variant))
         own = None if variant.correction else target
         reference.variants[variant.name] = VariantReference(own, *fits)
     for task in tasks:

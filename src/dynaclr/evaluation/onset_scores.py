@@ -5,166 +5,154 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from dynaclr.config.metrics import join_notes
 from dynaclr.config.variants import Variant
 from dynaclr.evaluation.inputs import EvaluationInputs
 from dynaclr.evaluation.metrics.bootstrap import MAX_BOOTSTRAP, cluster_bootstrap, seed_of
-from dynaclr.evaluation.metrics.onset import (
-    control_threshold,
-    onset_of_track,
-    response_axis,
-    scaled_by_controls,
-    weighted_median,
-)
+from dynaclr.evaluation.metrics.onset import RISEN, RISING, weighted_median
 from dynaclr.evaluation.tables import (
     MetricValue,
     Row,
-    join_tables,
     metric_rows,
     value_with_interval,
 )
+from dynaclr.evaluation.track_onsets import MIN_OBSERVATIONS, TrackOnsets, true_onset
 from dynaclr.io.embeddings import key_of
 
-MIN_OBSERVATIONS = 3
+USELESS = "not shown to be better than one hour for all cells: do not rely on these onsets"
+BY_LIMITS = f"{RISING + RISEN:.1%} of control tracks exceed the limits, which are set by them"
 
 
-def fit_response_axis(inputs: EvaluationInputs, variant: Variant) -> np.ndarray | None:
-    """Axis from control to treated observations of the training experiments; None without them.
-
-    Treated observations are those of the later half of the hours; features are in units of each
-    experiment's controls.
+def onset_table(
+    inputs: EvaluationInputs, variant: Variant, tracks: TrackOnsets, delay: float
+) -> pd.DataFrame:
+    """Onset of the response of every track of one experiment that is long enough.
 
     Parameters
     ----------
     inputs : EvaluationInputs
-        Of the training experiments.
     variant : Variant
+    tracks : TrackOnsets
+    delay : float
+        Hours that the rise comes after the onset.
 
     Returns
     -------
-    numpy.ndarray or None
-        float64, shape (d,).
+    pandas.DataFrame
+        experiment, fov, track_id, (marker,) condition, lineage, hours, low, high, true_hours, and
+        the columns of the variant.
     """
-    if inputs.control is None:
-        return None
-    features = np.nan_to_num(inputs.features[variant.name])
-    scaled = scaled_by_controls(features, inputs.experiments, inputs.control)
-    train = np.isin(inputs.experiments, inputs.train) & np.isfinite(scaled).all(axis=1)
-    control = train & inputs.control
-    if not control.any():
-        return None
-    hours = inputs.hours[train]
-    late = train & ~inputs.control & (inputs.hours >= 0.5 * float(hours.min() + hours.max()))
-    return response_axis(scaled[late], scaled[control]) if late.any() else None
+    key = [name for name in (*key_of(inputs.obs), "condition") if name != "t"]
+    found = []
+    for rows, onset in zip(tracks.rows, tracks.onsets, strict=True):
+        if onset is not None:
+            first = inputs.obs.iloc[rows[0]]
+            found.append(
+                {name: first[name] for name in key}
+                | {"lineage": inputs.lineages[rows[0]], **onset.earlier(delay)._asdict()}
+                | {"true_hours": true_onset(inputs, rows)}
+            )
+    return pd.DataFrame(found).assign(**variant.columns)
 
 
 def onset_rows(
-    inputs: EvaluationInputs, variant: Variant, axis: np.ndarray | None
-) -> tuple[list[Row], pd.DataFrame]:
-    """Onset of the response of every track of the scored experiments.
-
-    The signal is the projection on the axis from control to treated observations, in units of the
-    experiment's controls; the threshold is what 95 % of the experiment's control observations stay
-    below.
+    inputs: EvaluationInputs, variant: Variant, experiment: str, table: pd.DataFrame
+) -> list[Row]:
+    """Rows of the metrics table about the onsets of one experiment.
 
     Parameters
     ----------
     inputs : EvaluationInputs
     variant : Variant
-    axis : numpy.ndarray or None
-        Of `fit_response_axis`.
+    experiment : str
+    table : pandas.DataFrame
+        Of `onset_table`.
 
     Returns
     -------
-    rows : list of dict
-        Rows of the metrics table: the share of control tracks that seem to respond and, where the
+    list of dict
+        The shares of treated and of control tracks that rise while they are seen and, where the
         truth is known, error and coverage of onsets.
-    onsets : pandas.DataFrame
-        experiment, fov, track_id, (marker,) condition, hours, low, high of each track.
     """
-    rows: list[Row] = []
-    tables: list[pd.DataFrame] = []
-    if axis is None or inputs.control is None:
-        return rows, pd.DataFrame()
-    features = np.nan_to_num(inputs.features[variant.name])
-    signal = scaled_by_controls(features, inputs.experiments, inputs.control) @ axis
-    for name in inputs.scored:
-        here = np.flatnonzero((inputs.experiments == name) & np.isfinite(signal))
-        controls = here[inputs.control[here]]
-        if not len(controls):
-            continue
-        table = _onsets(inputs, signal, here, control_threshold(signal[controls]))
-        values = _onset_values(inputs, name, table)
-        columns = {**variant.columns, "experiment": name}
-        rows.extend(metric_rows(values, **columns, estimate=inputs.scope))
-        tables.append(table.assign(**variant.columns))
-    return rows, join_tables(tables)
-
-
-def _onsets(
-    inputs: EvaluationInputs, signal: np.ndarray, rows: np.ndarray, threshold: float
-) -> pd.DataFrame:
-    """Onset of each track with enough observations among the rows."""
-    order = rows[np.lexsort((inputs.hours[rows], inputs.tracks[rows]))]
-    starts = np.flatnonzero(np.diff(inputs.tracks[order], prepend=-1))
-    key = [name for name in (*key_of(inputs.obs), "condition") if name != "t"]
-    found = []
-    for track in np.split(order, starts[1:]):
-        if len(track) < MIN_OBSERVATIONS:
-            continue
-        hours, first = inputs.hours[track], inputs.obs.iloc[track[0]]
-        true = inputs.truth["onset"][track[0]] if "onset" in inputs.truth else np.nan
-        onset = onset_of_track(hours, signal[track], threshold)
-        found.append(
-            {name: first[name] for name in key}
-            | {"lineage": inputs.lineages[track[0]], **onset._asdict()}
-            | {"true_hours": true if hours[0] < true <= hours[-1] else np.nan}
-        )
-    return pd.DataFrame(found)
-
-
-def _onset_values(
-    inputs: EvaluationInputs, experiment: str, table: pd.DataFrame
-) -> dict[str, MetricValue]:
-    if table.empty:
-        note = f"no track with {MIN_OBSERVATIONS} observations"
-        return {"onset_control_rate": MetricValue(np.nan, note=note)}
-    control = table["condition"] == inputs.config.control
-    rose = np.isfinite(table["high"])
-    rate = MetricValue(np.nan, note="no control track is long enough")
-    if control.any():
-        rate = MetricValue(float(rose[control].mean()), n_rows=int(control.sum()))
-    values = {"onset_control_rate": rate}
+    control = (table["condition"] == inputs.config.control).to_numpy()
+    rises = np.isfinite(table["hours"].to_numpy(np.float64))
+    responds = np.isfinite(table["high"].to_numpy(np.float64))
+    n_resamples = min(MAX_BOOTSTRAP, inputs.config.bootstrap)
+    seed = seed_of(experiment, inputs.seed)
+    values = {
+        "onset_control_rate": MetricValue(
+            float(responds[control].mean()), RISING + RISEN, int(control.sum()), BY_LIMITS
+        ),
+        "onset_rate": _rate(table[~control], rises[~control], rises[control], n_resamples, seed),
+    }
     if "onset" in inputs.truth:
         known = table[~control & table["true_hours"].notna()]
-        n_resamples = min(MAX_BOOTSTRAP, inputs.config.bootstrap)
-        values |= _errors(known, n_resamples, seed_of(experiment, inputs.seed))
-    return values
+        values |= _errors(known, n_resamples, seed)
+    columns = {**variant.columns, "experiment": experiment, "estimate": inputs.scope}
+    return metric_rows(values, **columns)
+
+
+def _rate(
+    treated: pd.DataFrame, rises: np.ndarray, of_control: np.ndarray, n_resamples: int, seed: int
+) -> MetricValue:
+    """Share of the treated tracks that rise, beside that of the control tracks."""
+    if treated.empty:
+        note = f"no treated track with {MIN_OBSERVATIONS} observations"
+        return MetricValue(np.nan, note=note)
+    lineages = treated["lineage"].to_numpy()
+    resampled = cluster_bootstrap(
+        lambda weight: {"rate": weight @ rises / weight.sum(axis=1)}, lineages, n_resamples, seed
+    )["rate"]
+    n_lineages, expected = len(np.unique(lineages)), float(of_control.mean())
+    note = "expected: of control tracks"
+    value = float(rises.mean())
+    return value_with_interval(value, expected, len(treated), resampled, n_lineages, note)
 
 
 def _errors(known: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, MetricValue]:
     """Median error and coverage of the onsets whose true time is known."""
     if known.empty:
         missing = MetricValue(np.nan, note="no track with a true onset while it was seen")
-        return {"onset_error_hours": missing, "onset_coverage": missing}
-    true, found = known["true_hours"].to_numpy(), known["hours"].to_numpy()
-    errors, seen = np.abs(found - true), np.isfinite(found)
-    lineages = known["lineage"].to_numpy()
+        names = ("onset_error_hours", "onset_coverage", "onset_within_bounds")
+        return dict.fromkeys(names, missing)
+    columns = known[["true_hours", "hours", "low", "high"]].to_numpy(np.float64)
+    true, found, low, high = columns.T
+    seen, lineages = np.isfinite(found), known["lineage"].to_numpy()
+    errors, holds = np.abs(found - true)[seen], ((low <= true) & (true <= high))[seen]
+    # Of one hour for all cells, which the truth itself gives.
+    of_one_hour = np.abs(true - np.median(true))[seen]
 
     def statistics(weight: np.ndarray) -> dict[str, np.ndarray]:
+        of_seen = weight[:, seen]
+        n_seen = of_seen.sum(axis=1)
+        error = weighted_median(errors, of_seen)
+        nothing = np.full(len(weight), np.nan)
         return {
-            "onset_error_hours": weighted_median(errors[seen], weight[:, seen]),
-            "onset_coverage": weight @ seen / weight.sum(axis=1),
+            "onset_error_hours": error,
+            "onset_coverage": n_seen / weight.sum(axis=1),
+            "onset_within_bounds": np.divide(of_seen @ holds, n_seen, nothing, where=n_seen > 0),
+            "difference": error - weighted_median(of_one_hour, of_seen),
         }
 
-    values = statistics(np.ones((1, len(known))))
+    values = {name: float(of[0]) for name, of in statistics(np.ones((1, len(known)))).items()}
     resampled = cluster_bootstrap(statistics, lineages, n_resamples, seed)
-    note = f"median over {seen.sum()} of {len(known)} tracks; expected: of one hour for all"
-    of_one_hour = float(np.median(np.abs(true - np.median(true))))
-    context = {"onset_error_hours": (of_one_hour, note), "onset_coverage": (np.nan, "")}
-    n_rows, n_lineages = len(known), len(np.unique(lineages))
+    counts = (len(known), len(np.unique(lineages)))
+    difference = value_with_interval(
+        values["difference"], 0.0, counts[0], resampled["difference"], counts[1]
+    )
+    is_better = np.fmax(difference.value, difference.high) < 0
+    of_tracks = f"median over {seen.sum()} of {len(known)} tracks; expected: of one hour for all"
+    context = {
+        "onset_error_hours": (
+            float(np.median(of_one_hour)) if seen.any() else np.nan,
+            join_notes("" if is_better else USELESS, of_tracks),
+        ),
+        "onset_coverage": (np.nan, ""),
+        "onset_within_bounds": (0.95, ""),
+    }
     return {
         name: value_with_interval(
-            float(values[name][0]), expected, n_rows, resampled[name], n_lineages, note
+            values[name], expected, counts[0], resampled[name], counts[1], note
         )
         for name, (expected, note) in context.items()
     }

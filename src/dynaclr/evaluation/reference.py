@@ -17,9 +17,10 @@ from dynaclr.evaluation.classifiers.fitted_task import FittedTask
 from dynaclr.evaluation.drift import Values
 from dynaclr.evaluation.maps import FittedMap
 from dynaclr.evaluation.metrics.temporal import LinearPredictor
+from dynaclr.evaluation.track_onsets import ResponseReference
 from dynaclr.io.artifacts import read_json, reading, write_json
 
-FORMAT = 1
+FORMAT = 2
 Arrays = dict[str, np.ndarray]
 
 
@@ -31,13 +32,12 @@ class VariantReference(NamedTuple):
     target : Moments or None
         What transport moves an experiment to; of uncorrected variants alone.
     progression : LinearPredictor or None
-    axis : numpy.ndarray or None
-        Of the response, shape (d,).
+    response : ResponseReference or None
     """
 
     target: Moments | None = None
     progression: LinearPredictor | None = None
-    axis: np.ndarray | None = None
+    response: ResponseReference | None = None
 
     def arrays(self) -> Arrays:
         """All arrays by name, for a file."""
@@ -47,7 +47,10 @@ class VariantReference(NamedTuple):
         if self.progression is not None:
             parts = self.progression._asdict().items()
             arrays |= {f"progression/{name}": np.asarray(part) for name, part in parts}
-        return arrays if self.axis is None else arrays | {"axis": self.axis}
+        if self.response is not None:
+            parts = self.response.arrays().items()
+            arrays |= {f"response/{name}": part for name, part in parts}
+        return arrays
 
     @classmethod
     def of_arrays(cls, arrays: Arrays) -> VariantReference:
@@ -56,7 +59,12 @@ class VariantReference(NamedTuple):
         predictor = None
         if progression:
             predictor = LinearPredictor(progression["weights"], float(progression["intercept"]))
-        return cls(Moments(**target) if target else None, predictor, arrays.get("axis"))
+        response = within(arrays, "response")
+        return cls(
+            Moments(**target) if target else None,
+            predictor,
+            ResponseReference.of_arrays(response) if response else None,
+        )
 
 
 @dataclass

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from dynaclr.config import EvaluationConfig, UserError
-from dynaclr.config.variants import Variant
+from dynaclr.config.variants import Variant, parse_variant
 from dynaclr.evaluation.classifiers.fitted_task import FittedTask
 from dynaclr.evaluation.classifiers.label_shuffling import null_aurocs, null_rows
 from dynaclr.evaluation.classifiers.learning_curve import learning_rows
@@ -24,8 +24,9 @@ from dynaclr.evaluation.drift import drift_rows, drift_values
 from dynaclr.evaluation.health_scores import health_rows
 from dynaclr.evaluation.inputs import EvaluationInputs, label_observations, make_inputs
 from dynaclr.evaluation.label_tables import LabelPaths
+from dynaclr.evaluation.marker_timing import timing_rows
 from dynaclr.evaluation.mixing_scores import separation_rows
-from dynaclr.evaluation.onset_scores import onset_rows
+from dynaclr.evaluation.onset_scores import onset_rows, onset_table
 from dynaclr.evaluation.reference import Reference
 from dynaclr.evaluation.response_scores import resolution_rows, sister_rows
 from dynaclr.evaluation.samples import SAMPLE_ROWS, sample_rows, write_sample
@@ -33,6 +34,8 @@ from dynaclr.evaluation.stage_tables import StageTables
 from dynaclr.evaluation.tables import Rows
 from dynaclr.evaluation.tasks import TaskRows, label_column
 from dynaclr.evaluation.temporal_scores import temporal_rows
+from dynaclr.evaluation.track_onsets import ResponseReference, track_onsets
+from dynaclr.evaluation.trajectories import pseudotime_rows, trajectory_table
 from dynaclr.io.artifacts import atomic_path, write_digest
 from dynaclr.io.embedding_rows import EmbeddingRows, check_made_alike, open_variants
 from dynaclr.io.embeddings import key_of
@@ -109,6 +112,7 @@ def score_experiment(
     ]
     for name in opened:
         _score_variant(reference, inputs, tasks, name, opened[name], tables)
+    _add_timing(inputs, experiment, opened, tables)
     for task in tasks:
         _tabulate(reference, inputs, task, tables)
     sample = _sample_of(inputs, tables)
@@ -149,20 +153,56 @@ def _score_variant(
 ) -> None:
     """Add all scores of one variant and its corrections but those of classifiers."""
     logger.info("scoring %s", name)
-    target = reference.variants[name].target
+    target, (experiment,) = reference.variants[name].target, inputs.scored
     corrected = inputs.with_variant(name, store.features(np.arange(len(inputs.obs))), target)
     for variant in corrected.variants:
         fits = reference.variants[variant.name]
-        onset_metrics, onsets = onset_rows(corrected, variant, fits.axis)
-        tables.onsets.append(onsets)
+        _add_onsets(corrected, variant, experiment, fits.response, tables)
         tables.add(
             temporal_rows(corrected, variant, fits.progression),
             control_distance_rows(corrected, variant),
             Rows(health_rows(corrected, variant), []),
-            Rows(onset_metrics, []),
         )
         for task in tasks:
             _score_task(corrected, variant, task, tables)
+
+
+def _add_onsets(
+    inputs: EvaluationInputs,
+    variant: Variant,
+    experiment: str,
+    reference: ResponseReference | None,
+    tables: StageTables,
+) -> None:
+    """Add onsets and trajectories of one variant, where there are controls to find them by."""
+    tracks = None
+    if reference is not None:
+        tracks = track_onsets(inputs, variant, reference.axis, experiment)
+    if reference is None or tracks is None:
+        return
+    onsets = onset_table(inputs, variant, tracks, reference.delay)
+    tables.onsets.append(onsets)
+    tables.metrics += onset_rows(inputs, variant, experiment, onsets)
+    trajectories = trajectory_table(inputs, variant, tracks, reference)
+    tables.metrics += pseudotime_rows(inputs, variant, experiment, trajectories)
+    if not variant.correction:
+        tables.trajectories.append(trajectories)
+
+
+def _add_timing(
+    inputs: EvaluationInputs,
+    experiment: str,
+    opened: Mapping[str, EmbeddingRows],
+    tables: StageTables,
+) -> None:
+    """Add the timing of markers, in tracks aligned by the first variant."""
+    if "intensity" not in opened or not tables.trajectories:
+        return
+    store, trajectories = opened["intensity"], tables.trajectories[0]
+    features = store.features(np.arange(len(inputs.obs)))
+    intensities = pd.DataFrame(features, columns=store.feature_names)
+    variant = parse_variant(trajectories["variant"].iloc[0])
+    tables.timing += timing_rows(inputs, variant, experiment, trajectories, intensities)
 
 
 def _score_task(

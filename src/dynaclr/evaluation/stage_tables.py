@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,8 +26,22 @@ _CSV = {
     "reliability": tables.RELIABILITY_COLUMNS,
     "learning": tables.LEARNING_COLUMNS,
     "onsets": tables.ONSET_COLUMNS,
+    "timing": tables.TIMING_COLUMNS,
     "cells": tables.OBSERVATION_COLUMNS,
     "drift": drift.COLUMNS,
+}
+# Columns of tables with a row an observation, and the types of those that are no text.
+_PARQUET = {
+    "predictions": (
+        tables.PREDICTION_COLUMNS,
+        dict.fromkeys(["track_id", "t", "lineage_id", "group"], "int64")
+        | dict.fromkeys(["hours", "probability"], "float64"),
+    ),
+    "trajectories": (
+        tables.TRAJECTORY_COLUMNS,
+        dict.fromkeys(["track_id", "t"], "int64")
+        | dict.fromkeys(["hours_since_onset", "pseudotime"], "float64"),
+    ),
 }
 
 
@@ -37,19 +51,22 @@ class StageTables:
 
     Attributes
     ----------
-    metrics, curves, learning, cells, drift : list of dict
-    differences, confusion, reliability, onsets, predictions : list of pandas.DataFrame
+    metrics, curves, learning, timing, cells, drift : list of dict
+    differences, confusion, reliability, onsets, trajectories, predictions : list of
+        pandas.DataFrame
     """
 
     metrics: list[Row] = field(default_factory=list)
     curves: list[Row] = field(default_factory=list)
     learning: list[Row] = field(default_factory=list)
+    timing: list[Row] = field(default_factory=list)
     cells: list[Row] = field(default_factory=list)
     drift: list[Row] = field(default_factory=list)
     differences: list[pd.DataFrame] = field(default_factory=list)
     confusion: list[pd.DataFrame] = field(default_factory=list)
     reliability: list[pd.DataFrame] = field(default_factory=list)
     onsets: list[pd.DataFrame] = field(default_factory=list)
+    trajectories: list[pd.DataFrame] = field(default_factory=list)
     predictions: list[pd.DataFrame] = field(default_factory=list)
 
     def add(self, *parts: Rows) -> None:
@@ -79,7 +96,7 @@ class StageTables:
         )
 
     def write(self, folder: Path, model: str, inputs: EvaluationInputs) -> None:
-        """Write the tables into a folder: CSV, and predictions and resampled values as Parquet.
+        """Write the tables into a folder: CSV, or Parquet where they have a row an observation.
 
         Parameters
         ----------
@@ -95,11 +112,12 @@ class StageTables:
             if name == "metrics":
                 table = metrics
             else:
-                is_rows = name in ("curves", "learning", "cells", "drift")
+                is_rows = name in ("curves", "learning", "timing", "cells", "drift")
                 table = pd.DataFrame(rows) if is_rows else join_tables(rows)
             write_csv(folder / f"{name}.csv", table.assign(model=model), _marked(columns, table))
-        predictions = join_tables(self.predictions).assign(model=model)
-        _write_parquet(folder / "predictions.parquet", _typed_predictions(predictions))
+        for name, (columns, types) in _PARQUET.items():
+            table = join_tables(getattr(self, name)).assign(model=model)
+            _write_parquet(folder / f"{name}.parquet", _typed(table, columns, types))
         _write_parquet(folder / "resampled.parquet", _resampled(metrics.assign(model=model)))
 
 
@@ -112,7 +130,7 @@ def join_folders(folders: Iterable[Path], out: Path) -> None:
         joined = pd.concat(parts, ignore_index=True).reindex(columns=columns).fillna("")
         with atomic_path(out / f"{name}.csv") as temporary:
             joined.to_csv(temporary, index=False, lineterminator="\n")
-    for name in ("predictions", "resampled"):
+    for name in (*_PARQUET, "resampled"):
         found = [read_parquet(folder / f"{name}.parquet").to_pandas() for folder in folders]
         filled = [part for part in found if len(part)]
         joined = pd.concat(filled, ignore_index=True) if filled else found[0]
@@ -152,19 +170,16 @@ def _with_notes(inputs: EvaluationInputs, metrics: pd.DataFrame) -> pd.DataFrame
 
 def _marked(columns: list[str], table: pd.DataFrame) -> list[str]:
     """Columns to write: with the marker after the frame or track, where the table has markers."""
-    if MARKER not in table:
+    if MARKER not in table or MARKER in columns:
         return columns
     position = columns.index("t" if "t" in columns else "track_id") + 1
     return [*columns[:position], MARKER, *columns[position:]]
 
 
-def _typed_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Predictions with column types that are the same without any row."""
-    columns = _marked(tables.PREDICTION_COLUMNS, predictions)
-    types = dict.fromkeys(columns, "string")
-    types |= dict.fromkeys(["track_id", "t", "lineage_id", "group"], "int64")
-    types |= dict.fromkeys(["hours", "probability"], "float64")
-    return predictions.reindex(columns=columns).astype(types)
+def _typed(table: pd.DataFrame, columns: list[str], types: Mapping[str, str]) -> pd.DataFrame:
+    """A table whose column types are the same without any row; those not named are text."""
+    columns = _marked(columns, table)
+    return table.reindex(columns=columns).astype({**dict.fromkeys(columns, "string"), **types})
 
 
 def _resampled(metrics: pd.DataFrame) -> pd.DataFrame:

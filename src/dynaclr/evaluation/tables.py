@@ -53,6 +53,11 @@ ONSET_COLUMNS = [
     *(*_VARIANT, "experiment", "fov", "track_id", "condition", "hours", "low", "high"),
     "true_hours",
 ]
+TIMING_COLUMNS = [
+    *(*_VARIANT, "experiment", "marker", "statistic", "group", "hours", "value", "low", "high"),
+    *("n_rows", "n_lineages"),
+]
+TRAJECTORY_COLUMNS = ["model", "variant", *KEY, "hours_since_onset", "pseudotime"]
 PREDICTION_COLUMNS = [
     *("model", "variant", "task", *KEY, "lineage_id", "group", "hours"),
     *("label", "class", "probability"),

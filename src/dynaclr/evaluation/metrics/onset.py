@@ -1,14 +1,58 @@
-"""Onset of the response of a single track, from a signal compared with control tracks."""
+"""Onset of the response of a single track, from a signal compared with control tracks.
+
+Cells differ in their signal before they respond, often by more than the response changes it. So an
+onset is a change within a track, and not the crossing of one threshold for all cells.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-QUANTILE = 0.95
-# A signal has risen when it stays above the threshold for this number of observations.
-CONSECUTIVE = 2
+# Share of the control tracks that may seem to rise, and that may seem to have risen before.
+RISING, RISEN = 0.05, 0.025
+# Bounds hold every hour whose step explains less than the best one by at most this many times what
+# noise explains: the 95 % quantile of chi-squared with one degree of freedom.
+LIKELIHOOD_RATIO = 3.84
+
+
+class Step(NamedTuple):
+    """The step up that is nearest to the signal of a track.
+
+    Attributes
+    ----------
+    hours : float
+        Middle of the two observations between which it lies.
+    low, high : float
+        Hours between which it lies with a probability of about 95 %.
+    gain : float
+        How much it reduces the sum of squares about the mean; 0 where no step up does.
+    """
+
+    hours: float
+    low: float
+    high: float
+    gain: float
+
+
+class ControlLimits(NamedTuple):
+    """What the control tracks of an experiment look like without a response.
+
+    Attributes
+    ----------
+    gain : float
+        Gain of a step that a share `RISING` of them exceeds.
+    level : float
+        Mean signal that a share `RISEN` of them exceeds.
+    noise : float
+        Mean gain of a step at any one place.
+    """
+
+    gain: float
+    level: float
+    noise: float
 
 
 class Onset(NamedTuple):
@@ -17,15 +61,19 @@ class Onset(NamedTuple):
     Attributes
     ----------
     hours : float
-        Middle of the bounds; NaN when the rise was not seen.
+        NaN when the rise was not seen.
     low, high : float
-        The signal rose after `low` and by `high`: -inf when it was above from the first
-        observation on, and inf when it never rose.
+        The signal rose after `low` and by `high`: -inf when it was high from the first observation
+        on, and inf when it never rose.
     """
 
     hours: float
     low: float
     high: float
+
+    def earlier(self, hours: float) -> Onset:
+        """The onset and its bounds, moved back by some hours."""
+        return Onset(self.hours - hours, self.low - hours, self.high - hours)
 
 
 def centred_on_controls(
@@ -68,60 +116,95 @@ def scaled_by_controls(
     return scaled
 
 
-def response_axis(treated: np.ndarray, control: np.ndarray) -> np.ndarray:
-    """Unit vector along which treated differ most from control observations for their spread.
+def step_gains(signal: np.ndarray) -> np.ndarray:
+    """Gain of a step between each two observations of a track, negative for a step down.
 
-    The difference of means divided feature by feature by the pooled variance: the discriminant of
-    Fisher (1936), Annals of Eugenics 7, 179, with a diagonal covariance, which needs few rows.
+    With n observations and a step after k of them, it is k (n - k) / n times the squared difference
+    of the two means: what two levels explain of the sum of squares about one.
 
     Parameters
     ----------
-    treated, control : numpy.ndarray
-        Shapes (m, d) and (n, d).
+    signal : numpy.ndarray
+        Of one track, by rising hour, shape (n,).
 
     Returns
     -------
     numpy.ndarray
-        float64, shape (d,); 0 where the groups do not differ.
+        float64, shape (n - 1,).
     """
-    variance = 0.5 * (treated.var(axis=0) + control.var(axis=0))
-    difference = treated.mean(axis=0) - control.mean(axis=0)
-    axis = np.divide(difference, variance, out=np.zeros_like(difference), where=variance > 1e-12)
-    length = np.linalg.norm(axis)
-    return axis / length if length > 0 else axis
+    n, before = len(signal), np.arange(1, len(signal))
+    sums = np.cumsum(signal, dtype=np.float64)
+    rise = (sums[-1] - sums[:-1]) / (n - before) - sums[:-1] / before
+    gains: np.ndarray = np.sign(rise) * before * (n - before) / n * np.square(rise)
+    return gains
 
 
-def control_threshold(signal: np.ndarray, quantile: float = QUANTILE) -> float:
-    """Value that a share `quantile` of the control observations' signals stay below."""
-    return float(np.quantile(signal, quantile))
+def fit_step(hours: np.ndarray, signal: np.ndarray, noise: float) -> Step:
+    """Two levels, the second not lower, with the least squared distance to the signal of a track.
 
-
-def onset_of_track(hours: np.ndarray, signal: np.ndarray, threshold: float) -> Onset:
-    """Time at which a signal rises above a threshold for `CONSECUTIVE` observations.
-
-    The rise lies between the last observation before and the first one above (interval censoring).
+    Hinkley (1970), Biometrika 57, 1, for the place of a change and its likelihood.
 
     Parameters
     ----------
     hours, signal : numpy.ndarray
-        Of one track, by rising hour, shape (n,).
-    threshold : float
+        Of one track, by rising hour, shape (n,), n at least 2.
+    noise : float
+        Mean gain of a step without a response; of `ControlLimits`.
+
+    Returns
+    -------
+    Step
+    """
+    gains = np.maximum(step_gains(signal), 0.0)
+    best = int(gains.argmax())
+    possible = np.flatnonzero(gains >= gains[best] - LIKELIHOOD_RATIO * noise)
+    return Step(
+        hours=0.5 * float(hours[best] + hours[best + 1]),
+        low=float(hours[possible[0]]),
+        high=float(hours[possible[-1] + 1]),
+        gain=float(gains[best]),
+    )
+
+
+def control_limits(signals: Sequence[np.ndarray]) -> ControlLimits:
+    """Limits that control tracks set; see `ControlLimits`.
+
+    Parameters
+    ----------
+    signals : sequence of numpy.ndarray
+        Of each control track, by rising hour; at least one track, each of two observations or more.
+    """
+    gains = [step_gains(signal) for signal in signals]
+    return ControlLimits(
+        gain=float(np.quantile([max(0.0, track.max()) for track in gains], 1 - RISING)),
+        level=float(np.quantile([signal.mean() for signal in signals], 1 - RISEN)),
+        noise=max(1e-12, float(np.mean([np.abs(track).mean() for track in gains]))),
+    )
+
+
+def onset_of_track(hours: np.ndarray, signal: np.ndarray, limits: ControlLimits) -> Onset:
+    """Time at which the signal of a track rises by more than those of control tracks do.
+
+    A track without such a rise had risen before (its mean lies above the limit of control tracks),
+    or never rises while it is seen: the onset is censored on the left, or on the right.
+
+    Parameters
+    ----------
+    hours, signal : numpy.ndarray
+        Of one track, by rising hour, shape (n,), n at least 2.
+    limits : ControlLimits
+        Of the same experiment.
 
     Returns
     -------
     Onset
     """
-    above = signal > threshold
-    run = above.copy()
-    for ahead in range(1, CONSECUTIVE):
-        run &= np.append(above[ahead:], np.zeros(min(ahead, len(above)), dtype=bool))
-    if not run.any():
-        return Onset(np.nan, float(hours[-1]), np.inf)
-    first = int(run.argmax())
-    if first == 0:
+    step = fit_step(hours, signal, limits.noise)
+    if step.gain > limits.gain:
+        return Onset(step.hours, step.low, step.high)
+    if signal.mean() > limits.level:
         return Onset(np.nan, -np.inf, float(hours[0]))
-    low, high = float(hours[first - 1]), float(hours[first])
-    return Onset(0.5 * (low + high), low, high)
+    return Onset(np.nan, float(hours[-1]), np.inf)
 
 
 def weighted_median(values: np.ndarray, weight: np.ndarray) -> np.ndarray:

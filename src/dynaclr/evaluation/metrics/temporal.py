@@ -237,6 +237,33 @@ def r_squared(
         return np.where(variance > 1e-12, 1.0 - error / variance, np.nan)
 
 
+def weighted_correlation(first: np.ndarray, second: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Pearson correlation of values that count `weight` times.
+
+    Parameters
+    ----------
+    first, second : numpy.ndarray
+        Shape (n,).
+    weight : numpy.ndarray
+        Shape (..., n).
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (...), NaN where one of them does not vary.
+    """
+    total = weight.sum(axis=-1)
+    means = [(weight @ values) / total for values in (first, second)]
+    product = (weight @ (first * second)) / total - means[0] * means[1]
+    variances = [
+        (weight @ np.square(values)) / total - np.square(mean)
+        for values, mean in zip((first, second), means, strict=True)
+    ]
+    scale = np.sqrt(np.maximum(variances[0] * variances[1], 0.0))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(scale > 0, product / scale, np.nan)
+
+
 def _mode(values: np.ndarray) -> float:
     """Highest point of a kernel density estimate of values in random order."""
     if np.ptp(values) == 0:
