@@ -8,7 +8,12 @@ import pandas as pd
 from dynaclr.config.metrics import join_notes
 from dynaclr.config.variants import Variant
 from dynaclr.evaluation.inputs import EvaluationInputs
-from dynaclr.evaluation.metrics.bootstrap import MAX_BOOTSTRAP, cluster_bootstrap, seed_of
+from dynaclr.evaluation.metrics.bootstrap import (
+    MAX_BOOTSTRAP,
+    cluster_bootstrap,
+    percentile_interval,
+    seed_of,
+)
 from dynaclr.evaluation.metrics.onset import RISEN, RISING, weighted_median
 from dynaclr.evaluation.tables import (
     MetricValue,
@@ -19,7 +24,8 @@ from dynaclr.evaluation.tables import (
 from dynaclr.evaluation.track_onsets import MIN_OBSERVATIONS, TrackOnsets, true_onset
 from dynaclr.io.embeddings import key_of
 
-USELESS = "not shown to be better than one hour for all cells: do not rely on these onsets"
+USELESS = "no better than one hour for all cells: do not use these onsets"
+UNCERTAIN = "better than one hour for all cells, but maybe by chance"
 BY_LIMITS = f"{RISING + RISEN:.1%} of control tracks exceed the limits, which are set by them"
 
 
@@ -136,23 +142,22 @@ def _errors(known: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, Metri
 
     values = {name: float(of[0]) for name, of in statistics(np.ones((1, len(known)))).items()}
     resampled = cluster_bootstrap(statistics, lineages, n_resamples, seed)
-    counts = (len(known), len(np.unique(lineages)))
-    difference = value_with_interval(
-        values["difference"], 0.0, counts[0], resampled["difference"], counts[1]
-    )
-    is_better = np.fmax(difference.value, difference.high) < 0
+    n_lineages = len(np.unique(lineages))
+    _, highest, _ = percentile_interval(resampled["difference"], n_lineages)
+    verdict = "" if highest < 0 else UNCERTAIN
+    verdict = verdict if values["difference"] < 0 else USELESS
     of_tracks = f"median over {seen.sum()} of {len(known)} tracks; expected: of one hour for all"
     context = {
         "onset_error_hours": (
             float(np.median(of_one_hour)) if seen.any() else np.nan,
-            join_notes("" if is_better else USELESS, of_tracks),
+            join_notes(verdict, of_tracks),
         ),
         "onset_coverage": (np.nan, ""),
         "onset_within_bounds": (0.95, ""),
     }
     return {
         name: value_with_interval(
-            values[name], expected, counts[0], resampled[name], counts[1], note
+            values[name], expected, len(known), resampled[name], n_lineages, note
         )
         for name, (expected, note) in context.items()
     }
