@@ -3,7 +3,7 @@
 
 # Those that figures are drawn from.
 EVALUATION_TABLES = (
-    *("metrics", "curves", "confusion", "reliability", "learning", "drift"),
+    *("metrics", "curves", "confusion", "reliability", "learning", "timing", "drift"),
 )
 
 
@@ -66,6 +66,7 @@ rule evaluate:
             for table in (*EVALUATION_TABLES, "differences", "onsets", "cells")
         ],
         predictions=paths.evaluation("predictions.parquet"),
+        trajectories=paths.evaluation("trajectories.parquet"),
         resampled=paths.evaluation("resampled.parquet"),
         headline=paths.evaluation("headline.json"),
     log:

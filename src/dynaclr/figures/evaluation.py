@@ -11,6 +11,7 @@ from dynaclr.figures.embedding import draw_embeddings
 from dynaclr.figures.predictions import draw_confusion, draw_reliability, draw_roc
 from dynaclr.figures.tables import read_table
 from dynaclr.figures.tasks import tasks_of
+from dynaclr.figures.timing import draw_timing
 from dynaclr.io.embeddings import open_anndata
 from dynaclr.io.metric_tables import read_metrics
 from dynaclr.io.parquet import read_parquet
@@ -23,7 +24,8 @@ def draw_evaluation(folder: Path) -> None:
     ----------
     folder : Path
         With ``metrics.csv``, ``confusion.csv``, ``reliability.csv``, ``learning.csv``,
-        ``curves.csv``, ``drift.csv``, ``predictions.parquet`` and ``maps.h5ad``.
+        ``curves.csv``, ``timing.csv``, ``drift.csv``, ``predictions.parquet`` and
+        ``maps.h5ad``.
 
     Raises
     ------
@@ -47,4 +49,5 @@ def draw_evaluation(folder: Path) -> None:
     curves = read_table(folder / "curves.csv")
     for name in over_hours.FIGURES:
         over_hours.draw_over_hours(curves, name, folder / f"{name}.svg")
+    draw_timing(read_table(folder / "timing.csv"), metrics, folder / "timing.svg")
     draw_embeddings(open_anndata(folder / "maps.h5ad"), folder / "embedding.png")

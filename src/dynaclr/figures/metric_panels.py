@@ -31,7 +31,8 @@ FIGURES = {
     "behaviour": (
         *("sister_auroc", "visible_from_hours", "progression_r2", "smoothness"),
         *("smoothness_pooled", "dynamic_range", "msd_exponent", "mmd_from_hours"),
-        *("onset_error_hours", "onset_coverage", "onset_control_rate", "norm_mean"),
+        *("onset_error_hours", "onset_coverage", "onset_within_bounds", "onset_rate"),
+        *("pseudotime_correlation", "norm_mean"),
     ),
     "health": (
         *("effective_rank", "alignment", "uniformity", "norm_variation"),

@@ -9,7 +9,7 @@ RESULTS = "results"
 _EVALUATION_FIGURES = (
     *("embedding.png", "classifiers.svg", "roc.svg", "confusion.svg", "reliability.svg"),
     *("learning.svg", "resolution.svg", "kinetics.svg", "temporal.svg", "mixing.svg"),
-    *("kept.svg", "behaviour.svg", "health.svg", "drift.svg"),
+    *("kept.svg", "behaviour.svg", "timing.svg", "health.svg", "drift.svg"),
 )
 
 
