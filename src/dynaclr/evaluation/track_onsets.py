@@ -15,6 +15,7 @@ from dynaclr.evaluation.metrics.onset import (
     Onset,
     control_limits,
     onset_of_track,
+    own_level,
     scaled_by_controls,
 )
 
@@ -38,7 +39,8 @@ class ResponseReference:
         Hours from the true onset to the middle of the rise of the signal; 0 where the truth is not
         known.
     template : Template or None
-        Course of the signal since the onset; None with fewer than `MIN_TRACKS` responding tracks.
+        Course of the signal's change since the onset; None with fewer than `MIN_TRACKS` responding
+        tracks.
     """
 
     axis: np.ndarray
@@ -73,6 +75,8 @@ class TrackOnsets:
         float64, as many as `rows`.
     onsets : list of Onset or None
         None for a track of fewer than `MIN_OBSERVATIONS`.
+    levels : list of float
+        Signal of each track before it responds; see `own_level`.
     limits : ControlLimits
         Of the control tracks.
     """
@@ -80,7 +84,13 @@ class TrackOnsets:
     rows: list[np.ndarray]
     signals: list[np.ndarray]
     onsets: list[Onset | None]
+    levels: list[float]
     limits: ControlLimits
+
+    @property
+    def changes(self) -> list[np.ndarray]:
+        """Signals minus the level of each track before it responds."""
+        return [signal - level for signal, level in zip(self.signals, self.levels, strict=True)]
 
 
 def fit_response(inputs: EvaluationInputs, variant: Variant) -> ResponseReference | None:
@@ -106,16 +116,16 @@ def fit_response(inputs: EvaluationInputs, variant: Variant) -> ResponseReferenc
     found = [track_onsets(inputs, variant, axis, name) for name in inputs.train]
     parts = [part for part in found if part is not None]
     delay = _delay(inputs, parts)
-    since_onset, signals = [], []
+    since_onset, changes = [], []
     for part in parts:
-        for rows, signal, onset in zip(part.rows, part.signals, part.onsets, strict=True):
+        for rows, change, onset in zip(part.rows, part.changes, part.onsets, strict=True):
             if onset is not None and np.isfinite(onset.hours) and _treated(inputs, rows):
                 since_onset.append(inputs.hours[rows] - onset.hours + delay)
-                signals.append(signal)
+                changes.append(change)
     template = None
-    if len(signals) >= MIN_TRACKS:
+    if len(changes) >= MIN_TRACKS:
         noise = float(np.mean([part.limits.noise for part in parts]))
-        template = fit_template(since_onset, signals, noise)
+        template = fit_template(since_onset, changes, noise)
     return ResponseReference(axis, delay, template)
 
 
@@ -159,7 +169,11 @@ def track_onsets(
         onset_of_track(inputs.hours[track], values, limits) if is_long else None
         for track, values, is_long in zip(rows, signals, long, strict=True)
     ]
-    return TrackOnsets(rows, signals, onsets, limits)
+    levels = [
+        own_level(inputs.hours[track], values, onset, limits)
+        for track, values, onset in zip(rows, signals, onsets, strict=True)
+    ]
+    return TrackOnsets(rows, signals, onsets, levels, limits)
 
 
 def true_onset(inputs: EvaluationInputs, rows: np.ndarray) -> float:

@@ -42,7 +42,7 @@ def trajectory_table(
     pseudotime = np.full(len(rows), np.nan)
     if reference.template is not None:
         hours = [inputs.hours[track] for track in tracks.rows]
-        given = (hours, tracks.signals, reference.template, tracks.limits.noise)
+        given = (hours, tracks.changes, reference.template, tracks.limits.noise)
         pseudotime = reference.template.hours[np.concatenate(align_tracks(*given))]
     table = inputs.obs.loc[rows, key_of(inputs.obs)]
     return table.assign(

@@ -55,7 +55,10 @@ def draw_timing(timing: pd.DataFrame, metrics: pd.DataFrame, path: str | Path) -
             for axis, (marker, statistic) in zip(row, columns, strict=True):
                 shown = (own["marker"] == marker) & (own["statistic"] == statistic)
                 _draw_panel(axis, own[shown])
-                axis.set_title(f"{marker} {_STATISTICS[statistic]}".strip())
+                title = f"{marker} {_STATISTICS[statistic]}".strip()
+                cells = own.loc[shown & (own["group"] == "responding"), "n_rows"]
+                count = f"n = {cells.min():,.0f} to {cells.max():,.0f} a point"
+                axis.set_title(f"{title}\n{count}")
             row[0].set_ylabel(f"{experiment}\nnormalized intensity")
         for axis in axes[-1]:
             axis.set_xlabel("hours since the onset")
@@ -75,7 +78,9 @@ def _draw_panel(axis: Axes, table: pd.DataFrame) -> None:
 def _title(timing: pd.DataFrame, metrics: pd.DataFrame) -> str:
     """By what tracks were aligned and, of every experiment, how good its onsets are."""
     name = timing["variant"].iloc[0]
-    own = metrics[metrics["variant"] == name].set_index(["experiment", "metric"])
+    about_onsets = metrics["metric"].isin(["onset_rate", "onset_error_hours"])
+    own = metrics[(metrics["variant"] == name) & about_onsets]
+    own = own.set_index(["experiment", "metric"]).sort_index()
     lines = [f"Aligned by onsets that were found by: {parse_variant(name).title}"]
     for experiment in sorted(timing["experiment"].unique()):
         rate = own.loc[(experiment, "onset_rate")]
@@ -83,14 +88,10 @@ def _title(timing: pd.DataFrame, metrics: pd.DataFrame) -> str:
         words += f", and in {rate['expected']:.0%} of control tracks"
         if (experiment, "onset_error_hours") in own.index:
             error = own.loc[(experiment, "onset_error_hours")]
-            words += (
-                f"; error {error['value']:.2f} h, of one hour for all {error['expected']:.2f} h"
-            )
+            value, of_one_hour, note = error["value"], error["expected"], str(error["note"])
+            words += f"; error {value:.2f} h, of one hour for all {of_one_hour:.2f} h"
             # The note begins with the verdict, where there is one.
-            words += f"\n    {str(error['note']).partition(';')[0]}" * _is_verdict(error["note"])
+            verdict = note.partition(";")[0]
+            words += f"\n    {verdict}" if "than one hour for all cells" in verdict else ""
         lines.append(f"{experiment}: {words}")
     return "\n".join(lines)
-
-
-def _is_verdict(note: object) -> bool:
-    return "than one hour for all cells" in str(note)

@@ -28,7 +28,7 @@ UNCORRECTED = ["seed0", "seed1", "seed0-untrained", "intensity"]
 VARIANTS = [f"{name}{end}" for end in ("", "+zscore", "+transport") for name in UNCORRECTED]
 TABLES = [
     *("metrics.csv", "curves.csv", "differences.csv", "confusion.csv", "reliability.csv"),
-    *("learning.csv", "onsets.csv", "cells.csv", "drift.csv"),
+    *("learning.csv", "onsets.csv", "timing.csv", "trajectories.parquet", "cells.csv", "drift.csv"),
     *("predictions.parquet", "resampled.parquet"),
     "headline.json",
 ]
@@ -85,7 +85,8 @@ def test_every_variant_task_and_set_has_every_score(metrics):
 
 def test_every_variant_has_every_metric(metrics):
     """But the onset's error, whose truth these stores do not have."""
-    absent = {"onset_error_hours", "onset_coverage", "auroc_null", "auroc_p", "mmd2", "msd"}
+    absent = {"onset_error_hours", "onset_coverage", "onset_within_bounds"}
+    absent |= {"auroc_null", "auroc_p", "mmd2", "msd"}
     for variant in VARIANTS:
         found = {m.partition(":")[0] for m in chosen(metrics, variant=variant)["metric"]}
         assert set(METRICS) - found <= absent, variant

@@ -24,7 +24,7 @@ from dynaclr.evaluation.inputs import label_observations, make_inputs
 from dynaclr.evaluation.metrics.scaling import standardize
 from dynaclr.evaluation.metrics.temporal import smoothness
 from dynaclr.evaluation.mixing_scores import mixing_rows, refitted_features, separation_rows
-from dynaclr.evaluation.onset_scores import fit_response_axis, onset_rows
+from dynaclr.evaluation.onset_scores import onset_rows, onset_table
 from dynaclr.evaluation.response_scores import resolution_rows, sister_rows
 from dynaclr.evaluation.tables import Rows
 from dynaclr.evaluation.temporal_scores import (
@@ -32,6 +32,7 @@ from dynaclr.evaluation.temporal_scores import (
     pooled_smoothness_rows,
     temporal_rows,
 )
+from dynaclr.evaluation.track_onsets import fit_response, track_onsets
 
 CONFIG = EvaluationConfig(
     tasks=[
@@ -149,8 +150,13 @@ def test_without_an_effect_no_distance_is_seen(make):
 
 
 def test_onsets_are_those_of_the_truth(inputs):
-    rows, onsets = onset_rows(inputs, SEED0, fit_response_axis(inputs, SEED0))
-    table = table_of(rows)
+    reference, rows, tables = fit_response(inputs, SEED0), [], []
+    assert reference.delay == 0.0
+    for name in "cd":
+        tracks = track_onsets(inputs, SEED0, reference.axis, name)
+        tables.append(onset_table(inputs, SEED0, tracks, reference.delay))
+        rows += onset_rows(inputs, SEED0, name, tables[-1])
+    table, onsets = table_of(rows), pd.concat(tables)
     for name in "cd":
         error = table.loc[("onset_error_hours", name)]
         assert error["value"] == 0.0

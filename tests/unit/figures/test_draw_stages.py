@@ -12,23 +12,26 @@ from sklearn.metrics import auc
 from dynaclr.config import ComparisonConfig, UserError
 from dynaclr.config.metrics import METRICS
 from dynaclr.evaluation import compare_models
+from dynaclr.evaluation.onset_scores import USELESS
 from dynaclr.figures.comparison import draw_comparison
 from dynaclr.figures.composition import draw_collection
 from dynaclr.figures.evaluation import draw_evaluation
 from dynaclr.figures.experiment import draw_experiment
 from dynaclr.figures.predictions import mean_roc
+from dynaclr.figures.timing import draw_timing
 from dynaclr.figures.titles import METRIC_TITLES, title_of
 from dynaclr.figures.training import draw_training
 from dynaclr.io.artifacts import read_json, write_digest, write_json
 
 TABLES = [
     *("metrics.csv", "confusion.csv", "reliability.csv", "learning.csv", "curves.csv"),
+    "timing.csv",
     *("drift.csv", "predictions.parquet", "maps.h5ad"),
 ]
 FIGURES = [
     *("classifiers.svg", "roc.svg", "confusion.svg", "reliability.svg", "learning.svg"),
     *("resolution.svg", "temporal.svg", "kinetics.svg", "mixing.svg", "health.svg"),
-    *("kept.svg", "behaviour.svg", "drift.svg", "embedding.png"),
+    *("kept.svg", "behaviour.svg", "timing.svg", "drift.svg", "embedding.png"),
 ]
 
 
@@ -149,7 +152,8 @@ def test_what_was_not_scored_is_said(evaluation, texts):
     metrics = read(evaluation, "metrics.csv")
     metrics.loc[metrics["family"] == "classification", ["value", "low", "high"]] = np.nan
     metrics.to_csv(evaluation / "metrics.csv", index=False)
-    for name in ("confusion.csv", "reliability.csv", "learning.csv", "curves.csv", "drift.csv"):
+    emptied = ["confusion", "reliability", "learning", "curves", "timing", "drift"]
+    for name in (f"{table}.csv" for table in emptied):
         read(evaluation, name).iloc[:0].to_csv(evaluation / name, index=False)
     predictions = pd.read_parquet(evaluation / "predictions.parquet")
     predictions.iloc[:0].to_parquet(evaluation / "predictions.parquet")
@@ -161,6 +165,31 @@ def test_what_was_not_scored_is_said(evaluation, texts):
     assert "no learning curve" in texts(evaluation / "learning.svg")
     assert "no held-out experiment to check" in texts(evaluation / "drift.svg")
     assert "no curve" in texts(evaluation / "resolution.svg")
+    assert "too few onsets seen" in texts(evaluation / "timing.svg")
+
+
+def test_the_timing_of_markers_says_how_good_its_onsets_are(evaluation, texts):
+    metrics = read(evaluation, "metrics.csv").query("variant == 'seed0' and experiment == 'c'")
+    rate = metrics[metrics["metric"] == "onset_rate"].iloc[0]
+    error = {**rate, "metric": "onset_error_hours", "value": 2.0, "expected": 1.5}
+    point = {"variant": "seed0", "experiment": "c", "statistic": "intensity_mean", "n_rows": 7}
+    timing = pd.DataFrame(
+        [
+            {**point, "marker": marker, "group": group, "hours": hours, "value": hours}
+            | {"low": hours - 1, "high": hours + 1}
+            for marker in ("phase", "reporter")
+            for group in ("responding", "control")
+            for hours in (-0.5, 0.5, 1.5)
+        ]
+    )
+    for note in ("median over 3 tracks", f"{USELESS}; median over 3 tracks"):
+        table = pd.DataFrame([rate, {**error, "note": note}])
+        draw_timing(timing, table, evaluation / "timing.svg")
+        said = texts(evaluation / "timing.svg")
+        assert (USELESS in said) == (USELESS in note)
+        assert "error 2.00 h, of one hour for all 1.50 h" in said
+        assert f"onset seen in {rate['value']:.0%} of treated tracks" in said
+        assert {"phase mean", "reporter mean", "n = 7 to 7 a point"} <= set(said.splitlines())
 
 
 def test_without_tasks_the_figures_say_so(evaluation, texts):

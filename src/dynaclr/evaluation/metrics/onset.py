@@ -49,11 +49,14 @@ class ControlLimits(NamedTuple):
         Mean signal that a share `RISEN` of them exceeds.
     noise : float
         Mean gain of a step at any one place.
+    spread : float
+        Variance of their mean signals.
     """
 
     gain: float
     level: float
     noise: float
+    spread: float
 
 
 class Onset(NamedTuple):
@@ -175,11 +178,12 @@ def control_limits(signals: Sequence[np.ndarray]) -> ControlLimits:
     signals : sequence of numpy.ndarray
         Of each control track, by rising hour; at least one track, each of two observations or more.
     """
-    gains = [step_gains(signal) for signal in signals]
+    gains, levels = [step_gains(track) for track in signals], [track.mean() for track in signals]
     return ControlLimits(
         gain=float(np.quantile([max(0.0, track.max()) for track in gains], 1 - RISING)),
-        level=float(np.quantile([signal.mean() for signal in signals], 1 - RISEN)),
+        level=float(np.quantile(levels, 1 - RISEN)),
         noise=max(1e-12, float(np.mean([np.abs(track).mean() for track in gains]))),
+        spread=float(np.var(levels)),
     )
 
 
@@ -206,6 +210,33 @@ def onset_of_track(hours: np.ndarray, signal: np.ndarray, limits: ControlLimits)
     if signal.mean() > limits.level:
         return Onset(np.nan, -np.inf, float(hours[0]))
     return Onset(np.nan, float(hours[-1]), np.inf)
+
+
+def own_level(
+    hours: np.ndarray, signal: np.ndarray, onset: Onset | None, limits: ControlLimits
+) -> float:
+    """Signal of a track before it responds, as far as cells differ in it: shrunk towards 0.
+
+    0 stands for the mean of the control cells, and for what cannot be known: of a track without an
+    onset, and of one whose signal was high from the first observation on.
+
+    Parameters
+    ----------
+    hours, signal : numpy.ndarray
+        Of one track, by rising hour, shape (n,).
+    onset : Onset or None
+        Of `onset_of_track`.
+    limits : ControlLimits
+        Of the same experiment.
+
+    Returns
+    -------
+    float
+    """
+    if onset is None or onset.low == -np.inf:
+        return 0.0
+    before = signal[hours < onset.hours] if np.isfinite(onset.hours) else signal
+    return float(before.mean() * limits.spread / (limits.spread + limits.noise))
 
 
 def weighted_median(values: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Onsets of known signals, and the axis and scale that signals are measured on."""
+"""Onsets of known signals, and the scale that signals are measured on."""
 
 import numpy as np
 import pytest
@@ -6,49 +6,101 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynaclr.evaluation.metrics.onset import (
+    RISEN,
+    RISING,
+    ControlLimits,
     centred_on_controls,
-    control_threshold,
+    control_limits,
+    fit_step,
     onset_of_track,
-    response_axis,
+    own_level,
     scaled_by_controls,
+    step_gains,
     weighted_median,
 )
 
-
-def test_the_axis_weighs_features_by_their_spread():
-    rng = np.random.default_rng(0)
-    control = rng.normal(size=(4000, 3)) * [1, 10, 1]
-    treated = rng.normal(size=(4000, 3)) * [1, 10, 1] + [1, 1, 0]
-    axis = response_axis(treated, control)
-    assert np.linalg.norm(axis) == pytest.approx(1.0)
-    np.testing.assert_allclose(axis / axis[0], [1, 0.01, 0], atol=0.06)
-    np.testing.assert_array_equal(response_axis(control, control), np.zeros(3))
+LIMITS = ControlLimits(gain=1.0, level=1.5, noise=0.05, spread=0.15)
 
 
-def test_the_onset_lies_between_the_frames_around_the_rise():
+def controls(n_tracks=400, n_frames=12, seed=0):
+    """Cells that differ by 1, with noise of 0.3 in time."""
+    rng = np.random.default_rng(seed)
+    return list(rng.normal(size=(n_tracks, 1)) + 0.3 * rng.normal(size=(n_tracks, n_frames)))
+
+
+@given(signal=st.lists(st.floats(-9, 9), min_size=2, max_size=12))
+def test_a_gain_is_what_two_levels_explain(signal):
+    signal = np.array(signal)
+    parts = [(signal[:k], signal[k:]) for k in range(1, len(signal))]
+    within = [sum(part.var() * len(part) for part in pair) for pair in parts]
+    squares = signal.var() * len(signal) - np.array(within)
+    gains = step_gains(signal)
+    np.testing.assert_allclose(np.abs(gains), squares, atol=1e-9)
+    rises = [after.mean() >= before.mean() - 1e-12 for before, after in parts]
+    assert all(up or gain <= 0 for up, gain in zip(rises, gains, strict=True))
+
+
+def test_the_onset_is_where_the_level_changes_whatever_the_level():
     hours = np.array([2.0, 2.5, 3.0, 3.5, 4.0])
-    rises = onset_of_track(hours, np.array([0, 0, 0, 2, 2]), 1.0)
-    assert rises == (3.25, 3.0, 3.5)
-    blip = onset_of_track(hours, np.array([0, 2, 0, 0, 2]), 1.0)
-    assert np.isnan(blip.hours)
-    assert blip[1:] == (4.0, np.inf), "one observation above is none"
-    above = onset_of_track(hours, np.full(5, 2.0), 1.0)
-    assert np.isnan(above.hours)
-    assert above[1:] == (-np.inf, 2.0)
+    for level in (-5.0, 0.0, 5.0):
+        rises = onset_of_track(hours, level + np.array([0, 0, 0, 2, 2]), LIMITS)
+        assert rises == (3.25, 3.0, 3.5)
+    falls = onset_of_track(hours, np.array([2, 2, 2, 0, 0]), LIMITS)
+    assert np.isnan(falls.hours)
 
 
-@given(rise=st.integers(1, 18), noise=st.floats(0, 0.4), seed=st.integers(0, 9))
-def test_bounds_hold_the_true_onset(rise, noise, seed):
+def test_what_was_not_seen_is_bounded_by_what_was():
+    hours = np.array([2.0, 2.5, 3.0, 3.5, 4.0])
+    never = onset_of_track(hours, np.zeros(5), LIMITS)
+    assert np.isnan(never.hours)
+    assert never[1:] == (4.0, np.inf)
+    before = onset_of_track(hours, np.full(5, 2.0), LIMITS)
+    assert np.isnan(before.hours)
+    assert before[1:] == (-np.inf, 2.0)
+    assert before.earlier(1.5)[1:] == (-np.inf, 0.5)
+
+
+def test_the_own_level_is_that_before_the_onset_shrunk_by_noise():
+    hours, share = np.arange(5.0), 0.15 / (0.15 + 0.05)
+    for signal, level in (
+        (np.array([1.0, 1, 1, 4, 4]), 1.0),
+        (np.full(5, -1.0), -1.0),
+        (np.full(5, 2.0), 0.0),
+    ):
+        onset = onset_of_track(hours, signal, LIMITS)
+        assert own_level(hours, signal, onset, LIMITS) == pytest.approx(share * level)
+    assert own_level(hours, signal, None, LIMITS) == 0.0
+
+
+@given(rise=st.integers(1, 18), noise=st.floats(0, 0.2), seed=st.integers(0, 9))
+def test_bounds_hold_a_clear_onset(rise, noise, seed):
     hours = 1.0 + 0.5 * np.arange(20)
     signal = (np.arange(20) >= rise) + noise * np.random.default_rng(seed).uniform(-1, 1, 20)
-    onset = onset_of_track(hours, signal, 0.5)
-    assert onset.low < hours[rise] <= onset.high
-    assert onset.high - onset.low == pytest.approx(0.5)
+    step = fit_step(hours, signal, noise**2 / 3)
+    assert step.low < hours[rise] <= step.high
+    assert step.low < step.hours < step.high
 
 
-def test_a_share_of_controls_stays_below_the_threshold():
-    signal = np.random.default_rng(0).normal(size=2000)
-    assert (signal > control_threshold(signal)).mean() == pytest.approx(0.05, abs=0.001)
+def test_nine_of_ten_bounds_hold_the_onset_of_a_noisy_track():
+    hours, rng, limits = np.arange(12.0), np.random.default_rng(1), control_limits(controls())
+    held = []
+    for signal in controls(seed=2):
+        onset = rng.uniform(2, 9)
+        found = onset_of_track(hours, signal + 0.8 * (hours > onset), limits)
+        if np.isfinite(found.hours):
+            held.append(found.low <= onset <= found.high)
+    assert len(held) > 350
+    assert np.mean(held) > 0.9
+
+
+def test_as_many_controls_respond_as_the_limits_say():
+    signals, hours = controls(), np.arange(12.0)
+    limits = control_limits(signals)
+    onsets = [onset_of_track(hours, signal, limits) for signal in signals]
+    assert np.isfinite([onset.hours for onset in onsets]).mean() == pytest.approx(RISING, abs=0.005)
+    before = np.mean([onset.low == -np.inf for onset in onsets])
+    assert before == pytest.approx(RISEN, abs=0.01)
+    assert limits.noise == pytest.approx(0.09, abs=0.01)
 
 
 def test_controls_become_the_origin_of_every_experiment():
