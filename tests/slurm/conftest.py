@@ -17,7 +17,7 @@ from dynaclr.training.hardware import WITHOUT_GPUS
 from tests.lacking import lacks
 from tests.slurm import cluster
 from tests.workflow.conftest import REPOSITORY, Workflow, entry_of
-from tests.workflow.test_reruns import TRAINING
+from tests.workflow.finished_project import TRAINING
 from tests.workflow.test_simulated import SIMULATION
 
 MODULES = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
@@ -120,7 +120,8 @@ def write_project(folder: Path, seeds: list[int], trainer: dict, batch_size: int
         },
         "evaluation": {
             "tasks": [{"name": "r", "label": "responding", "source": "truth"}],
-            "bootstrap": 20,
+            "bootstrap": 10,
+            "shuffles": 0,
         },
     }
 

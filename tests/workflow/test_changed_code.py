@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.workflow.conftest import REPOSITORY, Workflow, jobs_in
-from tests.workflow.test_reruns import OF_B, finished, of_model, project  # noqa: F401
+from tests.workflow.finished_project import OF_B, finished, of_model, project  # noqa: F401
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.workflow.conftest import Workflow, entry_of
-from tests.workflow.test_reruns import TRAINING
+from tests.workflow.finished_project import TRAINING
 from tests.workflow.test_simulated import SIMULATION
 
 pytestmark = pytest.mark.slow

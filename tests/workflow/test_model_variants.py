@@ -11,8 +11,8 @@ import yaml
 
 from dynaclr.config import ExperimentConfig
 from dynaclr.simulation import simulate
-from tests.workflow.conftest import Workflow
-from tests.workflow.test_reruns import TRAINING, entry_of
+from tests.workflow.conftest import Workflow, entry_of
+from tests.workflow.finished_project import TRAINING
 
 CONVNEXT = {
     "class_path": "dynaclr.models.ContrastiveEncoder",
@@ -44,12 +44,12 @@ def wells_of(name: str) -> dict:
 def project(workflow) -> Workflow:
     """Two experiments, of which a part of the fields of view validates; two models."""
     for seed, name in enumerate(("one", "two")):
-        size = {"seed": seed, "frames": 8, "height": 96, "width": 96, "cells": 8}
+        size = {"seed": seed, "frames": 6, "height": 64, "width": 64, "cells": 5}
         entry = wells_of(name) | {"simulation": size}
         simulate(ExperimentConfig.model_validate(entry, context={"base": workflow.folder}))
     convnext = copy.deepcopy(TRAINING)
     convnext["model"]["encoder"] = CONVNEXT
-    convnext["data"]["num_workers"] = 2
+    convnext["data"]["num_workers"] = 1
     write(workflow.folder / "convnext.yaml", convnext)
     logged = copy.deepcopy(TRAINING)
     logged["trainer"]["logger"] = OFFLINE
@@ -64,7 +64,8 @@ def project(workflow) -> Workflow:
         "evaluation": {
             "experiments": ["two"],
             "tasks": [{"name": "response", "label": "responding", "source": "truth"}],
-            "bootstrap": 20,
+            "bootstrap": 10,
+            "shuffles": 0,
         },
         "comparison": {"metrics": ["auroc", "effective_rank"]},
     }

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from tests.workflow.conftest import Workflow, entry_of, jobs_in
-from tests.workflow.test_reruns import TRAINING, make_source
+from tests.workflow.finished_project import TRAINING, make_source
 from tests.workflow.test_simulated import SIMULATION
 
 NAMES = ("one", "two")

@@ -68,7 +68,8 @@ def project(tmp_path_factory, shared_data) -> Workflow:
         "models": {"phase": {"collection": "phase", "training": "training.yaml", "threads": 1}},
         "evaluation": {
             "tasks": [{"name": "division", "label": "divides_within_3"}],
-            "bootstrap": 50,
+            "bootstrap": 10,
+            "shuffles": 0,
         },
     }
     project.run()

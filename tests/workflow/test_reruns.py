@@ -7,151 +7,36 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
-from dynaclr.config import ExperimentConfig
 from dynaclr.io.artifacts import digest_path
-from dynaclr.simulation import simulate
-from tests.workflow.conftest import Workflow, entry_of, jobs_in
+from tests.workflow.conftest import Workflow, jobs_in
+from tests.workflow.finished_project import (
+    FIRST,
+    OF_A,
+    OF_B,
+    OF_COLLECTION,
+    OF_EXPERIMENT,
+    OF_PIXELS,
+    OF_TRACKS,
+    OF_TRAINING,
+    REPORTED,
+    SECOND,
+    TRAINING,
+    baselines_of,
+    evaluated_of,
+    finished,  # noqa: F401
+    make_source,
+    of_model,
+    project,  # noqa: F401
+)
 
+# ruff: noqa: F811
 pytestmark = pytest.mark.slow
-
-NAMES = ("one", "two", "three", "four", "alone")
-
-TRAINING = {
-    "model": {
-        "encoder": {
-            "class_path": "dynaclr.models.SmallEncoder",
-            "init_args": {"in_channels": 1, "width": 8},
-        },
-        "learning_rate": 0.001,
-    },
-    "data": {
-        "patches": {"markers": ["phase"], "size": [24, 24]},
-        "tau_range": [0.5, 1.0],
-        "batch_size": 32,
-    },
-    "trainer": {"max_epochs": 1},
-}
-# An encoder of the user's own, in a module beside the project file.
-OWN = {
-    "inherits": "training.yaml",
-    "model": {"encoder": {"class_path": "my_encoder.Mine", "init_args": {"in_channels": 1}}},
-}
-MY_ENCODER = """from dynaclr.models import SmallEncoder
-
-
-class Mine(SmallEncoder):
-    def __init__(self, in_channels: int) -> None:
-        super().__init__(in_channels, width=8)
-"""
-
-
-def make_source(folder: Path, name: str, seed: int) -> None:
-    """Make plate, tracks and truth by simulation; the project knows nothing of that."""
-    entry = entry_of(name) | {
-        "simulation": {"seed": seed, "frames": 8, "height": 96, "width": 96, "cells": 8}
-    }
-    simulate(ExperimentConfig.model_validate(entry, context={"base": folder}))
-
-
-@pytest.fixture(scope="session")
-def finished(made_once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
-    """A project of 4 experiments, 2 models and 1 evaluation-only experiment, run to its end."""
-    return made_once("finished", finish)
-
-
-def finish(folder: Path) -> None:
-    """Make the project and run it; everything runs once."""
-    (folder / "experiments").mkdir()
-    for seed, name in enumerate(NAMES):
-        make_source(folder, name, seed)
-        entry = {
-            key: f"../{value}" if key in ("data_path", "tracks_path", "truth") else value
-            for key, value in entry_of(name).items()
-        }
-        (folder / "experiments" / f"{name}.yaml").write_text(yaml.safe_dump(entry))
-    (folder / "training.yaml").write_text(yaml.safe_dump(TRAINING))
-    (folder / "own.yaml").write_text(yaml.safe_dump(OWN))
-    (folder / "my_encoder.py").write_text(MY_ENCODER)
-    project = Workflow(folder)
-    project.config = {
-        "experiments": ["experiments/*.yaml"],
-        "collections": {
-            "first": {"train": ["one", "two"], "validation": ["three"]},
-            "second": {"train": ["three", "four"], "validation": ["two"]},
-        },
-        "models": {
-            "a": {"collection": "first", "training": "training.yaml", "threads": 1},
-            "b": {"collection": "second", "training": "own.yaml", "threads": 1},
-        },
-        "evaluation": {
-            "experiments": ["alone"],
-            "tasks": [{"name": "response", "label": "responding", "source": "truth"}],
-            "bootstrap": 20,
-        },
-    }
-    ran = project.jobs()
-    assert ran == sorted(
-        [
-            *(f"{rule} experiment={n}" for n in NAMES for rule in OF_EXPERIMENT),
-            *(f"{rule} collection={c}" for c in ("first", "second") for rule in OF_COLLECTION),
-            *of_model("a", OF_A),
-            *of_model("b", OF_B),
-            *(f"inspect_batches model={name}" for name in ("a", "b")),
-            *baselines_of(FIRST, OF_A),
-            *baselines_of(SECOND, OF_B),
-            "report",
-            "all",
-        ]
-    )
-
-
-def of_model(model: str, experiments: tuple[str, ...], trains: bool = True) -> list[str]:
-    """Jobs of a model from training to evaluation."""
-    embedded = [f"embed model={model} experiment={name}" for name in experiments]
-    trained = [f"{rule} model={model} seed=0" for rule in OF_TRAINING] if trains else []
-    scored = [name for name in experiments if name in HELD_OUT]
-    # The fits read every experiment that is not held out.
-    evaluated = evaluated_of(model, scored, fits=len(scored) < len(experiments))
-    return [*trained, *embedded, *evaluated]
-
-
-def evaluated_of(model: str, scored: Iterable[str] = ("alone",), fits: bool = True) -> list[str]:
-    """Jobs of a model's evaluation: fits, the scores of held-out experiments, joins, figures."""
-    fitted = [f"fit_evaluation model={model}"] if fits else []
-    joined = [f"{rule} model={model}" for rule in OF_EVALUATION]
-    return [*fitted, *(f"score model={model} experiment={name}" for name in scored), *joined]
-
-
-def baselines_of(collection: str, experiments: tuple[str, ...], fits: bool = True) -> list[str]:
-    """Jobs of the baselines that no training touches."""
-    embedded = [f"embed_baselines {collection} experiment={name}" for name in experiments]
-    return [*([f"fit_pixels {collection}"] if fits else []), *embedded]
-
-
-OF_EXPERIMENT = ("index", "statistics", "plate_alone", "thumbnails", "draw_experiment")
-OF_TRACKS = ("index", "thumbnails", "draw_experiment")
-OF_PIXELS = ("index", "statistics", "thumbnails", "draw_experiment")
-OF_COLLECTION = ("merge", "draw_collection")
-OF_TRAINING = ("train", "draw_training")
-OF_EVALUATION = ("evaluate", "map_cells", "draw_evaluation")
-HELD_OUT = ("alone", "new")
-FIRST, SECOND = "collection=first", "collection=second"
-OF_A = ("one", "two", "three", "alone")
-OF_B = ("two", "three", "four", "alone")
-REPORTED = ["report", "all"]
-
-
-@pytest.fixture
-def project(finished, tmp_path) -> Workflow:
-    """A copy of the finished project, time stamps and Snakemake's records included."""
-    shutil.copytree(finished, tmp_path / "project", symlinks=True)
-    return Workflow(tmp_path / "project")
 
 
 def digests(project: Workflow) -> dict[str, str]:
@@ -213,15 +98,16 @@ def test_edited_entry_reruns_its_experiment_and_its_models(project):
 
 
 def test_changed_plate_metadata_rerun_its_experiment_and_its_models(project):
-    metadata = project.folder / "data/four/plate.zarr/A/1/0/.zattrs"
+    metadata = project.folder / "data/three/plate.zarr/A/1/0/.zattrs"
     content = json.loads(metadata.read_text())
     scale = content["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"]
     scale[-2:] = [0.7, 0.7]
     metadata.write_text(json.dumps(content))
     assert planned(project) == sorted(
         [
-            *(f"{rule} experiment=four" for rule in OF_PIXELS),
+            *(f"{rule} experiment=three" for rule in OF_PIXELS),
             *(f"{rule} collection=second" for rule in OF_COLLECTION),
+            "labels experiment=three column=cell_state",
             "inspect_batches model=b",
             *of_model("b", OF_B),
             *baselines_of(SECOND, OF_B),
@@ -243,7 +129,7 @@ def test_new_evaluation_experiment_trains_nothing(project):
     config = project.config
     config["evaluation"]["experiments"].append("new")
     project.config = config
-    assert project.jobs() == sorted(
+    assert planned(project) == sorted(
         [
             *(f"{rule} experiment=new" for rule in OF_EXPERIMENT),
             *of_model("a", ("new",), trains=False),
@@ -253,6 +139,9 @@ def test_new_evaluation_experiment_trains_nothing(project):
             *REPORTED,
         ]
     )
+    project.run("results/evaluation/a/metrics.csv")
+    metrics = pd.read_csv(project.folder / "results/evaluation/a/metrics.csv")
+    assert {"alone", "new"} <= set(metrics["experiment"])
 
 
 def test_changed_learning_rate_retrains_that_model_alone(project):
@@ -311,7 +200,7 @@ def test_models_follow_those_that_they_start_from(project):
     config = project.config
     config["models"]["a"]["overrides"] = {"model.learning_rate": 0.002}
     project.config = config
-    assert jobs_in(project.run("--dry-run")) == sorted(
+    assert planned(project) == sorted(
         [
             *(job for name in "abc" for job in of_model(name, OF_A if name == "a" else OF_B)),
             # Data with other columns to b; c is new, but has the baselines of b.
@@ -319,10 +208,13 @@ def test_models_follow_those_that_they_start_from(project):
             *REPORTED,
         ]
     )
-    assert trained_in_order(project.run(*TRAINED)) == ["a", "b", "c"]
+    assert trained_in_order(project.run(*TRAINED, "--dry-run")) == ["a", "b", "c"]
+    del config["models"]["a"]["overrides"]
+    project.config = config
+    assert jobs_in(project.run(*TRAINED, "--dry-run")) == []
 
-    retrained = project.folder / "results/models/a/seed0/best.ckpt"
-    shutil.copy(retrained, project.folder / "elsewhere.ckpt")
+    other = project.folder / "results/models/a/seed0/best.ckpt"
+    shutil.copy(other, project.folder / "elsewhere.ckpt")
     assert trained_in_order(project.run(*TRAINED, "--dry-run")) == ["b", "c"]
 
 
@@ -363,15 +255,17 @@ def test_killed_run_leaves_nothing_that_is_taken_for_a_result(project):
     )
     kill_when_training(running, project.folder / "results/models/a/seed0")
     assert not (project.folder / "results/models/a/seed0/best.ckpt").exists()
-    said = project.run("--unlock") + project.run("--rerun-incomplete")
-    assert jobs_in(said) == sorted([*of_model("a", OF_A), *REPORTED])
+    project.run("--unlock")
+    assert planned(project) == sorted([*of_model("a", OF_A), *REPORTED])
+    trained = "results/models/a/seed0/best.ckpt"
+    assert project.jobs("--rerun-incomplete", trained) == ["train model=a seed=0"]
     assert "resuming from" in (project.folder / "logs/train/a.seed0.log").read_text()
     assert (project.folder / "results/models/a/seed0/metrics.csv").read_text().count("\n") == 4
     after = digests(project)
     assert after.keys() == reference.keys(), "nothing is missing, nothing half made is left"
     untouched = [path for path in reference if "/a/" not in path and "report.html" not in path]
     assert [path for path in untouched if after[path] != reference[path]] == []
-    assert "Nothing to be done" in project.run()
+    assert "Nothing to be done" in project.run(trained)
 
 
 def kill_when_training(running: subprocess.Popen, folder: Path) -> None:
@@ -406,8 +300,7 @@ def test_plans_may_be_longer_than_a_command_line(project):
     # Linux takes 131,072 bytes in one argument, and a rule's command is one.
     config["evaluation"]["tasks"][0]["where"] = "hours >= 0" + 140_000 * " "
     project.config = config
-    fitted = [f"fit_evaluation model={name}" for name in ("a", "b")]
-    assert project.jobs("--until", "fit_evaluation") == fitted
+    assert project.jobs("results/evaluation/a/reference") == ["fit_evaluation model=a"]
 
 
 def test_edited_checkpoint_is_noticed(project):
@@ -418,6 +311,6 @@ def test_edited_checkpoint_is_noticed(project):
     assert [job for job in jobs_in(said) if job.startswith("embed ")] == sorted(
         f"embed model=a experiment={name}" for name in OF_A
     )
-    failed = project.run("--keep-going", fails=True)
+    failed = project.run(f"results/embeddings/a/seed0/{OF_A[0]}.zarr", fails=True)
     assert "embed" in failed
     assert "was changed after it was made" in project.logs()

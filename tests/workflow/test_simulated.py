@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.workflow.conftest import Workflow, entry_of, jobs_in
-from tests.workflow.test_reruns import TRAINING
+from tests.workflow.finished_project import TRAINING
 
 NAMES = ("one", "two", "three")
 # Every infected cell responds, and quickly: the truth depends on where the line is drawn.
@@ -28,7 +28,11 @@ def write(project: Workflow) -> None:
         ],
         "collections": {"all": {"train": ["one", "two"], "validation": ["three"]}},
         "models": {"m": {"collection": "all", "training": "training.yaml", "threads": 1}},
-        "evaluation": {"tasks": [{"name": "r", "label": "responding", "source": "truth"}]},
+        "evaluation": {
+            "tasks": [{"name": "r", "label": "responding", "source": "truth"}],
+            "bootstrap": 10,
+            "shuffles": 0,
+        },
     }
 
 

@@ -77,7 +77,7 @@ def patches(
         trainings: What it shall serve, as {trainings: [...]}: the `data` sections of training
             configurations (YAML or JSON text, or a file).
         threads: Fields of view read at the same time.
-        dry_run: Only say how many bytes it will have and how long reading takes.
+        dry_run: Only say what it will hold and how many bytes it will have.
     """
     import json
 

@@ -163,13 +163,7 @@ class ContrastiveEncoder(nn.Module):
             )
         self.feature_dim = int(getattr(self.encoder, "head_hidden_size", self.encoder.num_features))
         self.projection_dim = projection_dim
-        self.projection = nn.Sequential(
-            nn.Linear(self.feature_dim, embedding_dim),
-            nn.BatchNorm1d(embedding_dim),
-            nn.ReLU(inplace=True),
-            nn.Linear(embedding_dim, projection_dim),
-            nn.BatchNorm1d(projection_dim),
-        )
+        self.projection = projection_mlp(self.feature_dim, embedding_dim, projection_dim)
 
     def forward(self, x_BCZYX: Tensor) -> tuple[Tensor, Tensor]:
         """Embed patches.
@@ -197,6 +191,17 @@ class ContrastiveEncoder(nn.Module):
             x_BCYX = F.interpolate(x_BCYX, self.image_size, mode="bilinear", antialias=True)
         features = self.encoder(x_BCYX)
         return features, self.projection(features)
+
+
+def projection_mlp(in_features: int, hidden: int, out_features: int) -> nn.Sequential:
+    """Two linear layers with batch normalization: from features to projections for the loss."""
+    return nn.Sequential(
+        nn.Linear(in_features, hidden),
+        nn.BatchNorm1d(hidden),
+        nn.ReLU(inplace=True),
+        nn.Linear(hidden, out_features),
+        nn.BatchNorm1d(out_features),
+    )
 
 
 def _as_triple(numbers: Sequence[int]) -> tuple[int, int, int]:

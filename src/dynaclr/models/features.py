@@ -54,24 +54,6 @@ class FeatureEncoder(nn.Module):
             )
 
     def forward(self, x_BCZYX: Tensor) -> tuple[Tensor, Tensor]:
-        """Embed patches.
-
-        Parameters
-        ----------
-        x_BCZYX : Tensor
-            Normalized patches, floating point, shape (B, C, Z, Y, X).
-
-        Returns
-        -------
-        features : Tensor
-            Shape (B, feature_dim).
-        projections : Tensor
-            Shape (B, projection_dim), of any length.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the patches are not what the network was built for.
-        """
+        """Features and projections of patches, as those of `ContrastiveEncoder.forward`."""
         features = self.model.embed(x_BCZYX)
         return features, self.projection(features)

@@ -64,24 +64,9 @@ class PerChannel(nn.Module):
         return getattr(self.encoder, "projection", None)
 
     def forward(self, x_BCZYX: Tensor) -> tuple[Tensor, Tensor]:
-        """Embed patches.
+        """Features and projections of patches, as those of `ContrastiveEncoder.forward`.
 
-        Parameters
-        ----------
-        x_BCZYX : Tensor
-            Normalized patches, floating point, shape (B, C, Z, Y, X).
-
-        Returns
-        -------
-        features : Tensor
-            Shape (B, feature_dim); concatenated in the order of the channels.
-        projections : Tensor
-            Shape (B, projection_dim), of any length.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the patches have other channels, or are not what the encoder was built for.
+        Those of channels are concatenated in the order of the channels.
         """
         if x_BCZYX.ndim != 5 or x_BCZYX.shape[1] != self.in_channels:
             raise ValueError(

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dynaclr.models.checks import check_patches
+from dynaclr.models.contrastive import projection_mlp
 
 
 class ResNet3dEncoder(nn.Module):
@@ -76,34 +77,10 @@ class ResNet3dEncoder(nn.Module):
         self.in_stack_depth = in_stack_depth
         self.encoder, self.feature_dim = _residual_network(in_channels, *_BACKBONES[backbone])
         self.projection_dim = projection_dim
-        self.projection = nn.Sequential(
-            nn.Linear(self.feature_dim, embedding_dim),
-            nn.BatchNorm1d(embedding_dim),
-            nn.ReLU(inplace=True),
-            nn.Linear(embedding_dim, projection_dim),
-            nn.BatchNorm1d(projection_dim),
-        )
+        self.projection = projection_mlp(self.feature_dim, embedding_dim, projection_dim)
 
     def forward(self, x_BCZYX: Tensor) -> tuple[Tensor, Tensor]:
-        """Embed patches.
-
-        Parameters
-        ----------
-        x_BCZYX : Tensor
-            Normalized patches, floating point, shape (B, C, Z, Y, X).
-
-        Returns
-        -------
-        features : Tensor
-            Shape (B, feature_dim).
-        projections : Tensor
-            Shape (B, projection_dim), of any length.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the patches are not what the encoder was built for.
-        """
+        """Features and projections of patches, as those of `ContrastiveEncoder.forward`."""
         check_patches(x_BCZYX, self.in_channels, self.in_stack_depth)
         features = self.encoder(x_BCZYX)
         return features, self.projection(features)

@@ -74,25 +74,7 @@ class SmallEncoder(nn.Module):
         )
 
     def forward(self, x_BCZYX: Tensor) -> tuple[Tensor, Tensor]:
-        """Embed patches.
-
-        Parameters
-        ----------
-        x_BCZYX : Tensor
-            Normalized patches, floating point, shape (B, C, Z, Y, X).
-
-        Returns
-        -------
-        features : Tensor
-            Shape (B, feature_dim).
-        projections : Tensor
-            Shape (B, projection_dim), of any length.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the patches are not what the encoder was built for.
-        """
+        """Features and projections of patches, as those of `ContrastiveEncoder.forward`."""
         check_patches(x_BCZYX, self.in_channels, self.in_stack_depth)
         x_BCYX = x_BCZYX.flatten(1, 2).contiguous(memory_format=torch.channels_last)
         x_BCYX = self.stem(x_BCYX)

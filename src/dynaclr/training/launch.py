@@ -1,7 +1,7 @@
 """How a training is started, and what of its node it uses.
 
-It runs as one process, or as one for each device through torchrun. Network interface and loader
-workers are chosen here and nowhere else, and written to the log.
+It runs as one process, or as one for each device through torchrun. The number of loader workers is
+chosen here and nowhere else, and written to the log.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
 from lightning.fabric.plugins.environments import TorchElasticEnvironment
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.environments import LightningEnvironment
@@ -71,9 +70,8 @@ def launch(trainer: Mapping[str, Any], arguments: Sequence[str]) -> None:
         return
     log.info("%d device(s) on %d node(s): torchrun starts a process for each", devices, nodes)
     job = slurm_job() if nodes > 1 else None
-    settings = network(job) | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
-    log.info("processes talk by: %s", " ".join(f"{key}={value}" for key, value in settings.items()))
-    os.environ.update(settings)
+    # Torchrun would set it as well, with a warning.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     command = torchrun_command(devices, nodes, arguments, job)
     os.execvp(command[0], command)
 
@@ -194,43 +192,6 @@ def torchrun_command(
         *(f"--nnodes={nodes}", f"--nproc-per-node={devices}"),
         *("-m", "dynaclr", *arguments),
     ]
-
-
-def network(job: SlurmJob | None) -> dict[str, str]:
-    """Interface that NCCL and GLOO shall use; what the environment already sets stays.
-
-    On one node that is the node's own loopback; on several, the interface on which the first of
-    them reaches the last. Both libraries would otherwise guess, each by itself.
-    """
-    names = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
-    chosen = interface_towards(job.nodes[-1] if job else "127.0.0.1")
-    return {name: os.environ.get(name, chosen) for name in names}
-
-
-def interface_towards(host: str) -> str:
-    """Name of the network interface by which this machine reaches `host`.
-
-    Raises
-    ------
-    UserError
-        When the host is not known, or no interface leads there.
-    """
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            # Nothing is sent: connecting a datagram socket only looks up the route.
-            probe.connect((host, 9))
-            own = probe.getsockname()[0]
-    except OSError as error:
-        raise UserError(
-            f"{host}: cannot be reached ({error}). Set GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME "
-            "to the interface of the cluster's network before you start Snakemake."
-        ) from None
-    if own.startswith("127."):
-        own = "127.0.0.1"
-    addresses = psutil.net_if_addrs()
-    return next(
-        name for name, known in addresses.items() if own in (entry.address for entry in known)
-    )
 
 
 def set_loader_workers(

@@ -155,7 +155,7 @@ def test_names_in_a_summary_are_no_markup_and_steer_no_terminal(tmp_path):
     assert "\x1b" not in done.stdout + done.stderr
 
 
-def test_dry_run_of_patches_reports_bytes_and_seconds(collection, tmp_path):
+def test_dry_run_of_patches_reports_bytes(collection, tmp_path):
     folder = collection.experiments / "one"
     before = sorted(folder.iterdir())
     entry = read_json(folder / "summary.json")["entry"] | {"patches": True}
@@ -165,7 +165,6 @@ def test_dry_run_of_patches_reports_bytes_and_seconds(collection, tmp_path):
     assert done.returncode == 0, done.stderr
     reported = json.loads(done.stdout)
     assert reported["bytes"] == reported["n"] * 20 * 24 * 2
-    assert 0 < reported["seconds"] < 60
     assert sorted(folder.iterdir()) == before
 
 

@@ -4,7 +4,6 @@ import os
 import sys
 from types import SimpleNamespace
 
-import psutil
 import pytest
 from lightning.pytorch import Trainer
 
@@ -14,9 +13,7 @@ from dynaclr.training.launch import (
     SlurmJob,
     check_single_process,
     count_processes,
-    interface_towards,
     launch,
-    network,
     set_loader_workers,
     slurm_job,
     torchrun_command,
@@ -76,16 +73,6 @@ def test_predictions_that_would_write_the_same_stores_are_refused(monkeypatch, v
     asked = {} if variable else {"devices": 2}
     with pytest.raises(UserError, match=r"dynaclr predict: .*it embeds in one process. Start it"):
         check_single_process({"accelerator": "cpu", **asked})
-
-
-def test_interface_is_the_one_that_leads_there(monkeypatch):
-    monkeypatch.setenv("NCCL_SOCKET_IFNAME", "ib0")
-    monkeypatch.delenv("GLOO_SOCKET_IFNAME", raising=False)
-    loopback = interface_towards("127.0.0.1")
-    assert any(entry.address == "127.0.0.1" for entry in psutil.net_if_addrs()[loopback])
-    assert network(None) == {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": "ib0"}
-    with pytest.raises(UserError, match=r"no-such-host\.invalid: cannot be reached"):
-        interface_towards("no-such-host.invalid")
 
 
 @pytest.mark.parametrize(("configured", "workers"), [(False, 2), (True, 5)])

@@ -55,7 +55,7 @@ def build_patches(
     threads : int
         Fields of view that are read at the same time.
     dry_run : bool
-        Only say how many bytes it will have and how long reading will take.
+        Only say what it will hold and how many bytes it will have.
 
     Returns
     -------
@@ -78,7 +78,7 @@ def build_patches(
     report = builder.facts.as_json()
     report |= {"bytes": builder.n_bytes, "pixels": str(builder.dtype)}
     if dry_run:
-        return report | {"seconds": round(builder.estimate() / threads, 3)}
+        return report
     losses = builder.build(threads)
     if builder.facts.normalization is not None:
         loss = total_loss(losses)
@@ -127,23 +127,6 @@ class _Builder:
                 self.fields, self.facts.markers, statistics, specs[0].normalization
             )
             self.spread = np.where(self.spread >= 1e-6, self.spread, 1)
-
-    def estimate(self) -> float:
-        """Seconds that one thread takes to read everything, by the first chunk there is."""
-        groups = [self._frame_groups(number) for number in range(len(self.sources))]
-        first = self.bounds[0] + np.flatnonzero(groups[0] == groups[0][0])
-        began = time.perf_counter()
-        reader = self._reader(0)
-        for rows in self._blocks(first):
-            self._read(reader, 0, rows)
-        seconds = time.perf_counter() - began
-        return seconds * sum(len(np.unique(group)) for group in groups)
-
-    def _frame_groups(self, number: int) -> NDArray[np.int64]:
-        """Which of a field of view's rows lie in frames that share their chunks."""
-        source = self.sources[number]
-        t = self.index.column("t")[self.bounds[number] : self.bounds[number + 1]]
-        return t // source.position.layout(source.level).chunk[0]
 
     def build(self, threads: int) -> list[dict[str, Any]]:
         """Write all crops that an earlier run has not written, then finish the shards.

@@ -284,20 +284,6 @@ def test_building_reads_each_chunk_once(experiment, monkeypatch, chunk_frames):
     assert len(opened) == len(set(opened)) > 0
 
 
-@pytest.mark.parametrize("chunk_frames", [1, 2, 4])
-def test_dry_run_times_a_chunk_once_for_all_its_frames(experiment, monkeypatch, chunk_frames):
-    entry, folder = experiment(chunk_frames=chunk_frames)
-    opened = opened_by(monkeypatch)
-    # A clock that goes on with every chunk.
-    monkeypatch.setattr(builder.time, "perf_counter", lambda: float(len(opened)))
-    spec = spec_of(replace(STACK, size=(EDGE, EDGE)))
-    seconds = build_patches(entry, folder, [spec], threads=1, dry_run=True)["seconds"]
-    of_dry_run = len(opened)
-    build_patches(entry, folder, [spec], threads=1)
-    assert seconds == len(opened) - of_dry_run
-    assert of_dry_run * len(FOVS) * FRAMES / chunk_frames == seconds
-
-
 def test_plate_that_was_made_again_is_read_instead_of_its_store(experiment, caplog):
     entry, folder = experiment()
     build_patches(entry, folder, [spec_of(STACK)])

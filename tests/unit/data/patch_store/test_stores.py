@@ -177,12 +177,11 @@ def test_models_that_one_store_cannot_serve_are_reported(folder):
         build_patches(entry_of(folder, dtype="uint8"), folder, [SPEC, other])
 
 
-def test_dry_run_shows_bytes_and_time_and_writes_nothing(folder):
+def test_dry_run_shows_bytes_and_writes_nothing(folder):
     before = sorted(folder.iterdir())
     planned = build_patches(entry_of(folder), folder, [SPEC], dry_run=True)
     assert sorted(folder.iterdir()) == before
     report = build_patches(entry_of(folder), folder, [SPEC])
-    assert 0 < planned.pop("seconds") < 60
     assert planned == report
     pixels = zarr.open(folder / "patches.zarr/pixels", mode="r")
     (shard,) = (file for file in (folder / "patches.zarr/pixels/c").rglob("*") if file.is_file())

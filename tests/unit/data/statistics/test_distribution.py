@@ -1,12 +1,9 @@
-"""Values at ranks equal those of sorted pixels where they must, and are close to them elsewhere."""
+"""Of continuous pixels few values are kept, and every percentile is exact."""
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from dynaclr.data.statistics.distribution import PERCENTILES, Distribution
-from dynaclr.data.statistics.quantiles import values_at
 
 N = 30_000
 
@@ -67,36 +64,6 @@ KINDS = [
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=10, deadline=None)
-@given(seed=st.integers(0, 99), n_ranks=st.integers(1, 60))
-def test_exact_ranks_are_those_of_sorted_pixels(dtype, kind, seed, n_ranks):
-    rng = np.random.default_rng(seed)
-    pixels = kind(rng).astype(dtype)
-    ranks = np.unique(np.append(rng.integers(0, pixels.size, n_ranks), [0, pixels.size - 1]))
-    exact = rng.random(ranks.size) < 0.5
-    found = values_at(pixels.copy(), ranks, exact)
-    wanted = np.sort(pixels)[ranks]
-    assert found.dtype == dtype
-    np.testing.assert_array_equal(found[exact], wanted[exact])
-    assert (np.diff(found) >= 0).all()
-    assert (found >= pixels.min()).all()
-    assert (found <= pixels.max()).all()
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20),
-    st.integers(1, 1000),
-)
-def test_few_different_pixels(values, times):
-    pixels = np.tile(values, times)
-    ranks = np.arange(0, pixels.size, 1 + pixels.size // 50)
-    found = values_at(pixels.copy(), ranks, np.ones(ranks.size, bool))
-    np.testing.assert_array_equal(found, np.sort(pixels)[ranks])
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("kind", KINDS)
 def test_a_distribution_keeps_few_values_and_exact_percentiles(dtype, kind):
     pixels = kind(np.random.default_rng(0)).astype(dtype)
     kept = Distribution.of(pixels)
@@ -116,14 +83,13 @@ def test_a_distribution_keeps_few_values_and_exact_percentiles(dtype, kind):
         ordered[np.clip(r, 0, pixels.size - 1).astype(int)]
         for r in (np.floor(rank - near), np.ceil(rank + near))
     )
-    # The bin of zero reaches to numbers that are as good as zero.
-    assert (found >= low - np.abs(low) / 128 - 1e-37).all()
-    assert (found <= high + np.abs(high) / 128 + 1e-37).all()
+    assert (found >= low).all()
+    assert (found <= high).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("lowest", [0, -40])
-def test_exact_values_of_few_levels_are_levels(dtype, lowest):
+def test_percentiles_of_few_levels_are_levels(dtype, lowest):
     # Photons, or what a camera counts, stored as floating point. N - 1 is a multiple of 100 here,
     # so that percentiles are pixels and not means of two.
     pixels = np.random.default_rng(0).integers(lowest, 100, N + 1).astype(dtype)
@@ -131,5 +97,3 @@ def test_exact_values_of_few_levels_are_levels(dtype, lowest):
     for q in PERCENTILES:
         assert row[f"p{q}"] == ordered[q * N // 100]
         assert row[f"p{q}"] % 1 == 0
-    exact = values_at(pixels, np.arange(N), np.ones(N, bool))
-    np.testing.assert_array_equal(exact, ordered[:N])
