@@ -91,8 +91,8 @@ def _evaluate(results: Path) -> None:
         labels,
         EvaluationConfig(
             tasks=[TaskConfig(name="response", label="responding", source="truth")],
-            bootstrap=20,
-            shuffles=30,
+            bootstrap=10,
+            shuffles=0,
         ),
         ["one", "two"],
         ["three"],
