@@ -67,6 +67,7 @@ def write_plate(folder: Path, n_fovs: int) -> None:
         "omero": {"channels": [{"label": "Phase2D"}]},
     }
     array = {"zarr_format": 2, "shape": [90, 1, 1, 2048, 2048], "chunks": [1, 1, 1, 512, 512]}
+    array |= {"dtype": "<u2", "order": "C", "compressor": None, "filters": None, "fill_value": 0}
     for number, well in enumerate(wells):
         names = [str(fov) for fov in range(min(FOVS_PER_WELL, n_fovs - number * FOVS_PER_WELL))]
         write(folder / well / ".zattrs", {"well": {"images": [{"path": name} for name in names]}})

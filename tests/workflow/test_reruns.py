@@ -110,7 +110,8 @@ def test_changed_plate_metadata_rerun_its_experiment_and_its_models(project):
             "labels experiment=three column=cell_state",
             "inspect_batches model=b",
             *of_model("b", OF_B),
-            *baselines_of(SECOND, OF_B),
+            # It validates: the baselines are not fitted on it.
+            *baselines_of(SECOND, ("three",), fits=False),
             *REPORTED,
         ]
     )
