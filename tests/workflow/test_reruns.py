@@ -257,7 +257,8 @@ def test_killed_run_leaves_nothing_that_is_taken_for_a_result(project):
     kill_when_training(running, project.folder / "results/models/a/seed0")
     assert not (project.folder / "results/models/a/seed0/best.ckpt").exists()
     project.run("--unlock")
-    assert planned(project) == sorted([*of_model("a", OF_A), *REPORTED])
+    said = project.run("--dry-run", "--rerun-incomplete")
+    assert jobs_in(said) == sorted([*of_model("a", OF_A), *REPORTED])
     trained = "results/models/a/seed0/best.ckpt"
     assert project.jobs("--rerun-incomplete", trained) == ["train model=a seed=0"]
     assert "resuming from" in (project.folder / "logs/train/a.seed0.log").read_text()
