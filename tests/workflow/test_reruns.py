@@ -122,7 +122,8 @@ def planned(project: Workflow) -> list[str]:
     return jobs_in(project.run("--dry-run"))
 
 
-def test_new_evaluation_experiment_trains_nothing(project):
+def hold_out_new(project: Workflow) -> None:
+    """Add a further held-out experiment."""
     make_source(project.folder, "new", 9)
     entry = yaml.safe_load((project.folder / "experiments/alone.yaml").read_text())
     text = yaml.safe_dump(entry).replace("alone", "new")
@@ -130,6 +131,10 @@ def test_new_evaluation_experiment_trains_nothing(project):
     config = project.config
     config["evaluation"]["experiments"].append("new")
     project.config = config
+
+
+def test_new_evaluation_experiment_trains_nothing(project):
+    hold_out_new(project)
     assert planned(project) == sorted(
         [
             *(f"{rule} experiment=new" for rule in OF_EXPERIMENT),
@@ -143,6 +148,35 @@ def test_new_evaluation_experiment_trains_nothing(project):
     project.run("results/evaluation/a/metrics.csv")
     metrics = pd.read_csv(project.folder / "results/evaluation/a/metrics.csv")
     assert {"alone", "new"} <= set(metrics["experiment"])
+
+
+def test_ceilings_are_trained_once_and_not_for_another_held_out_experiment(project):
+    config = project.config
+    config["evaluation"]["ceiling"] = True
+    project.config = config
+    models = {"a": OF_A, "b": OF_B}
+    assert project.jobs() == sorted(
+        [
+            *(f"fit_ceiling model={name} task=response" for name in models),
+            *(f"embed_ceilings model={n} experiment={e}" for n, of in models.items() for e in of),
+            *(job for name in models for job in evaluated_of(name)),
+            *REPORTED,
+        ]
+    )
+    headline = project.json("results/evaluation/a/headline.json")
+    assert headline["ceiling"]["mean"] is not None
+    assert "supervised ceiling" in headline["text"]
+    hold_out_new(project)
+    assert planned(project) == sorted(
+        [
+            *(f"{rule} experiment=new" for rule in OF_EXPERIMENT),
+            *(job for name in models for job in of_model(name, ("new",), trains=False)),
+            *(f"embed_ceilings model={name} experiment=new" for name in models),
+            *baselines_of(FIRST, ("new",), fits=False),
+            *baselines_of(SECOND, ("new",), fits=False),
+            *REPORTED,
+        ]
+    )
 
 
 def test_changed_learning_rate_retrains_that_model_alone(project):

@@ -21,6 +21,7 @@ from dynaclr.io import check_all_on_disk
 from dynaclr.io.artifacts import digest_path, digest_text
 from dynaclr.io.code_digest import code_digest
 from dynaclr.io.file_cache import use_cache_folder
+from dynaclr.workflow.ceiling_plan import CeilingPlan
 from dynaclr.workflow.evaluation_plan import EvaluationPlan
 from dynaclr.workflow.fingerprint import label_fingerprint
 from dynaclr.workflow.frozen_plan import FrozenPlan
@@ -143,7 +144,7 @@ if workflow.is_main_process:
 configuration, project, site = read_configuration()
 registry, models, collections = project.registry, project.models, project.collections
 plan = Plan(project, configuration)
-judged, frozen = EvaluationPlan(plan), FrozenPlan(plan)
+judged, frozen, ceilings = EvaluationPlan(plan), FrozenPlan(plan), CeilingPlan(plan)
 cluster = JobResources(plan, site or SiteConfig())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dynaclr.cli import (
+    ceiling,
     classifier,
     collection,
     embedding,
@@ -39,9 +40,14 @@ COMMANDS: dict[str, Any] = {
     "convert-viscy": training.convert_viscy,
     "embed": embedding.embed,
     "baselines": {
-        "_help": "Baselines without a network: intensity statistics, and components of pixels.",
+        "_help": "Baselines without a network: intensity, texture, and components of pixels.",
         "fit": embedding.fit_baselines,
         "embed": embedding.embed_baselines,
+    },
+    "ceiling": {
+        "_help": "What a model's encoder reaches when it is trained on the labels of a task.",
+        "fit": ceiling.fit,
+        "embed": ceiling.embed,
     },
     "thumbnails": embedding.thumbnails,
     "evaluation": {

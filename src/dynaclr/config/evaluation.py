@@ -103,6 +103,13 @@ class EvaluationConfig(ConfigModel):
         None, description="Column of `truth` with the true onset of a cell's response, in hours."
     )
 
+    ceiling: bool = Field(
+        False,
+        description="Whether every model's encoder is also trained on the labels of each task, for "
+        "some minutes: a supervised ceiling. How far a model has come from the best baseline to it "
+        "says how much it has of what can be learned.",
+    )
+
     @property
     def label_columns(self) -> dict[str, set[str]]:
         """Columns that are named, by the table of labels that may hold them."""

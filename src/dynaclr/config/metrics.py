@@ -41,6 +41,7 @@ _CATALOG = {
         "ece": "lower",
         "auroc_null": "none",
         "auroc_p": "lower",
+        "way_to_ceiling": "higher",
     },
     "resolution": {
         "window_auroc": "higher",

@@ -124,6 +124,11 @@ class Project:
         """Checkpoints that the workflow makes, relative to where it runs, and the model of each."""
         return checkpoint_paths(self.models)
 
+    @property
+    def ceilings(self) -> list[str]:
+        """Tasks that every model has a supervised ceiling of: all or none."""
+        return [task.name for task in self.evaluation.tasks if self.evaluation.ceiling]
+
     def task(self, name: str) -> TaskConfig:
         """Evaluation task by name.
 

@@ -7,13 +7,16 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 # Their order in tables and figures.
-KINDS = ("trained", "untrained", "intensity", "texture", "pixels")
+KINDS = ("trained", "untrained", "intensity", "texture", "pixels", "ceiling")
+# A supervised ceiling is no baseline: it has seen the labels.
+CEILING = "ceiling"
 _TITLES = {
     "trained": "trained",
     "untrained": "untrained",
     "intensity": "raw intensity",
     "texture": "texture and shape",
     "pixels": "PCA of pixels",
+    "ceiling": "supervised ceiling",
     "zscore": "z-scored",
     "transport": "transported",
 }
@@ -25,10 +28,10 @@ class Variant(NamedTuple):
     Attributes
     ----------
     name : str
-        ``seed0``, ``seed0-untrained``, ``intensity``, any other baseline's name, or one of these
-        after a correction: ``seed0+zscore``.
+        ``seed0``, ``seed0-untrained``, ``intensity``, any other baseline's name,
+        ``ceiling-<task>``, or one of these after a correction: ``seed0+zscore``.
     kind : str
-        ``trained``, ``untrained``, ``intensity``, or the name itself; with the correction.
+        ``trained``, ``untrained``, ``ceiling``, or the name itself; with the correction.
     seed : int or None
         Seed of the encoder, None for a baseline without one.
     """
@@ -52,6 +55,12 @@ class Variant(NamedTuple):
         """Name of the correction, empty for none."""
         return self.name.partition("+")[2]
 
+    def is_for(self, task: str) -> bool:
+        """Whether a task is scored with it: a ceiling was trained on one, and on its markers."""
+        of_task = self.base.removeprefix(f"{CEILING}-")
+        is_ceiling = self.kind.partition("+")[0] == CEILING
+        return not is_ceiling or task == of_task or task.startswith(f"{of_task}.")
+
     @property
     def title(self) -> str:
         """Title in figures."""
@@ -64,6 +73,8 @@ class Variant(NamedTuple):
 def parse_variant(name: str) -> Variant:
     """Kind and seed of a variant from its name."""
     base, plus, correction = name.partition("+")
+    if base.startswith(f"{CEILING}-"):
+        return Variant(name, CEILING + plus + correction, None)
     match = re.fullmatch(r"seed(\d+)(-(\w+))?", base)
     if match is None:
         return Variant(name, name, None)

@@ -17,12 +17,14 @@ from dynaclr.evaluation.evaluate import evaluate_model
 from dynaclr.evaluation.fit import fit_reference
 from dynaclr.evaluation.join import join_maps, join_scores, sample_paths
 from dynaclr.evaluation.score import score_experiment
+from dynaclr.evaluation.tasks import classes_of
 from dynaclr.io.embeddings import read_store
 
 __all__ = [
     "LinearClassifier",
     "append_columns",
     "apply_linear_classifier",
+    "classes_of",
     "compare_models",
     "evaluate_model",
     "fetch_classifier",

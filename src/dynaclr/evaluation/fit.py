@@ -265,7 +265,7 @@ def _fit_variant(
         fits = (fit_progression_of(corrected, variant), fit_response(corrected, variant))
         own = None if variant.correction else target
         reference.variants[variant.name] = VariantReference(own, *fits)
-    for task in tasks:
+    for task in (t for t in tasks if corrected.variants[0].is_for(t.fitted.task.name)):
         given = (task.fitted, task.validation, task.rows, corrected.features, corrected.variants)
         fit_variants(*given, inputs.seed, task.shuffles)
     mapped = mapped_variants(list(reference.feature_names))
@@ -319,7 +319,7 @@ def _score_variant(
 ) -> None:
     """Resolution within the training experiments, which needs features, and a null of shuffles."""
     corrected = inputs.with_variant(name, features, reference.variants[name].target)
-    for task in tasks:
+    for task in (t for t in tasks if corrected.variants[0].is_for(t.fitted.task.name)):
         whole = _whole_set(task, inputs.train)
         for variant in corrected.variants:
             tables.add(resolution_rows(corrected, variant, task.rows, task.fitted, whole))
@@ -352,7 +352,8 @@ def _tabulate(
     """Scores of the training rows, by classifiers that were fitted without them."""
     sets = validated_sets(task.fitted, task.validation, task.rows, inputs.train)
     n_bootstrap, classes = inputs.config.bootstrap, task.fitted.classes
-    scores = tabulate_scores(sets, variants, classes, n_bootstrap, inputs.seed)
+    of_task = [variant for variant in variants if variant.is_for(task.fitted.task.name)]
+    scores = tabulate_scores(sets, of_task, classes, n_bootstrap, inputs.seed)
     tables.add_scores(task.fitted.task.name, task.fitted.task.label, scores)
 
 

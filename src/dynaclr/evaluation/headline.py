@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dynaclr.config.metrics import ALL_TRAINING, CROSS_VALIDATED, HELD_OUT
-from dynaclr.config.variants import kind_title
+from dynaclr.config.variants import CEILING, kind_title
 from dynaclr.io.metric_tables import read_metrics
 
 TITLES = {"auroc": "AUROC", "average_precision": "average precision"}
@@ -37,7 +37,8 @@ def summarize(folder: Path, task: str | None) -> dict[str, Any]:
     -------
     dict
         ``task``, ``metric``, ``estimate``, ``experiments``, ``n_rows``, ``n_lineages``,
-        ``trained`` and each of ``baselines`` (``mean`` over seeds and ``per_seed``),
+        ``trained``, ``ceiling`` where there is one, and each of ``baselines`` (``mean`` over seeds
+        and ``per_seed``), ``way_to_ceiling`` (mean share over seeds and experiments),
         ``difference`` to the best baseline (``value``, ``low``, ``high``; only with one
         experiment) and ``text``. A number that is missing is None.
     """
@@ -57,6 +58,8 @@ def summarize(folder: Path, task: str | None) -> dict[str, Any]:
     rows = rows[rows["experiment"].isin(names) & ~rows["kind"].str.contains("+", regex=False)]
     sizes = rows.drop_duplicates("experiment")[["n_rows", "n_lineages"]].sum()
     by_kind = {str(kind): _seeds(part) for kind, part in rows.groupby("kind", sort=False)}
+    nothing: dict[str, Any] = {"mean": None, "per_seed": {}}
+    way = metrics.loc[metrics["metric"] == f"way_to_ceiling:{metric}", "value"]
     headline: dict[str, Any] = {
         "task": task,
         "metric": metric,
@@ -64,7 +67,9 @@ def summarize(folder: Path, task: str | None) -> dict[str, Any]:
         "experiments": names,
         "n_rows": int(sizes["n_rows"]),
         "n_lineages": int(sizes["n_lineages"]),
-        "trained": by_kind.pop("trained", {"mean": None, "per_seed": {}}),
+        "trained": by_kind.pop("trained", nothing),
+        "ceiling": by_kind.pop(CEILING, nothing),
+        "way_to_ceiling": _number(way.mean()),
         "baselines": by_kind,
     }
     headline["difference"] = _difference(_of_task(folder / "differences.csv", task), headline)
@@ -151,5 +156,16 @@ def _sentence(headline: dict[str, Any], note: str) -> str:
             f" ({difference['value']:+.2f} to {kind_title(difference['baseline'])}, 95 % interval "
             f"{difference['low']:+.2f} to {difference['high']:+.2f})"
         )
+    text += _about_ceiling(headline)
     n_rows, n_lineages = headline["n_rows"], headline["n_lineages"]
     return f"{text}; n = {n_rows:,} observations of {n_lineages:,} lineages."
+
+
+def _about_ceiling(headline: dict[str, Any]) -> str:
+    ceiling, way = headline["ceiling"]["mean"], headline["way_to_ceiling"]
+    if ceiling is None:
+        return ""
+    share = "not clearly above the best baseline"
+    if way is not None:
+        share = f"{100 * way:.0f} % of the way to it from the best baseline"
+    return f"; {kind_title(CEILING)} {ceiling:.2f}, {share}"

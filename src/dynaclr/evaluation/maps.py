@@ -115,13 +115,13 @@ class FittedMap:
 
 
 _ARRAYS = ("mean", "scale", "components", "explained", "anchors")
-_WITHOUT_MAP = ("texture", "pixels")
+_WITHOUT_MAP = ("texture", "pixels", "ceiling")
 
 
 def mapped_variants(names: list[str]) -> list[Variant]:
-    """Variants that get a map: the first of each kind, one baseline of those without a network.
+    """Variants that get a map: the first of each kind, but one baseline without a network.
 
-    The others look like raw intensity, and each further map costs seconds.
+    Further ones look like raw intensity, and each map costs seconds; nor has a ceiling a map.
     """
     first, *others = first_of_each_kind(uncorrected(ordered_variants(names)))
     return [first, *(other for other in others if other.kind not in _WITHOUT_MAP)]

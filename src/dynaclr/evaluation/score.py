@@ -163,7 +163,7 @@ def _score_variant(
             control_distance_rows(corrected, variant),
             Rows(health_rows(corrected, variant), []),
         )
-        for task in tasks:
+        for task in (t for t in tasks if variant.is_for(t.fitted.task.name)):
             _score_task(corrected, variant, task, tables)
 
 

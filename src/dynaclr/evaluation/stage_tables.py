@@ -9,7 +9,15 @@ from pathlib import Path
 import pandas as pd
 
 from dynaclr.config.columns import MARKER
-from dynaclr.config.metrics import INCLUDES_TRAINING, POOLED, join_notes, metric_info
+from dynaclr.config.metrics import (
+    CROSS_VALIDATED,
+    INCLUDES_TRAINING,
+    LEFT_OUT,
+    POOLED,
+    join_notes,
+    metric_info,
+)
+from dynaclr.config.variants import CEILING
 from dynaclr.evaluation import drift, tables
 from dynaclr.evaluation.classifiers.score_tables import ScoreTables
 from dynaclr.evaluation.inputs import EvaluationInputs
@@ -43,6 +51,7 @@ _PARQUET = {
         | dict.fromkeys(["hours_since_onset", "pseudotime"], "float64"),
     ),
 }
+_OF_TRAINING = (CROSS_VALIDATED, LEFT_OUT)
 
 
 @dataclass
@@ -155,9 +164,14 @@ def _with_notes(inputs: EvaluationInputs, metrics: pd.DataFrame) -> pd.DataFrame
     corrections = {name: name.partition("+")[2] for name in metrics["variant"].unique()}
     on_variant = {name: inputs.note_on(correction) for name, correction in corrections.items()}
     on_estimate = {POOLED: INCLUDES_TRAINING}
+    # Its encoder has seen the labels of training rows, whichever its classifier is fitted on.
+    flattered = {(name, e) for name in on_variant if name.startswith(CEILING) for e in _OF_TRAINING}
     columns = zip(metrics["note"], metrics["variant"], metrics["estimate"], strict=True)
     notes = [
-        join_notes(note, on_variant[variant], on_estimate.get(estimate, ""))
+        join_notes(
+            *(note, on_variant[variant], on_estimate.get(estimate, "")),
+            "trained on these labels" if (variant, estimate) in flattered else "",
+        )
         for note, variant, estimate in columns
     ]
     infos = [metric_info(metric) for metric in metrics["metric"]]

@@ -106,6 +106,14 @@ def with_labels(
     return obs.assign(**{label_column(task): kept}), notes
 
 
+def classes_of(obs: pd.DataFrame, task: TaskConfig, labels: LabelPaths) -> np.ndarray:
+    """Class of each observation: names, object, None where unknown or not of the task; shape (n,).
+
+    Arguments and errors are those of `with_labels`.
+    """
+    return with_labels(obs, task, labels)[0][label_column(task)].to_numpy(dtype=object)
+
+
 def task_rows(obs: pd.DataFrame, task: TaskConfig, notes: dict[str, str]) -> TaskRows:
     """Rows, classes and groups of a task among observations of `with_labels`."""
     rows = _rows_where(obs, task)

@@ -42,6 +42,7 @@ _KIND_COLORS = {
     "intensity": CATEGORICAL[1],
     "texture": CATEGORICAL[2],
     "pixels": CATEGORICAL[3],
+    "ceiling": CATEGORICAL[5],
 }
 
 _STYLE: Any = {

@@ -16,6 +16,7 @@ METRIC_TITLES = {
     "ece": "Expected calibration error",
     "auroc_null": "AUROC after shuffled training labels",
     "auroc_p": "p of AUROC against shuffled labels",
+    "way_to_ceiling": "Share of the way from the best baseline to the ceiling",
     "window_auroc": "AUROC within condition and hour window",
     "visible_from_hours": "Classes separable from (hours)",
     "sister_auroc": "Sisters of different against same fates, AUROC",

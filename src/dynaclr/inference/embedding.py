@@ -17,7 +17,7 @@ from dynaclr.inference.observations import Observations
 from dynaclr.io.artifacts import read_digest, reading
 from dynaclr.training.builder import TrainingCLI, build
 from dynaclr.training.checkpoints import read_checkpoint
-from dynaclr.training.hardware import check_gpus
+from dynaclr.training.hardware import torch_device
 
 
 def embed(
@@ -61,9 +61,6 @@ def embed(
     """
     _check_names(model_dirs)
     torch.set_num_threads(threads)
-    if device == "auto":
-        check_gpus()
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     outputs: list[EmbeddingOutput] = []
     data: dict[Path, MultiExperimentDataModule] = {}
     for model_dir in model_dirs:
@@ -81,7 +78,7 @@ def embed(
     _check_same_patches(data)
     first = next(iter(data.values()))
     observations = Observations(experiment_dir, first.patches, first.normalization)
-    write_embeddings(outputs, observations, batch_size, torch.device(device))
+    write_embeddings(outputs, observations, batch_size, torch_device(device))
 
 
 def _check_names(model_dirs: Sequence[Path]) -> None:

@@ -39,6 +39,8 @@ class Observations:
         Folder of an experiment's results (``cells.parquet``, ``summary.json``, statistics).
     patches, normalization : PatchConfig, NormalizationConfig
         How patches are cropped and normalized.
+    extraction_size : tuple of int, optional
+        Extent (y, x) that is read around each patch, a margin for augmentation; default: none.
 
     Raises
     ------
@@ -51,6 +53,7 @@ class Observations:
         experiment_dir: Path,
         patches: PatchConfig,
         normalization: NormalizationConfig,
+        extraction_size: tuple[int, int] | None = None,
     ) -> None:
         self.digests = {
             name: verified_digest(experiment_dir / f"{name}.parquet")
@@ -66,6 +69,7 @@ class Observations:
             patches,
             normalization,
             cache_bytes=0,
+            extraction_size=extraction_size,
             stores=experiment_dir.parent,
         )
         self.reader.keep_frames()

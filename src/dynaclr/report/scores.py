@@ -20,7 +20,8 @@ _FAMILIES = {
         "Linear classifiers",
         "Scores on cells that the classifier was not fitted on, with 95 % intervals over lineages "
         "and, where it is known, the value expected by chance (the thin mark). A model is worth "
-        "having where its interval lies above every baseline's on the same cells.",
+        "having where its interval lies above every baseline's on the same cells. A supervised "
+        "ceiling, where there is one, has learned from labels; the way to it says what is left.",
     ),
     "mixing": (
         "Mixing of experiments",

@@ -32,6 +32,20 @@ def cpu_type(trainer: Mapping[str, Any]) -> str | None:
     return torch.backends.cpu.get_cpu_capability() if on_cpu else None
 
 
+def torch_device(name: str) -> torch.device:
+    """Torch device of a name; ``auto`` is a GPU where there is one, else the CPU.
+
+    Raises
+    ------
+    UserError
+        As `check_gpus`.
+    """
+    if name == "auto":
+        check_gpus()
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
 def check_gpus() -> None:
     """Fail rather than work on CPUs for days, where SLURM gave this job GPUs that torch cannot use.
 

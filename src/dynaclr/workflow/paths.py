@@ -47,6 +47,10 @@ class Paths:
         """Product of one training."""
         return self.model(f"seed{seed}/{file}".rstrip("/"), model)
 
+    def ceiling(self, task: str = "{task}", model: str = "{model}") -> str:
+        """Encoder of a model that was trained on the labels of a task."""
+        return self.model(f"ceiling/{task}.ckpt", model)
+
     def embeddings(self, model: str = "{model}") -> str:
         """Folder of a model's embeddings."""
         return f"{RESULTS}/embeddings/{model}"

@@ -275,11 +275,13 @@ class Plan:
     def variants(self, model: str) -> dict[str, str]:
         """The seeds of a model and its baselines: the folder of each one's stores."""
         folder, collection = self.paths.embeddings(model), self.models[model].collection
-        variants = {name: f"{folder}/{name}" for name in self.encoders(model)}
+        trained = [] if self.models[model].frozen else self.project.ceilings
+        names = [*self.encoders(model), *(f"ceiling-{task}" for task in trained)]
+        variants = {name: f"{folder}/{name}" for name in names}
         if collection is not None and self.project.has_baselines(model):
             shared = collection, self.patches_digests[model]
-            names = ("intensity", "texture", "pixels")
-            variants |= {name: self.paths.baseline(name, *shared) for name in names}
+            baselines = ("intensity", "texture", "pixels")
+            variants |= {name: self.paths.baseline(name, *shared) for name in baselines}
         return variants
 
     def comparison(self) -> str:

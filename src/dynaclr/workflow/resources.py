@@ -279,6 +279,14 @@ class JobResources:
             "gres": lambda wildcards: self.gpus(wildcards.model, 1),
         }
 
+    def ceiling(self) -> dict[str, Any]:
+        """Resources of training a supervised ceiling: a gigabyte of patches, and few steps."""
+        return {
+            **self.needs(lambda wildcards: 5000, lambda wildcards: 120),
+            **self._encoders_partition(),
+            "gres": lambda wildcards: self.gpus(wildcards.model, 1),
+        }
+
     def _encoders_partition(self) -> dict[str, Any]:
         if self.site.partition is None and self.site.gpu_partition is None:
             return {}

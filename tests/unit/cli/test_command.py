@@ -286,7 +286,7 @@ def test_one_training_is_checked_alone(project, tmp_path):
     training["model"]["encoder"]["init_args"] = {"in_channels": 2}
     training["data"]["tau_range"] = [1, 0.5]
     (tmp_path / "training.yaml").write_text(yaml.safe_dump(training))
-    with pytest.raises(UserError, match="data.tau_range"):
+    with pytest.raises(UserError, match=r"data\.tau_range"):
         check(training=str(tmp_path / "training.yaml"))
     training["data"]["tau_range"] = [0.5, 1]
     (tmp_path / "training.yaml").write_text(yaml.safe_dump(training))

@@ -51,6 +51,16 @@ def test_tables_that_are_yet_to_be_simulated(project, tmp_path):
         check(project, tmp_path)
 
 
+def test_a_ceiling_needs_experiments_that_it_has_not_seen(project, tmp_path):
+    project["evaluation"]["ceiling"] = True
+    check(project, tmp_path)
+    project["evaluation"]["experiments"] = []
+    check(project, tmp_path)
+    project["collections"]["both"] = {"train": ["one", "two"], "validation_fov_fraction": 0.2}
+    with pytest.raises(UserError, match=r"evaluation.ceiling: model small has no held-out"):
+        check(project, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

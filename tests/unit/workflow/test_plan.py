@@ -1,5 +1,6 @@
 """What rules hand to their jobs: what a job uses of the configuration, and nothing else."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from tests.unit.config.conftest import write_experiment
 
 from dynaclr.config import UserError
 from dynaclr.config.project import load_project
+from dynaclr.workflow.ceiling_plan import CeilingPlan
 from dynaclr.workflow.evaluation_plan import EvaluationPlan
 from dynaclr.workflow.frozen_plan import FrozenPlan
 from dynaclr.workflow.paths import Paths
@@ -69,6 +71,45 @@ def test_models_with_the_same_patch_spec_share_baselines(content):
         plan.shared_patches("both", "0000")
     shared = f"results/baselines/both/{digests['a']}/pixels"
     assert plan.variants("a")["pixels"] == plan.variants("b")["pixels"] == shared
+
+
+def with_ceilings(content: dict) -> CeilingPlan:
+    tasks = [{"name": "state", "label": "state"}, {"name": "onset", "label": "early"}]
+    content["evaluation"] |= {"ceiling": True, "tasks": tasks}
+    return CeilingPlan(plan_of(content))
+
+
+def test_every_task_has_a_ceiling_if_they_are_asked_for(content):
+    ceilings = with_ceilings(content)
+    assert ceilings.checkpoints("a") == [
+        f"results/models/a/ceiling/{task}.ckpt" for task in ("state", "onset")
+    ]
+    variants = ceilings.plan.variants("a")
+    assert variants["ceiling-state"] == "results/embeddings/a/ceiling-state"
+    content["evaluation"]["ceiling"] = False
+    assert not any("ceiling" in name for name in plan_of(content).variants("a"))
+
+
+def test_a_ceiling_depends_on_training_experiments_and_its_own_task_alone(content):
+    def inputs(**changes) -> list:
+        changed = copy.deepcopy(content)
+        changed["evaluation"] |= changes
+        ceilings = with_ceilings(changed)
+        return [
+            *(ceilings.training("a"), ceilings.labels("a", "state"), ceilings.seed("a")),
+            *(ceilings.training_inputs("a"), ceilings.label_content("a", "state")),
+        ]
+
+    before = inputs()
+    assert before[2] == 0
+    assert not any("/two/" in file or "/three/" in file for file in before[3])
+    content["collections"]["both"]["validation"] = ["two", "three"]
+    content["models"]["a"]["overrides"] = {
+        **{"trainer.max_epochs": 7, "data.tau_range": [1, 2], "data.sampling": {"leaky": 0.1}}
+    }
+    assert inputs(control="mock", bootstrap=20) == before
+    content["models"]["a"]["overrides"] = {"data.patches.size": [32, 32]}
+    assert inputs()[0] != before[0]
 
 
 def test_one_rule_embeds_for_each_set_of_seeds(content):

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from dynaclr.config.metrics import ALL_TRAINING, HELD_OUT, join_notes
-from dynaclr.config.variants import Variant
+from dynaclr.config.variants import CEILING, Variant
+from dynaclr.evaluation.classifiers.way_to_ceiling import way_to_ceiling
 from dynaclr.evaluation.metrics.bootstrap import Interval, cluster_bootstrap, percentile_interval
 from dynaclr.evaluation.metrics.calibration import (
     adjust_to_priors,
@@ -23,7 +24,7 @@ from dynaclr.evaluation.metrics.classification import (
     confusion_matrix,
     missing_classes_note,
 )
-from dynaclr.evaluation.tables import Row
+from dynaclr.evaluation.tables import Row, metric_rows
 
 MAIN_SCORES = ("auroc", "average_precision", "balanced_accuracy")
 # Resamples for single training experiments and corrected variants, whose intervals may be rougher.
@@ -137,6 +138,8 @@ def tabulate_scores(
                 confusion += _confusion_rows(scored, variant, classes)
                 reliability += _reliability_rows(scored, variant)
         differences += _difference_rows(scored, variants, scores)
+        if scored.estimate == HELD_OUT:
+            metrics += _way_rows(scored, variants, scores)
     return ScoreTables(*map(pd.DataFrame, (metrics, differences, confusion, reliability)))
 
 
@@ -246,7 +249,8 @@ def _difference_rows(
     """Trained minus each baseline, seeds averaged, on the same resamples of lineages."""
     by_kind: dict[str, list[_Scores]] = {}
     for variant in variants:
-        by_kind.setdefault(variant.kind, []).append(scores[variant.name])
+        if not variant.kind.startswith(CEILING):
+            by_kind.setdefault(variant.kind, []).append(scores[variant.name])
     trained = by_kind.pop("trained", [])
     for kind, baseline in by_kind.items() if trained else ():
         for metric in MAIN_SCORES:
@@ -273,6 +277,21 @@ def _difference_rows(
                 "n_lineages": scored.n_lineages,
                 "note": join_notes(scored.note, interval.note),
             }
+
+
+def _way_rows(
+    scored: ScoredSet, variants: list[Variant], scores: dict[str, _Scores]
+) -> Iterator[Row]:
+    """Share of the way from the best baseline to a supervised ceiling, where there is one."""
+    by_name = {variant.name: variant for variant in variants}
+    for metric in ("auroc", "average_precision"):
+        values = {name: of.values[metric] for name, of in scores.items()}
+        resampled = {name: of.resampled[metric] for name, of in scores.items()}
+        shares = way_to_ceiling(values, resampled, scored.n_lineages)
+        for name, share in shares.items():
+            share = share._replace(n_rows=len(scored.true), n_lineages=scored.n_lineages)
+            columns = _columns(scored, by_name[name])
+            yield from metric_rows({f"way_to_ceiling:{metric}": share}, **columns)
 
 
 def _mean_value(scores: list[_Scores], metric: str) -> np.floating:
