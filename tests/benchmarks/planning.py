@@ -128,7 +128,7 @@ def write_project(folder: Path, n_experiments: int, n_models: int, n_tables: int
         if line.startswith("results/"):
             product = folder / line.split("\t")[0]
             product.parent.mkdir(parents=True, exist_ok=True)
-            product.mkdir() if product.suffix == ".zarr" else product.touch()
+            product.mkdir() if product.suffix in ("", ".zarr") else product.touch()
     # One job at a time, the scheduler would go over all that are ready after each of them.
     snakemake(folder, "--touch", "--forceall", "--no-hooks", "--cores", "1000")
 
@@ -168,11 +168,12 @@ def jobs_of_change(folder: Path, name: str) -> Counter[str]:
     """
     config = yaml.safe_load((folder / "config.yaml").read_text())
     (share,) = (own["train"] for own in config["collections"].values() if name in own["train"])
-    once = ("merge", "inspect_batches", "train", "fit_pixels", "evaluate", "report", "all")
+    once = ("merge", "inspect_batches", "train", "fit_pixels", "report", "all")
+    evaluated = ("fit_evaluation", "evaluate", "map_cells", "draw_evaluation")
     drawn = ("thumbnails", *(f"draw_{what}" for what in ("experiment", "collection", "training")))
     return Counter(
-        dict.fromkeys(("index", *once, *drawn, "draw_evaluation"), 1)
-        | dict.fromkeys(("embed", "embed_baselines"), len(share))
+        dict.fromkeys(("index", *once, *drawn, *evaluated), 1)
+        | dict.fromkeys(("embed", "embed_baselines", "score"), len(share))
     )
 
 

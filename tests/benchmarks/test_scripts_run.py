@@ -36,7 +36,7 @@ def test_table_has_a_row_for_everything_that_is_measured(script, arguments, n_he
 
 
 def test_plans_list_exactly_the_jobs_of_a_change():
-    *plans, jobs = lines_of("planning.py", "--experiments", "4", "--models", "2", "--tables", "1")
+    *plans, jobs = lines_of("planning.py", "--experiments", "4", "--models", "2", "--tables", "2")
     changes = [line.split(": ")[0] for line in plans]
     assert changes == ["nothing to do, first plan", "nothing to do", "one experiment changed"]
-    assert jobs.startswith("jobs: all 1, embed 2, ")
+    assert ", embed 2, " in jobs
