@@ -183,7 +183,7 @@ def test_the_timing_of_markers_says_how_good_its_onsets_are(evaluation, texts):
         ]
     )
     for note in ("median over 3 tracks", f"{USELESS}; median over 3 tracks"):
-        table = pd.DataFrame([rate, {**error, "note": note}])
+        table = pd.DataFrame([{**rate}, {**error, "note": note}])
         draw_timing(timing, table, evaluation / "timing.svg")
         said = texts(evaluation / "timing.svg")
         assert (USELESS in said) == (USELESS in note)
