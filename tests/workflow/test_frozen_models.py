@@ -11,7 +11,8 @@ import yaml
 
 from dynaclr.io.artifacts import digest_path
 from tests.workflow.conftest import Workflow, jobs_in
-from tests.workflow.test_reruns import OF_EVALUATION, REPORTED, finished, planned, project
+from tests.workflow.finished_project import OF_EVALUATION, REPORTED, finished, project
+from tests.workflow.test_reruns import planned
 
 __all__ = ["finished", "project"]
 pytestmark = pytest.mark.slow

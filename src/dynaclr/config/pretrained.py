@@ -24,7 +24,7 @@ from dynaclr.config.training import (
 CHECKPOINT, SETTINGS, FACTS = "best.ckpt", "config.yaml", "provenance.json"
 # What the folder of a bundle has besides, if an evaluation was given.
 REFERENCE = "reference"
-# Classes of this package that begin with published weights, or those of a file, if told to.
+# Classes of this package that begin with published weights, or those of a file, where asked to.
 _WITH_WEIGHTS = ("ContrastiveEncoder", "UNeXt2")
 
 

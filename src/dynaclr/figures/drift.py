@@ -12,7 +12,7 @@ from dynaclr.figures.style import draw_message, figure_style, save_figure
 if TYPE_CHECKING:
     import pandas as pd
 
-# Light enough for black text; told apart without colour by their words.
+# Light enough for black text; their words distinguish them without colour.
 _COLORS = {"pass": "#D8EBD8", "warn": "#FBE3B0", "fail": "#F2B8A8", "not judged": "#EEEEEE"}
 
 
