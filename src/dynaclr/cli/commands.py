@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dynaclr.cli import (
+    bundle,
     ceiling,
     classifier,
     collection,
@@ -39,6 +40,8 @@ COMMANDS: dict[str, Any] = {
     "freeze": training.freeze,
     "convert-viscy": training.convert_viscy,
     "embed": embedding.embed,
+    "bundle": bundle.bundle,
+    "export": bundle.export,
     "baselines": {
         "_help": "Baselines without a network: intensity, texture, and components of pixels.",
         "fit": embedding.fit_baselines,
@@ -83,7 +86,10 @@ COMMANDS: dict[str, Any] = {
 SWITCHES = ("dry_run", "keep_work", "replace", "untrained")
 
 # Options that may be left out before the first value: `dynaclr info PATH`.
-FIRST_OPTIONS = {"info": "--path", "convert-viscy": "--checkpoint"}
+FIRST_OPTIONS = {
+    **{"info": "--path", "convert-viscy": "--checkpoint"},
+    **{"bundle": "--training", "export": "--training"},
+}
 
 # Their arguments are those of model, data and trainer, which Lightning's own command line parses.
 TRAINER_COMMANDS = ("fit", "validate", "predict")

@@ -12,7 +12,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "baselines": ["embed_baselines", "fit_pixels"],
         "batch_inspection": ["audit_batches", "inspect_batches"],
         "ceiling": ["embed_ceilings", "train_ceiling"],
+        "bundle": ["check_bundle", "write_bundle"],
         "embedding": ["embed"],
+        "export": ["check_export", "export_encoder"],
         "thumbnails": ["write_thumbnails"],
     },
 )

@@ -18,9 +18,12 @@ from dynaclr.config.pretrained import (
 )
 from dynaclr.config.training import load_training, with_checkpoints
 from dynaclr.io.artifacts import atomic_path, read_json, write_digest, write_json, write_text
+from dynaclr.io.folder_digests import read_verified_folder
 from dynaclr.training.builder import TrainingCLI, build, with_data
 from dynaclr.training.checkpoints import read_checkpoint, write_checkpoint
 
+# What a bundle has beside the files of a training: digests of all its files.
+BUNDLE = "bundle.json"
 # Where a frozen model's data lie is said by whoever embeds them.
 _NO_DATA = ("collection", "experiments")
 
@@ -51,6 +54,8 @@ def freeze(pretrained: Path, out_dir: Path, training: dict[str, Any] | None = No
             f"{found.folder}: has no {SETTINGS}. Name a training configuration with the encoder, "
             "patches and normalization of this checkpoint."
         )
+    if found.settings is not None and (found.folder / BUNDLE).is_file():
+        read_verified_folder(found.folder, BUNDLE)
     content = load_training(found.settings) if found.settings else training or {}
     cli = load_frozen(found, frozen_settings(content), str(found.settings or "training"))
     target = out_dir / CHECKPOINT
