@@ -105,9 +105,9 @@ class EvaluationConfig(ConfigModel):
 
     ceiling: bool = Field(
         False,
-        description="Whether every model's encoder is also trained on the labels of each task, for "
-        "some minutes: a supervised ceiling. How far a model has come from the best baseline to it "
-        "says how much it has of what can be learned.",
+        description="Whether the encoder of every trained model also learns from the labels of "
+        "each task, for some minutes: a supervised ceiling. How far a model has come from the best "
+        "baseline to it says how much it has of what can be learned.",
     )
 
     @property

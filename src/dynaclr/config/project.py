@@ -126,8 +126,12 @@ class Project:
 
     @property
     def ceilings(self) -> list[str]:
-        """Tasks that every model has a supervised ceiling of: all or none."""
+        """Tasks that every trained model has a supervised ceiling of: all or none."""
         return [task.name for task in self.evaluation.tasks if self.evaluation.ceiling]
+
+    def ceilings_of(self, model: str) -> list[str]:
+        """Tasks that a model has a supervised ceiling of; a frozen model has none."""
+        return [] if self.models[model].frozen else self.ceilings
 
     def task(self, name: str) -> TaskConfig:
         """Evaluation task by name.

@@ -229,14 +229,16 @@ def _fit(encoder: nn.Module, labelled: _Labelled, cli: TrainingCLI, seed: int) -
     optimizer = torch.optim.AdamW(
         parameters, lr=module.learning_rate, weight_decay=module.weight_decay
     )
-    n_steps = max(1, min(N_SEEN, N_PASSES * len(labelled.codes_N)) // data.batch_size)
+    n_rows = len(labelled.codes_N)
+    size = min(data.batch_size, n_rows)
+    n_steps = max(1, min(N_SEEN, N_PASSES * n_rows) // size)
     schedule = WarmupCosine(n_steps // 10, n_steps)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
     shares = 1 / np.bincount(labelled.codes_N)[labelled.codes_N]
     rng = np.random.default_rng(seed)
     encoder.train()
     for step in range(n_steps):
-        rows = rng.choice(len(shares), data.batch_size, p=shares / shares.sum())
+        rows = rng.choice(n_rows, size, p=shares / shares.sum())
         x_BCZYX = labelled.x_NCZYX[rows].to(device)
         x_BCZYX = data.augment(x_BCZYX, 0, step, 0, labelled.present_NC[rows].to(device))
         features, _ = encoder(x_BCZYX)

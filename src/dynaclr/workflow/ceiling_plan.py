@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 from dynaclr.config import EvaluationConfig, TaskConfig
 from dynaclr.io.code_digest import code_digest
@@ -30,9 +31,12 @@ class CeilingPlan:
 
     def training(self, model: str) -> str:
         """What of a model's training configuration its ceilings use."""
+        return as_text(self._settings(model))
+
+    def _settings(self, model: str) -> dict[str, Any]:
         settings = self.plan.settings[model]
         data = {key: settings["data"][key] for key in _DATA_KEYS if key in settings["data"]}
-        return as_text({"model": settings.get("model") or {}, "data": data})
+        return {"model": settings["model"], "data": data}
 
     def seed(self, model: str) -> int:
         """Seed of a model's ceilings: its first."""
@@ -54,7 +58,7 @@ class CeilingPlan:
 
     def checkpoints(self, model: str) -> list[str]:
         """The ceilings of a model, one a task."""
-        return [self.paths.ceiling(task, model) for task in self.project.ceilings]
+        return [self.paths.ceiling(task, model) for task in self.project.ceilings_of(model)]
 
     def modified_inputs(self, model: str) -> str:
         """Digests of what a ceiling is trained with that was changed by hand since it was made."""
@@ -89,6 +93,6 @@ class CeilingPlan:
         """Model to the digest of the code that trains its ceilings and embeds with them."""
         modules = ("inference.ceiling", "evaluation.tasks")
         return {
-            name: code_digest(*modules, config={key: settings[key] for key in ("model", "data")})
-            for name, settings in self.plan.settings.items()
+            name: code_digest(*modules, config=self._settings(name))
+            for name in self.project.trained
         }

@@ -26,10 +26,11 @@ def check_evaluation(project: Project) -> None:
     problems, evaluation = Problems(), project.evaluation
     # Models of one collection are scored on the same experiments.
     used = {tuple(project.experiments_of(model)): model for model in project.models}
-    for names, model in used.items():
-        if project.ceilings and not project.held_out_of(model):
+    for model in project.trained:
+        if project.ceilings_of(model) and not project.held_out_of(model):
             what = f"model {model} has no held-out experiment, and a ceiling has seen the others"
             problems.add("evaluation.ceiling", what, "Hold one out, or set `ceiling: false`")
+    for names, model in used.items():
         entries = [project.registry[name] for name in names]
         planned, where = PlannedIndex(entries), f"(experiments of model {model})"
         for task in evaluation.tasks:

@@ -275,8 +275,8 @@ class Plan:
     def variants(self, model: str) -> dict[str, str]:
         """The seeds of a model and its baselines: the folder of each one's stores."""
         folder, collection = self.paths.embeddings(model), self.models[model].collection
-        trained = [] if self.models[model].frozen else self.project.ceilings
-        names = [*self.encoders(model), *(f"ceiling-{task}" for task in trained)]
+        ceilings = [f"ceiling-{task}" for task in self.project.ceilings_of(model)]
+        names = [*self.encoders(model), *ceilings]
         variants = {name: f"{folder}/{name}" for name in names}
         if collection is not None and self.project.has_baselines(model):
             shared = collection, self.patches_digests[model]

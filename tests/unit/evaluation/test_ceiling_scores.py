@@ -15,10 +15,10 @@ from dynaclr.evaluation import compare_models
 def evaluation(make, tmp_path_factory) -> Path:
     """An evaluation with a ceiling of each of two tasks; that of the first knows nearly all."""
     folder = tmp_path_factory.mktemp("ceilings")
-    made = make.synthetic(folder, n_tracks=60)
+    made = make.synthetic(folder)
     for task, signal in (("responder", 8.0), ("state", 1.5)):
         for number, name in enumerate("abc"):
-            table = make.observations(name, 60, 6, seed=number)
+            table = make.observations(name, 36, 6, seed=number)
             features = make.features(table, signal, 0.0, 8, seed=100 + number)
             path = folder / f"ceiling-{task}" / f"{name}.zarr"
             made.stores.setdefault(f"ceiling-{task}", {})[name] = make.store(path, table, features)

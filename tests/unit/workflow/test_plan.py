@@ -90,6 +90,14 @@ def test_every_task_has_a_ceiling_if_they_are_asked_for(content):
     assert not any("ceiling" in name for name in plan_of(content).variants("a"))
 
 
+def test_a_frozen_model_has_no_ceiling(content):
+    content["models"]["frozen"] = {"pretrained": "results/models/a/seed1", "collection": "both"}
+    ceilings = with_ceilings(content)
+    assert ceilings.checkpoints("frozen") == []
+    assert not any("ceiling" in name for name in ceilings.plan.variants("frozen"))
+    assert {*ceilings.codes} == {"a", "b", "wide"}
+
+
 def test_a_ceiling_depends_on_training_experiments_and_its_own_task_alone(content):
     def inputs(**changes) -> list:
         changed = copy.deepcopy(content)
