@@ -150,6 +150,9 @@ def test_new_evaluation_experiment_trains_nothing(project):
     assert {"alone", "new"} <= set(metrics["experiment"])
 
 
+TASKS = ("response", "state")
+
+
 def test_ceilings_are_trained_once_and_not_for_another_held_out_experiment(project):
     config = project.config
     config["evaluation"]["ceiling"] = True
@@ -157,7 +160,7 @@ def test_ceilings_are_trained_once_and_not_for_another_held_out_experiment(proje
     models = {"a": OF_A, "b": OF_B}
     assert project.jobs() == sorted(
         [
-            *(f"fit_ceiling model={name} task=response" for name in models),
+            *(f"fit_ceiling model={name} task={task}" for name in models for task in TASKS),
             *(f"embed_ceilings model={n} experiment={e}" for n, of in models.items() for e in of),
             *(job for name in models for job in evaluated_of(name)),
             *REPORTED,
