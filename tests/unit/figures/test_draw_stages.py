@@ -170,7 +170,7 @@ def test_what_was_not_scored_is_said(evaluation, texts):
 
 def test_the_timing_of_markers_says_how_good_its_onsets_are(evaluation, texts):
     metrics = read(evaluation, "metrics.csv").query("variant == 'seed0' and experiment == 'c'")
-    rate = metrics[metrics["metric"] == "onset_rate"].iloc[0]
+    rate = metrics[metrics["metric"] == "onset_rate"].iloc[0].to_dict()
     error = {**rate, "metric": "onset_error_hours", "value": 2.0, "expected": 1.5}
     point = {"variant": "seed0", "experiment": "c", "statistic": "intensity_mean", "n_rows": 7}
     timing = pd.DataFrame(
