@@ -16,6 +16,7 @@ from dynaclr.evaluation.metrics.onset import (
     control_limits,
     onset_of_track,
     own_level,
+    response_signal,
     scaled_by_controls,
 )
 
@@ -72,7 +73,7 @@ class TrackOnsets:
     rows : list of numpy.ndarray
         Positions of each track's observations, by rising hour.
     signals : list of numpy.ndarray
-        float64, as many as `rows`.
+        float32, as many as `rows`.
     onsets : list of Onset or None
         None for a track of fewer than `MIN_OBSERVATIONS`.
     levels : list of float
@@ -152,8 +153,7 @@ def track_onsets(
     if not len(order) or inputs.control is None or not inputs.control[order].any():
         return None
     features = np.nan_to_num(inputs.features[variant.name][order])
-    names, control = inputs.experiments[order], inputs.control[order]
-    signal = scaled_by_controls(features, names, control) @ axis
+    signal = response_signal(features, inputs.control[order], axis)
     starts = np.flatnonzero(np.diff(inputs.tracks[order]))
     rows, signals = np.split(order, starts + 1), np.split(signal, starts + 1)
     long = [len(track) >= MIN_OBSERVATIONS for track in rows]

@@ -120,6 +120,31 @@ def scaled_by_controls(
     return scaled
 
 
+def response_signal(features: np.ndarray, control: np.ndarray, axis: np.ndarray) -> np.ndarray:
+    """``scaled_by_controls(...) @ axis`` of one experiment, without scaled copies of its features.
+
+    Parameters
+    ----------
+    features : numpy.ndarray
+        float32, shape (n, d), no NaN.
+    control : numpy.ndarray
+        bool, shape (n,), at least one.
+    axis : numpy.ndarray
+        Shape (d,).
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape (n,).
+    """
+    controls = features[control]
+    deviation = controls.std(axis=0, dtype=np.float64)
+    weights = np.divide(axis, deviation, out=np.zeros_like(axis), where=deviation > 1e-9)
+    mean = controls.mean(axis=0, dtype=np.float64).astype(np.float32)
+    signal: np.ndarray = (features - mean) @ weights.astype(np.float32)
+    return signal
+
+
 def step_gains(signal: np.ndarray) -> np.ndarray:
     """Gain of a step between each two observations of a track, negative for a step down.
 

@@ -14,6 +14,7 @@ from dynaclr.evaluation.metrics.onset import (
     fit_step,
     onset_of_track,
     own_level,
+    response_signal,
     scaled_by_controls,
     step_gains,
     weighted_median,
@@ -114,6 +115,9 @@ def test_controls_become_the_origin_of_every_experiment():
         mine = (experiments == name) & control
         np.testing.assert_allclose(centred[mine].mean(axis=0), 0, atol=1e-12)
         np.testing.assert_allclose(scaled[mine].std(axis=0), 1)
+        here, axis = experiments == name, np.array([0.3, -2.0])
+        signal = response_signal(features[here].astype(np.float32), control[here], axis)
+        np.testing.assert_allclose(signal, scaled[here] @ axis, atol=1e-4)
     assert np.isnan(centred[experiments == "c"]).all(), "an experiment without controls"
 
 
