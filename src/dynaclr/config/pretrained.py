@@ -24,6 +24,8 @@ from dynaclr.config.training import (
 CHECKPOINT, SETTINGS, FACTS = "best.ckpt", "config.yaml", "provenance.json"
 # What the folder of a bundle has besides, if an evaluation was given.
 REFERENCE = "reference"
+# What embedding needs of these sections.
+_KEPT = {"data": ("patches", "normalization"), "trainer": ("accelerator",)}
 # Classes of this package that begin with published weights, or those of a file, where asked to.
 _WITH_WEIGHTS = ("ContrastiveEncoder", "UNeXt2")
 
@@ -120,15 +122,20 @@ def _settings_of(model: ModelConfig, models: Mapping[str, ModelConfig]) -> dict[
 
 
 def frozen_settings(content: dict[str, Any]) -> dict[str, Any]:
-    """Training configuration of which only encoder and patches count, and no other weights.
+    """What of a training configuration embeds: its model without other weights, and its patches.
 
-    Of the trainer, the accelerator alone stays: embedding uses a GPU if the training did.
+    Of the trainer, the accelerator stays: embedding uses a GPU if the training did.
     """
     content = with_checkpoints(content, {})
-    trainer = content.get("trainer") or {}
-    kept = {"accelerator": trainer["accelerator"]} if "accelerator" in trainer else {}
-    sections = {key: value for key, value in content.items() if key in ("model", "data")}
-    return {key: _without_weights(section) for key, section in sections.items()} | {"trainer": kept}
+    found = {section: _kept(content.get(section), keys) for section, keys in _KEPT.items()}
+    model = content.get("model")
+    return found | ({"model": _without_weights(model)} if isinstance(model, dict) else {})
+
+
+def _kept(section: Any, keys: tuple[str, ...]) -> dict[str, Any]:
+    return (
+        {key: section[key] for key in keys if key in section} if isinstance(section, dict) else {}
+    )
 
 
 def _without_weights(section: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from dynaclr.config.pretrained import (
 from dynaclr.config.training import load_training, with_checkpoints
 from dynaclr.io.artifacts import atomic_path, read_json, write_digest, write_json, write_text
 from dynaclr.io.folder_digests import read_verified_folder
-from dynaclr.training.builder import TrainingCLI, build, with_data
+from dynaclr.training.builder import ON_ANY_MACHINE, TrainingCLI, build, with_data
 from dynaclr.training.checkpoints import read_checkpoint, write_checkpoint
 
 # What a bundle has beside the files of a training: digests of all its files.
@@ -57,7 +57,8 @@ def freeze(pretrained: Path, out_dir: Path, training: dict[str, Any] | None = No
     if found.settings is not None and (found.folder / BUNDLE).is_file():
         read_verified_folder(found.folder, BUNDLE)
     content = load_training(found.settings) if found.settings else training or {}
-    cli = load_frozen(found, frozen_settings(content), str(found.settings or "training"))
+    settings = frozen_settings(content)
+    cli = load_frozen(found, settings, str(found.settings or "training"))
     target = out_dir / CHECKPOINT
     if found.settings is None:
         write_checkpoint({"state_dict": cli.model.state_dict()}, target)
@@ -66,7 +67,8 @@ def freeze(pretrained: Path, out_dir: Path, training: dict[str, Any] | None = No
             shutil.copyfile(found.checkpoint, temporary)
     facts = read_json(found.folder / FACTS) if found.settings else {}
     write_json(out_dir / FACTS, facts | {"checkpoint": write_digest(target), "seed": found.seed})
-    write_text(out_dir / SETTINGS, settings_text(cli, found.seed))
+    resolved = frozen_settings(parse_text(cli.resolved())) | {"trainer": settings["trainer"]}
+    write_text(out_dir / SETTINGS, dump_yaml(with_data(resolved, *_NO_DATA, found.seed)))
 
 
 def load_frozen(found: Pretrained, settings: dict[str, Any], where: str) -> TrainingCLI:
@@ -85,6 +87,8 @@ def load_frozen(found: Pretrained, settings: dict[str, Any], where: str) -> Trai
     UserError
         When the settings are not sound, or the weights are of another encoder.
     """
+    # Embedding sees to its devices itself.
+    settings = settings | {"trainer": {"logger": False} | ON_ANY_MACHINE}
     if found.settings is None:
         # A module knows how its encoder begins with weights that other software may have saved.
         settings = with_checkpoints(settings, {"encoder_checkpoint": str(found.checkpoint)})
@@ -100,9 +104,3 @@ def load_frozen(found: Pretrained, settings: dict[str, Any], where: str) -> Trai
             f"({reason}). Restore both from the same training."
         ) from error
     return cli
-
-
-def settings_text(cli: TrainingCLI, seed: int) -> str:
-    """YAML of all settings that a frozen model has, defaults filled in."""
-    content = frozen_settings(parse_text(cli.resolved()))
-    return dump_yaml(with_data(content, *_NO_DATA, seed))

@@ -57,7 +57,7 @@ def test_a_frozen_model_embeds_what_is_held_out_and_keeps_the_seed_of_its_weight
     (folder / "provenance.json").write_text('{"seed": 7}')
     settings = {
         "model": {"encoder_checkpoint": "start.ckpt", "learning_rate": 0.1},
-        "data": {"batch_size": 4},
+        "data": {"patches": {"size": [9, 9]}, "batch_size": 4},
         "trainer": {"accelerator": "gpu", "devices": 8},
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
@@ -74,7 +74,7 @@ def test_a_frozen_model_embeds_what_is_held_out_and_keeps_the_seed_of_its_weight
             "class_path": "dynaclr.training.ContrastiveModule",
             "init_args": {"learning_rate": 0.1},
         },
-        "data": {"batch_size": 4},
+        "data": {"patches": {"size": [9, 9]}},
         "trainer": {"accelerator": "gpu"},
     }
     # With a collection its classifiers are fitted on that, and the others are held out.
