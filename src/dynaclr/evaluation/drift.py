@@ -193,12 +193,6 @@ def _by_expectation(found: Expectation, n_checks: int) -> Row:
     return {**columns, "p": p, "verdict": verdict, "note": ""}
 
 
-def worst_verdict(rows: pd.DataFrame) -> str:
-    """The worst verdict of an experiment's checks."""
-    found = set(rows["verdict"])
-    return next((name for name in ("fail", "warn", "pass") if name in found), "not judged")
-
-
 def drift_values(
     reference: DriftReference,
     obs: pd.DataFrame,

@@ -45,11 +45,11 @@ from dynaclr.evaluation.reference import Reference, VariantReference
 from dynaclr.evaluation.response_scores import resolution_rows
 from dynaclr.evaluation.samples import SAMPLE_ROWS, sample_rows, write_sample
 from dynaclr.evaluation.stage_tables import StageTables
-from dynaclr.evaluation.tasks import TaskRows, label_column
+from dynaclr.evaluation.tasks import TaskRows
 from dynaclr.evaluation.temporal_scores import fit_progression_of
 from dynaclr.evaluation.track_onsets import fit_response
 from dynaclr.io.artifacts import atomic_path, write_digest
-from dynaclr.io.embedding_rows import EmbeddingRows, check_made_alike, open_variants
+from dynaclr.io.embedding_rows import EmbeddingRows, open_variants
 from dynaclr.io.subsample import whole_lineages
 
 logger = logging.getLogger(__name__)
@@ -137,38 +137,37 @@ def fit_reference(
     _check_experiments(experiments, train)
     samples, tables = dict[str, _Sampled](), StageTables()
     for name in experiments:
-        paths = {variant: of_variant[name] for variant, of_variant in stores.items()}
-        opened = open_variants(paths, name)
-        # The markers that tasks are split by are in the first store.
-        config = _with_markers(config, opened) if not samples else config
-        tables.add_cells(next(iter(opened.values())).obs, name, held_out=False)
-        samples[name] = _take_sample(opened, labels, config)
+        opened = open_variants(_paths_of(stores, name), name)
+        obs = next(iter(opened.values())).obs
+        if not samples:
+            of_training = {name: labels.get(name, {}) for name in train}
+            config = _checked_tasks(config, obs, of_training)
+        tables.add_cells(obs, name, held_out=False)
+        samples[name] = _take_sample(opened, obs, labels, config)
     reference = _begin(model, config, samples, train, seed)
-    for given in config.tasks:
-        check_columns(given, samples[train[0]].obs.columns, {name: labels[name] for name in train})
     inputs, rows = _training_inputs(reference, samples)
     tasks = [_begin_task(inputs, number) for number in range(len(inputs.tasks))]
+    map_rows = _map_rows(inputs)
     for variant in stores:
         parts = [samples[name].stores[variant].features(rows[name]) for name in train]
-        features = np.concatenate(parts)
-        _fit_variant(reference, inputs, tasks, variant, features)
+        corrected = _fit_variant(reference, inputs, tasks, variant, np.concatenate(parts), map_rows)
         if scores_training:
-            _score_variant(reference, inputs, tasks, variant, features, tables)
+            _score_variant(corrected, tasks, tables)
     reference.tasks = [task.fitted for task in tasks]
-    _judge_drift(reference, inputs, samples, statistics or {}, tables)
     for task in tasks:
         _tabulate(inputs, task, reference.ordered, tables)
     with atomic_path(folder) as temporary:
-        temporary.mkdir(parents=True)
+        (temporary / "samples").mkdir(parents=True)
+        _finish_samples(
+            *(reference, inputs, map_rows, samples, statistics or {}),
+            *(tables, temporary / "samples"),
+        )
         reference.save(temporary)
         tables.write(temporary, model, inputs)
-        (temporary / "samples").mkdir()
-        for name, sample in samples.items():
-            _write_sample(temporary / f"samples/{name}.h5ad", reference, sample)
-            if config.write_corrected:
-                paths = {variant: of_variant[name] for variant, of_variant in stores.items()}
-                out = temporary / "corrected"
-                write_corrected(out, name, paths, config.control, reference.targets)
+        if config.write_corrected:
+            for name in samples:
+                given = (temporary / "corrected", name, _paths_of(stores, name), config.control)
+                write_corrected(*given, reference.targets)
     write_digest(folder)
 
 
@@ -183,20 +182,32 @@ def _check_experiments(experiments: list[str], train: list[str]) -> None:
             )
 
 
-def _with_markers(config: EvaluationConfig, opened: dict[str, EmbeddingRows]) -> EvaluationConfig:
-    """The configuration with a further task a marker, where observations have several."""
-    obs = next(iter(opened.values())).obs
+def _paths_of(stores: StorePaths, experiment: str) -> dict[str, str | Path]:
+    """Variant to the store of an experiment."""
+    return {variant: paths[experiment] for variant, paths in stores.items()}
+
+
+def _checked_tasks(
+    config: EvaluationConfig, obs: pd.DataFrame, labels: LabelPaths
+) -> EvaluationConfig:
+    """The configuration with a further task a marker, where observations have several.
+
+    What the tasks name must be in the observations or in the label tables.
+    """
+    for task in config.tasks:
+        check_columns(task, obs.columns, labels)
     tasks = [task for given in config.tasks for task in per_marker(obs, given)]
     return config.model_copy(update={"tasks": tasks})
 
 
 def _take_sample(
-    opened: dict[str, EmbeddingRows], labels: LabelPaths, config: EvaluationConfig
+    opened: dict[str, EmbeddingRows],
+    obs: pd.DataFrame,
+    labels: LabelPaths,
+    config: EvaluationConfig,
 ) -> _Sampled:
-    obs = next(iter(opened.values())).obs
     labelled, notes = label_observations(obs, labels, config)
-    known = labelled[[label_column(task) for task in config.tasks]].notna().any(axis=1)
-    rows = sample_rows(obs, known.to_numpy(), SAMPLE_ROWS)
+    rows = sample_rows(labelled, config.tasks, SAMPLE_ROWS)
     stores = {variant: store.take(rows) for variant, store in opened.items()}
     return _Sampled(labelled.iloc[rows].reset_index(drop=True), stores, notes, len(obs))
 
@@ -214,7 +225,7 @@ def _begin(
     encoders = {variant: store.encoder for variant, store in first.items()}
     for sample in samples.values():
         for variant, store in sample.stores.items():
-            check_made_alike(store, names[variant], encoders[variant])
+            store.check_made_as(names[variant], encoders[variant])
     return Reference(model, config, train, seed, names, encoders)
 
 
@@ -224,12 +235,11 @@ def _training_inputs(
     """Observations that everything is fitted to, and which of each sample they are."""
     widest = max(map(len, reference.feature_names.values()))
     n_rows = int(np.clip(FIT_VALUES // widest, *FIT_ROWS))
-    columns = [label_column(task) for task in reference.config.tasks]
     rows, parts, notes = {}, [], dict[str, dict[str, str]]()
     for name in reference.train:
         obs = samples[name].obs
-        known = obs[columns].notna().any(axis=1).to_numpy()
-        rows[name] = sample_rows(obs, known, n_rows // len(reference.train))
+        n_each = n_rows // len(reference.train)
+        rows[name] = sample_rows(obs, reference.config.tasks, n_each)
         parts.append(obs.iloc[rows[name]])
         for task, note in samples[name].notes.items():
             notes.setdefault(task, {}).update(note)
@@ -254,8 +264,12 @@ def _fit_variant(
     tasks: list[_Task],
     name: str,
     features: np.ndarray,
-) -> None:
-    """Fit everything to one variant and its corrections; `features` have shape (n, d)."""
+    map_rows: np.ndarray,
+) -> EvaluationInputs:
+    """Fit everything to one variant and its corrections, and return the inputs with these.
+
+    `features` have shape (n, d), and `map_rows` are those of them that maps are fitted on.
+    """
     logger.info("fitting %s", name)
     target = None
     if inputs.control is not None:
@@ -270,11 +284,9 @@ def _fit_variant(
         fit_variants(*given, inputs.seed, task.shuffles)
     mapped = mapped_variants(list(reference.feature_names))
     if name in [variant.name for variant in mapped]:
-        with_phate = name == mapped[0].name
-        rows = _map_rows(inputs)
-        reference.maps[name] = fit_map(
-            features[rows], inputs.lineages[rows], inputs.seed, with_phate
-        )
+        of_map = (features[map_rows], inputs.lineages[map_rows], inputs.seed)
+        reference.maps[name] = fit_map(*of_map, with_phate=name == mapped[0].name)
+    return corrected
 
 
 def _map_rows(inputs: EvaluationInputs) -> np.ndarray:
@@ -286,44 +298,43 @@ def _map_rows(inputs: EvaluationInputs) -> np.ndarray:
     )
 
 
-def _judge_drift(
+def _finish_samples(
     reference: Reference,
     inputs: EvaluationInputs,
+    map_rows: np.ndarray,
     samples: dict[str, _Sampled],
     statistics: Mapping[str, str | Path],
     tables: StageTables,
+    folder: Path,
 ) -> None:
-    """Checks of the training experiments, and the verdict on others that are not held out."""
-    rows = _map_rows(inputs)
-    experiments = inputs.experiments[rows]
-    reference.anchor_control = None if inputs.control is None else inputs.control[rows]
-    values = {
-        name: drift_values(
-            *(reference, sample.obs, sample.all_features(), statistics.get(name)),
-            anchors=experiments != name,
+    """Write the samples with their places on the maps, and judge drift by them.
+
+    The reference gets the checks of the training experiments, the tables the verdict on others that
+    are not held out.
+    """
+    experiments = inputs.experiments[map_rows]
+    reference.anchor_control = None if inputs.control is None else inputs.control[map_rows]
+    values = {}
+    for name, sample in samples.items():
+        features = sample.all_features()
+        given = (reference, sample.obs, features, statistics.get(name))
+        values[name] = drift_values(*given, anchors=experiments != name)
+        write_sample(
+            *(folder / f"{name}.h5ad", sample.obs, features, reference.feature_names),
+            *(reference.maps, sample.n_observations, reference.seed),
         )
-        for name, sample in samples.items()
-    }
     reference.drift = {name: values[name] for name in reference.train}
     for name in sorted(samples.keys() - {*reference.train}):
         tables.drift += drift_rows(name, values[name], reference.drift)
 
 
-def _score_variant(
-    reference: Reference,
-    inputs: EvaluationInputs,
-    tasks: list[_Task],
-    name: str,
-    features: np.ndarray,
-    tables: StageTables,
-) -> None:
+def _score_variant(corrected: EvaluationInputs, tasks: list[_Task], tables: StageTables) -> None:
     """Resolution within the training experiments, which needs features, and a null of shuffles."""
-    corrected = inputs.with_variant(name, features, reference.variants[name].target)
     for task in (t for t in tasks if corrected.variants[0].is_for(t.fitted.task.name)):
-        whole = _whole_set(task, inputs.train)
+        whole = _whole_set(task, corrected.train)
         for variant in corrected.variants:
             tables.add(resolution_rows(corrected, variant, task.rows, task.fitted, whole))
-        if not task.fitted.problem and inputs.config.shuffles:
+        if not task.fitted.problem and corrected.config.shuffles:
             _add_null(tables, corrected, task, whole, corrected.variants[0])
 
 
@@ -355,10 +366,3 @@ def _tabulate(
     of_task = [variant for variant in variants if variant.is_for(task.fitted.task.name)]
     scores = tabulate_scores(sets, of_task, classes, n_bootstrap, inputs.seed)
     tables.add_scores(task.fitted.task.name, task.fitted.task.label, scores)
-
-
-def _write_sample(path: Path, reference: Reference, sample: _Sampled) -> None:
-    """Write the sample of an experiment with its place on the maps."""
-    features = sample.all_features()
-    given = (path, sample.obs, features, reference.feature_names, reference.maps)
-    write_sample(*given, sample.n_observations, reference.seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from dynaclr.config import TaskConfig
 from dynaclr.config.variants import ordered_variants
 from dynaclr.evaluation.maps import FittedMap
+from dynaclr.evaluation.tasks import label_column
 from dynaclr.io.artifacts import atomic_path
 from dynaclr.io.embeddings import key_of, open_anndata
 from dynaclr.io.subsample import whole_lineages
@@ -24,15 +26,14 @@ if TYPE_CHECKING:
 SAMPLE_ROWS = 5000
 
 
-def sample_rows(obs: pd.DataFrame, labelled: np.ndarray, max_rows: int) -> np.ndarray:
+def sample_rows(obs: pd.DataFrame, tasks: Iterable[TaskConfig], max_rows: int) -> np.ndarray:
     """Draw whole lineages of an experiment, up to half of them for what is labelled.
 
     Parameters
     ----------
     obs : pandas.DataFrame
-        Observations of one experiment, n rows.
-    labelled : numpy.ndarray
-        bool, shape (n,).
+        Observations of one experiment, with the labels of the tasks, n rows.
+    tasks : iterable of TaskConfig
     max_rows : int
         About the most; at least one lineage is drawn.
 
@@ -43,7 +44,8 @@ def sample_rows(obs: pd.DataFrame, labelled: np.ndarray, max_rows: int) -> np.nd
     """
     if len(obs) <= max_rows:
         return np.arange(len(obs))
-    known = np.flatnonzero(labelled)
+    columns = [label_column(task) for task in tasks]
+    known = np.flatnonzero(obs[columns].notna().any(axis=1))
     if len(known):
         known = known[whole_lineages(obs.iloc[known], max_rows // 2)]
     others = whole_lineages(obs, max(1, max_rows - len(known)))

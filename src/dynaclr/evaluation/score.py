@@ -32,12 +32,12 @@ from dynaclr.evaluation.response_scores import resolution_rows, sister_rows
 from dynaclr.evaluation.samples import SAMPLE_ROWS, sample_rows, write_sample
 from dynaclr.evaluation.stage_tables import StageTables
 from dynaclr.evaluation.tables import Rows
-from dynaclr.evaluation.tasks import TaskRows, label_column
+from dynaclr.evaluation.tasks import TaskRows
 from dynaclr.evaluation.temporal_scores import temporal_rows
 from dynaclr.evaluation.track_onsets import ResponseReference, track_onsets
 from dynaclr.evaluation.trajectories import pseudotime_rows, trajectory_table
 from dynaclr.io.artifacts import atomic_path, write_digest
-from dynaclr.io.embedding_rows import EmbeddingRows, check_made_alike, open_variants
+from dynaclr.io.embedding_rows import EmbeddingRows, open_variants
 from dynaclr.io.embeddings import key_of
 from dynaclr.io.subsample import whole_lineages
 
@@ -140,7 +140,7 @@ def _check_stores(reference: Reference, opened: Mapping[str, EmbeddingRows]) -> 
                 f"{store.path}: variant {variant} is not one of those that were fitted "
                 f"({', '.join(reference.feature_names)}). Fit the evaluation again."
             )
-        check_made_alike(store, reference.feature_names[variant], reference.encoders[variant])
+        store.check_made_as(reference.feature_names[variant], reference.encoders[variant])
 
 
 def _score_variant(
@@ -257,8 +257,7 @@ def _sample_of(inputs: EvaluationInputs, tables: StageTables) -> _Sample:
         if predicted:
             # The first variant's.
             obs = obs.assign(**{f"{task.name} (predicted)": _most_probable(predicted[0], obs)})
-    columns = [label_column(task) for task in inputs.config.tasks]
-    rows = sample_rows(obs, obs[columns].notna().any(axis=1).to_numpy(), SAMPLE_ROWS)
+    rows = sample_rows(obs, inputs.config.tasks, SAMPLE_ROWS)
     return _Sample(obs.iloc[rows].reset_index(drop=True), rows)
 
 

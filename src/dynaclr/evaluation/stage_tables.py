@@ -115,19 +115,21 @@ class StageTables:
         inputs : EvaluationInputs
             Says which corrections could not be made.
         """
-        metrics = _with_notes(inputs, pd.DataFrame(self.metrics, columns=None))
+        made = {name: _as_table(getattr(self, name)) for name in _CSV}
+        metrics = made["metrics"] = _with_notes(inputs, made["metrics"])
         for name, columns in _CSV.items():
-            rows = getattr(self, name)
-            if name == "metrics":
-                table = metrics
-            else:
-                is_rows = name in ("curves", "learning", "timing", "cells", "drift")
-                table = pd.DataFrame(rows) if is_rows else join_tables(rows)
-            write_csv(folder / f"{name}.csv", table.assign(model=model), _marked(columns, table))
+            table = made[name].assign(model=model)
+            write_csv(folder / f"{name}.csv", table, _marked(columns, table))
         for name, (columns, types) in _PARQUET.items():
-            table = join_tables(getattr(self, name)).assign(model=model)
+            table = _as_table(getattr(self, name)).assign(model=model)
             _write_parquet(folder / f"{name}.parquet", _typed(table, columns, types))
         _write_parquet(folder / "resampled.parquet", _resampled(metrics.assign(model=model)))
+
+
+def _as_table(parts: list[Row] | list[pd.DataFrame]) -> pd.DataFrame:
+    """One table of rows, or of tables."""
+    frames = [part for part in parts if isinstance(part, pd.DataFrame)]
+    return join_tables(frames) if frames else pd.DataFrame(parts)
 
 
 def join_folders(folders: Iterable[Path], out: Path) -> None:

@@ -17,9 +17,9 @@ from dynaclr.config import UserError
 from dynaclr.io.artifacts import digest_file_of, reading, verified_digest
 from dynaclr.io.embeddings import (
     check_features,
+    check_made_alike,
     check_observations,
     check_same_rows,
-    describe_encoder,
     encoder_of,
     key_of,
     unreadable_rows,
@@ -92,6 +92,10 @@ class EmbeddingRows:
         taken._positions = self._positions[rows]
         return taken
 
+    def check_made_as(self, names: list[str], encoder: Mapping[str, Any]) -> None:
+        """Refuse the store where its features or encoder are not those of other experiments."""
+        check_made_alike(self.path, (self.feature_names, self.encoder), (names, encoder))
+
     def features(self, rows: np.ndarray) -> np.ndarray:
         """Features of some rows.
 
@@ -143,20 +147,6 @@ def open_variants(stores: Mapping[str, str | Path], experiment: str) -> dict[str
     return opened
 
 
-def check_made_alike(rows: EmbeddingRows, names: list[str], encoder: Mapping[str, Any]) -> None:
-    """Refuse a store of other features, or of another encoder, than those of other experiments."""
-    if rows.feature_names != names:
-        raise UserError(
-            f"{rows.path}: has {len(rows.feature_names)} features that differ from the "
-            f"{len(names)} of other experiments. Embed all experiments with one model."
-        )
-    if encoder != rows.encoder and any(encoder.values()) and any(rows.encoder.values()):
-        raise UserError(
-            f"{rows.path}: made by another encoder ({describe_encoder(rows.encoder)}) than other "
-            f"experiments ({describe_encoder(encoder)}). Embed all experiments with one model."
-        )
-
-
 @dataclass(frozen=True)
 class Embeddings:
     """Observations of several experiments and features of one variant.
@@ -201,7 +191,7 @@ def read_embeddings(stores: Mapping[str, str | Path]) -> Embeddings:
     opened = [EmbeddingRows(path, name) for name, path in sorted(stores.items())]
     first = opened[0]
     for other in opened:
-        check_made_alike(other, first.feature_names, first.encoder)
+        other.check_made_as(first.feature_names, first.encoder)
     return Embeddings(
         obs=pd.concat([rows.obs for rows in opened], ignore_index=True),
         features=np.concatenate([rows.features(np.arange(len(rows.obs))) for rows in opened]),

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 KEY = ["experiment", "fov", "track_id", "t"]
+# Names of a store's features, and the encoder that made them.
+Made = tuple[list[str], Mapping[str, Any]]
 REQUIRED = [*KEY, "condition", "hours", "lineage_id"]
 
 
@@ -170,15 +172,9 @@ def concatenate_stores(paths: Sequence[str | Path], out: str | Path) -> AnnData:
     import anndata
 
     stores = [read_store(path) for path in paths]
-    first = stores[0]
-    for path, store in zip(paths, stores, strict=True):
-        if not store.var_names.equals(first.var_names):
-            raise UserError(
-                f"{path}: has {store.n_vars} features that differ from the {first.n_vars} of "
-                f"{paths[0]}. Name stores of one model."
-            )
-        encoder, other = (encoder_of(one.uns.get("dynaclr", {})) for one in (first, store))
-        check_encoder(encoder, other, str(path))
+    made = [(list(s.var_names), encoder_of(s.uns.get("dynaclr", {}))) for s in stores]
+    for path, own in zip(paths, made, strict=True):
+        check_made_alike(Path(path), own, made[0])
     joined = anndata.concat(stores, join="outer")
     if not joined.obs_names.is_unique:
         raise UserError(f"{out}: some observations are in two of the stores. Name each store once.")
@@ -243,6 +239,21 @@ def unreadable_rows(content: Any) -> list[int]:
 def describe_encoder(encoder: Mapping[str, Any]) -> str:
     """Words for an encoder in a message."""
     return f"{encoder['variant']}, checkpoint {str(encoder['checkpoint'])[:12]}"
+
+
+def check_made_alike(path: Path, made: Made, others: Made) -> None:
+    """Refuse a store whose features or encoder are not those of stores that it is used with."""
+    (names, encoder), (other_names, other_encoder) = made, others
+    if names != other_names:
+        raise UserError(
+            f"{path}: has {len(names)} features that differ from the {len(other_names)} of other "
+            "experiments. Embed all experiments with one model."
+        )
+    if other_encoder != encoder and any(other_encoder.values()) and any(encoder.values()):
+        raise UserError(
+            f"{path}: made by another encoder ({describe_encoder(encoder)}) than other experiments "
+            f"({describe_encoder(other_encoder)}). Embed all experiments with one model."
+        )
 
 
 def check_encoder(encoder: Mapping[str, Any], other: Mapping[str, Any], what: str) -> None:

@@ -349,4 +349,9 @@ def test_names_that_do_not_fit_are_reported(one_variant, make, tmp_path):
     wrong = TaskConfig(name="x", label="stat")
     with pytest.raises(UserError, match=r"no column 'stat' in .* Did you mean 'state'\?"):
         make.evaluate(one_variant, tmp_path / "out", tasks=[wrong])
+    known = {"name": "x", "label": "state"}
+    for key, value in (("where", "conditon == 'mock'"), ("groups", "conditon")):
+        tasks = [TaskConfig(**known, **{key: value})]
+        with pytest.raises(UserError, match=rf"{key}: no column 'conditon'.* 'condition'\?"):
+            make.evaluate(one_variant, tmp_path / "out", tasks=tasks)
     assert not (tmp_path / "out").exists()
