@@ -148,7 +148,7 @@ def fit_reference(
     inputs, rows = _training_inputs(reference, samples)
     tasks = [_begin_task(inputs, number) for number in range(len(inputs.tasks))]
     map_rows = _map_rows(inputs)
-    for variant in stores:
+    for variant in reference.feature_names:
         parts = [samples[name].stores[variant].features(rows[name]) for name in train]
         corrected = _fit_variant(reference, inputs, tasks, variant, np.concatenate(parts), map_rows)
         if scores_training:

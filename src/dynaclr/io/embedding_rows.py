@@ -14,6 +14,7 @@ import pandas as pd
 import zarr
 
 from dynaclr.config import UserError
+from dynaclr.config.variants import ordered_variants
 from dynaclr.io.artifacts import digest_file_of, reading, verified_digest
 from dynaclr.io.embeddings import (
     check_features,
@@ -134,13 +135,15 @@ def open_variants(stores: Mapping[str, str | Path], experiment: str) -> dict[str
     Returns
     -------
     dict of str to EmbeddingRows
+        In the order of tables: trained variants first.
 
     Raises
     ------
     UserError
         When the variants do not hold the very same observations.
     """
-    opened = {variant: EmbeddingRows(path, experiment) for variant, path in stores.items()}
+    names = [variant.name for variant in ordered_variants(stores)]
+    opened = {name: EmbeddingRows(stores[name], experiment) for name in names}
     first, reference = next(iter(opened.items()))
     for variant, other in opened.items():
         check_same_rows(first, reference.obs, variant, other.obs)

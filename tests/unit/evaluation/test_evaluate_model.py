@@ -193,6 +193,15 @@ def test_tables_agree_with_the_predictions(evaluated, metrics, synthetic):
     assert counts["count"].tolist() == expected.ravel().tolist()
 
 
+def test_maps_show_what_the_first_trained_variant_predicts(evaluated):
+    obs = anndata.read_h5ad(evaluated / "maps.h5ad").obs.query("experiment == 'c'").astype(str)
+    predictions = pd.read_parquet(evaluated / "predictions.parquet").astype({"probability": float})
+    one = chosen(predictions, task="state", variant="seed0").sort_values("probability")
+    best = one.astype(str).drop_duplicates(KEY, keep="last").set_index(KEY)["class"]
+    rows = pd.MultiIndex.from_frame(obs[KEY])
+    assert obs["state (predicted)"].to_list() == best.reindex(rows).to_list()
+
+
 def test_unlabelled_held_out_rows_are_predicted_too(evaluated):
     state = chosen(pd.read_parquet(evaluated / "predictions.parquet"), task="state")
     one = state[(state["variant"] == "seed0") & (state["class"] == "late")]
@@ -236,8 +245,11 @@ def test_the_headline_is_one_sentence_with_its_numbers(evaluated, metrics):
     assert "nan" not in headline["text"]
 
 
-def test_the_same_input_gives_the_same_bytes_whatever_the_order_of_rows(evaluated, make, tmp_path):
+def test_the_same_input_gives_the_same_bytes_whatever_the_order_of_rows_and_variants(
+    evaluated, make, tmp_path
+):
     again = make.synthetic(tmp_path, shuffle=True)
+    again.stores = dict(sorted(again.stores.items()))
     make.evaluate(again, tmp_path / "out")
     for path in filter(Path.is_file, sorted(evaluated.rglob("*"))):
         name = path.relative_to(evaluated)
