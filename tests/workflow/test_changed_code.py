@@ -19,7 +19,8 @@ OF_TRAINING = {"train", "draw_training", "embed"} | OF_EVALUATION
 OF_PATCHES = {"thumbnails", "inspect_batches"} | OF_BASELINES | OF_TRAINING
 # Module to the rules of which some job runs.
 RERUN = {
-    "index/lineage.py": {"index", "merge", "draw_experiment", "draw_collection"} | OF_PATCHES,
+    "index/lineage.py": {"index", "labels", "merge", "draw_experiment", "draw_collection"}
+    | OF_PATCHES,
     "data/statistics/distribution.py": {"statistics", "draw_experiment"} | OF_PATCHES,
     "index/split.py": {"merge", "draw_collection"} | OF_PATCHES,
     "sampling/windows.py": {"inspect_batches"} | OF_TRAINING,

@@ -41,7 +41,7 @@ def of_frozen(experiments: tuple[str, ...], scored: tuple[str, ...]) -> list[str
 
 def test_a_frozen_model_embeds_and_scores_without_a_training(project):
     elsewhere = freeze_training_of_a(project, collection="first")
-    jobs = of_frozen(("one", "two", "three", "alone"), ("alone",))
+    jobs = of_frozen(("one", "two", "alone"), ("alone",))
     assert project.jobs() == sorted([*jobs, *REPORTED])
     results = project.folder / "results"
     for name in ("one", "alone"):

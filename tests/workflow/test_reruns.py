@@ -300,7 +300,8 @@ def test_killed_run_leaves_nothing_that_is_taken_for_a_result(project):
     assert project.jobs("--rerun-incomplete", trained) == ["train model=a seed=0"]
     assert "resuming from" in (project.folder / "logs/train/a.seed0.log").read_text()
     assert (project.folder / "results/models/a/seed0/metrics.csv").read_text().count("\n") == 4
-    after = digests(project)
+    # What a resume needs is removed with the report.
+    after = {path: digest for path, digest in digests(project).items() if "/.work/" not in path}
     assert after.keys() == reference.keys(), "nothing is missing, nothing half made is left"
     untouched = [path for path in reference if "/a/" not in path and "report.html" not in path]
     assert [path for path in untouched if after[path] != reference[path]] == []
@@ -322,11 +323,11 @@ def test_a_seed_more_is_embedded_with_those_there_are(project):
     config = project.config
     config["models"]["a"]["seeds"] = [0, 1]
     project.config = config
-    # Each set of seeds is that of one model: the rule of the first keeps its name.
-    embedded = [f"embed_seeds_0_1 model=a experiment={name}" for name in OF_A]
+    # Each set of seeds is that of one model: the rule of the largest is called `embed`.
+    embedded = [f"embed model=a experiment={name}" for name in OF_A]
     trained = [f"{rule} model=a seed=1" for rule in OF_TRAINING]
     assert planned(project) == sorted([*trained, *embedded, *evaluated_of("a"), *REPORTED])
-    assert project.jobs("--until", "embed_seeds_0_1") == sorted([trained[0], *embedded])
+    assert project.jobs("--until", "embed") == sorted([trained[0], *embedded])
     after = digests(project)
     assert {f"results/embeddings/a/seed1/{name}.zarr.digest" for name in OF_A} <= after.keys()
     kept = [path for path in before if path.startswith("results/embeddings/a/seed0")]

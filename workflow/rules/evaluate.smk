@@ -40,11 +40,14 @@ rule score:
         digest=f"{paths.scored()}.digest",
     log:
         "logs/score/{model}.{experiment}.log",
+    group:
+        cluster.group("scores")
     conda:
         "../../envs/environment.yaml"
     threads: 1
     resources:
         **cluster.scores(),
+        together=1,
     params:
         plan=lambda wildcards: judged.score(wildcards.model, wildcards.experiment),
         results=lambda wildcards: RESULTS,
