@@ -32,11 +32,11 @@ POSITIONS = {
     "report": (8, 1.4, "project"),
 }
 # Left out of the graph: figures of a rule's products, experiments without a patch store, labels
-# where trainings or evaluations name them, frozen models, and ceilings.
+# where trainings or evaluations name them, frozen models and their references, and ceilings.
 OMITTED = {
     *(f"draw_{what}" for what in ("experiment", "simulation", "collection", "training")),
     *("draw_evaluation", "draw_comparison", "plate_alone", "labels", "map_cells"),
-    *("freeze", "fit_ceiling"),
+    *("freeze", "take_reference", "fit_ceiling"),
 }
 WIDTH, HEIGHT = 0.8, 0.56
 

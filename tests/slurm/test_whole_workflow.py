@@ -32,6 +32,6 @@ def test_whole_workflow_with_two_trainings_at_a_time(tmp_path: Path):
     ]
     assert len({(nodes[job], device) for job, device in given}) == 2, "each sees a GPU of its own"
     submitted = len(project.jobs_of(""))
-    assert submitted == 14, "experiments, pictures and baselines are grouped"
+    assert submitted == 17, "experiments, pictures, baselines and scores are grouped"
     assert "Nothing to be done" in project.run()
     assert len(project.jobs_of("")) == submitted, "a rerun submits nothing"

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
 
+from dynaclr.inference.bundle import write_bundle
 from dynaclr.io.artifacts import digest_path
 from tests.workflow.conftest import Workflow, jobs_in
 from tests.workflow.finished_project import OF_EVALUATION, REPORTED, finished, project
@@ -67,6 +69,48 @@ def test_a_frozen_model_embeds_and_scores_without_a_training(project):
     torch.save(content, checkpoint)
     (project.folder / "moved/best.ckpt.digest").unlink()
     assert planned(project) == sorted([*jobs, *REPORTED])
+
+
+def test_a_bundle_is_judged_by_the_classifiers_and_maps_in_it(project, monkeypatch):
+    monkeypatch.chdir(project.folder)
+    results, bundle = project.folder / "results", project.folder / "shared/bundle"
+    trained = results / "models/a/seed0"
+    write_bundle(trained, bundle, results / "experiments/one", results / "evaluation/a")
+    config = project.config
+    config["models"]["frozen"] = {"pretrained": "shared/bundle", "threads": 1}
+    project.config = config
+    jobs = [job for job in of_frozen(("alone",), ("alone",)) if "fit_evaluation" not in job]
+    jobs.append("take_reference model=frozen")
+    assert project.jobs() == sorted([*jobs, *REPORTED])
+    assert "Nothing to be done" in project.run()
+
+    keys = ["variant", "task", "estimate", "experiment", "metric"]
+    first, second = (scores_of(results, model).set_index(keys) for model in ("a", "frozen"))
+    assert {"alone", "one"} <= {*second.index.get_level_values("experiment")}
+    shared = second.index.intersection(first.index)
+    assert len(shared) == len(second) > 100
+    np.testing.assert_array_equal(first.loc[shared, "value"], second.loc[shared, "value"])
+    maps = [ad.read_h5ad(results / f"evaluation/{model}/maps.h5ad") for model in ("a", "frozen")]
+    places = [map.to_df().index.str.cat(map.obsm["X_umap"].astype(str)[:, 0]) for map in maps]
+    assert {*places[0]} == {*places[1]}, "cells lie where they lay on the map of the training"
+
+    # Moved, the report alone shows it; another classifier scores again.
+    bundle.rename(project.folder / "moved")
+    config["models"]["frozen"]["pretrained"] = "moved"
+    project.config = config
+    assert planned(project) == sorted(REPORTED)
+    file = project.folder / "moved/reference/reference.json"
+    file.write_text(file.read_text() + "\n")
+    changed = {job.split()[0] for job in planned(project)}
+    assert {"take_reference", "score", "evaluate", "map_cells"} <= changed
+    assert not changed & {"freeze", "embed_only_seeds_0", "fit_evaluation"}
+
+
+def scores_of(results: Path, model: str) -> pd.DataFrame:
+    """Metrics of one experiment alone, and of what was trained on; of the trained encoder."""
+    table = pd.read_csv(results / f"evaluation/{model}/metrics.csv", keep_default_na=False)
+    trained = table["variant"].str.partition("+")[0] == "seed0"
+    return table[trained & table["experiment"].isin(["one", "two", "alone"])]
 
 
 def test_a_checkpoint_alone_is_used_with_the_settings_that_are_named(project):

@@ -15,6 +15,8 @@ rule fit_evaluation:
         digest=f"{paths.reference()}.digest",
     log:
         "logs/fit_evaluation/{model}.log",
+    wildcard_constraints:
+        model=one_of(name for name in models if name not in judged.with_reference),
     conda:
         "../../envs/environment.yaml"
     # Its many small fits are slower on two threads than on one, and other jobs run beside it.
@@ -28,6 +30,29 @@ rule fit_evaluation:
         code=code_digest("evaluation.fit"),
     shell:
         "dynaclr evaluation fit --plan {params.plan} --results {params.results}"
+        " --out {output.folder} > {log} 2>&1"
+
+
+rule take_reference:
+    output:
+        folder=directory(paths.reference()),
+        digest=f"{paths.reference()}.digest",
+    log:
+        "logs/take_reference/{model}.log",
+    wildcard_constraints:
+        model=one_of(judged.with_reference),
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        **cluster.joins(),
+    params:
+        plan=lambda wildcards: judged.take(wildcards.model),
+        # A function of input is no reason to run again: where the bundle lies does not matter.
+        reference=lambda wildcards, input: judged.reference_option(wildcards.model),
+        content=lambda wildcards: judged.reference_content(wildcards.model),
+        code=code_digest("evaluation.given_reference"),
+    shell:
+        "dynaclr evaluation take --plan {params.plan} --reference {params.reference}"
         " --out {output.folder} > {log} 2>&1"
 
 

@@ -54,8 +54,9 @@ COMMANDS: dict[str, Any] = {
     },
     "thumbnails": embedding.thumbnails,
     "evaluation": {
-        "_help": "Judge a model: fit on training experiments, score each experiment, join.",
+        "_help": "Judge a model: fit or take, score each experiment, join.",
         "fit": evaluation.fit,
+        "take": evaluation.take,
         "score": evaluation.score,
         "join": evaluation.join,
         "maps": evaluation.maps,

@@ -33,6 +33,23 @@ def fit(plan: str, out: Path, results: Path = Path("results")) -> None:
     )
 
 
+def take(plan: str, reference: Path, out: Path) -> None:
+    """Take classifiers, corrections and maps that came with a frozen model, instead of fitting.
+
+    Args:
+        plan: YAML or JSON text, or a file: model, variants, evaluation.
+        reference: Folder of the fits: `reference` in a bundle.
+        out: Folder for those of the model's variants, their scores, and samples.
+    """
+    from dynaclr.config import EvaluationConfig
+    from dynaclr.config.training import load_training
+    from dynaclr.evaluation import take_reference
+
+    chosen = load_training(plan)
+    config = EvaluationConfig.model_validate(chosen["evaluation"])
+    take_reference(reference, chosen["model"], chosen["variants"], config, out)
+
+
 def score(plan: str, reference: Path, out: Path, results: Path = Path("results")) -> None:
     """Score one experiment with what `dynaclr evaluation fit` fitted.
 

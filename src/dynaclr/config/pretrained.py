@@ -22,8 +22,8 @@ from dynaclr.config.training import (
 )
 
 CHECKPOINT, SETTINGS, FACTS = "best.ckpt", "config.yaml", "provenance.json"
-# What the folder of a bundle has besides, if an evaluation was given.
-REFERENCE = "reference"
+# Digests of all that is in a bundle, and the fits of an evaluation, if one was given.
+BUNDLE, REFERENCE = "bundle.json", "reference"
 # What embedding needs of these sections.
 _KEPT = {"data": ("patches", "normalization"), "trainer": ("accelerator",)}
 # Classes of this package that begin with published weights, or those of a file, where asked to.

@@ -17,7 +17,12 @@ from dynaclr.config.evaluation import EvaluationConfig, TaskConfig
 from dynaclr.config.experiment import ExperimentConfig
 from dynaclr.config.fields import ConfigModel, Name
 from dynaclr.config.model import ModelConfig, checkpoint_paths
-from dynaclr.config.pretrained import settings_of_models, with_own_seeds
+from dynaclr.config.pretrained import (
+    REFERENCE,
+    find_pretrained,
+    settings_of_models,
+    with_own_seeds,
+)
 from dynaclr.config.project_checks import check_project
 from dynaclr.config.reading import read_yaml, validate
 from dynaclr.config.registry import ExperimentRegistry, read_entries, validate_entry
@@ -82,9 +87,11 @@ class Project:
         """Collection that `model` is trained on, or that its classifiers are fitted on.
 
         Of a frozen model that names none, it is made of the experiments of the evaluation: its
-        classifiers are cross-validated within them.
+        classifiers are cross-validated within them, unless it comes with some.
         """
         name = self.models[model].collection
+        if self.reference_of(model) is not None:
+            return CollectionConfig.model_construct(train=[])
         if name is None:
             return CollectionConfig.model_construct(train=self.evaluation.experiments)
         return self.collections[name]
@@ -95,10 +102,23 @@ class Project:
 
     def held_out_of(self, model: str) -> list[str]:
         """Experiments that `model` is scored on: held out, else those of the validation."""
+        if self.reference_of(model) is not None:
+            return self.evaluation.experiments
         if self.models[model].collection is None:
             return []
         collection = self.collection_of(model)
         return collection.held_out or self.evaluation.experiments or collection.validation
+
+    def reference_of(self, model: str) -> Path | None:
+        """Folder of classifiers, maps and samples that a frozen model comes with and is judged by.
+
+        None where it comes with none, or where a collection is named to fit others on.
+        """
+        given = self.models[model]
+        if given.pretrained is None or given.collection is not None:
+            return None
+        folder = find_pretrained(given.pretrained).folder / REFERENCE
+        return folder if folder.is_dir() else None
 
     @property
     def trained(self) -> list[str]:

@@ -15,6 +15,7 @@ from dynaclr.evaluation.classifiers.registry import fetch_classifier, publish_cl
 from dynaclr.evaluation.comparison import compare_models
 from dynaclr.evaluation.evaluate import evaluate_model
 from dynaclr.evaluation.fit import fit_reference
+from dynaclr.evaluation.given_reference import take_reference
 from dynaclr.evaluation.join import join_maps, join_scores, sample_paths
 from dynaclr.evaluation.score import score_experiment
 from dynaclr.evaluation.tasks import classes_of
@@ -36,5 +37,6 @@ __all__ = [
     "read_store",
     "sample_paths",
     "score_experiment",
+    "take_reference",
     "train_linear_classifier",
 ]

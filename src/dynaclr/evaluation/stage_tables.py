@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -139,8 +139,7 @@ def join_folders(folders: Iterable[Path], out: Path) -> None:
         parts = [_read_text(folder / f"{name}.csv") for folder in folders]
         columns = max((list(part) for part in parts), key=len)
         joined = pd.concat(parts, ignore_index=True).reindex(columns=columns).fillna("")
-        with atomic_path(out / f"{name}.csv") as temporary:
-            joined.to_csv(temporary, index=False, lineterminator="\n")
+        _write_text(out / f"{name}.csv", joined)
     for name in (*_PARQUET, "resampled"):
         found = [read_parquet(folder / f"{name}.parquet").to_pandas() for folder in folders]
         filled = [part for part in found if len(part)]
@@ -148,10 +147,24 @@ def join_folders(folders: Iterable[Path], out: Path) -> None:
         _write_parquet(out / f"{name}.parquet", joined)
 
 
+def change_tables(folder: Path, out: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    """Write the tables of a folder into another one, each as a function of what it was."""
+    for name in _CSV:
+        _write_text(out / f"{name}.csv", change(_read_text(folder / f"{name}.csv")))
+    for name in (*_PARQUET, "resampled"):
+        table = read_parquet(folder / f"{name}.parquet").to_pandas()
+        _write_parquet(out / f"{name}.parquet", change(table))
+
+
 def _read_text(path: Path) -> pd.DataFrame:
     """A table as the text that is in its file."""
     with reading(path):
         return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def _write_text(path: Path, table: pd.DataFrame) -> None:
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
 
 
 def _write_parquet(path: Path, table: pd.DataFrame) -> None:

@@ -20,7 +20,13 @@ import torch
 from torch import Tensor
 
 from dynaclr.config import UserError
-from dynaclr.config.pretrained import REFERENCE, SETTINGS, find_pretrained, frozen_settings
+from dynaclr.config.pretrained import (
+    BUNDLE,
+    REFERENCE,
+    SETTINGS,
+    find_pretrained,
+    frozen_settings,
+)
 from dynaclr.config.training import load_training
 from dynaclr.inference.model_card import model_card
 from dynaclr.inference.observations import Observations
@@ -29,7 +35,7 @@ from dynaclr.io.artifacts import atomic_path, read_json, reading, write_text
 from dynaclr.io.code_digest import code_of
 from dynaclr.io.folder_digests import read_verified_folder, write_folder_digests
 from dynaclr.training.builder import TrainingCLI
-from dynaclr.training.frozen import BUNDLE, freeze, load_frozen
+from dynaclr.training.frozen import freeze, load_frozen
 from dynaclr.training.provenance import environment
 
 log = logging.getLogger(__name__)

@@ -9,6 +9,7 @@ from typing import Any
 from dynaclr.config import UserError
 from dynaclr.config.grammar import dump_yaml, parse_text
 from dynaclr.config.pretrained import (
+    BUNDLE,
     CHECKPOINT,
     FACTS,
     SETTINGS,
@@ -22,8 +23,6 @@ from dynaclr.io.folder_digests import read_verified_folder
 from dynaclr.training.builder import ON_ANY_MACHINE, TrainingCLI, build, with_data
 from dynaclr.training.checkpoints import read_checkpoint, write_checkpoint
 
-# What a bundle has beside the files of a training: digests of all its files.
-BUNDLE = "bundle.json"
 # Where a frozen model's data lie is said by whoever embeds them.
 _NO_DATA = ("collection", "experiments")
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from dynaclr.config import ExperimentConfig
+from dynaclr.io.artifacts import digest_path
 from dynaclr.workflow.fingerprint import label_fingerprint
 from dynaclr.workflow.paths import RESULTS
 from dynaclr.workflow.plan import Plan
@@ -68,6 +71,35 @@ class EvaluationPlan:
                 "evaluation": self._evaluation(),
             }
         )
+
+    @property
+    def with_reference(self) -> list[str]:
+        """Frozen models that are judged by what they came with."""
+        models = self.project.models
+        return [name for name in models if self.project.reference_of(name) is not None]
+
+    def take(self, model: str) -> str:
+        """File of all that `dynaclr evaluation take` needs to know besides the reference."""
+        return self.plan.json_file(
+            {
+                "model": model,
+                "variants": list(self.plan.variants(model)),
+                "evaluation": self._evaluation(),
+            }
+        )
+
+    def reference_content(self, model: str) -> str:
+        """Digest of the reference that a model came with."""
+        return digest_path(self._reference(model))
+
+    def reference_option(self, model: str) -> str:
+        """The folder of the reference that a model came with, for a shell."""
+        return shlex.quote(os.path.relpath(self._reference(model)))
+
+    def _reference(self, model: str) -> Path:
+        folder = self.project.reference_of(model)
+        assert folder is not None, model
+        return folder
 
     def score(self, model: str, experiment: str) -> str:
         """File of all that `dynaclr evaluation score` needs to know besides the stores."""

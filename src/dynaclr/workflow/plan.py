@@ -17,7 +17,6 @@ from typing import Any
 from dynaclr.config import UserError
 from dynaclr.config.columns import OWN_COLUMNS, columns_of_training
 from dynaclr.config.patch_specs import patch_specs_of
-from dynaclr.config.pretrained import REFERENCE, find_pretrained
 from dynaclr.config.project import Project
 from dynaclr.config.training import starting_checkpoints
 from dynaclr.io.artifacts import digest_text
@@ -230,12 +229,6 @@ class Plan:
             names[self.encoders(model)] = "_".join([start, *map(str, self.seeds(model))])
         most = min(names, key=lambda encoders: (-n_models[encoders], -len(encoders), encoders))
         return names | {most: "embed"}
-
-    def reference_of(self, model: str) -> Path | None:
-        """Folder of classifiers, maps and samples that came with a frozen model, if any did."""
-        given = self.models[model].pretrained
-        folder = None if given is None else find_pretrained(given).folder / REFERENCE
-        return folder if folder is not None and folder.is_dir() else None
 
     # Baselines without a network: models of a collection with the same patch spec share them
 

@@ -136,7 +136,7 @@ def test_a_frozen_model_has_one_encoder_and_no_baselines(content):
     frozen = FrozenPlan(plan)
     assert frozen.models == ["frozen"]
     assert frozen.inputs("frozen") == ["results/models/a/seed1/best.ckpt.digest"]
-    assert plan.reference_of("frozen") is None
+    assert plan.project.reference_of("frozen") is None
     report = json.loads(Path(plan.report()).read_text())
     assert report["frozen"] == ["frozen"]
     assert not [file for file in plan.report_inputs() if "models/frozen/seed1/metrics" in file]
@@ -150,7 +150,7 @@ def test_a_bundle_is_known_by_its_content_and_brings_a_reference(content, tmp_pa
 
     def contents() -> dict[str, str]:
         plan = plan_of(content | {"models": {"m": {"pretrained": str(folder)}}, "collections": {}})
-        assert plan.reference_of("m") == folder / "reference"
+        assert plan.project.reference_of("m") == folder / "reference"
         assert FrozenPlan(plan).inputs("m") == []
         return FrozenPlan(plan).content("m")
 
