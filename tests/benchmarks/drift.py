@@ -57,7 +57,7 @@ SIMULATED = {
 FAULTS = ("blurred", "gain x3", "channels swapped", "dead channel", "half the pixel size")
 
 
-def entry_of(name: str, seed: int, fault: str = "") -> dict:
+def entry_of(name: str, seed: int, batch_effect: float, fault: str = "") -> dict:
     """Entry of a simulated plate of two wells, paths relative to the project."""
     return {
         "name": name,
@@ -73,14 +73,17 @@ def entry_of(name: str, seed: int, fault: str = "") -> dict:
         "interval_minutes": 30,
         "start_hpi": 4,
         "pixel_size_um": PIXEL_SIZE_UM / (2 if fault == "half the pixel size" else 1),
-        "simulation": SIZE | {"seed": seed} | SIMULATED.get(fault, {}),
+        "simulation": SIZE
+        | {"seed": seed, "batch_effect": batch_effect}
+        | SIMULATED.get(fault, {}),
     }
 
 
-def train(folder: Path, n_plates: int) -> None:
+def train(folder: Path, n_plates: int, batch_effect: float) -> None:
     """Train a model by the workflow, and fit its evaluation."""
     names = [f"train_{number}" for number in range(n_plates)]
-    entries = [entry_of(name, seed) for seed, name in enumerate([*names, "validation"])]
+    every = enumerate([*names, "validation"])
+    entries = [entry_of(name, seed, batch_effect) for seed, name in every]
     task = {"name": "response", "label": "responding", "source": "truth"}
     project = {
         "experiments": entries,
@@ -96,11 +99,11 @@ def train(folder: Path, n_plates: int) -> None:
     subprocess.run([*command, *wanted], cwd=folder, check=True, capture_output=True)
 
 
-def judge(folder: Path, name: str, seed: int, fault: str) -> dict[str, list[dict]]:
+def judge(folder: Path, content: dict, fault: str) -> dict[str, list[dict]]:
     """Rows of the drift table of one new plate, with and without the texture baseline."""
+    name = content["name"]
     work = folder / "plates" / name
     shutil.rmtree(work, ignore_errors=True)
-    content = entry_of(name, seed, fault)
     entry = ExperimentConfig.model_validate(content, context={"base": work})
     simulate(entry)
     if fault == "dead channel":
@@ -160,20 +163,25 @@ def main() -> None:
     parser.add_argument("--training", type=int, default=12)
     parser.add_argument("--clean", type=int, default=40)
     parser.add_argument("--altered", type=int, default=20)
+    parser.add_argument("--faults", choices=FAULTS, nargs="+", default=FAULTS)
+    parser.add_argument("--batch-effect", type=float, default=1.0, help="of all plates")
     options = parser.parse_args()
     folder = options.folder.resolve()
     if not (folder / "results/evaluation/m/reference.digest").is_file():
-        train(folder, options.training)
+        train(folder, options.training, options.batch_effect)
     (folder / "verdicts").mkdir(exist_ok=True)
     found = []
     for number in range(max(options.clean, options.altered)):
         for kind, fault in enumerate(("", *FAULTS)):
             if number >= (options.altered if fault else options.clean):
                 continue
+            if fault and fault not in options.faults:
+                continue
             name, kept = f"plate_{kind}_{number}", folder / f"verdicts/{kind}_{number}.json"
             if not kept.is_file():
-                rows = judge(folder, name, 1000 + 100 * kind + number, fault)
-                kept.write_text(json.dumps(rows))
+                seed = 1000 + 100 * kind + number
+                content = entry_of(name, seed, options.batch_effect, fault)
+                kept.write_text(json.dumps(judge(folder, content, fault)))
             for judged, rows in json.loads(kept.read_text()).items():
                 columns = {"judged": judged, "fault": fault, "plate": name}
                 found += [row | columns for row in rows]

@@ -19,6 +19,17 @@ def test_losses_that_are_compared_are_the_same(monkeypatch):
 
 
 @pytest.mark.slow
+def test_drift_benchmark_judges_every_kind_of_plate(tmp_path):
+    size = ("--training", "3", "--clean", "1", "--altered", "1")
+    lines = lines_of("drift.py", "--folder", str(tmp_path), *size)
+    rows = [line for line in lines if line.startswith("| ")][1:]
+    table = README.read_text()
+    assert len(rows) == 12
+    for row in rows:
+        assert f"\n| {row.split('|')[1].strip()}" in table
+
+
+@pytest.mark.slow
 def test_loss_benchmark_measures_everything_that_its_table_holds():
     device, *rows = lines_of("losses.py", "--pairs", "16", "--seconds", "0.01")
     assert device.split()[0] in ("cpu", "cuda")
