@@ -300,8 +300,13 @@ def test_killed_run_leaves_nothing_that_is_taken_for_a_result(project):
     assert project.jobs("--rerun-incomplete", trained) == ["train model=a seed=0"]
     assert "resuming from" in (project.folder / "logs/train/a.seed0.log").read_text()
     assert (project.folder / "results/models/a/seed0/metrics.csv").read_text().count("\n") == 4
-    # What a resume needs is removed with the report.
-    after = {path: digest for path, digest in digests(project).items() if "/.work/" not in path}
+    # What a resume needs is removed with the report; until then it is of this training alone.
+    after = digests(project)
+    work = {path: after.pop(path) for path in [*after] if "/.work/" in path}
+    (run,) = {Path(path).parent for path in work}
+    assert run.parent == Path("results/models/a/seed0/.work")
+    names = {Path(path).name.removesuffix(".digest") for path in work}
+    assert names == {"best.ckpt", "last.ckpt"}
     assert after.keys() == reference.keys(), "nothing is missing, nothing half made is left"
     untouched = [path for path in reference if "/a/" not in path and "report.html" not in path]
     assert [path for path in untouched if after[path] != reference[path]] == []
